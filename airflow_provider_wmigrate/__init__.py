@@ -1,0 +1,63 @@
+"""wmigrate: PostgreSQL and TimescaleDB schema migrations as Apache Airflow tasks.
+
+The names below are loaded when they are first used, because this module is imported by every task process.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .assets import schema_asset
+    from .callbacks import roll_back_on_failure
+    from .hooks import MigrationHook
+    from .operators import (
+        ApplyMigrationOperator,
+        PlanMigrationsOperator,
+        ReportMigrationsOperator,
+        RollBackMigrationOperator,
+        RollBackRunOperator,
+    )
+    from .sensors import MigrationSensor
+    from .task_group import MigrationTaskGroup, RollbackTaskGroup
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "ApplyMigrationOperator": "operators",
+    "MigrationHook": "hooks",
+    "MigrationSensor": "sensors",
+    "MigrationTaskGroup": "task_group",
+    "PlanMigrationsOperator": "operators",
+    "ReportMigrationsOperator": "operators",
+    "RollBackMigrationOperator": "operators",
+    "RollBackRunOperator": "operators",
+    "RollbackTaskGroup": "task_group",
+    "roll_back_on_failure": "callbacks",
+    "schema_asset": "assets",
+}
+
+__all__ = [
+    "ApplyMigrationOperator",
+    "MigrationHook",
+    "MigrationSensor",
+    "MigrationTaskGroup",
+    "PlanMigrationsOperator",
+    "ReportMigrationsOperator",
+    "RollBackMigrationOperator",
+    "RollBackRunOperator",
+    "RollbackTaskGroup",
+    "roll_back_on_failure",
+    "schema_asset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

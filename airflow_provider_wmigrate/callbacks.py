@@ -1,0 +1,52 @@
+"""What happens when a migration task has failed for good. Runs in the task process, or in the DAG processor when the
+process is gone: perhaps twice, perhaps without an exception. So it trusts the ledger alone, and never raises."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from .engine.errors import RollbackFailed
+from .hooks import MigrationHook, identity_of, read_folder
+
+log = logging.getLogger(__name__)
+
+
+def roll_back_on_failure(context: Any) -> None:
+    """`on_failure_callback` of a migration task: run the rollback script where a failure left something behind.
+
+    Three outcomes of a failure are told apart by the ledger: **rolled back** by the database (no entry: nothing is
+    run), **incomplete** (the rollback script is run if the migration's `on_failure` policy is `rollback`), **applied**
+    (it failed afterwards: the ledger wins, nothing is run). Each is recorded in the audit log.
+    """
+    task = context["task"]
+    try:
+        _handle(context, task)
+    except RollbackFailed as error:
+        log.error("ALARM: %s; the database needs a person", error)
+    except Exception as error:
+        # Nothing that goes wrong here may hide the failure that brought us here.
+        log.error("the failure of %s could not be handled: %s", task.task_id, error)
+
+
+def _handle(context: Any, task: Any) -> None:
+    folder = read_folder(task.folder)
+    migration = folder.migration(task.version)
+    hook = MigrationHook(task.conn_id)
+    migrator = hook.migrator(folder, identity=identity_of(context), environment=task.environment or None)
+    state = migrator.read()
+    if state.ledger_version is None:
+        log.info("the database has no ledger, so nothing of %s was kept", migration.stem)
+        return
+    entry = next((e for e in state.entries if e.version == migration.version), None)
+    if entry is None:
+        outcome = "rolled back by the database, nothing of it was kept"
+    elif entry.status == "applied":
+        outcome = "applied, the failure came afterwards; it stays"
+    elif migrator.migrations[migration.version].on_failure == "none":
+        outcome = "incomplete; on_failure is none, so it stays as it is"
+    else:
+        migrator.roll_back(migration.version)
+        outcome = "incomplete, its rollback script has been run"
+    log.info("%s: %s", migration.stem, outcome)
+    migrator.record("failure_handled", version=migration.version, details={"outcome": outcome})

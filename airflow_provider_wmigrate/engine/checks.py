@@ -1,0 +1,141 @@
+"""What the files say that they must not say: the rules of the config's `validation`, as findings with file and line.
+
+Found with PostgreSQL's own grammar. A script newer than that grammar passes: the server decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from .config import Config, SqlRules
+from .errors import ScriptError
+from .folder import Folder
+from .model import Finding, Migration, Script, canonical_version, version_key
+from .script import Analysis, Statement, analyse
+
+_DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
+_DROPS = {
+    "drop_stmt",
+    "drop_owned_stmt",
+    "drop_role_stmt",
+    "drop_table_space_stmt",
+    "dropdb_stmt",
+    "drop_subscription_stmt",
+}
+_NEITHER = {
+    "select_stmt", "do_stmt", "call_stmt", "variable_set_stmt", "variable_show_stmt", "transaction_stmt", "vacuum_stmt",
+    "lock_stmt", "notify_stmt", "listen_stmt", "unlisten_stmt", "explain_stmt", "check_point_stmt", "discard_stmt",
+    "refresh_mat_view_stmt", "constraints_set_stmt", "prepare_stmt", "execute_stmt", "deallocate_stmt",
+}  # fmt: skip
+
+
+def folder_findings(folder: Folder) -> tuple[Finding, ...]:
+    """Findings that need no SQL: keys without an effect yet, gaps, descriptions, missing or undeclared rollbacks."""
+    found = [*folder.config.findings]
+    if folder.config.validation.migrations.require_sequential_versions:
+        found += _gaps(folder.migrations)
+    for migration in folder.migrations:
+        found += _pairing(migration, folder.config)
+        if folder.config.validation.files.require_description and not migration.description:
+            message, nxt = "has no description", f"describe {migration.version} in {folder.config.file}"
+            found.append(_finding("description_missing", migration, message, nxt))
+        found += _sizes(migration, folder.config)
+    return tuple(found)
+
+
+def script_findings(migrations: Iterable[Migration], config: Config) -> tuple[Finding, ...]:
+    """Findings in the SQL of the given migrations and their rollbacks: usually those about to run."""
+    found: list[Finding] = []
+    for migration in migrations:
+        found += _in_script(migration, migration.script, config.validation.sql)
+        if migration.rollback:
+            found += _in_script(migration, migration.rollback, None)
+    return tuple(found)
+
+
+def _finding(
+    code: str, migration: Migration, message: str, next_step: str, *, file: str | None = None, line: int | None = None
+) -> Finding:
+    return Finding(code, message, next_step, version=migration.version, file=file or migration.script.file, line=line)
+
+
+def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
+    numbers = {version_key(m.version) for m in migrations}
+    for number in sorted(set(range(1, max(numbers, default=0) + 1)) - numbers):
+        version = canonical_version(number)
+        message = f"no migration has version {version}, and require_sequential_versions is on"
+        yield Finding("version_gap", message, "add it or renumber the later ones", version=version)
+
+
+def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
+    there = migration.rollback is not None
+    name = migration.stem + ".rollback.sql"
+    where = {"file": config.file, "line": migration.config_line}
+    if migration.rollback_supported is True and not there:
+        message = f"rollback_supported is true, but there is no {name}"
+        yield Finding("rollback_missing", message, "write it or say false", version=migration.version, **where)  # type: ignore[arg-type]
+    elif migration.rollback_supported is False and there:
+        message = f"rollback_supported is false, but there is {name}"
+        yield Finding("rollback_undeclared", message, "delete it or say true", version=migration.version, **where)  # type: ignore[arg-type]
+    elif (
+        config.validation.migrations.require_rollback_validation and not there and migration.rollback_supported is None
+    ):
+        message = "has no rollback script, and require_rollback_validation is on"
+        yield _finding("rollback_missing", migration, message, f"write {name}, or declare rollback_supported: false")
+
+
+def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
+    limit = config.validation.files.max_file_size_mb
+    for script in filter(None, (migration.script, migration.rollback)):
+        # Characters, not bytes: near enough for a limit that guards against dumps checked in by mistake.
+        megabytes = len(script.text) / 1_000_000
+        if megabytes > limit:
+            message = f"has {megabytes:.1f} MB, the limit is {limit:g} MB (max_file_size_mb)"
+            yield _finding("file_too_large", migration, message, "split it or raise the limit", file=script.file)
+
+
+def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> Iterator[Finding]:
+    """`rules` is None for a rollback script, which may always do what undoing needs."""
+    try:
+        analysis = analyse(script)
+    except ScriptError as error:
+        nxt = error.hint
+        yield _finding("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
+        return
+    yield from _outside_transaction(migration, analysis)
+    if rules is not None:
+        for statement in analysis.statements:
+            yield from _forbidden(migration, statement, rules)
+
+
+def _outside_transaction(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
+    for statement in analysis.outside:
+        yield _finding(
+            "outside_transaction",
+            migration,
+            f"{statement.outside} cannot run inside a transaction",
+            "statements outside a transaction are planned, not built yet",
+            file=analysis.script.file,
+            line=statement.line,
+        )
+
+
+def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> Iterator[Finding]:
+    kind = statement.kind
+    what = kind.removesuffix("_stmt").replace("_", " ").upper()
+    if kind in _DROPS or (kind == "alter_table_stmt" and _drops_part(statement.node)):
+        broken, key = not rules.allow_drop, "allow_drop"
+    elif kind in _DML:
+        broken, key = not rules.allow_dml, "allow_dml"
+    else:
+        broken, key = not rules.allow_ddl and kind not in _NEITHER, "allow_ddl"
+    if broken:
+        message, nxt = f"{what} is not allowed: validation.sql.{key} is false", "take it out or allow it"
+        yield _finding(f"{key}_violated", migration, message, nxt, line=statement.line)
+
+
+def _drops_part(node: object) -> bool:
+    from postgast.pg_query_pb2 import AlterTableType
+
+    dropping = {AlterTableType.AT_DropColumn, AlterTableType.AT_DropConstraint}
+    return any(command.alter_table_cmd.subtype in dropping for command in node.cmds)  # type: ignore[attr-defined]

@@ -1,0 +1,190 @@
+"""Every way the engine can fail, each one sentence: what, where, what next.
+
+    WMigrateError                .retryable, .hint
+    |- FolderError               a file name, a file's bytes, two files that contradict one another
+    |- ConfigError               migration_config.yaml: file, line, key and the nearest known key
+    |- HistoryError              folder and ledger contradict one another; carries the findings
+    |- UnknownVersion            a version nobody has; says which one was meant
+    |- ScriptError               SQL that cannot be run as it stands: file and line
+    |- StatementFailed           the server refused a statement: version, file, line, SQLSTATE
+    |  `- TimedOut               the budget for the statement or for the whole migration ran out
+    |- LockTimeout               somebody else held the lock for longer than the budget
+    |- RollbackFailed            a rollback script failed; the database is as it was before it
+    |- ConnectionFailed          no connection, or it broke
+    |- LedgerTooNew              the ledger was written by a newer wmigrate
+    `- LedgerDamaged             the ledger cannot be read as one
+
+`retryable` answers one question: may the same call succeed later with nothing changed by a person?
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from .model import Finding
+
+RETRYABLE_SQLSTATES = frozenset({"55P03", "40P01", "40001"})
+"""Lock not available, deadlock detected, serialization failure: the whole transaction may simply be run again."""
+
+RETRYABLE_SQLSTATE_CLASSES = ("08", "53", "57P")
+"""Connection trouble, resources short, an operator's intervention (restart, cancel): later may be better."""
+
+_NEVER_RETRYABLE = frozenset({"57014", "57P04"})
+"""Cancelled (a person or a timeout did it; the same statement takes as long again), database dropped."""
+
+
+def retryable_sqlstate(sqlstate: str | None) -> bool:
+    """Whether an error of this SQLSTATE may heal by itself. No SQLSTATE means that the connection died."""
+    if sqlstate is None:
+        return True
+    if sqlstate in _NEVER_RETRYABLE:
+        return False
+    return sqlstate in RETRYABLE_SQLSTATES or sqlstate.startswith(RETRYABLE_SQLSTATE_CLASSES)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word a person most likely meant."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def place(file: str | None, line: int | None = None, column: int | None = None) -> str:
+    """`file:line:column`, as far as it is known."""
+    return ":".join(str(part) for part in (file, line, column) if part is not None)
+
+
+class WMigrateError(Exception):
+    """Something wmigrate can name went wrong."""
+
+    retryable: bool = False
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
+        self.hint = hint
+        if retryable is not None:
+            self.retryable = retryable
+        super().__init__(f"{message}; {hint}" if hint else message)
+
+
+class FolderError(WMigrateError):
+    """The folder cannot be read as a history of migrations."""
+
+    def __init__(self, file: str, reason: str, *, line: int | None = None, hint: str = "") -> None:
+        self.file, self.line, self.reason = file, line, reason
+        super().__init__(f"{place(file, line)}: {reason}", hint=hint)
+
+
+class ConfigError(WMigrateError):
+    """A key or a value of migration_config.yaml has no meaning."""
+
+    def __init__(self, file: str, line: int | None, key: str, reason: str, *, suggestion: str | None = None) -> None:
+        self.file, self.line, self.key, self.reason, self.suggestion = file, line, key, reason, suggestion
+        hint = f"did you mean {suggestion}?" if suggestion else ""
+        super().__init__(f"{place(file, line)}: {key + ': ' if key else ''}{reason}", hint=hint)
+
+
+class HistoryError(WMigrateError):
+    """Folder and ledger contradict one another, so nothing was touched."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        first, more = self.findings[0], len(self.findings) - 1
+        super().__init__(f"{first}{f' (and {more} more)' if more else ''}")
+
+
+class UnknownVersion(WMigrateError):
+    """A version that neither the folder nor the ledger has."""
+
+    def __init__(self, version: str, known: Iterable[str], *, where: str = "this folder") -> None:
+        self.version = version
+        known = sorted(known, key=lambda v: (len(v), v))
+        self.suggestion = nearest(version, known)
+        if self.suggestion:
+            hint = f"did you mean {self.suggestion}?"
+        else:
+            hint = f"the newest one is {known[-1]}" if known else "there is none"
+        super().__init__(f"no migration {version} in {where}", hint=hint)
+
+
+class ScriptError(WMigrateError):
+    """A script that cannot be run as it stands."""
+
+    def __init__(self, file: str, line: int | None, reason: str, *, hint: str = "") -> None:
+        self.file, self.line, self.reason = file, line, reason
+        super().__init__(f"{place(file, line)}: {reason}", hint=hint)
+
+
+class StatementFailed(WMigrateError):
+    """The server refused a statement. `line` and `column` count from 1 in the file."""
+
+    def __init__(
+        self,
+        version: str,
+        file: str,
+        message: str,
+        *,
+        sqlstate: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        server_hint: str | None = None,
+        outcome: str = "rolled back, nothing of it was kept",
+        retryable: bool | None = None,
+    ) -> None:
+        self.version, self.file, self.sqlstate = version, file, sqlstate
+        self.line, self.column, self.server_hint = line, column, server_hint
+        self.server_message, self.outcome = message, outcome
+        code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+        super().__init__(
+            f"{place(file, line, column)}: {message}{code}; {outcome}",
+            hint=server_hint or "",
+            retryable=retryable_sqlstate(sqlstate) if retryable is None else retryable,
+        )
+
+
+class TimedOut(StatementFailed):
+    """The budget ran out; the statement was cancelled on the server."""
+
+
+class LockTimeout(WMigrateError):
+    """Another session held a lock for longer than the budget. Nothing was changed."""
+
+    retryable = True
+
+    def __init__(self, what: str, waited_seconds: float, *, holders: Sequence[int] = (), hint: str = "") -> None:
+        self.what, self.waited_seconds, self.holders = what, waited_seconds, tuple(holders)
+        by = f", held by pid {', '.join(map(str, holders))}" if holders else ""
+        super().__init__(f"{what} was not free within {waited_seconds:.1f} s{by}; nothing was changed", hint=hint)
+
+
+class RollbackFailed(WMigrateError):
+    """A rollback script failed. `cause` is the failure, `first` the error that made the rollback necessary."""
+
+    def __init__(self, version: str, cause: Exception, *, first: str | None = None) -> None:
+        self.version, self.cause, self.first = version, cause, first
+        after = f" (it was to undo: {first})" if first else ""
+        super().__init__(f"rollback of {version} failed: {cause}{after}")
+
+
+class ConnectionFailed(WMigrateError):
+    """The target database cannot be reached, or the connection to it broke."""
+
+    retryable = True
+
+    def __init__(self, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"no connection to the target database: {reason.strip()}", hint=hint)
+
+
+class LedgerTooNew(WMigrateError):
+    """The ledger was upgraded by a newer wmigrate than this one."""
+
+    def __init__(self, schema: str, found: int, known: int) -> None:
+        self.found, self.known = found, known
+        super().__init__(
+            f"the ledger in schema {schema} has version {found}, this wmigrate knows up to {known}",
+            hint="upgrade airflow-provider-wmigrate",
+        )
+
+
+class LedgerDamaged(WMigrateError):
+    """A part of the ledger is absent or unreadable."""

@@ -1,0 +1,318 @@
+"""The tables in which the target database remembers, and every query on them. Each name is schema-qualified.
+
+The audit log is a hash chain. A row is appended last, just before its transaction commits, under a row lock on the
+chain's head, so that parallel migrations wait for one another only for that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from importlib.resources import files
+from typing import Any, Literal
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from .errors import LedgerDamaged, LedgerTooNew
+from .model import (
+    CHECKSUM_ALGORITHM,
+    Entry,
+    Finding,
+    Identity,
+    Migration,
+    Script,
+    State,
+    canonical_version,
+    version_key,
+)
+
+LEDGER_VERSION = 1
+CHANNEL = "wmigrate"
+"""The NOTIFY channel on which a change of schema_migrations is told; the payload is the ledger's schema."""
+
+GENESIS = "0" * 64
+_HEAD = "audit_head"
+_TABLES = ("schema_migrations", "application_metadata", "audit_log")
+
+_DESCRIPTIONS = {
+    "ledger_version": "Version of the ledger's own tables",
+    _HEAD: "Number of rows in audit_log and the hash of the last one",
+    "schema_version": "Highest version that is applied",
+    "application_version": "migration_system.version of the last successful run",
+    "application_description": "migration_system.description of the last successful run",
+    "folder_created": "migration_system.created of the last successful run",
+    "folder_last_updated": "migration_system.last_updated of the last successful run",
+    "last_successful_run": "When a run last ended with nothing failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One row of audit_log, in the order in which its columns are hashed."""
+
+    position: int
+    at: datetime
+    event: str
+    version: str | None
+    actor: str
+    dag_id: str | None
+    run_id: str | None
+    task_id: str | None
+    try_number: int | None
+    duration_ms: int | None
+    details: dict[str, Any]
+    previous_hash: str
+    hash: str
+
+    def computed_hash(self) -> str:
+        """SHA-256 over canonical JSON: sorted keys, no spaces, UTC with microseconds."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hash"}
+        values["at"] = self.at.astimezone(timezone.utc).isoformat(timespec="microseconds")
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Ledger:
+    """The ledger in one schema of one database. It keeps no connection: each call is given one.
+
+    :param schema: the schema its tables live in.
+    """
+
+    def __init__(self, schema: str = "wmigrate") -> None:
+        self.schema = schema
+
+    def _query(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self.schema))
+
+    # Reading
+
+    def version(self, conn: Connection[Any]) -> int | None:
+        """The ledger's version, or None when this database has no ledger.
+
+        :raises LedgerTooNew: a newer wmigrate wrote it.
+        :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger.
+        """
+        found = conn.execute(
+            "SELECT relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND relname = ANY(%s)",
+            [self.schema, list(_TABLES)],
+        ).fetchall()
+        if not found:
+            return None
+        absent = sorted(set(_TABLES) - {name for (name,) in found})
+        if absent:
+            raise LedgerDamaged(
+                f"schema {self.schema} holds {', '.join(sorted(n for (n,) in found))} but no {', '.join(absent)}",
+                hint="restore the ledger, or choose another settings.ledger.schema",
+            )
+        value = self.metadata(conn).get("ledger_version", "")
+        if not value.isdigit():
+            raise LedgerDamaged(
+                f"{self.schema}.application_metadata has no ledger_version",
+                hint="restore the ledger, or choose another settings.ledger.schema",
+            )
+        if int(value) > LEDGER_VERSION:
+            raise LedgerTooNew(self.schema, int(value), LEDGER_VERSION)
+        return int(value)
+
+    def state(self, conn: Connection[Any]) -> State:
+        """Everything a plan needs to know about the database."""
+        version = self.version(conn)
+        entries = self.entries(conn) if version is not None else ()
+        return State(entries, _extensions(conn), version)
+
+    def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
+        """All rows of schema_migrations in numeric order, without the rollback scripts."""
+        columns = (
+            "version, name, status, checksum, checksum_algorithm, dependencies, rollback_checksum, applied_at,"
+            " duration_ms, statements_done, statements_total, statement_hashes, actor, dag_id, run_id, task_id, try_number"
+        )
+        with conn.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(self._query(f"SELECT {columns} FROM {{schema}}.schema_migrations")).fetchall()
+        return tuple(sorted((_entry(row) for row in rows), key=lambda e: version_key(e.version)))
+
+    def rollback_script(self, conn: Connection[Any], entry: Entry) -> Script | None:
+        """The rollback script as it was when the migration was applied."""
+        query = self._query("SELECT rollback_sql FROM {schema}.schema_migrations WHERE version = %s")
+        row = conn.execute(query, [entry.version]).fetchone()
+        return Script.of(f"{entry.version}_{entry.name}.rollback.sql", row[0]) if row and row[0] else None
+
+    def metadata(self, conn: Connection[Any]) -> dict[str, str]:
+        """application_metadata as a dictionary."""
+        return dict(conn.execute(self._query("SELECT key, value FROM {schema}.application_metadata")).fetchall())
+
+    def audit_rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
+        """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
+        columns = ", ".join(f.name for f in fields(AuditRow))
+        query = self._query(
+            f"SELECT {columns} FROM {{schema}}.audit_log WHERE position > %s ORDER BY position LIMIT %s"
+        )
+        with conn.cursor(row_factory=dict_row) as cursor:
+            for row in cursor.execute(query, [after, limit]):
+                yield AuditRow(**row)
+
+    def verify(self, conn: Connection[Any], *, expected_head: str | None = None) -> tuple[Finding, ...]:
+        """Recompute the audit log's chain.
+
+        :param expected_head: a `count:hash` kept outside the database, for instance in a run's report: it finds a
+            tail that was cut off together with the head row.
+        """
+        previous, count, expected_met = GENESIS, 0, expected_head is None
+        for rows in _pages(self, conn):
+            for row in rows:
+                count += 1
+                if row.position != count:
+                    return (_broken(count, f"row {count} is gone or out of place: found row {row.position}"),)
+                if row.previous_hash != previous:
+                    return (_broken(count, f"row {count} does not follow the row before it"),)
+                if row.computed_hash() != row.hash:
+                    return (_broken(count, f"row {count} ({row.event}) was changed"),)
+                previous = row.hash
+                expected_met = expected_met or expected_head == f"{count}:{previous}"
+        head = self.metadata(conn).get(_HEAD)
+        if head != f"{count}:{previous}":
+            return (_broken(count, f"the chain ends at row {count}, its head says {head}"),)
+        if not expected_met:
+            return (_broken(count, f"the chain never passed through {expected_head}"),)
+        return ()
+
+    # Writing: the caller holds the transaction and the locks
+
+    def create(self, conn: Connection[Any], identity: Identity) -> None:
+        """Make the ledger's tables. One transaction, under the exclusive ledger lock."""
+        script = files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
+        conn.execute(self._query(script))
+        self._set(conn, "ledger_version", str(LEDGER_VERSION))
+        self._set(conn, _HEAD, f"0:{GENESIS}")
+        self.append(conn, "ledger_created", identity, details={"ledger_version": LEDGER_VERSION})
+
+    def insert_entry(
+        self, conn: Connection[Any], migration: Migration, identity: Identity, *, duration_ms: int, statements: int
+    ) -> None:
+        """Record a migration as applied."""
+        rollback = migration.rollback
+        conn.execute(
+            self._query(
+                "INSERT INTO {schema}.schema_migrations VALUES (%s, %s, 'applied', %s, %s, %s, %s, %s,"
+                " pg_catalog.clock_timestamp(), %s, %s, %s, '{{}}', %s, %s, %s, %s, %s)"
+            ),
+            [
+                migration.version,
+                migration.name,
+                migration.script.checksum,
+                CHECKSUM_ALGORITHM,
+                list(migration.dependencies),
+                rollback.text if rollback else None,
+                rollback.checksum if rollback else None,
+                duration_ms,
+                statements,
+                statements,
+                *_who(identity),
+            ],
+        )
+
+    def delete_entry(self, conn: Connection[Any], version: str) -> None:
+        """Forget a migration that was rolled back; the audit log keeps it."""
+        conn.execute(self._query("DELETE FROM {schema}.schema_migrations WHERE version = %s"), [version])
+
+    def append(
+        self,
+        conn: Connection[Any],
+        event: str,
+        identity: Identity,
+        *,
+        version: str | None = None,
+        duration_ms: int | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Append one row to the audit log and return the new head, `count:hash`.
+
+        Call it last before commit: it keeps the head locked until then.
+        """
+        query = self._query(
+            "SELECT value, pg_catalog.clock_timestamp() FROM {schema}.application_metadata WHERE key = %s FOR UPDATE"
+        )
+        found = conn.execute(query, [_HEAD]).fetchone()
+        if found is None:
+            raise LedgerDamaged(f"{self.schema}.application_metadata has no {_HEAD}", hint="restore the ledger")
+        count, _, previous = found[0].partition(":")
+        row = AuditRow(
+            int(count) + 1, found[1], event, version, *_who(identity), duration_ms, dict(details or {}), previous, ""
+        )
+        digest = row.computed_hash()
+        values = [getattr(row, f.name) for f in fields(row)]
+        values[-3:] = [Jsonb(row.details), previous, digest]
+        conn.execute(self._query("INSERT INTO {schema}.audit_log VALUES (" + ", ".join(["%s"] * 13) + ")"), values)
+        head = f"{row.position}:{digest}"
+        self._set(conn, _HEAD, head)
+        return head
+
+    def set_metadata(self, conn: Connection[Any], values: Mapping[str, str]) -> None:
+        """Write several values of application_metadata; the keys are those described in this module."""
+        for key, value in values.items():
+            self._set(conn, key, value)
+
+    def _set(self, conn: Connection[Any], key: str, value: str) -> None:
+        conn.execute(
+            self._query(
+                "INSERT INTO {schema}.application_metadata (key, value, description) VALUES (%s, %s, %s)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = pg_catalog.clock_timestamp()"
+            ),
+            [key, value, _DESCRIPTIONS[key]],
+        )
+
+    def set_schema_version(self, conn: Connection[Any]) -> None:
+        """Write the highest applied version into application_metadata. Like `append`, late: it locks the head."""
+        # The head row is locked first, as in append, so that two transactions never wait for each other crosswise.
+        conn.execute(self._query("SELECT FROM {schema}.application_metadata WHERE key = %s FOR UPDATE"), [_HEAD])
+        query = self._query("SELECT max(version::numeric) FROM {schema}.schema_migrations WHERE status = 'applied'")
+        row = conn.execute(query).fetchone()
+        self._set(conn, "schema_version", canonical_version(int(row[0])) if row and row[0] is not None else "")
+
+
+def _who(identity: Identity) -> tuple[Any, ...]:
+    return identity.actor, identity.dag_id, identity.run_id, identity.task_id, identity.try_number
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    names = ("actor", "dag_id", "run_id", "task_id", "try_number")
+    identity = Identity(*(row.pop(n) for n in names))
+    status: Literal["applied", "incomplete"] = row.pop("status")
+    tuples = {key: tuple(row.pop(key)) for key in ("dependencies", "statement_hashes")}
+    return Entry(**row, **tuples, status=status, identity=identity)
+
+
+def _extensions(conn: Connection[Any]) -> frozenset[str]:
+    """Extensions that are created or can be.
+
+    TimescaleDB's files alone do not help: where the library is not preloaded, CREATE EXTENSION ends the connection.
+    Its settings exist exactly when it is preloaded, and every role may look.
+    """
+    rows = conn.execute(
+        "SELECT name FROM pg_catalog.pg_available_extensions WHERE name <> 'timescaledb' OR EXISTS"
+        " (SELECT FROM pg_catalog.pg_settings s WHERE s.name = 'timescaledb.max_background_workers')"
+        " UNION SELECT extname FROM pg_catalog.pg_extension"
+    )
+    return frozenset(name for (name,) in rows)
+
+
+def _pages(ledger: Ledger, conn: Connection[Any], size: int = 5000) -> Iterator[list[AuditRow]]:
+    """The whole log in pieces, so that memory does not grow with it."""
+    after = 0
+    while rows := list(ledger.audit_rows(conn, after=after, limit=size)):
+        yield rows
+        after = rows[-1].position
+
+
+def _broken(line: int, message: str) -> Finding:
+    return Finding(
+        "audit_chain_broken",
+        f"audit_log: {message}",
+        "compare with a backup, and find out who has write access to the ledger",
+        line=line,
+    )

@@ -1,0 +1,484 @@
+"""The one place that acts: lock, read, decide, run, record.
+
+A transactional script, its ledger entry and its audit row commit together or not at all. See `docs` for the whole order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+import psycopg
+
+from . import planner
+from .errors import (
+    ConnectionFailed,
+    HistoryError,
+    LockTimeout,
+    RollbackFailed,
+    ScriptError,
+    StatementFailed,
+    UnknownVersion,
+    WMigrateError,
+    place,
+)
+from .folder import Folder, normalise_version
+from .graph import Graph
+from .ledger import Ledger
+from .model import (
+    Direction,
+    Entry,
+    Failed,
+    Finding,
+    Finished,
+    Identity,
+    Listener,
+    Migration,
+    Noticed,
+    Outcome,
+    Plan,
+    Record,
+    Script,
+    Started,
+    State,
+    Status,
+    Waiting,
+)
+from .script import Analysis, analyse
+from .session import AdvisoryLock, Budget, Connect, Session, open_session
+
+
+def _ignore(_: object) -> None:
+    return None
+
+
+class Migrator:
+    """Applies and rolls back the migrations of one folder in one database.
+
+    :param connect: opens a new psycopg connection to the target; called once per call and migration.
+    :param folder: the folder, already read.
+    :param identity: who acts, for the ledger.
+    :param environment: name of an environment of the config, or None.
+    :param on_event: told every event, in the thread that called.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        folder: Folder,
+        *,
+        identity: Identity,
+        environment: str | None = None,
+        on_event: Listener = _ignore,
+    ) -> None:
+        self.settings = folder.config.settings_for(environment)
+        self.ledger = Ledger(self.settings.ledger.schema_name)
+        self.graph: Graph = folder.graph
+        self.migrations = {m.version: m for m in folder.under(self.settings)}
+        self._system = _system_values(folder)
+        self._connect, self._identity, self._tell = connect, identity, on_event
+        self._session: Session | None = None
+
+    # Reading and planning
+
+    def read(self) -> State:
+        """What the database remembers. Changes nothing, creates nothing."""
+        with self._open("read") as session, _as_connection_failure():
+            return self.ledger.state(session.conn)
+
+    def plan(self, *, to: str | None = None) -> Plan:
+        """What `apply` would have to do."""
+        target = normalise_version(to, self.migrations) if to else None
+        late = self.settings.execution.late_migrations
+        return planner.plan_apply(list(self.migrations.values()), self.graph, self.read(), to=target, late=late)
+
+    def plan_rollback(self, *, to: str | None) -> Plan:
+        """What must be rolled back to leave nothing above version `to`; None or `0` means everything."""
+        state = self.read()
+        known = {*self.migrations, *(e.version for e in state.entries)}
+        target = normalise_version(to, known) if to and to.strip("0") else None
+        return planner.plan_rollback(list(self.migrations.values()), state, to=target)
+
+    def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
+        """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
+        with self._open(event) as session, _as_connection_failure():
+            self._ensure_ledger(session)
+            with session.transaction():
+                return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
+
+    def record_success(self) -> None:
+        """Write what application_metadata keeps of a run in which nothing failed."""
+        with self._open("report") as session, _as_connection_failure():
+            self._ensure_ledger(session)
+            with session.transaction():
+                row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
+                self.ledger.set_metadata(
+                    session.conn, {**self._system, "last_successful_run": row[0].isoformat() if row else ""}
+                )
+
+    # Acting
+
+    def apply(self, version: str, *, dry_run: bool = False) -> Record:
+        """Apply one migration, or find under its lock that it is applied already.
+
+        A dry run executes the pending migrations it needs and then this one, all in one transaction, and rolls that back.
+
+        :raises HistoryError: the ledger contradicts the folder; nothing was touched.
+        :raises StatementFailed: the server refused a statement; the database is as before.
+        :raises LockTimeout: another runner held the migration for too long.
+        """
+        version = normalise_version(version, self.migrations)
+        migration = self.migrations[version]
+        self._allow(dry_run=dry_run, direction="apply")
+        with self._open(f"apply {version}") as session:
+            self._ensure_ledger(session, create=not dry_run)
+            chain = self._pending_chain(migration, self._entries(session)) if dry_run else [migration]
+            self._lock(session, chain, migration.version)
+            entries = self._entries(session)
+            if planner.statuses([migration], _only(version, entries))[version] is Status.APPLIED:
+                return self._nothing_done(migration, Outcome.ALREADY_APPLIED)
+            chain = self._pending_chain(migration, entries) if dry_run else [migration]
+            self._refuse(session, migration, planner.refusals(migration, entries, assume=[m.version for m in chain]))
+            scripts = [(m, _whole(m.script)) for m in chain]
+            return self._act(session, "apply", scripts, dry_run=dry_run)
+
+    def roll_back(self, version: str, *, dry_run: bool = False) -> Record:
+        """Roll back one applied migration with its rollback script.
+
+        A dry run first rolls back, in the same transaction, whatever applied migration depends on it.
+
+        :raises HistoryError: an applied migration depends on it, or there is no rollback script.
+        :raises RollbackFailed: the script failed; the database is as before.
+        """
+        self._allow(dry_run=dry_run, direction="rollback")
+        with self._open(f"rollback {version}") as session:
+            known = {*self.migrations, *(e.version for e in self._entries(session))}
+            version = normalise_version(version, known, where="this folder or the ledger")
+            chain = self._applied_chain(session, version, dry_run)
+            if not chain:
+                return self._not_applied(version)
+            self._lock_versions(session, chain, (), version)
+            chain = self._applied_chain(session, version, dry_run)
+            if not chain:
+                return self._not_applied(version)
+            entries = {e.version: e for e in self._entries(session)}
+            found = planner.dependents(version, entries.values(), leaving=chain)
+            self._refuse(session, self._stand_in(entries[version]), found)
+            scripts = [(self._stand_in(entries[v]), self._rollback_analysis(session, entries[v])) for v in chain]
+            try:
+                return self._act(session, "rollback", scripts, dry_run=dry_run)
+            except StatementFailed as error:
+                raise RollbackFailed(version, error) from error
+
+    def cancel(self) -> None:
+        """Cancel on the server whatever this migrator is doing. Safe in a signal handler."""
+        if self._session is not None:
+            self._session.cancel()
+
+    # Deciding under the lock
+
+    def _pending_chain(self, migration: Migration, entries: Sequence[Entry]) -> list[Migration]:
+        there = {e.version for e in entries}
+        needed = self.graph.ancestors([migration.version]) | {migration.version}
+        return [self.migrations[v] for v in self.graph.order if v in needed and v not in there]
+
+    def _applied_chain(self, session: Session, version: str, dry_run: bool) -> tuple[str, ...]:
+        entries = self._entries(session)
+        if not _only(version, entries):
+            return ()
+        return planner.applied_chain(version, entries) if dry_run else (version,)
+
+    def _rollback_analysis(self, session: Session, entry: Entry) -> Analysis:
+        migration = self.migrations.get(entry.version)
+        source = planner.rollback_of(migration, entry)
+        script = migration.rollback if source == "folder" and migration else None
+        if source == "ledger":
+            script = self.ledger.rollback_script(session.conn, entry)
+        if script is None:
+            message = f"migration {entry.version}_{entry.name} has no rollback script, neither in the folder nor in the ledger"
+            finding = Finding("no_rollback", message, "write one, or restore a backup", version=entry.version)
+            raise HistoryError([finding])
+        return _whole(script)
+
+    def _stand_in(self, entry: Entry) -> Migration:
+        """The folder's migration, or for one whose file is gone what the ledger still knows of it."""
+        known = self.migrations.get(entry.version)
+        return known or Migration(
+            entry.version,
+            entry.name,
+            Script(f"{entry.version}_{entry.name}.sql", "", entry.checksum),
+            dependencies=entry.dependencies,
+        )
+
+    # Running and recording
+
+    def _act(
+        self, session: Session, direction: Direction, scripts: list[tuple[Migration, Analysis]], *, dry_run: bool
+    ) -> Record:
+        migration, analysis = scripts[-1]
+        total = migration.timeout_seconds or self.settings.execution.timeout_seconds
+        budget = self._budget(total)
+        session.conn.add_notice_handler(
+            lambda diag: self._tell(Noticed(migration.version, diag.severity or "", diag.message_primary or ""))
+        )
+        try:
+            if not dry_run:
+                self._append(session, "started", migration, details={"direction": direction})
+            with session.limited(total):
+                session.begin(budget)
+                if dry_run and self.ledger.version(session.conn) is None:
+                    self.ledger.create(session.conn, self._identity)
+                for i, (migration, analysis) in enumerate(scripts):
+                    if i:
+                        session.next_script(budget)
+                    record = self._run(session, direction, migration, analysis, dry_run)
+                record = self._keep(session, direction, migration, record, dry_run)
+        except (WMigrateError, psycopg.Error) as error:
+            session.roll_back()
+            failure = (
+                error
+                if isinstance(error, WMigrateError)
+                else session.failure(error, migration.version, analysis.script.file)
+            )
+            failure = _lock_timeout(failure, self.settings.execution.lock_timeout_seconds)
+            self._record_failure(session, direction, migration, failure, dry_run)
+            raise failure from error
+        except BaseException:
+            # A signal or a task timeout ends the call from inside: the server must not run on without us.
+            session.cancel()
+            raise
+        if dry_run:
+            record = self._record_dry_run(session, migration, record, direction)
+        return self._finished(record)
+
+    def _run(
+        self, session: Session, direction: Direction, migration: Migration, analysis: Analysis, dry_run: bool
+    ) -> Record:
+        undo = migration.rollback if direction == "apply" else None
+        self._tell(Started(migration.version, migration.name, direction, analysis.script, dry_run, undo, session.pid))
+        start = time.monotonic()
+        statements, rows = session.send(migration.version, analysis)
+        session.leave_script()
+        duration = round((time.monotonic() - start) * 1000)
+        if direction == "apply":
+            self.ledger.insert_entry(
+                session.conn, migration, self._identity, duration_ms=duration, statements=statements
+            )
+        else:
+            self.ledger.delete_entry(session.conn, migration.version)
+        outcome = Outcome.DRY_RUN if dry_run else Outcome.APPLIED if direction == "apply" else Outcome.ROLLED_BACK
+        return Record(
+            migration.version,
+            migration.name,
+            outcome,
+            migration.script.checksum,
+            self._identity,
+            duration,
+            rows,
+            statements,
+            session.locks_taken(self.ledger.schema),
+        )
+
+    def _keep(
+        self, session: Session, direction: Direction, migration: Migration, record: Record, dry_run: bool
+    ) -> Record:
+        if dry_run:
+            session.conn.execute("ROLLBACK")
+            return record
+        self.ledger.set_schema_version(session.conn)
+        head = self.ledger.append(
+            session.conn,
+            record.outcome.value,
+            self._identity,
+            version=migration.version,
+            duration_ms=record.duration_ms,
+            details=_details(record),
+        )
+        session.commit()
+        return replace(record, audit_head=head)
+
+    def _append(
+        self,
+        session: Session,
+        event: str,
+        migration: Migration,
+        *,
+        details: dict[str, Any],
+        duration_ms: int | None = None,
+    ) -> str:
+        with session.transaction():
+            return self.ledger.append(
+                session.conn, event, self._identity, version=migration.version, duration_ms=duration_ms, details=details
+            )
+
+    def _record_dry_run(self, session: Session, migration: Migration, record: Record, direction: Direction) -> Record:
+        """A dry run on a database without a ledger leaves no trace at all."""
+        if self.ledger.version(session.conn) is None:
+            return record
+        details = {**_details(record), "direction": direction}
+        head = self._append(session, "dry_run", migration, details=details, duration_ms=record.duration_ms)
+        return replace(record, audit_head=head)
+
+    def _record_failure(
+        self, session: Session, direction: Direction, migration: Migration, error: WMigrateError, dry_run: bool
+    ) -> None:
+        """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
+        sqlstate = getattr(error, "sqlstate", None)
+        self._tell(Failed(migration.version, direction, str(error), sqlstate))
+        event = "rollback_failed" if direction == "rollback" else "failed"
+        details = {"direction": direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
+        with suppress(WMigrateError, psycopg.Error):
+            if not session.conn.closed:
+                if self.ledger.version(session.conn) is not None:
+                    self._append(session, event, migration, details=details)
+                return
+            with open_session(self._connect, application_name=self._name("record")) as fresh:
+                if self.ledger.version(fresh.conn) is not None:
+                    self._append(fresh, event, migration, details=details)
+
+    def _refuse(self, session: Session, migration: Migration, found: Sequence[Finding]) -> None:
+        if not found:
+            return
+        error = HistoryError(found)
+        with suppress(WMigrateError, psycopg.Error):
+            details = {"findings": [f.code for f in found], "error": str(error)}
+            self._append(session, "refused", migration, details=details)
+        raise error
+
+    def _finished(self, record: Record) -> Record:
+        self._tell(Finished(record))
+        return record
+
+    def _not_applied(self, version: str) -> Record:
+        if version not in self.migrations:
+            raise UnknownVersion(version, self.migrations, where="this folder or the ledger")
+        return self._nothing_done(self.migrations[version], Outcome.NOT_APPLIED)
+
+    def _nothing_done(self, migration: Migration, outcome: Outcome) -> Record:
+        checksum = migration.script.checksum
+        return self._finished(Record(migration.version, migration.name, outcome, checksum, self._identity))
+
+    # Connections, locks, settings
+
+    @contextmanager
+    def _open(self, what: str) -> Iterator[Session]:
+        with open_session(self._connect, application_name=self._name(what)) as session:
+            self._session = session
+            try:
+                yield session
+            finally:
+                self._session = None
+
+    def _name(self, what: str) -> str:
+        run = self._identity.run_id
+        return f"wmigrate {what}" + (f" {run}" if run else "")
+
+    def _ensure_ledger(self, session: Session, *, create: bool = True) -> None:
+        with _as_connection_failure():
+            if self.ledger.version(session.conn) is not None or not create:
+                return
+            lock = AdvisoryLock(f"wmigrate:{self.ledger.schema}")
+            self._acquire(session, [lock], None, "the ledger's lock")
+            if self.ledger.version(session.conn) is None:
+                with session.transaction():
+                    self.ledger.create(session.conn, self._identity)
+            session.conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number])
+
+    def _lock(self, session: Session, chain: Sequence[Migration], version: str) -> None:
+        running = [m.version for m in chain] or [version]
+        needed = {d for m in chain for d in m.dependencies} - set(running)
+        self._lock_versions(session, running, sorted(needed), version)
+
+    def _lock_versions(self, session: Session, mine: Sequence[str], needed: Sequence[str], version: str) -> None:
+        """Exclusive on what is run, shared on what it needs: so nothing it needs is rolled back meanwhile."""
+        ledger = f"wmigrate:{self.ledger.schema}"
+        locks = [AdvisoryLock(ledger, shared=True)]
+        locks += [AdvisoryLock(f"{ledger}:{v}") for v in mine]
+        locks += [AdvisoryLock(f"{ledger}:{v}", shared=True) for v in needed]
+        self._acquire(session, locks, version, "the lock of this migration")
+
+    def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
+        with _as_connection_failure():
+            session.acquire(
+                locks,
+                wait_seconds=self.settings.execution.lock_wait_seconds,
+                on_wait=lambda waited, holders: self._tell(Waiting(version, what, waited, holders)),
+            )
+
+    def _entries(self, session: Session) -> tuple[Entry, ...]:
+        with _as_connection_failure():
+            if self.ledger.version(session.conn) is None:
+                return ()
+            return self.ledger.entries(session.conn)
+
+    def _allow(self, *, dry_run: bool, direction: Direction) -> None:
+        execution = self.settings.execution
+        if dry_run and not execution.dry_run_enabled:
+            raise WMigrateError("dry runs are switched off", hint="settings.execution.dry_run_enabled is false")
+        if direction == "rollback" and not execution.rollback_enabled:
+            raise WMigrateError("rollbacks are switched off", hint="settings.execution.rollback_enabled is false")
+
+    def _budget(self, total: float) -> Budget:
+        execution = self.settings.execution
+        return Budget(total, execution.statement_timeout_seconds, execution.lock_timeout_seconds)
+
+
+def _system_values(folder: Folder) -> dict[str, str]:
+    """What migration_system says, under the names application_metadata keeps it by."""
+    system = folder.config.migration_system
+    values = {
+        "application_version": system.version,
+        "application_description": system.description,
+        "folder_created": system.created,
+        "folder_last_updated": system.last_updated,
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def _only(version: str, entries: Sequence[Entry]) -> list[Entry]:
+    return [e for e in entries if e.version == version]
+
+
+def _whole(script: Script) -> Analysis:
+    """A script as it can be run in one transaction."""
+    analysis = analyse(script)
+    for statement in analysis.outside:
+        raise ScriptError(
+            script.file,
+            statement.line,
+            f"{statement.outside} cannot run inside a transaction",
+            hint="statements outside a transaction are planned, not built yet",
+        )
+    return analysis
+
+
+def _details(record: Record) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "checksum": record.checksum,
+        "rows": record.rows,
+        "statements": record.statements,
+        "locks": [asdict(lock) for lock in record.locks],
+    }
+
+
+def _lock_timeout(error: WMigrateError, budget_seconds: float) -> WMigrateError:
+    if isinstance(error, StatementFailed) and error.sqlstate == "55P03":
+        where = place(error.file, error.line)
+        return LockTimeout(f"{where}: a lock of this migration", budget_seconds, hint="the next try may find it free")
+    return error
+
+
+@contextmanager
+def _as_connection_failure() -> Iterator[None]:
+    """Around the ledger's own statements: what breaks there is the connection or a missing right."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise ConnectionFailed(str(error)) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        hint = "grant the role CREATE on the database once, or all rights on the ledger's schema"
+        raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}", hint=hint) from error

@@ -1,0 +1,283 @@
+"""The nouns of the engine, as frozen values. No module below this one; nothing here acts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+CHECKSUM_ALGORITHM = "sha256"
+"""Over canonical text: UTF-8, no byte order mark, line ends LF. The name is stored beside every checksum."""
+
+Transactional = Literal["auto", True, False]
+OnFailure = Literal["rollback", "none"]
+Direction = Literal["apply", "rollback"]
+LatePolicy = Literal["apply", "warn", "error"]
+
+
+class Status(str, Enum):
+    """What is true of a migration, seen from both the folder and the ledger."""
+
+    PENDING = "pending"
+    APPLIED = "applied"
+    CHANGED = "changed"
+    MISSING = "missing"
+    INCOMPLETE = "incomplete"
+
+
+class Outcome(str, Enum):
+    """What one call of the migrator did."""
+
+    APPLIED = "applied"
+    ALREADY_APPLIED = "already_applied"
+    ROLLED_BACK = "rolled_back"
+    NOT_APPLIED = "not_applied"
+    DRY_RUN = "dry_run"
+
+
+def version_key(version: str) -> int:
+    """Sort key of a version: its number, so that 1000 comes after 999."""
+    return int(version)
+
+
+def canonical_version(number: int) -> str:
+    """The one way a version is written in the ledger, in plans and in messages: at least three digits."""
+    return f"{number:03d}"
+
+
+def checksum(text: str) -> str:
+    """Checksum of a canonical text, as lower-case hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One SQL file: its name inside the folder, its canonical text and the checksum of that text."""
+
+    file: str
+    text: str = field(repr=False)
+    checksum: str
+
+    @classmethod
+    def of(cls, file: str, text: str) -> Script:
+        return cls(file, text, checksum(text))
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredExtension:
+    """An extension the script needs, and whether a server without it fails the plan or skips the migration."""
+
+    name: str
+    when_missing: Literal["fail", "skip"] = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered SQL file with what the folder and its config say about it."""
+
+    version: str
+    name: str
+    script: Script
+    rollback: Script | None = None
+    description: str = ""
+    dependencies: tuple[str, ...] = ()
+    transactional: Transactional = "auto"
+    rollback_transactional: Transactional = "auto"
+    timeout_seconds: float | None = None
+    """Total budget of one apply or rollback in seconds; None means the setting of the folder."""
+    on_failure: OnFailure = "rollback"
+    requires_extensions: tuple[RequiredExtension, ...] = ()
+    rollback_supported: bool | None = None
+    """As declared; None means not declared, which is never a contradiction."""
+    estimated_duration_seconds: float | None = None
+    config_line: int | None = None
+    """Line of this migration's block in the config file, for messages."""
+
+    @property
+    def stem(self) -> str:
+        """The file name without .sql, which is also the task id in Airflow."""
+        return self.script.file.rsplit("/", 1)[-1].removesuffix(".sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who acts. Everything here ends up in the ledger, so no field may carry a secret."""
+
+    actor: str
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    try_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of schema_migrations."""
+
+    version: str
+    name: str
+    status: Literal["applied", "incomplete"]
+    checksum: str
+    checksum_algorithm: str
+    dependencies: tuple[str, ...]
+    rollback_checksum: str | None
+    """None: it was applied without a rollback script. The text itself stays in the ledger until it is needed."""
+    applied_at: datetime
+    duration_ms: int
+    statements_done: int
+    statements_total: int
+    statement_hashes: tuple[str, ...]
+    identity: Identity
+
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A contradiction or a danger: what it is, where, and what to do next."""
+
+    code: str
+    message: str
+    next_step: str
+    severity: Severity = "error"
+    version: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.file is None else self.file + (f":{self.line}" if self.line else "") + ": "
+        return f"{place}{self.message}; {self.next_step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a plan wants done."""
+
+    action: Direction
+    version: str
+    name: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Ordered steps and findings; a pure function of folder and ledger."""
+
+    direction: Direction
+    to: str | None
+    steps: tuple[Step, ...]
+    statuses: dict[str, Status]
+    findings: tuple[Finding, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Versions that are pending but not part of the steps, with the reason."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == "error")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a target database answered: the ledger's entries and the extensions that can be had."""
+
+    entries: tuple[Entry, ...] = ()
+    extensions: frozenset[str] | None = None
+    """Names the server can create or has created; None means nobody asked."""
+    ledger_version: int | None = None
+    """None: the database has no ledger yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockTaken:
+    """A lock a migration held just before commit."""
+
+    relation: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A session that held up ours. The query's text is not kept: it may hold values."""
+
+    pid: int
+    user: str | None
+    application: str | None
+    query_start: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
+
+    version: str
+    name: str
+    outcome: Outcome
+    checksum: str
+    identity: Identity
+    duration_ms: int = 0
+    rows: int = 0
+    """Rows inserted, updated, deleted or copied, as the server counted them."""
+    statements: int = 0
+    locks: tuple[LockTaken, ...] = ()
+    attempts: int = 1
+    audit_head: str | None = None
+    """`count:hash` of the audit log after this call, kept outside the database so that a cut-off tail is found."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, XCom and audit rows."""
+        return {**asdict(self), "outcome": self.outcome.value}
+
+
+# Events: the closed set of values the migrator tells its one listener.
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another runner holds what we need; told once when the wait begins and again as it lasts."""
+
+    version: str | None
+    what: str
+    waited_seconds: float
+    holders: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    version: str
+    name: str
+    direction: Direction
+    script: Script
+    dry_run: bool
+    rollback: Script | None = None
+    """When applying: the script that would undo it."""
+    backend_pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """A NOTICE, WARNING or the like that the server sent."""
+
+    version: str
+    severity: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    version: str
+    direction: Direction
+    error: str
+    sqlstate: str | None
+
+
+Event = Waiting | Started | Noticed | Finished | Failed
+Listener = Callable[[Event], None]

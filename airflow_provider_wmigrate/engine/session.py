@@ -1,0 +1,387 @@
+"""One connection for one call: its settings, its advisory locks, its budget, and the way to cancel it.
+
+Every migration gets a connection of its own, so that nothing a script leaves behind (settings, temporary tables,
+session locks) can reach the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.rows import tuple_row
+
+from .errors import ConnectionFailed, LockTimeout, ScriptError, StatementFailed, TimedOut, WMigrateError
+from .model import LockTaken
+from .script import Analysis, line_and_column
+
+Connect = Callable[[], "psycopg.Connection[Any]"]
+
+_LOCK_STRENGTH = (
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+)
+"""PostgreSQL's table lock modes that stand in somebody's way, from weak to strong (its manual, section 13.3)."""
+
+_OWN_TIMEOUT = "30s"
+"""For the ledger's own statements, which take milliseconds unless something is very wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdvisoryLock:
+    """A session lock in the target database. `key` is its name; the number is a hash of it."""
+
+    key: str
+    shared: bool = False
+
+    @property
+    def number(self) -> int:
+        return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:8], "big", signed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one script, in seconds."""
+
+    total: float
+    statement: float | None
+    lock: float
+
+
+class Session:
+    """An open connection. Use `open_session`."""
+
+    def __init__(self, conn: psycopg.Connection[Any], application_name: str) -> None:
+        self.conn = conn
+        self.application_name = application_name
+        self.pid = conn.info.backend_pid
+        self.timed_out = False
+        self.cancel_requested = False
+
+    # Locks
+
+    def acquire(
+        self,
+        locks: Sequence[AdvisoryLock],
+        *,
+        wait_seconds: float,
+        on_wait: Callable[[float, tuple[int, ...]], None],
+    ) -> None:
+        """Take all locks or none, polling outside any transaction.
+
+        A waiter that sits in a transaction would hold a snapshot, and CREATE INDEX CONCURRENTLY of the runner it waits
+        for would wait for that snapshot: neither would ever end.
+
+        :raises LockTimeout: not free within `wait_seconds`.
+        """
+        start, told, pause = time.monotonic(), 0.0, 0.05
+        while not self._try(locks):
+            waited = time.monotonic() - start
+            if self.cancel_requested:
+                raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
+            if waited >= wait_seconds:
+                hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
+                raise LockTimeout(
+                    "the advisory lock of this migration", waited, holders=self._holders(locks), hint=hint
+                )
+            if waited >= told:
+                on_wait(waited, self._holders(locks))
+                told = waited * 2 + 1
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(wait_seconds - waited, 0.0)))
+            pause = min(pause * 1.5, 1.0)
+
+    def _try(self, locks: Sequence[AdvisoryLock]) -> bool:
+        calls = ", ".join(f"pg_catalog.pg_try_advisory_lock{'_shared' if lock.shared else ''}(%s)" for lock in locks)
+        row = self.conn.execute(f"SELECT {calls}".encode(), [lock.number for lock in locks]).fetchone()
+        got = row or ()
+        if all(got):
+            return True
+        for lock, taken in zip(locks, got, strict=True):
+            if taken:
+                query = f"SELECT pg_catalog.pg_advisory_unlock{'_shared' if lock.shared else ''}(%s)"
+                self.conn.execute(query.encode(), [lock.number])
+        return False
+
+    def _holders(self, locks: Sequence[AdvisoryLock]) -> tuple[int, ...]:
+        rows = self.conn.execute(
+            "SELECT DISTINCT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+            " AND (classid::bigint << 32) | objid::bigint = ANY(%s) AND pid <> pg_catalog.pg_backend_pid() ORDER BY pid",
+            [[lock.number for lock in locks]],
+        )
+        return tuple(pid for (pid,) in rows)
+
+    # One transaction around a script
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A short transaction for the ledger's own rows."""
+        self.conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        try:
+            yield
+        except BaseException:
+            self.roll_back()
+            raise
+        self.commit()
+
+    def begin(self, budget: Budget) -> None:
+        """Open the transaction a script runs in, with its limits."""
+        self.conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        self._limit(budget)
+        self._began = self._transaction_start()
+
+    def next_script(self, budget: Budget) -> None:
+        """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
+        self.conn.execute("RESET ALL")
+        self.conn.execute("DISCARD TEMP")
+        _settle(self.conn, self.application_name)
+        self._limit(budget)
+
+    def _limit(self, budget: Budget) -> None:
+        self._set_local(
+            lock_timeout=_milliseconds(budget.lock),
+            statement_timeout=_milliseconds(budget.statement or budget.total),
+        )
+
+    def _set_local(self, **settings: str) -> None:
+        calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in settings)
+        self.conn.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
+
+    def _transaction_start(self) -> int:
+        """Microseconds. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away."""
+        row = self.conn.execute(
+            "SELECT (pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def send(self, version: str, analysis: Analysis) -> tuple[int, int]:
+        """Run a whole script over the simple protocol; the server splits it.
+
+        :return: statements run, rows they inserted, updated, deleted or copied.
+        :raises StatementFailed: the server refused one of them.
+        """
+        pgconn = self.conn.pgconn
+        try:
+            pgconn.send_query(analysis.body.encode())
+            results = self.conn.wait(generators.execute(pgconn))
+        except psycopg.Error as error:
+            raise self.failure(error, version, analysis.script.file) from error
+        done = rows = 0
+        for result in results:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                error = psycopg.errors.error_from_result(result, "utf-8")
+                raise self.failure(error, version, analysis.script.file, analysis=analysis, done=done)
+            if result.status in _COPY:
+                self._refuse_copy(analysis, done, *_COPY[result.status])
+            done += result.status != pq.ExecStatus.EMPTY_QUERY
+            rows += _rows(result)
+        self._check_same_transaction(version, analysis)
+        return done, rows
+
+    def _refuse_copy(self, analysis: Analysis, done: int, reason: str, hint: str) -> None:
+        self.conn.close()  # the server waits for the other end; the transaction goes with the connection
+        line = analysis.statements[done].line if done < len(analysis.statements) else None
+        raise ScriptError(analysis.script.file, line, reason, hint=hint)
+
+    def _check_same_transaction(self, version: str, analysis: Analysis) -> None:
+        """The last line of defence against transaction control that the grammar did not see."""
+        inside = self.conn.info.transaction_status == pq.TransactionStatus.INTRANS
+        if not inside or self._transaction_start() != self._began:
+            raise StatementFailed(
+                version,
+                analysis.script.file,
+                "the script ended the transaction it ran in",
+                server_hint="remove its transaction control; what it committed must be judged by a person",
+                outcome="part of it may have been committed, the ledger does not know it",
+                retryable=False,
+            )
+
+    def leave_script(self) -> None:
+        """From here on the ledger speaks: whatever role, path, format or limits the script set no longer hold.
+
+        Deferred constraints are checked now, so that a dry run finds what a commit would.
+        """
+        self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self.conn.execute("RESET SESSION AUTHORIZATION")
+        self.conn.execute("RESET ROLE")
+        self._set_local(
+            search_path="pg_catalog",
+            row_security="off",
+            lock_timeout=_OWN_TIMEOUT,
+            statement_timeout=_OWN_TIMEOUT,
+            **_READABLE,
+        )
+        # Only a superuser may touch this one; left at `replica`, nobody would be told of the new entry.
+        self.conn.execute(
+            "SELECT pg_catalog.set_config('session_replication_role', 'origin', true)"
+            " WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'"
+        )
+
+    def locks_taken(self, ledger_schema: str) -> tuple[LockTaken, ...]:
+        """The strongest lock this transaction holds on each relation, readers' locks and the ledger's own apart."""
+        rows = self.conn.execute(
+            "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), pg_catalog.array_agg(l.mode)"
+            " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted"
+            " AND l.mode = ANY(%s) AND c.relkind IN ('r', 'p', 'm', 'v', 'f')"
+            " AND n.nspname <> ALL(%s) AND n.nspname NOT LIKE 'pg\\_toast%%' GROUP BY 1 ORDER BY 1",
+            [list(_LOCK_STRENGTH), ["pg_catalog", "information_schema", ledger_schema]],
+        )
+        return tuple(LockTaken(relation, max(modes, key=_LOCK_STRENGTH.index)) for relation, modes in rows)
+
+    def commit(self) -> None:
+        """Commit, and make sure that the server did."""
+        answer = self.conn.execute("COMMIT").statusmessage
+        if answer != "COMMIT":
+            raise ConnectionFailed(f"the server answered COMMIT with {answer}")
+
+    def roll_back(self) -> None:
+        """Roll back if there is anything to roll back and anybody to tell."""
+        if not self.conn.closed and self.conn.info.transaction_status != pq.TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                self.conn.execute("ROLLBACK")
+
+    # Limits
+
+    @contextmanager
+    def limited(self, total_seconds: float) -> Iterator[None]:
+        """Cancel whatever runs when the total budget is used up.
+
+        statement_timeout counts each statement of a script anew, so the total needs a clock on this side.
+        """
+
+        def strike() -> None:
+            self.timed_out = True
+            self._send_cancel()
+
+        timer = threading.Timer(total_seconds, strike)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the running statement on the server; callable from a signal handler or another thread."""
+        self.cancel_requested = True
+        self._send_cancel()
+
+    def _send_cancel(self) -> None:
+        with suppress(psycopg.Error):
+            self.conn.cancel_safe(timeout=3.0)
+
+    def failure(
+        self,
+        error: psycopg.Error,
+        version: str,
+        file: str,
+        *,
+        analysis: Analysis | None = None,
+        done: int | None = None,
+    ) -> WMigrateError:
+        """A psycopg error in the engine's words."""
+        message = (error.diag.message_primary or str(error)).strip()
+        line, column = _place(error, analysis, done)
+        where: dict[str, Any] = {"sqlstate": error.sqlstate, "line": line, "column": column}
+        if error.sqlstate is None or self.conn.closed:
+            message = f"the connection was lost: {message}"
+            return StatementFailed(version, file, message, retryable=True, **where)
+        if error.sqlstate == "57014":
+            if self.cancel_requested:
+                return StatementFailed(version, file, "cancelled on request", retryable=True, **where)
+            if self.timed_out:
+                message = "the total budget (timeout_seconds) was used up, the statement was cancelled"
+            if self.timed_out or "timeout" in message:
+                return TimedOut(version, file, message, retryable=True, **where)
+        return StatementFailed(version, file, message, server_hint=error.diag.message_hint, **where)
+
+
+def _place(error: psycopg.Error, analysis: Analysis | None, done: int | None) -> tuple[int | None, int | None]:
+    """Where in the file: the server's position if it gave one, else the statement that was next."""
+    if analysis is None:
+        return None, None
+    if error.diag.statement_position:
+        return line_and_column(analysis.body, int(error.diag.statement_position) - 1)
+    if done is not None and done < len(analysis.statements):
+        return analysis.statements[done].line, None
+    return None, None
+
+
+_COPY = {
+    pq.ExecStatus.COPY_IN: ("COPY FROM stdin waits for data that is not there", "use INSERT"),
+    pq.ExecStatus.COPY_OUT: ("COPY TO stdout has nobody to read it", "select into a table instead"),
+    pq.ExecStatus.COPY_BOTH: ("replication is no migration", "remove it"),
+}
+_COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
+
+
+def _rows(result: Any) -> int:
+    status = result.command_status or b""
+    return int(result.command_tuples or 0) if status.startswith(_COUNTED) else 0
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(int(seconds * 1000), 1)}ms"
+
+
+@contextmanager
+def open_session(connect: Connect, *, application_name: str) -> Iterator[Session]:
+    """Connect, prepare the session, and close it in the end, which gives back every lock.
+
+    :raises ConnectionFailed: no connection.
+    """
+    try:
+        conn = connect()
+    except psycopg.Error as error:
+        raise ConnectionFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    try:
+        _prepare(conn, application_name)
+        yield Session(conn, application_name)
+    finally:
+        conn.close()
+
+
+def _prepare(conn: psycopg.Connection[Any], application_name: str) -> None:
+    conn.autocommit = True
+    conn.prepare_threshold = None
+    conn.row_factory = tuple_row
+    try:
+        _settle(conn, application_name)
+    except psycopg.Error as error:
+        raise ConnectionFailed(str(error)) from error
+    # Where the server can watch its client (PostgreSQL 14, not on every platform), an orphan ends within half a second
+    # of its client's death instead of running on with its locks.
+    with suppress(psycopg.Error):
+        conn.execute("SET client_connection_check_interval = '500ms'")
+
+
+_READABLE = {"client_encoding": "UTF8", "DateStyle": "ISO"}
+"""What psycopg needs to read values. `ISO` alone leaves the order of day and month in input as it is."""
+
+
+def _settle(conn: psycopg.Connection[Any], application_name: str) -> None:
+    settings = {
+        "application_name": application_name[:63],
+        "statement_timeout": _OWN_TIMEOUT,
+        "lock_timeout": _OWN_TIMEOUT,
+        "idle_in_transaction_session_timeout": "0",
+        "client_min_messages": "notice",
+        **_READABLE,
+    }
+    for name, value in settings.items():
+        conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])

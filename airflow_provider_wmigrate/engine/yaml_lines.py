@@ -1,0 +1,352 @@
+"""YAML text -> values that know their line and their spelling, and the kinds of value a key may have.
+
+PyYAML's own loader follows YAML 1.1: `010` is eight, `yes` is true, `1:30` is ninety, and of two equal keys
+the last one wins silently. So its parser's events are read here, every scalar stays the text a person wrote,
+and the key it belongs to decides what that text means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from .errors import ConfigError, nearest
+
+Path = tuple[str | int, ...]
+
+_DEPTH = 20
+"""Deeper nesting than any key has: a file that goes there is broken or hostile."""
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The C parser is some ten times faster, and a config is read at every parse of a DAG file."""
+
+_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value as it was written. The text may be a password, so no repr shows it."""
+
+    text: str = field(repr=False)
+    plain: bool = True
+    """Written without quotes and not as a block of lines."""
+
+    @property
+    def is_null(self) -> bool:
+        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the file."""
+
+    line: int | None
+    key: str
+    reason: str
+    suggestion: str | None = None
+
+
+@dataclass(slots=True)
+class Document:
+    """The whole file: nested dicts, tuples and scalars, and the line of every key and list item."""
+
+    root: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def nearest_line(self, path: Path) -> int | None:
+        """The line of a path or, when it was not written, of the closest level above it that was."""
+        return next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)
+
+
+def dotted(path: Path) -> str:
+    """`migrations[2].version`: the way messages and docs write a key. List positions count from 0."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
+
+
+def shown(value: object) -> str:
+    """What a person wrote, as a message repeats it."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (tuple, list)):
+        return "a list"
+    if not isinstance(value, Scalar):
+        return str(value)
+    if value.is_null:
+        return "an empty value"
+    first = value.text.strip().split("\n")[0]
+    short = first if len(first) <= 40 else first[:39] + "…"
+    return short if value.plain else f'"{short}" in quotes'
+
+
+# Kinds of value
+
+
+class Refused(ValueError):
+    """A reading refuses a text. An argument is a better reason than the kind's general one."""
+
+
+def problem(reason: str, suggestion: str | None = None) -> PydanticCustomError:
+    """A reason in our own words, carried through pydantic to the one who knows file and line."""
+    return PydanticCustomError("wmigrate", "{reason}", {"reason": reason, "suggestion": suggestion})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a key accepts: the words for messages and docs, and the way from the written text to the value.
+
+    Used as `Annotated[int, kind]`. Values that do not come from YAML are left to pydantic.
+    """
+
+    says: str
+    read: Callable[[Scalar], Any] | None = None
+    """None: the key wants a list."""
+    choices: tuple[str, ...] = ()
+    null: bool = False
+    """Whether an empty value means None. Elsewhere it is refused, since nobody knows what was meant."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.take, handler(source))
+
+    def take(self, value: Any) -> Any:
+        if self.read is None:
+            if isinstance(value, (Scalar, dict)):
+                raise self._refusal(value)
+            return value
+        if isinstance(value, (dict, tuple)):
+            raise self._refusal(value)
+        return self._read(value) if isinstance(value, Scalar) else value
+
+    def _read(self, scalar: Scalar) -> Any:
+        if scalar.is_null and self.null:
+            return None
+        if scalar.is_null or self.read is None:
+            raise self._refusal(scalar)
+        try:
+            return self.read(scalar)
+        except Refused as e:
+            raise (problem(str(e)) if e.args else self._refusal(scalar)) from None
+
+    def _refusal(self, value: Any) -> PydanticCustomError:
+        """One wording for every kind; an empty value is not repeated."""
+        if isinstance(value, Scalar) and value.is_null:
+            return problem(f"has no value; it must be {self.says}")
+        return problem(f"must be {self.says}, not {shown(value)}", self._meant(value))
+
+    def _meant(self, value: Any) -> str | None:
+        if not isinstance(value, Scalar) or not self.choices:
+            return None
+        word = value.text.strip().lower()
+        if self.choices == ("true", "false"):
+            return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word, nearest(word, self.choices))
+        return nearest(word, self.choices)
+
+
+def listing(words: tuple[str, ...]) -> str:
+    """`a, b or c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _text(scalar: Scalar) -> str:
+    return scalar.text.strip()
+
+
+def boolean(scalar: Scalar) -> bool:
+    """YAML 1.2: neither yes and no nor on and off."""
+    if not scalar.plain or scalar.text not in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        raise Refused
+    return scalar.text.lower() == "true"
+
+
+def text_kind(says: str = "text") -> Kind:
+    """Any scalar, exactly as written: `version: 1.10` keeps its zero and a date stays what it looks like."""
+    return Kind(says, _text)
+
+
+BOOLEAN = Kind("true or false", boolean, ("true", "false"))
+
+
+def choice(*words: str, ignore_case: bool = False) -> Kind:
+    """One of a few words; the value is spelled as here."""
+    spelled = {word.lower() if ignore_case else word: word for word in words}
+
+    def read(scalar: Scalar) -> str:
+        word = scalar.text.lower() if ignore_case else scalar.text
+        if word not in spelled:
+            raise Refused
+        return spelled[word]
+
+    return Kind(listing(words), read, words)
+
+
+def whole(of: str, *, least: int = 1, most: int, null: bool = False) -> Kind:
+    """A whole number in decimal digits; `010` is ten."""
+    bound = " greater than 0" if least == 1 else f", {least} or more"
+    says = f"a whole number of {of}{bound}"
+
+    def read(scalar: Scalar) -> int:
+        if not scalar.plain or not re.fullmatch(r"[-+]?[0-9]{1,300}", scalar.text):
+            raise Refused
+        return int(_bounded(int(scalar.text), scalar, least, most, of))
+
+    return Kind(says + (" (or null)" if null else ""), read, null=null)
+
+
+def decimal(of: str, *, least: float, most: int, null: bool = False) -> Kind:
+    """A number that may have a fraction."""
+
+    def read(scalar: Scalar) -> float:
+        if not scalar.plain or not re.fullmatch(r"[-+]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)", scalar.text):
+            raise Refused
+        return _bounded(float(scalar.text), scalar, least, most, of)
+
+    return Kind(f"a number of {of}, at least {least:g}" + (" (or null)" if null else ""), read, null=null)
+
+
+def _bounded(number: float, scalar: Scalar, least: float, most: int, of: str) -> float:
+    if number < least:
+        raise Refused
+    if number > most:
+        raise Refused(f"must be at most {most} {of}, not {shown(scalar)}")
+    return number
+
+
+def matching(says: str, pattern: str, make: Callable[[str], Any] = str) -> Kind:
+    """A text of a certain form."""
+    compiled = re.compile(pattern)
+
+    def read(scalar: Scalar) -> Any:
+        if not compiled.fullmatch(scalar.text):
+            raise Refused
+        return make(scalar.text)
+
+    return Kind(says, read)
+
+
+def a_list(of: str) -> Kind:
+    """A list; the items have kinds of their own."""
+    return Kind(f"a list of {of}")
+
+
+# Text -> Document
+
+
+def read_yaml(text: str, file: str) -> Document:
+    """Read one YAML document. What is not YAML at all raises; what can be read past is kept as a problem."""
+    if bad := _NOT_YAML.search(text):
+        line, code = text.count("\n", 0, bad.start()) + 1, ord(bad.group())
+        raise ConfigError(file, line, "", f"holds the character U+{code:04X}, which YAML does not allow")
+    try:
+        return _Reader(text, file).document()
+    except yaml.MarkedYAMLError as e:
+        raise _syntax_error(e, text, file) from None
+    except yaml.YAMLError as e:
+        raise ConfigError(file, None, "", f"is not valid YAML: {str(e).splitlines()[0]}") from None
+
+
+def _syntax_error(e: yaml.MarkedYAMLError, text: str, file: str) -> ConfigError:
+    """The parser's complaint, at the line where a person has to look.
+
+    What is opened and never closed is noticed only at the end of the file; its beginning is the place then.
+    """
+    lines = text.splitlines()
+    mark = e.problem_mark or e.context_mark
+    opened = bool(e.context) and any(word in str(e.context) for word in ("quoted scalar", "flow"))
+    if opened and e.context_mark and (mark is None or mark.line >= len(lines) - 1):
+        mark = e.context_mark
+    number = mark.line if mark else 0
+    if number < len(lines) and re.match(r" *\t", lines[number]):
+        return ConfigError(file, number + 1, "", "is indented with a tab; YAML wants spaces")
+    where = f" {e.context}" if opened else ""
+    return ConfigError(file, number + 1, "", f"is not valid YAML: {e.problem}{where}")
+
+
+class _Reader:
+    """One pass over the parser's events. A class only because path, lines and problems travel together."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
+        self._file = file
+        self._document = Document()
+
+    def document(self) -> Document:
+        next(self._events)  # the stream begins
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return self._document
+        first = next(self._events)
+        self._document.lines[()] = first.start_mark.line + 1
+        self._document.root = self._node(first, ())
+        next(self._events)  # the document ends
+        if isinstance(second := next(self._events), yaml.DocumentStartEvent):
+            raise self._refused(second, (), "begins a second YAML document; there may be only one")
+        return self._document
+
+    def _node(self, event: Any, path: Path) -> Any:
+        self._refuse_references(event, path)
+        if isinstance(event, yaml.ScalarEvent):
+            return Scalar(event.value, plain=not event.style)
+        if len(path) >= _DEPTH:
+            raise self._refused(event, path[:3], f"is nested more than {_DEPTH} levels deep")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path)
+        return self._mapping(path)
+
+    def _refuse_references(self, event: Any, path: Path) -> None:
+        """Aliases can blow up, tags can mean anything. Names stay untold: one may be an unquoted password."""
+        what = None
+        if isinstance(event, yaml.AliasEvent):
+            what = "is an alias (*name)"
+        elif event.anchor is not None:
+            what = "has an anchor (&name)"
+        elif event.tag is not None:
+            what = "has a tag (!name)"
+        if what:
+            reason = f"{what}, which is not supported; write the value out, in quotes if it begins with * & or !"
+            raise self._refused(event, path, reason)
+
+    def _sequence(self, path: Path) -> tuple[Any, ...]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            here = (*path, len(items))
+            self._document.lines[here] = event.start_mark.line + 1
+            items.append(self._node(event, here))
+        return tuple(items)
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, path)
+            here = (*path, key)
+            if key in found:
+                reason = f"appears twice; it is already at line {self._document.lines[here]}"
+                self._document.problems.append(Problem(event.start_mark.line + 1, dotted(here), reason))
+                self._skip()
+                continue
+            self._document.lines[here] = event.start_mark.line + 1
+            found[key] = self._node(next(self._events), here)
+        return found
+
+    def _skip(self) -> None:
+        """Pass over one node; the lines of what was read before it stay as they are."""
+        depth = 0
+        while True:
+            event = next(self._events)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth == 0:
+                return
+
+    def _key(self, event: Any, path: Path) -> str:
+        if not isinstance(event, yaml.AliasEvent):
+            self._refuse_references(event, path)
+        if not isinstance(event, yaml.ScalarEvent) or not event.value:
+            raise self._refused(event, path, "has a key that is not a plain word")
+        return str(event.value)
+
+    def _refused(self, event: Any, path: Path, reason: str) -> ConfigError:
+        return ConfigError(self._file, event.start_mark.line + 1, dotted(path), reason)

@@ -1,0 +1,110 @@
+"""A sensor on which pipelines wait until the schema is as new as they need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseSensorOperator, conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from .hooks import MigrationHook, read_folder
+from .operators import airflow_errors
+
+
+class MigrationSensor(BaseSensorOperator):
+    """Wait until migrations are applied.
+
+    .. code-block:: python
+
+        MigrationSensor(task_id="schema_ready", conn_id="warehouse_db", versions=["002"])
+
+    Give the versions a pipeline needs, or the folder, which means all of its migrations.
+
+    :param conn_id: Airflow connection of the target database (templated).
+    :param versions: versions that must be applied (templated).
+    :param folder: folder of migrations, all of which must be applied; a relative one is relative to the DAG file.
+    :param environment: name of an environment of the folder's config (templated).
+    :param ledger_schema: schema of the ledger when no folder says it.
+    :param deferrable: wait in the triggerer, woken when the ledger changes, instead of holding or asking for a worker.
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "versions", "environment")
+    ui_color = "#e8f4f0"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        versions: Sequence[str] | None = None,
+        folder: str | Path | None = None,
+        environment: str | None = None,
+        ledger_schema: str = "wmigrate",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (versions is None) == (folder is None):
+            raise ValueError("give MigrationSensor either versions or folder")
+        self.conn_id = conn_id
+        self.versions = versions
+        self.environment = environment
+        self.ledger_schema = ledger_schema
+        self.deferrable = deferrable
+        self._folder = folder
+
+    def execute(self, context: Any) -> Any:
+        if not self.deferrable:
+            return super().execute(context)
+        if not self.poke(context):
+            from .triggers import LedgerTrigger
+
+            versions, schema = self._wanted(context)
+            self.defer(
+                trigger=LedgerTrigger(self.conn_id, versions, schema, float(self.poke_interval)),
+                method_name="execute_complete",
+                timeout=self.timeout if not isinstance(self.timeout, (int, float)) else _seconds(self.timeout),
+            )
+        return None
+
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> None:
+        """Called when the trigger fired."""
+        self.log.info("applied: %s", ", ".join(event["versions"]))
+
+    def poke(self, context: Any) -> bool:
+        """One look at the ledger."""
+        from .engine.ledger import Ledger
+
+        versions, schema = self._wanted(context)
+        ledger = Ledger(schema)
+        with airflow_errors(), MigrationHook(self.conn_id).get_conn() as conn:
+            conn.autocommit = True
+            state = ledger.state(conn)
+        applied = {e.version for e in state.entries if e.status == "applied"}
+        waiting = [v for v in versions if v not in applied]
+        if waiting:
+            self.log.info("waiting for %s", ", ".join(waiting))
+        return not waiting
+
+    def _wanted(self, context: Any) -> tuple[list[str], str]:
+        from .engine.model import canonical_version
+
+        if self._folder is None:
+            wrong = [v for v in self.versions or () if not str(v).isdigit()]
+            if wrong:
+                raise AirflowFailException(f"versions are numbers such as 002, not {wrong[0]!r}")
+            return [canonical_version(int(v)) for v in self.versions or ()], self.ledger_schema
+        path = Path(self._folder)
+        if not path.is_absolute():
+            path = Path(context["dag"].fileloc).parent / path
+        with airflow_errors():
+            folder = read_folder(path)
+            settings = folder.config.settings_for(self.environment or None)
+        return [m.version for m in folder.migrations], settings.ledger.schema_name
+
+
+def _seconds(value: float) -> Any:
+    from datetime import timedelta
+
+    return timedelta(seconds=value)

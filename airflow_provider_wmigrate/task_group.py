@@ -1,0 +1,219 @@
+"""A folder of migrations -> tasks and edges. Reads names and bytes while a DAG file is parsed, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import DAG, TaskGroup, TriggerRule
+
+from .callbacks import roll_back_on_failure
+from .hooks import read_folder
+from .operators import (
+    ApplyMigrationOperator,
+    PlanMigrationsOperator,
+    ReportMigrationsOperator,
+    RollBackMigrationOperator,
+    RollBackRunOperator,
+    SettingsRetryPolicy,
+)
+
+if TYPE_CHECKING:
+    from .engine.config import Config, Settings
+    from .engine.model import Migration
+
+_SQL_SHOWN = 4_000
+"""Characters of SQL in a task's documentation. It is part of the serialized DAG, so it has to stay small."""
+
+_MARGIN = timedelta(seconds=60)
+"""Airflow's timeout is only the net under the engine's own budgets, which end a migration cleanly."""
+
+
+class _FolderTaskGroup(TaskGroup):
+    """What both groups share: reading the folder, and the arguments of every task."""
+
+    def __init__(
+        self,
+        group_id: str,
+        *,
+        folder: str | Path,
+        conn_id: str,
+        environment: str | None = None,
+        mode: str = "apply",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(group_id=group_id, **kwargs)
+        self._path = _resolve(folder, self.dag)
+        self._folder = read_folder(self._path)
+        config = self._folder.config
+        self._shared: dict[str, Any] = {
+            "folder": str(self._path),
+            "conn_id": conn_id,
+            "environment": environment,
+            "mode": mode,
+            "retries": max(s.execution.retry_attempts for s in _every_settings(config)),
+            "retry_policy": SettingsRetryPolicy(),
+        }
+
+    def _id(self, task_id: str) -> str:
+        """A task's full id, as XComs and states are asked for."""
+        return self.child_id(task_id)  # type: ignore[no-any-return]
+
+    def _step(self, migration: Migration) -> dict[str, Any]:
+        settings = _every_settings(self._folder.config)
+        return {
+            **self._shared,
+            "task_id": migration.stem,
+            "version": migration.version,
+            "checksum": migration.script.checksum,
+            "plan_task_id": self._id("plan"),
+            "trigger_rule": TriggerRule.NONE_FAILED,
+            "execution_timeout": _longest(migration, settings),
+            "doc_md": _documentation(migration, with_sql=all(s.logging.include_sql for s in settings)),
+        }
+
+
+    def _report(self, watched: Iterable[str]) -> ReportMigrationsOperator:
+        return ReportMigrationsOperator(
+            task_id="report",
+            watched=list(watched),
+            plan_task_id=self._id("plan"),
+            trigger_rule=TriggerRule.ALL_DONE,
+            **self._shared,
+        )
+
+
+class MigrationTaskGroup(_FolderTaskGroup):
+    """One task per migration of a folder, between a plan and a report.
+
+    .. code-block:: python
+
+        with DAG("warehouse_migrations", schedule=None, max_active_runs=1):
+            MigrationTaskGroup("migrate", folder="../migrations", conn_id="warehouse_db")
+
+    The edges between the migration tasks are the declared dependencies, no more and no fewer.
+
+    :param group_id: id of the group; the tasks are `<group_id>.plan`, `<group_id>.001_initial_schema`, ...
+    :param folder: the folder of migrations; a relative one is relative to the DAG file.
+    :param conn_id: Airflow connection of the target database (templated).
+    :param to: last version to apply; empty means all (templated).
+    :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
+    :param environment: name of an environment of migration_config.yaml (templated).
+    :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
+        task of its own.
+    """
+
+    def __init__(
+        self,
+        group_id: str = "migrate",
+        *,
+        folder: str | Path,
+        conn_id: str,
+        to: str | None = None,
+        mode: str = "apply",
+        environment: str | None = None,
+        on_run_failure: Literal["keep", "roll_back"] = "keep",
+        **kwargs: Any,
+    ) -> None:
+        if on_run_failure not in ("keep", "roll_back"):
+            raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
+        super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
+        migrations, graph = self._folder.migrations, self._folder.graph
+        ids = {m.version: self._id(m.stem) for m in migrations}
+        with self:
+            plan = PlanMigrationsOperator(task_id="plan", tasks=ids, to=to, **self._shared)
+            tasks = {
+                m.version: ApplyMigrationOperator(**self._step(m), on_failure_callback=roll_back_on_failure)
+                for m in migrations
+            }
+            report = self._report(ids.values())
+            for version, parents in graph.parents.items():
+                for parent in parents:
+                    tasks[parent] >> tasks[version]
+            _frame(plan, [tasks[v] for v in graph.roots], [tasks[v] for v in graph.leaves], report)
+            if on_run_failure == "roll_back":
+                undo = RollBackRunOperator(
+                    task_id="roll_back_run",
+                    watched=list(ids.values()),
+                    trigger_rule=TriggerRule.ALL_DONE,
+                    **self._shared,
+                )
+                [tasks[v] for v in graph.leaves] >> undo >> report
+
+
+class RollbackTaskGroup(_FolderTaskGroup):
+    """Roll a target back to a version: the tasks of a folder with every edge reversed.
+
+    .. code-block:: python
+
+        with DAG("warehouse_rollback", schedule=None, max_active_runs=1, params={"to": Param("", type="string")}):
+            RollbackTaskGroup("rollback", folder="../migrations", conn_id="warehouse_db", to="{{ params.to }}")
+
+    :param to: the version that stays, with all before it; `0` rolls back everything (templated).
+
+    The other parameters are those of `MigrationTaskGroup`.
+    """
+
+    def __init__(
+        self,
+        group_id: str = "rollback",
+        *,
+        folder: str | Path,
+        conn_id: str,
+        to: str,
+        mode: str = "apply",
+        environment: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
+        migrations, graph = self._folder.migrations, self._folder.graph
+        ids = {m.version: self._id(m.stem) for m in migrations}
+        with self:
+            plan = PlanMigrationsOperator(task_id="plan", tasks=ids, direction="rollback", to=to, **self._shared)
+            tasks = {m.version: RollBackMigrationOperator(**self._step(m)) for m in migrations}
+            report = self._report(ids.values())
+            for version, parents in graph.parents.items():
+                for parent in parents:
+                    tasks[version] >> tasks[parent]
+            _frame(plan, [tasks[v] for v in graph.leaves], [tasks[v] for v in graph.roots], report)
+
+
+def _frame(plan: Any, first: list[Any], last: list[Any], report: Any) -> None:
+    """Only the first tasks hang on the plan and only the last ones lead to the report: edges cost the scheduler."""
+    if first:
+        plan >> first
+        last >> report
+    else:
+        plan >> report
+
+
+def _resolve(folder: str | Path, dag: DAG) -> Path:
+    path = Path(folder)
+    return path if path.is_absolute() else (Path(dag.fileloc).parent / path).resolve()
+
+
+def _every_settings(config: Config) -> list[Settings]:
+    """Which environment a run chooses is known only when it runs; tasks are made for the most patient one."""
+    return [config.settings, *(config.settings_for(name) for name in config.environments)]
+
+
+def _longest(migration: Migration, settings: list[Settings]) -> timedelta:
+    budgets = [migration.timeout_seconds or s.execution.timeout_seconds for s in settings]
+    waits = [s.execution.lock_wait_seconds for s in settings]
+    return timedelta(seconds=max(budgets) + max(waits)) + _MARGIN
+
+
+def _documentation(migration: Migration, *, with_sql: bool) -> str:
+    """The panel a person opens beside the task: what it is, what it needs, and the scripts if they are short."""
+    needs = ", ".join(migration.dependencies) or "nothing"
+    lines = [f"**{migration.stem}**: {migration.description or 'no description'}", ""]
+    lines += [f"- depends on: {needs}", f"- sha256: `{migration.script.checksum}`"]
+    lines.append(f"- rollback: {'yes' if migration.rollback else 'none'}")
+    for script in filter(None, (migration.script, migration.rollback)) if with_sql else ():
+        if len(script.text) <= _SQL_SHOWN:
+            lines += ["", f"`{script.file}`", "", "```sql", script.text.rstrip().replace("```", "'''"), "```"]
+        else:
+            lines += ["", f"`{script.file}`: {len(script.text)} characters, shown in the log of the task"]
+    return "\n".join(lines)

