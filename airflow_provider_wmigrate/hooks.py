@@ -81,7 +81,8 @@ def read_folder(path: str | Path) -> Folder:
 
 def as_airflow_error(error: WMigrateError) -> Exception:
     """The exception Airflow acts on: one that retries where that can heal it, else one that fails at once."""
-    return AirflowException(str(error)) if error.retryable else AirflowFailException(str(error))
+    kind: type[Exception] = AirflowException if error.retryable else AirflowFailException
+    return kind(str(error))
 
 
 def identity_of(context: Mapping[str, Any]) -> Identity:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.sdk import DAG, task
 
@@ -9,7 +11,12 @@ from airflow_provider_wmigrate import MigrationSensor, schema_asset
 
 with DAG("stock_pipeline", description="Waits until the reporting views are there", schedule=None, tags=["wmigrate"]):
     schema_ready = MigrationSensor(
-        task_id="schema_ready", conn_id="warehouse_db", versions=["004"], deferrable=True, poke_interval=10, timeout=3600
+        task_id="schema_ready",
+        conn_id="warehouse_db",
+        versions=["004"],
+        deferrable=True,
+        poke_interval=10,
+        timeout=3600,
     )
     low_stock = SQLExecuteQueryOperator(
         task_id="low_stock", conn_id="warehouse_db", sql="SELECT count(*) FROM reporting.low_stock"
@@ -24,7 +31,7 @@ with DAG(
 ):
 
     @task
-    def tell(triggering_asset_events=None):
+    def tell(triggering_asset_events: Any = None) -> None:
         """What changed, as the report told it."""
         for events in triggering_asset_events.values():
             for event in events:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from importlib.resources import files
 from typing import Any, Literal
 
-from psycopg import Connection, sql
+from psycopg import Connection, DataError, sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -37,7 +38,11 @@ CHANNEL = "wmigrate"
 
 GENESIS = "0" * 64
 _HEAD = "audit_head"
-_TABLES = ("schema_migrations", "application_metadata", "audit_log")
+_ENTRY = (
+    "version", "name", "status", "checksum", "checksum_algorithm", "dependencies", "rollback_sql", "rollback_checksum",
+    "applied_at", "duration_ms", "statements_done", "statements_total", "statement_hashes",
+    "actor", "dag_id", "run_id", "task_id", "try_number",
+)  # fmt: skip
 
 _DESCRIPTIONS = {
     "ledger_version": "Version of the ledger's own tables",
@@ -77,6 +82,14 @@ class AuditRow:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+_TABLES = {
+    "schema_migrations": _ENTRY,
+    "application_metadata": ("key", "value", "description", "created_at", "updated_at"),
+    "audit_log": tuple(f.name for f in fields(AuditRow)),
+}
+"""The columns of ledger version 1, in their order."""
+
+
 class Ledger:
     """The ledger in one schema of one database. It keeps no connection: each call is given one.
 
@@ -97,28 +110,33 @@ class Ledger:
         :raises LedgerTooNew: a newer wmigrate wrote it.
         :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger.
         """
-        found = conn.execute(
-            "SELECT relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = %s AND relname = ANY(%s)",
-            [self.schema, list(_TABLES)],
-        ).fetchall()
+        found: dict[str, list[str]] = dict(
+            conn.execute(
+                "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)"
+                " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+                " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.relname",
+                [self.schema, list(_TABLES)],
+            ).fetchall()
+        )
         if not found:
             return None
-        absent = sorted(set(_TABLES) - {name for (name,) in found})
+        absent = sorted(set(_TABLES) - set(found))
         if absent:
-            raise LedgerDamaged(
-                f"schema {self.schema} holds {', '.join(sorted(n for (n,) in found))} but no {', '.join(absent)}",
-                hint="restore the ledger, or choose another settings.ledger.schema",
-            )
-        value = self.metadata(conn).get("ledger_version", "")
-        if not value.isdigit():
-            raise LedgerDamaged(
-                f"{self.schema}.application_metadata has no ledger_version",
-                hint="restore the ledger, or choose another settings.ledger.schema",
-            )
+            raise self._damaged(f"schema {self.schema} holds {', '.join(sorted(found))} but no {', '.join(absent)}")
+        has_values = {"key", "value"} <= set(found["application_metadata"])
+        value = self.metadata(conn).get("ledger_version", "") if has_values else ""
+        if not value.isdecimal():
+            raise self._damaged(f"{self.schema}.application_metadata has no ledger_version")
         if int(value) > LEDGER_VERSION:
             raise LedgerTooNew(self.schema, int(value), LEDGER_VERSION)
+        for table, columns in _TABLES.items():
+            if found[table] != list(columns):
+                raise self._damaged(f"{self.schema}.{table} has other columns than the ledger's table of that name")
         return int(value)
+
+    def _damaged(self, message: str) -> LedgerDamaged:
+        return LedgerDamaged(message, hint="restore the ledger, or choose another settings.ledger.schema")
 
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
@@ -128,10 +146,7 @@ class Ledger:
 
     def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
         """All rows of schema_migrations in numeric order, without the rollback scripts."""
-        columns = (
-            "version, name, status, checksum, checksum_algorithm, dependencies, rollback_checksum, applied_at,"
-            " duration_ms, statements_done, statements_total, statement_hashes, actor, dag_id, run_id, task_id, try_number"
-        )
+        columns = ", ".join(column for column in _ENTRY if column != "rollback_sql")
         with conn.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(self._query(f"SELECT {columns} FROM {{schema}}.schema_migrations")).fetchall()
         return tuple(sorted((_entry(row) for row in rows), key=lambda e: version_key(e.version)))
@@ -147,13 +162,13 @@ class Ledger:
         return dict(conn.execute(self._query("SELECT key, value FROM {schema}.application_metadata")).fetchall())
 
     def audit_rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
-        """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
+        """Rows of the audit log in order, `limit` of them at the most, behind position `after`; positions begin at 1."""
         columns = ", ".join(f.name for f in fields(AuditRow))
         query = self._query(
-            f"SELECT {columns} FROM {{schema}}.audit_log WHERE position > %s ORDER BY position LIMIT %s"
+            f"SELECT {columns} FROM {{schema}}.audit_log WHERE position >= %s ORDER BY position LIMIT %s"
         )
         with conn.cursor(row_factory=dict_row) as cursor:
-            for row in cursor.execute(query, [after, limit]):
+            for row in cursor.execute(query, [after + 1, limit]):
                 yield AuditRow(**row)
 
     def verify(self, conn: Connection[Any], *, expected_head: str | None = None) -> tuple[Finding, ...]:
@@ -162,24 +177,32 @@ class Ledger:
         :param expected_head: a `count:hash` kept outside the database, for instance in a run's report: it finds a
             tail that was cut off together with the head row.
         """
+        idle = conn.info.transaction_status is TransactionStatus.IDLE
+        with conn.transaction():
+            if idle:  # one snapshot for rows and head, so that nobody who appends meanwhile is taken for a forger
+                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            try:
+                return tuple(self._breaks(conn, expected_head))
+            except DataError as error:
+                # Values that no row of ours ever had, such as the timestamp infinity.
+                return (_broken(None, f"a row cannot be read: {error}"),)
+
+    def _breaks(self, conn: Connection[Any], expected_head: str | None) -> Iterator[Finding]:
+        """The first break of the chain; what follows it says nothing any more."""
         previous, count, expected_met = GENESIS, 0, expected_head is None
-        for rows in _pages(self, conn):
-            for row in rows:
-                count += 1
-                if row.position != count:
-                    return (_broken(count, f"row {count} is gone or out of place: found row {row.position}"),)
-                if row.previous_hash != previous:
-                    return (_broken(count, f"row {count} does not follow the row before it"),)
-                if row.computed_hash() != row.hash:
-                    return (_broken(count, f"row {count} ({row.event}) was changed"),)
-                previous = row.hash
-                expected_met = expected_met or expected_head == f"{count}:{previous}"
+        for row in _all_rows(self, conn):
+            count += 1
+            reason = _break(row, count, previous)
+            if reason:
+                yield _broken(count, reason)
+                return
+            previous = row.hash
+            expected_met = expected_met or expected_head == f"{count}:{previous}"
         head = self.metadata(conn).get(_HEAD)
         if head != f"{count}:{previous}":
-            return (_broken(count, f"the chain ends at row {count}, its head says {head}"),)
-        if not expected_met:
-            return (_broken(count, f"the chain never passed through {expected_head}"),)
-        return ()
+            yield _broken(count, f"the chain ends at row {count}, its head says {head}")
+        elif not expected_met:
+            yield _broken(count, f"the chain never passed through {expected_head}")
 
     # Writing: the caller holds the transaction and the locks
 
@@ -234,15 +257,25 @@ class Ledger:
 
         Call it last before commit: it keeps the head locked until then.
         """
+        # The details make a round trip, so that the hash is over what jsonb keeps of them (numbers, keys, order).
         query = self._query(
-            "SELECT value, pg_catalog.clock_timestamp() FROM {schema}.application_metadata WHERE key = %s FOR UPDATE"
+            "SELECT value, pg_catalog.clock_timestamp(), %s::pg_catalog.jsonb FROM {schema}.application_metadata"
+            " WHERE key = %s FOR UPDATE"
         )
-        found = conn.execute(query, [_HEAD]).fetchone()
-        if found is None:
-            raise LedgerDamaged(f"{self.schema}.application_metadata has no {_HEAD}", hint="restore the ledger")
-        count, _, previous = found[0].partition(":")
+        found = conn.execute(query, [Jsonb(dict(details or {})), _HEAD]).fetchone()
+        count, _, previous = (found[0] if found else "").partition(":")
+        if found is None or not count.isdecimal():
+            raise self._damaged(f"{self.schema}.application_metadata has no {_HEAD}")
         row = AuditRow(
-            int(count) + 1, found[1], event, version, *_who(identity), duration_ms, dict(details or {}), previous, ""
+            position=int(count) + 1,
+            at=found[1],
+            event=event,
+            version=version,
+            **asdict(identity),
+            duration_ms=duration_ms,
+            details=found[2],
+            previous_hash=previous,
+            hash="",
         )
         digest = row.computed_hash()
         values = [getattr(row, f.name) for f in fields(row)]
@@ -280,11 +313,10 @@ def _who(identity: Identity) -> tuple[Any, ...]:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    names = ("actor", "dag_id", "run_id", "task_id", "try_number")
-    identity = Identity(*(row.pop(n) for n in names))
-    status: Literal["applied", "incomplete"] = row.pop("status")
-    tuples = {key: tuple(row.pop(key)) for key in ("dependencies", "statement_hashes")}
-    return Entry(**row, **tuples, status=status, identity=identity)
+    row["identity"] = Identity(*(row.pop(f.name) for f in fields(Identity)))
+    for name in ("dependencies", "statement_hashes"):
+        row[name] = tuple(row[name])
+    return Entry(**row)
 
 
 def _extensions(conn: Connection[Any]) -> frozenset[str]:
@@ -301,18 +333,31 @@ def _extensions(conn: Connection[Any]) -> frozenset[str]:
     return frozenset(name for (name,) in rows)
 
 
-def _pages(ledger: Ledger, conn: Connection[Any], size: int = 5000) -> Iterator[list[AuditRow]]:
-    """The whole log in pieces, so that memory does not grow with it."""
-    after = 0
-    while rows := list(ledger.audit_rows(conn, after=after, limit=size)):
-        yield rows
+def _all_rows(ledger: Ledger, conn: Connection[Any], page: int = 5000) -> Iterator[AuditRow]:
+    """The whole log, fetched in pieces, so that memory does not grow with it. A forged row may have any position."""
+    after = -(2**63) - 1
+    while rows := list(ledger.audit_rows(conn, after=after, limit=page)):
+        yield from rows
         after = rows[-1].position
+        if after == 2**63 - 1:
+            return
 
 
-def _broken(line: int, message: str) -> Finding:
+def _break(row: AuditRow, place: int, previous: str) -> str | None:
+    """Why this row cannot be the one at this place of the chain."""
+    if row.position != place:
+        return f"row {place} is gone or out of place: found row {row.position}"
+    if row.previous_hash != previous:
+        return f"row {place} does not follow the row before it"
+    if row.computed_hash() != row.hash:
+        return f"row {place} ({row.event}) was changed"
+    return None
+
+
+def _broken(row: int | None, message: str) -> Finding:
     return Finding(
         "audit_chain_broken",
         f"audit_log: {message}",
         "compare with a backup, and find out who has write access to the ledger",
-        line=line,
+        line=row,
     )

@@ -182,8 +182,8 @@ class Session:
         done = rows = 0
         for result in results:
             if result.status == pq.ExecStatus.FATAL_ERROR:
-                error = psycopg.errors.error_from_result(result, "utf-8")
-                raise self.failure(error, version, analysis.script.file, analysis=analysis, done=done)
+                refused = psycopg.errors.error_from_result(result, "utf-8")
+                raise self.failure(refused, version, analysis.script.file, analysis=analysis, done=done)
             if result.status in _COPY:
                 self._refuse_copy(analysis, done, *_COPY[result.status])
             done += result.status != pq.ExecStatus.EMPTY_QUERY

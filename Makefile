@@ -1,0 +1,46 @@
+# Everything a person or CI calls. `make demo` needs Python 3.10 to 3.13, make and a package index; nothing else.
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test lint unit postgres airflow e2e build clean
+
+help:
+	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
+	@echo "make demo ARGS=--once   the same, and stop by itself"
+	@echo "make test            every check and test, the slow ones last"
+	@echo "make lint            ruff, mypy, import-linter"
+	@echo "make unit | postgres | airflow | e2e   one part of the tests; ARGS is handed to pytest"
+	@echo "make build           sdist and wheel"
+	@echo "make clean           remove what the above made"
+
+demo:
+	@$(PYTHON) -m dev.demo $(ARGS)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("wmigrate needs Python 3.10 to 3.13, this is %d.%d: set PYTHON=" % sys.version_info[:2] if not (3, 10) <= sys.version_info[:2] <= (3, 13) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+test: lint unit postgres airflow e2e
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit postgres airflow e2e: $(VENV)/installed
+	$(BIN)/python -m pytest tests/$@ $(if $(filter unit,$@),tests/dev) $(ARGS)
+
+build: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .demo .venv .test dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
