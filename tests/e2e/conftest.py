@@ -1,0 +1,94 @@
+"""A whole Airflow for the end-to-end tests: every component as its own process, on a copy of dags/ and migrations/."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from dev.airflow_server import AirflowServer
+from dev.cluster import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG = "warehouse_migrations"
+
+
+@dataclass
+class Story:
+    """One Airflow, one warehouse: the tests of a module go on where the one before left off."""
+
+    server: AirflowServer
+    dsn: str
+    migrations: Path
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            return conn.execute(sql.encode()).fetchall()
+
+    def applied(self) -> list[str]:
+        return [v for (v,) in self.query("SELECT version FROM wmigrate.schema_migrations ORDER BY version")]
+
+    def events(self, version: str) -> list[str]:
+        rows = self.query(f"SELECT event FROM wmigrate.audit_log WHERE version = '{version}' ORDER BY position")
+        return [event for (event,) in rows]
+
+    def run(self, dag_id: str = DAG, **conf: str) -> tuple[str, str, dict[str, str]]:
+        """Trigger, wait, and tell run id, state and the tasks' states by the last part of their id."""
+        run_id = self.server.trigger(dag_id, conf)
+        return run_id, *self.wait(dag_id, run_id)
+
+    def wait(self, dag_id: str, run_id: str) -> tuple[str, dict[str, str]]:
+        state = self.server.wait_run(dag_id, run_id, 180)
+        states = self.server.task_states(dag_id, run_id)
+        return state, {task_id.rpartition(".")[2]: task_state for task_id, task_state in states.items()}
+
+    def wait_for(self, what: str, done: Callable[[], bool], seconds: float = 90) -> None:
+        assert self.server.poll(done, seconds), f"{what} did not happen within {seconds} s"
+
+    def write(self, name: str, sql: str, *, rollback: str | None = None) -> None:
+        (self.migrations / f"{name}.sql").write_text(sql)
+        if rollback is not None:
+            (self.migrations / f"{name}.rollback.sql").write_text(rollback)
+
+    def wait_task_known(self, task_id: str, dag_id: str = DAG) -> None:
+        """Until the DAG processor has seen a new file."""
+
+        def known() -> bool:
+            tasks = self.server.api("GET", f"/api/v2/dags/{dag_id}/tasks")["tasks"]
+            return task_id in [task["task_id"] for task in tasks]
+
+        self.wait_for(f"task {task_id}", known)
+
+
+@pytest.fixture(scope="module")
+def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("story")
+    for name in ("dags", "migrations"):
+        shutil.copytree(ROOT / name, folder / name)
+    # These tests write migrations of their own, without a block in the config for each.
+    config = folder / "migrations" / "migration_config.yaml"
+    config.write_text(
+        config.read_text()
+        .replace("require_description: true", "require_description: false")
+        .replace("require_rollback_validation: true", "require_rollback_validation: false")
+        .replace("require_sequential_versions: true", "require_sequential_versions: false")
+    )
+    dsn = cluster.create_database("e2e_warehouse")
+    cluster.create_database("e2e_airflow")
+    connection = {"conn_type": "postgres", "host": "127.0.0.1", "port": cluster.port, "login": "postgres"}
+    server = AirflowServer(
+        folder / "airflow",
+        folder / "dags",
+        database_url=f"postgresql+psycopg2://postgres@127.0.0.1:{cluster.port}/e2e_airflow",
+        env={"AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": "e2e_warehouse"})},
+    )
+    with server:
+        server.wait_ready()
+        server.wait_dag(DAG)
+        yield Story(server, dsn, folder / "migrations")

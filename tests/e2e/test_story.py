@@ -1,0 +1,160 @@
+"""The main job, as a user does it: one story in the order of the file, through the real scheduler and the REST API."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.conftest import DAG, Story
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+DONE = {"plan": "success", "report": "success"}
+SHIPPED = ["001_initial_schema", "002_warehouse_tables", "003_timescale_hypertables", "004_reporting_views"]
+
+
+def states(*more: str, **changes: str) -> dict[str, str]:
+    """What a run shows when nothing is pending in the shipped migrations and `more`, with changes."""
+    return {**DONE, **dict.fromkeys([*SHIPPED, *more], "skipped"), **changes}
+
+
+def test_a_pipeline_waits_for_the_schema(story: Story) -> None:
+    run_id = story.server.trigger("stock_pipeline")
+    story.server.api("PATCH", "/api/v2/dags/after_schema_change", {"is_paused": False})
+
+    def deferred() -> bool:
+        return story.server.task_states("stock_pipeline", run_id)["schema_ready"] == "deferred"
+
+    story.wait_for("the sensor's deferral", deferred)
+
+
+def test_from_empty_to_applied(story: Story) -> None:
+    _, state, tasks = story.run()
+    assert state == "success"
+    assert tasks == states(
+        **{name: "success" for name in SHIPPED if name != "003_timescale_hypertables"},
+    )
+    assert story.applied() == ["001", "002", "004"]
+
+
+def test_the_waiting_pipeline_goes_on(story: Story) -> None:
+    runs = story.server.api("GET", "/api/v2/dags/stock_pipeline/dagRuns")["dag_runs"]
+    state, tasks = story.wait("stock_pipeline", runs[0]["dag_run_id"])
+    assert (state, tasks) == ("success", {"schema_ready": "success", "low_stock": "success"})
+
+
+def test_the_change_of_the_schema_starts_a_consumer(story: Story) -> None:
+    def runs() -> list[str]:
+        answer = story.server.api("GET", "/api/v2/dags/after_schema_change/dagRuns")["dag_runs"]
+        return [run["run_type"] for run in answer]
+
+    story.wait_for("the asset's run", lambda: bool(runs()))
+    assert runs() == ["asset_triggered"]
+
+
+def test_again_with_nothing_pending(story: Story) -> None:
+    _, state, tasks = story.run()
+    assert (state, tasks) == ("success", states())
+    answer = story.server.api("GET", "/api/v2/dags/after_schema_change/dagRuns")
+    assert answer["total_entries"] == 1, "nothing changed, so nobody is told"
+
+
+def test_one_new_migration(story: Story) -> None:
+    story.write(
+        "006_suppliers", "CREATE TABLE warehouse.suppliers (id int);", rollback="DROP TABLE warehouse.suppliers;"
+    )
+    story.wait_task_known("migrate.006_suppliers")
+    _, state, tasks = story.run()
+    assert (state, tasks) == ("success", states(**{"006_suppliers": "success"}))
+
+
+def test_a_cleared_task_is_a_no_op(story: Story) -> None:
+    runs = story.server.api("GET", f"/api/v2/dags/{DAG}/dagRuns?order_by=-run_after")["dag_runs"]
+    run_id = runs[0]["dag_run_id"]
+    story.server.clear(DAG, run_id, ["migrate.006_suppliers", "migrate.001_initial_schema"])
+    state, tasks = story.wait(DAG, run_id)
+    assert state == "success"
+    assert tasks["006_suppliers"] == tasks["001_initial_schema"] == "success"
+    record = story.server.xcom(DAG, run_id, "migrate.006_suppliers")
+    assert record["outcome"] == "already_applied"
+    assert story.events("006") == ["started", "applied"]
+
+
+def test_a_failing_migration_is_repaired_and_cleared(story: Story) -> None:
+    story.write("007_prices", "CREATE TABLE warehouse.prices (id int);\nINSERT INTO warehouse.pricez VALUES (1);")
+    story.wait_task_known("migrate.007_prices")
+    run_id, state, tasks = story.run()
+    assert (state, tasks) == ("failed", states("006_suppliers", **{"007_prices": "failed", "report": "failed"}))
+    assert story.query("SELECT to_regclass('warehouse.prices') IS NULL") == [(True,)]
+    log = "\n".join(story.server.task_log(DAG, run_id, "migrate.007_prices"))
+    assert '007_prices.sql:2:13: relation "warehouse.pricez" does not exist (SQLSTATE 42P01)' in log
+    assert "rolled back by the database, nothing of it was kept" in log
+
+    story.write("007_prices", "CREATE TABLE warehouse.prices (id int);", rollback="DROP TABLE warehouse.prices;")
+    story.server.clear(DAG, run_id, ["migrate.007_prices"], include_downstream=True)
+    state, tasks = story.wait(DAG, run_id)
+    assert (state, tasks) == ("success", states("006_suppliers", **{"007_prices": "success"}))
+    assert story.events("007") == ["started", "failed", "failure_handled", "started", "applied"]
+
+
+def test_a_task_killed_in_the_middle_leaves_nothing(story: Story) -> None:
+    slow = "CREATE TABLE warehouse.slow (id int);\nSELECT pg_sleep({});\nINSERT INTO warehouse.slow VALUES (1);"
+    story.write("008_slow", slow.format(60), rollback="DROP TABLE warehouse.slow;")
+    story.wait_task_known("migrate.008_slow")
+    run_id = story.server.trigger(DAG)
+    sleeping = "SELECT client_port FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    story.wait_for("the slow statement", lambda: bool(story.query(sleeping)))
+    os.kill(process_of(story.query(sleeping)[0][0]), signal.SIGKILL)
+    story.wait_for("the end of the orphan", lambda: not story.query(sleeping), 10)
+    assert story.query("SELECT to_regclass('warehouse.slow') IS NULL") == [(True,)]
+
+    story.write("008_slow", slow.format(0))
+    state, tasks = story.wait(DAG, run_id)
+    if state == "failed":  # no retry was left, or the process that would have retried was the killed one
+        story.server.clear(DAG, run_id, ["migrate.008_slow"], include_downstream=True)
+        state, tasks = story.wait(DAG, run_id)
+    assert (state, tasks) == ("success", states("006_suppliers", "007_prices", **{"008_slow": "success"}))
+    assert story.query("SELECT count(*) FROM warehouse.slow") == [(1,)]
+
+
+def test_roll_back_dry_run(story: Story) -> None:
+    before = story.applied()
+    _, state, tasks = story.run("warehouse_rollback", to="002", mode="dry_run")
+    assert state == "success"
+    assert tasks["004_reporting_views"] == "success"
+    assert story.applied() == before
+
+
+def test_roll_back_to_a_version(story: Story) -> None:
+    _, state, tasks = story.run("warehouse_rollback", to="002", mode="apply")
+    assert state == "success"
+    assert story.applied() == ["001", "002"]
+    assert tasks["001_initial_schema"] == tasks["002_warehouse_tables"] == "skipped"
+    assert tasks["004_reporting_views"] == tasks["008_slow"] == "success"
+
+
+def test_apply_what_was_rolled_back(story: Story) -> None:
+    _, state, _ = story.run()
+    assert state == "success"
+    assert story.applied() == ["001", "002", "004", "006", "007", "008"]
+
+
+def process_of(client_port: int) -> int:
+    """The process that owns the client's end of a connection to the server, from /proc."""
+    inode = None
+    with open("/proc/net/tcp") as table:
+        for line in table.readlines()[1:]:
+            columns = line.split()
+            if int(columns[1].rpartition(":")[2], 16) == client_port:
+                inode = columns[9]
+    assert inode, f"no socket on port {client_port}"
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        if f"socket:[{inode}]" in links:
+            return int(pid)
+    raise AssertionError(f"no process holds port {client_port}")

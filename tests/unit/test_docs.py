@@ -1,0 +1,28 @@
+"""The docs tell the truth: what can be compared with the code is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dev.reference import FILE, reference
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_configuration_page_is_current() -> None:
+    assert FILE.read_text() == reference(), "write it anew: python -m dev.reference"
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_audit_event_is_documented() -> None:
+    code = "".join(p.read_text() for p in (ROOT / "airflow_provider_wmigrate").rglob("*.py"))
+    events = set(re.findall(r'(?:append|_append|record)\(\s*(?:\w+\.\w+, |\w+, )?"(\w+)"', code))
+    assert {"started", "planned", "dry_run", "refused", "failure_handled"} <= events
+    page = (ROOT / "docs" / "ledger.md").read_text()
+    assert [event for event in sorted(events) if f"`{event}`" not in page] == []
