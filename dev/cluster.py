@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dev.ports import free_port, port_taken
-from dev.server_binaries import Account, ClusterError, find_bindir, major_version, server_environment
+from dev.server_binaries import Account, ClusterError, OtherMajorVersion, find_bindir, major_version, server_environment
 from dev.watchdog import Watchdog
 
 __all__ = ["Cluster", "ClusterError", "find_bindir", "free_port"]
@@ -173,7 +173,7 @@ class Cluster:
         made_by = (self.data_dir / "PG_VERSION").read_text().strip()
         ours = major_version(self.bindir)
         if made_by != str(ours):
-            raise ClusterError(
+            raise OtherMajorVersion(
                 f"{self.data_dir} was made by PostgreSQL {made_by} and {self.bindir} is PostgreSQL {ours}: "
                 "set PG_BINDIR to a matching server or delete the folder"
             )

@@ -20,7 +20,7 @@ from dev.demo_environment import DemoError
 from dev.demo_memory import Memory
 from dev.demo_report import show_change, show_ledger, show_tasks
 from dev.ports import port_taken
-from dev.server_binaries import Account, cache_folder
+from dev.server_binaries import Account, OtherMajorVersion, cache_folder
 
 WAREHOUSE = "warehouse"
 
@@ -45,7 +45,8 @@ def run(folder: Path, *, dag_id: str, port: int | None, once: bool, fresh: bool)
                 demo.stay()
             return 0 if succeeded else 1
     except (AirflowServerError, ClusterError) as error:
-        raise DemoError(str(error)) from error
+        hint = " (--fresh does that)" if isinstance(error, OtherMajorVersion) else ""
+        raise DemoError(f"{error}{hint}") from error
     except Ended:
         return 143
 
@@ -125,8 +126,8 @@ class Demo:
         password = Memory.read(self._memory_file).passwords[WAREHOUSE]
         print(f"\nAirflow     {server.url}   user {server.user}   password {server.password}")
         print(f"PostgreSQL  {cluster.dsn(WAREHOUSE, user=WAREHOUSE, password=password)}")
-        print("Ctrl-C stops both.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
+            print("Ctrl-C stops both.", flush=True)
             while True:
                 server.check()
                 cluster.check()

@@ -50,7 +50,8 @@ def _planned(prefix: str) -> str:
 
 def _row(key: KeyDescription) -> str:
     default = f"`{key.default}`" if key.default not in ("", "required") else key.default
-    return f"| `{key.key}` | {key.type.replace('|', 'or')} | {default} | {key.meaning}{_planned(key.key)} |\n"
+    note = _planned(key.key).replace("\n\n", " ")
+    return f"| `{key.key}` | {key.type.replace('|', 'or')} | {default} | {key.meaning}{note} |\n"
 
 
 def _without_empty_tables(text: str) -> str:

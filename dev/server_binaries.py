@@ -40,6 +40,10 @@ class ClusterError(Exception):
     """The throw-away PostgreSQL cannot do what it was asked; the message is one sentence for a person."""
 
 
+class OtherMajorVersion(ClusterError):
+    """The data folder was made by another PostgreSQL than the one found now, which cannot read it."""
+
+
 @dataclass(frozen=True)
 class Account:
     """The operating system account the server runs as; ``None`` in both fields means: as ourselves."""

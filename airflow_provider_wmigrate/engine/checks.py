@@ -6,6 +6,7 @@ Found with PostgreSQL's own grammar. A script newer than that grammar passes: th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from .config import Config, SqlRules
 from .errors import ScriptError
@@ -13,7 +14,7 @@ from .folder import Folder
 from .model import Finding, Migration, Script, canonical_version, version_key
 from .script import Analysis, Statement, analyse
 
-_DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
+_DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt", "truncate_stmt"}
 _DROPS = {
     "drop_stmt",
     "drop_owned_stmt",
@@ -87,10 +88,9 @@ def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
 def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
     limit = config.validation.files.max_file_size_mb
     for script in filter(None, (migration.script, migration.rollback)):
-        # Characters, not bytes: near enough for a limit that guards against dumps checked in by mistake.
-        megabytes = len(script.text) / 1_000_000
+        megabytes = len(script.text.encode()) / 1_000_000
         if megabytes > limit:
-            message = f"has {megabytes:.1f} MB, the limit is {limit:g} MB (max_file_size_mb)"
+            message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
             yield _finding("file_too_large", migration, message, "split it or raise the limit", file=script.file)
 
 
@@ -125,13 +125,23 @@ def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> I
     what = kind.removesuffix("_stmt").replace("_", " ").upper()
     if kind in _DROPS or (kind == "alter_table_stmt" and _drops_part(statement.node)):
         broken, key = not rules.allow_drop, "allow_drop"
-    elif kind in _DML:
+    elif kind in _DML or (kind == "select_stmt" and _writes(statement.node)):
         broken, key = not rules.allow_dml, "allow_dml"
     else:
-        broken, key = not rules.allow_ddl and kind not in _NEITHER, "allow_ddl"
+        broken, key = not rules.allow_ddl and (kind not in _NEITHER or _creates(statement)), "allow_ddl"
     if broken:
         message, nxt = f"{what} is not allowed: validation.sql.{key} is false", "take it out or allow it"
         yield _finding(f"{key}_violated", migration, message, nxt, line=statement.line)
+
+
+def _writes(select: Any) -> bool:
+    """WITH ... AS (INSERT ...) SELECT. PostgreSQL allows such parts at the top of a statement only."""
+    return any(cte.common_table_expr.ctequery.WhichOneof("node") in _DML for cte in select.with_clause.ctes)
+
+
+def _creates(statement: Statement) -> bool:
+    """SELECT ... INTO a new table."""
+    return statement.kind == "select_stmt" and bool(statement.node.HasField("into_clause"))
 
 
 def _drops_part(node: object) -> bool:

@@ -89,7 +89,8 @@ def canonical_text(raw: bytes, file: str) -> str:
     if not text.strip():
         raise FolderError(file, "is empty", hint="write a migration into it or delete it")
     if "\0" in text:
-        raise FolderError(file, "contains a NUL byte", line=text.count("\n", 0, text.index("\0")) + 1)
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise FolderError(file, "contains a NUL byte", line=line, hint="save it as UTF-8 text")
     return text
 
 
@@ -106,7 +107,12 @@ def _named_files(path: Path, config: Config) -> list[_File]:
     found = []
     for entry in sorted(path.iterdir(), key=lambda p: p.name):
         looks_numbered = entry.name[:1].isdigit()
-        if entry.name.startswith(".") or not entry.is_file():
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_file():
+            if looks_numbered and entry.suffix in files.allowed_extensions:
+                hint = "make it one, or give it another name"
+                raise FolderError(entry.name, "has the name of a migration but is not a readable file", hint=hint)
             continue
         if entry.suffix not in files.allowed_extensions:
             if looks_numbered:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from psycopg import Connection, DataError, sql
 from psycopg.pq import TransactionStatus
@@ -162,7 +162,7 @@ class Ledger:
         return dict(conn.execute(self._query("SELECT key, value FROM {schema}.application_metadata")).fetchall())
 
     def audit_rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
-        """Rows of the audit log in order, `limit` of them at the most, behind position `after`; positions begin at 1."""
+        """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
         columns = ", ".join(f.name for f in fields(AuditRow))
         query = self._query(
             f"SELECT {columns} FROM {{schema}}.audit_log WHERE position >= %s ORDER BY position LIMIT %s"

@@ -1,6 +1,6 @@
 """The one place that acts: lock, read, decide, run, record.
 
-A transactional script, its ledger entry and its audit row commit together or not at all. See `docs` for the whole order.
+A transactional script, its ledger entry and its audit row commit together or not at all.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Migrator:
     def apply(self, version: str, *, dry_run: bool = False) -> Record:
         """Apply one migration, or find under its lock that it is applied already.
 
-        A dry run executes the pending migrations it needs and then this one, all in one transaction, and rolls that back.
+        A dry run executes the pending migrations it needs and then this one, all in one transaction, and rolls back.
 
         :raises HistoryError: the ledger contradicts the folder; nothing was touched.
         :raises StatementFailed: the server refused a statement; the database is as before.
@@ -198,7 +198,8 @@ class Migrator:
         if source == "ledger":
             script = self.ledger.rollback_script(session.conn, entry)
         if script is None:
-            message = f"migration {entry.version}_{entry.name} has no rollback script, neither in the folder nor in the ledger"
+            name = f"{entry.version}_{entry.name}"
+            message = f"migration {name} has no rollback script, neither in the folder nor in the ledger"
             finding = Finding("no_rollback", message, "write one, or restore a backup", version=entry.version)
             raise HistoryError([finding])
         return _whole(script)

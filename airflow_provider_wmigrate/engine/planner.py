@@ -6,6 +6,7 @@ A contradiction between folder and ledger is never an exception here but a `Find
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timezone
 
 from .graph import Graph
 from .model import Entry, Finding, LatePolicy, Migration, Plan, State, Status, Step, version_key
@@ -120,7 +121,8 @@ def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
     """Which rollback script fits what is in the database: "folder", "ledger", or None for neither.
 
     A file edited after it was applied may have a rollback that undoes something else, so the folder's script counts
-    only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was mended.
+    only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was
+    mended.
     """
     unchanged = migration is not None and migration.script.checksum == entry.checksum
     if unchanged and migration is not None and migration.rollback is not None:
@@ -185,7 +187,8 @@ def _contradictions(
     for version, status in known.items():
         file = files[version].script.file if version in files else None
         if status is Status.CHANGED:
-            message = f"was edited after it was applied on {rows[version].applied_at:%Y-%m-%d %H:%M} UTC"
+            applied_at = rows[version].applied_at.astimezone(timezone.utc)
+            message = f"was edited after it was applied on {applied_at:%Y-%m-%d %H:%M} UTC"
             nxt = "restore the file and write a new migration instead"
             found.append(Finding("changed", message, nxt, version=version, file=file))
         elif status is Status.MISSING:
@@ -253,7 +256,8 @@ def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> l
         return [
             Finding(
                 "no_rollback",
-                f"migration {entry.version}_{entry.name} has no rollback script, neither in the folder nor in the ledger",
+                f"migration {entry.version}_{entry.name} has no rollback script,"
+                " neither in the folder nor in the ledger",
                 "write one, or restore a backup",
                 version=entry.version,
                 file=file,

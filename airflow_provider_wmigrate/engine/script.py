@@ -6,6 +6,7 @@ the server decides, and `Analysis.unparsed` says what the parser did not underst
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,7 +128,8 @@ def _unwrap(script: Script, statements: tuple[Statement, ...]) -> Analysis:
                 hint="wmigrate runs each script in a READ COMMITTED transaction; write a plain BEGIN or none",
             )
         for control in (statements[0], statements[-1]):
-            body = body[: control.start] + " " * (control.end - control.start) + body[control.end :]
+            blank = re.sub(r"[^\n]", " ", body[control.start : control.end])
+            body = body[: control.start] + blank + body[control.end :]
         # The semicolons stay behind; the server reads them as empty statements.
         statements = statements[1:-1]
     for statement in statements:
@@ -170,7 +172,11 @@ _OUTSIDE: dict[str, tuple[Callable[[Any], bool], str]] = {
         "CREATE INDEX CONCURRENTLY",
     ),
     "drop_stmt": (lambda n: bool(n.concurrent), "DROP INDEX CONCURRENTLY"),
-    "reindex_stmt": (lambda n: n.kind > 2 or "concurrently" in _option_names(n.params), "REINDEX of more than a table"),
+    "reindex_stmt": (
+        lambda n: n.kind > 2 or "concurrently" in _option_names(n.params),
+        "REINDEX CONCURRENTLY or of more than a table",
+    ),
+    "discard_stmt": (lambda n: n.target == 1, "DISCARD ALL"),
     "vacuum_stmt": (lambda n: bool(n.is_vacuumcmd), "VACUUM"),
     "cluster_stmt": (lambda n: not n.HasField("relation"), "CLUSTER of all tables"),
     "alter_system_stmt": (lambda n: True, "ALTER SYSTEM"),

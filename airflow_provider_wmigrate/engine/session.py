@@ -119,7 +119,8 @@ class Session:
         rows = self.conn.execute(
             "SELECT DISTINCT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
             " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-            " AND (classid::bigint << 32) | objid::bigint = ANY(%s) AND pid <> pg_catalog.pg_backend_pid() ORDER BY pid",
+            " AND (classid::bigint << 32) | objid::bigint = ANY(%s) AND pid <> pg_catalog.pg_backend_pid()"
+            " ORDER BY pid",
             [[lock.number for lock in locks]],
         )
         return tuple(pid for (pid,) in rows)
@@ -222,6 +223,7 @@ class Session:
             row_security="off",
             lock_timeout=_OWN_TIMEOUT,
             statement_timeout=_OWN_TIMEOUT,
+            idle_in_transaction_session_timeout="0",
             **_READABLE,
         )
         # Only a superuser may touch this one; left at `replica`, nobody would be told of the new entry.

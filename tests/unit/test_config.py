@@ -11,15 +11,13 @@ from airflow_provider_wmigrate.engine.config import (
     CONFIG_FILE,
     PLANNED,
     Config,
-    Database,
-    Environment,
-    Execution,
     Settings,
     describe,
     load_config,
     parse_config,
     resolve_database,
 )
+from airflow_provider_wmigrate.engine.config.settings import Database, Execution
 from airflow_provider_wmigrate.engine.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "migrations"
@@ -175,6 +173,26 @@ environments:
     ledger: {schema: prod}
 """
 
+EVERY_SETTING = {
+    "database": dict.fromkeys(["host", "name", "user", "password"], "x") | {"port": 1, "ssl_mode": "require"},
+    "execution": {
+        **dict.fromkeys(["timeout_seconds", "statement_timeout_seconds", "lock_timeout_seconds"], 9),
+        **dict.fromkeys(["retry_attempts", "retry_delay_seconds", "lock_wait_seconds"], 7),
+        **dict.fromkeys(["dry_run_enabled", "rollback_enabled"], "false"),
+        "late_migrations": "warn",
+        "on_failure": "none",
+        "when_extension_missing": "skip",
+    },
+    "logging": {"level": "ERROR", "format": "json", "include_sql": "false", "include_timing": "false"},
+    "backup": {
+        "enabled": "true",
+        "backup_before_migration": "false",
+        "backup_retention_days": 1,
+        "backup_location": "/backups",
+    },
+    "ledger": {"schema": "other"},
+}
+
 
 def test_an_environment_overrides_only_what_it_writes() -> None:
     config = parse_config(LAYERED)
@@ -209,7 +227,16 @@ def test_an_unknown_environment_names_the_known_ones() -> None:
 
 
 def test_an_environment_can_override_every_setting() -> None:
-    assert list(Environment.model_fields) == list(Settings.model_fields)
+    written = "\n".join(
+        f"    {section}: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}"
+        for section, keys in EVERY_SETTING.items()
+    )
+    settings = parse_config(f"settings:\n{written}").settings
+    assert parse_config(f"environments:\n  x:\n{written}").settings_for("x") == settings
+    keys = {f"settings.{section}.{key}" for section, keys in EVERY_SETTING.items() for key in keys}
+    assert keys == {key.key for key in describe() if key.key.count(".") == 2 and key.key.startswith("settings.")}
+    for section, inner in settings:
+        assert all(value != getattr(getattr(Settings(), section), name) for name, value in inner), section
 
 
 def test_values_are_frozen() -> None:
@@ -234,10 +261,14 @@ environments:
 """
 
 
+def with_database(**texts: str) -> Config:
+    return Config(settings=Settings(database=Database(**texts)))
+
+
 def test_variables_and_their_defaults() -> None:
-    database = parse_config(DATABASE).settings.database
+    config = parse_config(DATABASE)
     environ = {"DB_USER": "alice", "DB_PORT": "6543", "DB_HOST": ""}
-    assert resolve_database(database, environ).parameters() == {
+    assert resolve_database(config, environ).parameters() == {
         "host": "localhost",
         "port": 6543,
         "dbname": "warehouse_",
@@ -248,27 +279,29 @@ def test_variables_and_their_defaults() -> None:
 
 
 def test_a_default_is_everything_after_the_first_colon_and_a_value_is_not_read_again() -> None:
-    database = Database(host="${H:a:b}", user="${U}")
-    resolved = resolve_database(database, {"U": "${HOME}"})
+    resolved = resolve_database(with_database(host="${H:a:b}", user="${U}"), {"U": "${HOME}"})
     assert (resolved.host, resolved.user) == ("a:b", "${HOME}")
 
 
 def test_what_is_not_given_is_left_to_libpq() -> None:
-    assert resolve_database(Database(), os.environ).parameters() == {}
-    assert resolve_database(Database(password="${P:}", port="${Q:}"), {}).parameters() == {}
+    assert resolve_database(Config(), os.environ).parameters() == {}
+    assert resolve_database(with_database(password="${P:}", port="${Q:}"), {}).parameters() == {}
 
 
 def test_an_unset_variable_is_named_where_it_is_used() -> None:
     config = parse_config(DATABASE)
     with pytest.raises(ConfigError) as caught:
-        resolve_database(config.settings.database, {})
+        resolve_database(config, {})
     assert str(caught.value) == (
         "migration_config.yaml:7: settings.database.user: needs the environment variable DB_USER, "
         "which is not set and has no default here"
     )
     with pytest.raises(ConfigError) as caught:
-        resolve_database(config.settings_for("production").database, {"DB_USER": "alice"})
+        resolve_database(config, {"DB_USER": "alice"}, environment="production")
     assert (caught.value.line, caught.value.key) == (12, "environments.production.database.host")
+    with pytest.raises(ConfigError) as caught:
+        resolve_database(config, {"PROD_HOST": "db"}, environment="production")
+    assert (caught.value.line, caught.value.key) == (7, "settings.database.user")
 
 
 @pytest.mark.parametrize(
@@ -280,13 +313,13 @@ def test_an_unset_variable_is_named_where_it_is_used() -> None:
 )
 def test_a_variable_is_checked_like_a_value(environ: dict[str, str], reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        resolve_database(parse_config(DATABASE).settings.database, {"DB_USER": "alice", **environ})
+        resolve_database(parse_config(DATABASE), {"DB_USER": "alice", **environ})
     assert str(caught.value) == f"migration_config.yaml:5: settings.database.port: {reason}"
 
 
 def test_no_repr_shows_the_password() -> None:
     config = parse_config(DATABASE)
-    resolved = resolve_database(config.settings.database, {"DB_USER": "alice"})
+    resolved = resolve_database(config, {"DB_USER": "alice"})
     assert resolved.password == "hunter2"
     assert (
         "hunter2" not in f"{config!r} {config} {config.settings!r} {config.settings_for('production')!r} {resolved!r}"
@@ -318,7 +351,7 @@ def test_planned_keys_are_findings() -> None:
         ),
         (
             "error",
-            "migration_config.yaml:5: settings.backup has no effect yet (enabled): it will come with the backup; "
+            "migration_config.yaml:5: settings.backup has no effect yet (enabled: true): it will come with the backup; "
             "remove it and make the backup yourself: none would be made",
         ),
         (
@@ -329,10 +362,38 @@ def test_planned_keys_are_findings() -> None:
         ),
         (
             "warning",
-            "migration_config.yaml:10: monitoring has no effect yet (alerts.enabled): it will come with the health, "
-            "metrics and alerts; leave it out, or keep it knowing that nothing reads it yet",
+            "migration_config.yaml:10: monitoring has no effect yet (alerts.enabled: true): it will come with the "
+            "health, metrics and alerts; leave it out, or keep it knowing that nothing reads it yet",
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("false", "apply: false, rollback: false"),
+        ("{apply: false}", "apply: false"),
+        ("{apply: true, rollback: false}", "rollback: false"),
+    ],
+)
+def test_a_script_outside_a_transaction_is_planned(written: str, used: str) -> None:
+    config = parse_config(f"migrations:\n- version: 001\n- version: 002\n  transactional: {written}\n")
+    (finding,) = config.findings
+    assert (finding.code, finding.severity) == ("planned_key", "error")
+    assert str(finding) == (
+        f"migration_config.yaml:4: migrations[1].transactional has no effect yet ({used}): it will come with the "
+        "statements outside transactions; leave it out or write true: every script runs in one transaction"
+    )
+
+
+@pytest.mark.parametrize("written", ["auto", "true", "{apply: true}", "{rollback: auto}"])
+def test_a_script_in_a_transaction_is_no_finding(written: str) -> None:
+    assert parse_config(f"migrations:\n- version: 001\n  transactional: {written}\n").findings == ()
+
+
+def test_a_planned_finding_tells_no_value_but_true_and_false() -> None:
+    (finding,) = parse_config("settings: {database: {user: u, password: hunter2}}").findings
+    assert "(user, password)" in str(finding)
 
 
 def test_no_backup_is_no_finding() -> None:

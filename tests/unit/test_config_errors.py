@@ -44,6 +44,11 @@ KEYS = [
         "3: environments.production.settings: is not written here: below an environment leave the settings level out",
     ),
     (
+        "environments:\n  settings:\n    backup:\n      settings: 3",
+        "4: environments.settings.backup.settings: is not a known key (known here: enabled, backup_before_migration, "
+        "backup_retention_days, backup_location)",
+    ),
+    (
         "environments:\n  production:\n    execution:\n      timeout: 3",
         "4: environments.production.execution.timeout: is not a known key; did you mean timeout_seconds?",
     ),
@@ -290,7 +295,10 @@ DATABASES = [
         DATABASE + "host: ${DB_HOST:-localhost}",
         "3: settings.database.host: has a default that begins with a dash; write ${NAME:default}, not ${NAME:-default}",
     ),
-    (DATABASE + "password:", "3: settings.database.password: has no value; it must be text"),
+    (
+        DATABASE + "password:",
+        "3: settings.database.password: has no value; it must be text (or ${NAME:default})",
+    ),
 ]
 
 YAML = [

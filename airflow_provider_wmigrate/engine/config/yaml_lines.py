@@ -1,4 +1,4 @@
-"""YAML text -> values that know their line and their spelling, and the kinds of value a key may have.
+"""YAML text -> values that know their line and their spelling.
 
 PyYAML's own loader follows YAML 1.1: `010` is eight, `yes` is true, `1:30` is ninety, and of two equal keys
 the last one wins silently. So its parser's events are read here, every scalar stays the text a person wrote,
@@ -8,15 +8,13 @@ and the key it belongs to decides what that text means.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from .errors import ConfigError, nearest
+from airflow_provider_wmigrate.engine.errors import ConfigError
 
 Path = tuple[str | int, ...]
 
@@ -56,13 +54,14 @@ class Problem:
 class Document:
     """The whole file: nested dicts, tuples and scalars, and the line of every key and list item."""
 
-    root: Any = None
+    file: str
+    root: Any = field(default_factory=dict)
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def nearest_line(self, path: Path) -> int | None:
-        """The line of a path or, when it was not written, of the closest level above it that was."""
-        return next((self.lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.lines), None)
+    def written(self, path: Path) -> Path:
+        """The path or, when it was not written, the closest level above it that was."""
+        return next((path[:n] for n in range(len(path), 0, -1) if path[:n] in self.lines), ())
 
 
 def dotted(path: Path) -> str:
@@ -83,158 +82,6 @@ def shown(value: object) -> str:
     first = value.text.strip().split("\n")[0]
     short = first if len(first) <= 40 else first[:39] + "…"
     return short if value.plain else f'"{short}" in quotes'
-
-
-# Kinds of value
-
-
-class Refused(ValueError):
-    """A reading refuses a text. An argument is a better reason than the kind's general one."""
-
-
-def problem(reason: str, suggestion: str | None = None) -> PydanticCustomError:
-    """A reason in our own words, carried through pydantic to the one who knows file and line."""
-    return PydanticCustomError("wmigrate", "{reason}", {"reason": reason, "suggestion": suggestion})
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a key accepts: the words for messages and docs, and the way from the written text to the value.
-
-    Used as `Annotated[int, kind]`. Values that do not come from YAML are left to pydantic.
-    """
-
-    says: str
-    read: Callable[[Scalar], Any] | None = None
-    """None: the key wants a list."""
-    choices: tuple[str, ...] = ()
-    null: bool = False
-    """Whether an empty value means None. Elsewhere it is refused, since nobody knows what was meant."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.take, handler(source))
-
-    def take(self, value: Any) -> Any:
-        if self.read is None:
-            if isinstance(value, (Scalar, dict)):
-                raise self._refusal(value)
-            return value
-        if isinstance(value, (dict, tuple)):
-            raise self._refusal(value)
-        return self._read(value) if isinstance(value, Scalar) else value
-
-    def _read(self, scalar: Scalar) -> Any:
-        if scalar.is_null and self.null:
-            return None
-        if scalar.is_null or self.read is None:
-            raise self._refusal(scalar)
-        try:
-            return self.read(scalar)
-        except Refused as e:
-            raise (problem(str(e)) if e.args else self._refusal(scalar)) from None
-
-    def _refusal(self, value: Any) -> PydanticCustomError:
-        """One wording for every kind; an empty value is not repeated."""
-        if isinstance(value, Scalar) and value.is_null:
-            return problem(f"has no value; it must be {self.says}")
-        return problem(f"must be {self.says}, not {shown(value)}", self._meant(value))
-
-    def _meant(self, value: Any) -> str | None:
-        if not isinstance(value, Scalar) or not self.choices:
-            return None
-        word = value.text.strip().lower()
-        if self.choices == ("true", "false"):
-            return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word, nearest(word, self.choices))
-        return nearest(word, self.choices)
-
-
-def listing(words: tuple[str, ...]) -> str:
-    """`a, b or c`."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-def _text(scalar: Scalar) -> str:
-    return scalar.text.strip()
-
-
-def boolean(scalar: Scalar) -> bool:
-    """YAML 1.2: neither yes and no nor on and off."""
-    if not scalar.plain or scalar.text not in ("true", "True", "TRUE", "false", "False", "FALSE"):
-        raise Refused
-    return scalar.text.lower() == "true"
-
-
-def text_kind(says: str = "text") -> Kind:
-    """Any scalar, exactly as written: `version: 1.10` keeps its zero and a date stays what it looks like."""
-    return Kind(says, _text)
-
-
-BOOLEAN = Kind("true or false", boolean, ("true", "false"))
-
-
-def choice(*words: str, ignore_case: bool = False) -> Kind:
-    """One of a few words; the value is spelled as here."""
-    spelled = {word.lower() if ignore_case else word: word for word in words}
-
-    def read(scalar: Scalar) -> str:
-        word = scalar.text.lower() if ignore_case else scalar.text
-        if word not in spelled:
-            raise Refused
-        return spelled[word]
-
-    return Kind(listing(words), read, words)
-
-
-def whole(of: str, *, least: int = 1, most: int, null: bool = False) -> Kind:
-    """A whole number in decimal digits; `010` is ten."""
-    bound = " greater than 0" if least == 1 else f", {least} or more"
-    says = f"a whole number of {of}{bound}"
-
-    def read(scalar: Scalar) -> int:
-        if not scalar.plain or not re.fullmatch(r"[-+]?[0-9]{1,300}", scalar.text):
-            raise Refused
-        return int(_bounded(int(scalar.text), scalar, least, most, of))
-
-    return Kind(says + (" (or null)" if null else ""), read, null=null)
-
-
-def decimal(of: str, *, least: float, most: int, null: bool = False) -> Kind:
-    """A number that may have a fraction."""
-
-    def read(scalar: Scalar) -> float:
-        if not scalar.plain or not re.fullmatch(r"[-+]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)", scalar.text):
-            raise Refused
-        return _bounded(float(scalar.text), scalar, least, most, of)
-
-    return Kind(f"a number of {of}, at least {least:g}" + (" (or null)" if null else ""), read, null=null)
-
-
-def _bounded(number: float, scalar: Scalar, least: float, most: int, of: str) -> float:
-    if number < least:
-        raise Refused
-    if number > most:
-        raise Refused(f"must be at most {most} {of}, not {shown(scalar)}")
-    return number
-
-
-def matching(says: str, pattern: str, make: Callable[[str], Any] = str) -> Kind:
-    """A text of a certain form."""
-    compiled = re.compile(pattern)
-
-    def read(scalar: Scalar) -> Any:
-        if not compiled.fullmatch(scalar.text):
-            raise Refused
-        return make(scalar.text)
-
-    return Kind(says, read)
-
-
-def a_list(of: str) -> Kind:
-    """A list; the items have kinds of their own."""
-    return Kind(f"a list of {of}")
-
-
-# Text -> Document
 
 
 def read_yaml(text: str, file: str) -> Document:
@@ -272,8 +119,7 @@ class _Reader:
 
     def __init__(self, text: str, file: str) -> None:
         self._events: Iterator[Any] = iter(yaml.parse(text, Loader=_LOADER))
-        self._file = file
-        self._document = Document()
+        self._document = Document(file)
 
     def document(self) -> Document:
         next(self._events)  # the stream begins
@@ -349,4 +195,4 @@ class _Reader:
         return str(event.value)
 
     def _refused(self, event: Any, path: Path, reason: str) -> ConfigError:
-        return ConfigError(self._file, event.start_mark.line + 1, dotted(path), reason)
+        return ConfigError(self._document.file, event.start_mark.line + 1, dotted(path), reason)

@@ -1,0 +1,34 @@
+"""migration_config.yaml -> frozen values. Every key is known and has a meaning; every mistake has its line.
+
+One module per top-level key of the file (`settings`, `migrations`, `validation`, `monitoring`; the rest in `root`):
+they are the format. The way of a file: `reading` asks `yaml_lines` for values that know their line, has the format
+take them, and tells what is wrong in the words of `complaints` and `contradictions`.
+"""
+
+from __future__ import annotations
+
+from .database import ResolvedDatabase, resolve_database
+from .migrations import MigrationBlock
+from .planned import PLANNED, Planned
+from .reading import load_config, parse_config
+from .reference import KeyDescription, describe
+from .root import CONFIG_FILE, Config
+from .settings import Logging, Settings
+from .validation import SqlRules
+
+__all__ = [
+    "CONFIG_FILE",
+    "PLANNED",
+    "Config",
+    "KeyDescription",
+    "Logging",
+    "MigrationBlock",
+    "Planned",
+    "ResolvedDatabase",
+    "Settings",
+    "SqlRules",
+    "describe",
+    "load_config",
+    "parse_config",
+    "resolve_database",
+]

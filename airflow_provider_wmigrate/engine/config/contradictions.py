@@ -1,0 +1,59 @@
+"""What is wrong in a config although each key by itself is right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from airflow_provider_wmigrate.engine.model import canonical_version
+
+from .migrations import MigrationBlock
+from .root import Config
+from .settings import Settings
+from .yaml_lines import Problem
+
+
+def contradictions(config: Config) -> Iterator[Problem]:
+    """Two blocks for one migration, a block at odds with itself, budgets at odds with one another."""
+    first_lines: dict[str, int | None] = {}
+    for number, block in enumerate(config.blocks):
+        for name, reason in _in_block(block, first_lines):
+            key = f"migrations[{number}].{name}"
+            yield Problem(config.line_of(key), key, reason)
+        first_lines.setdefault(block.version, block.line)
+    yield from _budgets(config, "settings", config.settings)
+    for name in config.environments:
+        yield from _budgets(config, f"environments.{name}", config.settings_for(name))
+
+
+def _in_block(block: MigrationBlock, first_lines: dict[str, int | None]) -> Iterator[tuple[str, str]]:
+    """Key and reason."""
+    if block.version in first_lines:
+        yield "version", f"{block.version} already has a block, at line {first_lines[block.version]}"
+    if block.filename is not None and not _has_version(block.filename, block.version):
+        yield "filename", f"{block.filename} does not begin with the version of its block, {block.version}"
+    elif block.filename is not None and block.filename.endswith(".rollback.sql"):
+        yield "filename", f"{block.filename} is a rollback script; write the migration's own file"
+    if block.on_failure == "rollback" and block.rollback_supported is False:
+        yield "on_failure", "cannot be rollback where rollback_supported is false"
+
+
+def _has_version(filename: str, version: str) -> bool:
+    digits = re.match("[0-9]{1,18}", filename)
+    return digits is not None and canonical_version(int(digits[0])) == version
+
+
+def _budgets(config: Config, level: str, settings: Settings) -> Iterator[Problem]:
+    """A statement's budget above the total would never be reached. Told where one of the two was written."""
+    total, statement = settings.execution.timeout_seconds, settings.execution.statement_timeout_seconds
+    if statement is None or statement <= total:
+        return
+    reasons = {
+        "statement_timeout_seconds": f"is {statement:g}, more than the {total} of timeout_seconds for all",
+        "timeout_seconds": f"is {total}, less than the {statement:g} of statement_timeout_seconds",
+    }
+    for name, reason in reasons.items():
+        key = f"{level}.execution.{name}"
+        if (line := config.line_of(key)) is not None:
+            yield Problem(line, key, reason)
+            return

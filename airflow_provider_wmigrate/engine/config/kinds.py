@@ -1,0 +1,188 @@
+"""What a key accepts: the words for messages and docs, and the way from what was written to the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from airflow_provider_wmigrate.engine.errors import nearest
+from airflow_provider_wmigrate.engine.model import OnFailure
+
+from .yaml_lines import Scalar, shown
+
+LONGEST = 2_147_483
+"""Seconds: what fits PostgreSQL's timeouts, which are milliseconds in 32 bits."""
+
+
+class Refused(ValueError):
+    """A reading refuses a value. An argument is a better reason than the kind's general one."""
+
+
+def _problem(reason: str, suggestion: str | None = None) -> PydanticCustomError:
+    """A reason in our own words, carried through pydantic to the one who knows file and line."""
+    return PydanticCustomError("wmigrate", "{reason}", {"reason": reason, "suggestion": suggestion})
+
+
+def _as_written(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a key accepts, used as `Annotated[int, kind]`. Values that do not come from YAML are left to pydantic."""
+
+    says: str
+    read: Callable[[Any], Any] = _as_written
+    """From what was written to the value; raises `Refused`."""
+    choices: tuple[str, ...] = ()
+    null: bool = False
+    """Whether an empty value means None, or no items. Elsewhere it is refused: nobody knows what was meant."""
+    wants: type[Any] = Scalar
+    """Scalar, tuple or dict: a single value, a list or a mapping."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.take, handler(source))
+
+    def take(self, value: Any) -> Any:
+        """The value of what was written.
+
+        :raises PydanticCustomError: it is not of this kind; reason and suggestion are in the error's `context`.
+        """
+        if not isinstance(value, (Scalar, tuple, dict)):
+            return value
+        if self.null and isinstance(value, Scalar) and value.is_null:
+            return None if self.wants is Scalar else self.wants()
+        if not isinstance(value, self.wants) or (isinstance(value, Scalar) and value.is_null):
+            raise self._refusal(value)
+        try:
+            return self.read(value)
+        except Refused as e:
+            raise (_problem(str(e)) if e.args else self._refusal(value)) from None
+
+    def _refusal(self, value: Any) -> PydanticCustomError:
+        """One wording for every kind; an empty value is not repeated."""
+        if isinstance(value, Scalar) and value.is_null:
+            return _problem(f"has no value; it must be {self.says}")
+        return _problem(f"must be {self.says}, not {shown(value)}", self._meant(value))
+
+    def _meant(self, value: Any) -> str | None:
+        if not isinstance(value, Scalar) or not self.choices:
+            return None
+        word = value.text.strip().lower()
+        if self.choices == BOOLEAN.choices:
+            return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word, nearest(word, self.choices))
+        return nearest(word, self.choices)
+
+
+# Single values
+
+
+def boolean(scalar: Scalar) -> bool:
+    """YAML 1.2: neither yes and no nor on and off."""
+    if not scalar.plain or scalar.text not in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        raise Refused
+    return scalar.text.lower() == "true"
+
+
+def always_true(reason: str) -> Kind:
+    """True, and why it cannot be false."""
+
+    def read(scalar: Scalar) -> bool:
+        if not boolean(scalar):
+            raise Refused(f"cannot be false: {reason}")
+        return True
+
+    return Kind(BOOLEAN.says, read, BOOLEAN.choices)
+
+
+def choice(literal: Any, *, ignore_case: bool = False) -> Kind:
+    """One of the words of a `Literal[...]`; the value is spelled as there."""
+    words: tuple[str, ...] = get_args(literal)
+    spelled = {word.lower() if ignore_case else word: word for word in words}
+
+    def read(scalar: Scalar) -> str:
+        word = scalar.text.lower() if ignore_case else scalar.text
+        if word not in spelled:
+            raise Refused
+        return spelled[word]
+
+    return Kind(f"{', '.join(words[:-1])} or {words[-1]}", read, words)
+
+
+def matching(says: str, pattern: str) -> Kind:
+    """A text of a certain form."""
+    compiled = re.compile(pattern)
+
+    def read(scalar: Scalar) -> str:
+        if not compiled.fullmatch(scalar.text):
+            raise Refused
+        return scalar.text
+
+    return Kind(says, read)
+
+
+def whole(of: str, *, least: int = 1, most: int) -> Kind:
+    """A whole number in decimal digits; `010` is ten."""
+    bound = " greater than 0" if least == 1 else f", {least} or more"
+
+    def read(scalar: Scalar) -> int:
+        if not scalar.plain or not re.fullmatch(r"[-+]?[0-9]{1,300}", scalar.text):
+            raise Refused
+        number = int(scalar.text)
+        _check_bounds(number, scalar, least, most, of)
+        return number
+
+    return Kind(f"a whole number of {of}{bound}", read)
+
+
+def decimal(of: str, *, least: float, most: int, null: bool = False) -> Kind:
+    """A number that may have a fraction."""
+
+    def read(scalar: Scalar) -> float:
+        if not scalar.plain or not re.fullmatch(r"[-+]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)", scalar.text):
+            raise Refused
+        number = float(scalar.text)
+        _check_bounds(number, scalar, least, most, of)
+        return number
+
+    return Kind(f"a number of {of}, at least {least:g}" + (" (or null)" if null else ""), read, null=null)
+
+
+def _check_bounds(number: float, scalar: Scalar, least: float, most: int, of: str) -> None:
+    if number < least:
+        raise Refused
+    if number > most:
+        raise Refused(f"must be at most {most} {of}, not {shown(scalar)}")
+
+
+# Lists and mappings
+
+
+def a_list(of: str, *, null: bool = False, read: Callable[[Any], Any] = _as_written) -> Kind:
+    """A list; the items have kinds of their own."""
+    return Kind(f"a list of {of}", read, null=null, wants=tuple)
+
+
+def a_mapping(of: str) -> Kind:
+    """A mapping, whose values have kinds of their own; an empty value is a mapping without keys."""
+    return Kind(f"a mapping {of}", null=True, wants=dict)
+
+
+# Kinds of several keys
+
+BOOLEAN = Kind("true or false", boolean, ("true", "false"))
+
+TEXT = Kind("text", lambda scalar: scalar.text.strip())
+"""Any scalar as it was written: `version: 1.10` keeps its zero and a date stays what it looks like."""
+
+Bool = Annotated[bool, BOOLEAN]
+Text = Annotated[str, TEXT]
+WholeSeconds = Annotated[int, whole("seconds", most=LONGEST)]
+Seconds = Annotated[float, decimal("seconds", least=0.001, most=LONGEST)]
+OnFailurePolicy = Annotated[OnFailure, choice(OnFailure)]
+FailOrSkip = Annotated[Literal["fail", "skip"], choice(Literal["fail", "skip"])]

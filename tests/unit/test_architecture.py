@@ -1,0 +1,59 @@
+"""Who may know whom. The layers are drawn in pyproject.toml; here they are held, and so is what an import costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = "airflow_provider_wmigrate.engine"
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level packages a fresh interpreter has loaded after one import."""
+    program = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    answer = run(sys.executable, "-c", program)
+    assert answer.returncode == 0, answer.stderr
+    return set(answer.stdout.split())
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert {"json", "yaml"} <= loaded_by("json, yaml")
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        (f"{ENGINE}.model", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
+        (f"{ENGINE}.planner", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
+        (f"{ENGINE}.folder", {"airflow", "fastapi", "psycopg", "postgast"}),
+        (f"{ENGINE}.checks", {"airflow", "fastapi", "psycopg", "postgast"}),
+        (f"{ENGINE}.migrator", {"airflow", "fastapi", "postgast"}),
+    ],
+)
+def test_what_a_module_must_not_load(module: str, never: set[str]) -> None:
+    assert loaded_by(module) & never == set()
+
+
+def test_the_layers_hold() -> None:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    answer = run(sys.executable, "-c", program, "--config", "pyproject.toml", "--no-cache")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "0 broken" in answer.stdout
+
+
+def test_the_engine_reads_no_environment_and_logs_nothing() -> None:
+    """config.py alone is given the environment's values, by whoever calls it."""
+    for file in sorted((ROOT / "airflow_provider_wmigrate" / "engine").glob("*.py")):
+        text = file.read_text()
+        for word in ("os.environ", "getenv", "import logging", "print("):
+            assert word not in text, f"{file.name} has {word}"

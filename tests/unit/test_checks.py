@@ -1,0 +1,195 @@
+"""Each rule of the config's `validation`, and each finding about files, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_wmigrate.engine.checks import folder_findings, script_findings
+from airflow_provider_wmigrate.engine.folder import read_folder
+
+MakeFolder = Callable[..., Path]
+CONFIG = "migration_config.yaml"
+
+
+def about_folder(folder: Path) -> list[tuple[str, str]]:
+    return [(f.code, str(f)) for f in folder_findings(read_folder(folder))]
+
+
+def about_scripts(folder: Path) -> list[str]:
+    read = read_folder(folder)
+    return [str(f) for f in script_findings(read.migrations, read.config)]
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "says"),
+    [
+        (
+            {"001_a.sql": "SELECT 1", "004_b.sql": "SELECT 1",
+             CONFIG: "validation: {migrations: {require_sequential_versions: true}}"},
+            "version_gap version_gap",
+            "no migration has version 002, and require_sequential_versions is on; add it or renumber the later ones",
+        ),
+        (
+            {"002_a.sql": "SELECT 1", CONFIG: "validation: {migrations: {require_sequential_versions: true}}"},
+            "version_gap",
+            "no migration has version 001, and require_sequential_versions is on; add it or renumber the later ones",
+        ),
+        (
+            {"001_a.sql": "SELECT 1", CONFIG: "validation: {files: {require_description: true}}"},
+            "description_missing",
+            "001_a.sql: has no description; describe 001 in migration_config.yaml",
+        ),
+        (
+            {"001_a.sql": "SELECT 1", CONFIG: "migrations:\n  - {version: 1, rollback_supported: true}"},
+            "rollback_missing",
+            "migration_config.yaml:2: rollback_supported is true, but there is no 001_a.rollback.sql;"
+            " write it or say false",
+        ),
+        (
+            {"001_a.sql": "SELECT 1", "001_a.rollback.sql": "SELECT 1",
+             CONFIG: "migrations:\n  - version: 1\n    rollback_supported: false"},
+            "rollback_undeclared",
+            "migration_config.yaml:2: rollback_supported is false, but there is 001_a.rollback.sql;"
+            " delete it or say true",
+        ),
+        (
+            {"001_a.sql": "SELECT 1", CONFIG: "validation: {migrations: {require_rollback_validation: true}}"},
+            "rollback_missing",
+            "001_a.sql: has no rollback script, and require_rollback_validation is on;"
+            " write 001_a.rollback.sql, or declare rollback_supported: false",
+        ),
+        (
+            {"001_a.sql": "SELECT 1;" + " " * 2000, CONFIG: "validation: {files: {max_file_size_mb: 0.001}}"},
+            "file_too_large",
+            "001_a.sql: has 0.00201 MB, the limit is 0.001 MB (max_file_size_mb); split it or raise the limit",
+        ),
+        (
+            {"001_a.sql": "SELECT 1;", "001_a.rollback.sql": "-- " + "ü" * 700 + "\nSELECT 1",
+             CONFIG: "validation: {files: {max_file_size_mb: 0.001}}"},
+            "file_too_large",
+            "001_a.rollback.sql: has 0.00141 MB, the limit is 0.001 MB (max_file_size_mb); split it or raise the limit",
+        ),
+    ],
+)  # fmt: skip
+def test_files(make_folder: MakeFolder, files: dict[str, str], code: str, says: str) -> None:
+    found = about_folder(make_folder(files))
+    assert " ".join(c for c, _ in found) == code
+    assert found[0][1] == says
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"001_a.sql": "SELECT 1", "004_b.sql": "SELECT 1"},
+        {"001_a.sql": "SELECT 1", CONFIG: "migrations:\n  - {version: 1, rollback_supported: false}"},
+        {"001_a.sql": "SELECT 1", "001_a.rollback.sql": "SELECT 1",
+         CONFIG: "migrations:\n  - {version: 1, rollback_supported: true}"},
+        {
+            "001_a.sql": "SELECT 1",
+            CONFIG: "migrations:\n  - {version: 1, rollback_supported: false}\n"
+            "validation: {migrations: {require_rollback_validation: true}}",
+        },
+    ],
+)  # fmt: skip
+def test_files_with_nothing_to_find(make_folder: MakeFolder, files: dict[str, str]) -> None:
+    assert about_folder(make_folder(files)) == []
+
+
+def rule(key: str) -> str:
+    return f"validation: {{sql: {{{key}: false}}}}\n"
+
+
+_END = "; take it out or allow it"
+
+
+@pytest.mark.parametrize(
+    ("key", "statement", "what"),
+    [
+        ("allow_drop", "DROP TABLE t", "DROP"),
+        ("allow_drop", "DROP INDEX i", "DROP"),
+        ("allow_drop", "DROP ROLE r", "DROP ROLE"),
+        ("allow_drop", "DROP OWNED BY r", "DROP OWNED"),
+        ("allow_drop", "ALTER TABLE t DROP COLUMN c", "ALTER TABLE"),
+        ("allow_drop", "ALTER TABLE t ADD x int, DROP CONSTRAINT c", "ALTER TABLE"),
+        ("allow_dml", "INSERT INTO t VALUES (1)", "INSERT"),
+        ("allow_dml", "UPDATE t SET a = 1", "UPDATE"),
+        ("allow_dml", "DELETE FROM t", "DELETE"),
+        ("allow_dml", "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE", "MERGE"),
+        ("allow_dml", "WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", "SELECT"),
+        ("allow_dml", "TRUNCATE t", "TRUNCATE"),
+        ("allow_ddl", "CREATE TABLE t ()", "CREATE"),
+        ("allow_ddl", "CREATE INDEX i ON t (a)", "INDEX"),
+        ("allow_ddl", "ALTER TABLE t ADD x int", "ALTER TABLE"),
+        ("allow_ddl", "CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1", "CREATE FUNCTION"),
+        ("allow_ddl", "GRANT SELECT ON t TO r", "GRANT"),
+        ("allow_ddl", "SELECT 1 INTO t", "SELECT"),
+    ],
+)
+def test_statements_that_are_not_allowed(make_folder: MakeFolder, key: str, statement: str, what: str) -> None:
+    files = {"001_a.sql": f"SELECT 1;\n\n{statement};\n", CONFIG: rule(key)}
+    says = f"001_a.sql:3: {what} is not allowed: validation.sql.{key} is false" + _END
+    assert about_scripts(make_folder(files)) == [says]
+    assert about_scripts(make_folder({"001_a.sql": statement})) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "statement"),
+    [
+        ("allow_drop", "ALTER TABLE t ADD c int"),
+        ("allow_drop", "ALTER TABLE t ALTER c DROP NOT NULL"),
+        ("allow_drop", "DELETE FROM t"),
+        ("allow_dml", "SELECT * FROM t"),
+        ("allow_dml", "CREATE TABLE t AS SELECT 1"),
+        ("allow_ddl", "INSERT INTO t VALUES (1)"),
+        ("allow_ddl", "DROP TABLE t"),
+        ("allow_ddl", "SET search_path = s; SELECT 1; DO $$ BEGIN END $$; LOCK TABLE t; REFRESH MATERIALIZED VIEW v"),
+        ("allow_ddl", "SAVEPOINT s; CALL p(); NOTIFY c; EXPLAIN SELECT 1; SET CONSTRAINTS ALL DEFERRED"),
+    ],
+)
+def test_statements_that_are(make_folder: MakeFolder, key: str, statement: str) -> None:
+    assert about_scripts(make_folder({"001_a.sql": statement, CONFIG: rule(key)})) == []
+
+
+def test_a_rollback_may_always_do_what_undoing_needs(make_folder: MakeFolder) -> None:
+    rules = "validation: {sql: {allow_drop: false, allow_dml: false, allow_ddl: false}}\n"
+    files = {"001_a.sql": "SELECT 1", "001_a.rollback.sql": "DELETE FROM t; DROP TABLE t", CONFIG: rules}
+    assert about_scripts(make_folder(files)) == []
+
+
+def test_every_broken_statement_is_told(make_folder: MakeFolder) -> None:
+    files = {"001_a.sql": "DROP TABLE a;\nDROP TABLE b;", "002_b.sql": "DROP TABLE c;", CONFIG: rule("allow_drop")}
+    assert [text.split(" ")[0] for text in about_scripts(make_folder(files))] == [
+        "001_a.sql:1:",
+        "001_a.sql:2:",
+        "002_b.sql:1:",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (
+            "SELECT 1;\nVACUUM t;",
+            "2: VACUUM cannot run inside a transaction; statements outside a transaction are planned, not built yet",
+        ),
+        (
+            "SELECT 1;\n\nCOMMIT;",
+            "3: COMMIT is transaction control; wmigrate commits the script together with its ledger entry; remove it",
+        ),
+        ("-- later", " contains no SQL statement; write one or delete the file"),
+    ],
+)
+def test_scripts_that_cannot_be_run_are_findings_in_both_directions(
+    make_folder: MakeFolder, script: str, says: str
+) -> None:
+    assert about_scripts(make_folder({"001_a.sql": script})) == [f"001_a.sql:{says}"]
+    assert about_scripts(make_folder({"001_a.sql": "SELECT 1", "001_a.rollback.sql": script})) == [
+        f"001_a.rollback.sql:{says}"
+    ]
+
+
+def test_a_script_newer_than_the_grammar_passes(make_folder: MakeFolder) -> None:
+    assert about_scripts(make_folder({"001_a.sql": "WIBBLE wobble", CONFIG: rule("allow_ddl")})) == []

@@ -1,0 +1,165 @@
+"""What errors say (what, where, what next), and which of them may heal by themselves."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from airflow_provider_wmigrate.engine import errors
+from airflow_provider_wmigrate.engine.errors import (
+    ConfigError,
+    ConnectionFailed,
+    FolderError,
+    HistoryError,
+    LedgerDamaged,
+    LedgerTooNew,
+    LockTimeout,
+    RollbackFailed,
+    ScriptError,
+    StatementFailed,
+    TimedOut,
+    UnknownVersion,
+    WMigrateError,
+    nearest,
+    place,
+    retryable_sqlstate,
+)
+from airflow_provider_wmigrate.engine.model import Finding
+
+LOST = Finding("missing", "migration 001_a is applied but its file is gone", "restore the file", version="001")
+EDITED = Finding("changed", "was edited", "restore it", version="002", file="002_b.sql", line=3)
+FAILED = StatementFailed("002", "002_b.rollback.sql", "no such table", sqlstate="42P01", line=7)
+
+MESSAGES: list[tuple[WMigrateError, str, bool]] = [
+    (WMigrateError("something"), "something", False),
+    (WMigrateError("something", hint="do this"), "something; do this", False),
+    (WMigrateError("something", retryable=True), "something", True),
+    (FolderError("a.sql", "is empty"), "a.sql: is empty", False),
+    (FolderError("a.sql", "is not UTF-8", line=3, hint="save it so"), "a.sql:3: is not UTF-8; save it so", False),
+    (
+        ConfigError("c.yaml", 4, "settings.foo", "unknown key", suggestion="for"),
+        "c.yaml:4: settings.foo: unknown key; did you mean for?",
+        False,
+    ),
+    (ConfigError("c.yaml", None, "", "is not a mapping"), "c.yaml: is not a mapping", False),
+    (HistoryError([LOST]), "migration 001_a is applied but its file is gone; restore the file", False),
+    (HistoryError([EDITED, LOST, LOST]), "002_b.sql:3: was edited; restore it (and 2 more)", False),
+    (UnknownVersion("012", ["001", "1000", "002"]), "no migration 012 in this folder; did you mean 002?", False),
+    (UnknownVersion("77", ["999", "1000"]), "no migration 77 in this folder; the newest one is 1000", False),
+    (UnknownVersion("1", []), "no migration 1 in this folder; there is none", False),
+    (UnknownVersion("1", [], where="the ledger"), "no migration 1 in the ledger; there is none", False),
+    (ScriptError("a.sql", 2, "COMMIT here", hint="remove it"), "a.sql:2: COMMIT here; remove it", False),
+    (ScriptError("a.sql", None, "holds nothing"), "a.sql: holds nothing", False),
+    (
+        StatementFailed("001", "a.sql", "no such table", sqlstate="42P01", line=2, column=5, server_hint="make it"),
+        "a.sql:2:5: no such table (SQLSTATE 42P01); rolled back, nothing of it was kept; make it",
+        False,
+    ),
+    (
+        StatementFailed("001", "a.sql", "the connection was lost"),
+        "a.sql: the connection was lost; rolled back, nothing of it was kept",
+        True,
+    ),
+    (
+        StatementFailed("001", "a.sql", "it ended", outcome="part of it stays", retryable=False),
+        "a.sql: it ended; part of it stays",
+        False,
+    ),
+    (
+        TimedOut("001", "a.sql", "too slow", sqlstate="57014", retryable=True),
+        "a.sql: too slow (SQLSTATE 57014); rolled back, nothing of it was kept",
+        True,
+    ),
+    (LockTimeout("table a", 1.26), "table a was not free within 1.3 s; nothing was changed", True),
+    (
+        LockTimeout("table a", 5, holders=[12, 34], hint="look"),
+        "table a was not free within 5.0 s, held by pid 12, 34; nothing was changed; look",
+        True,
+    ),
+    (
+        RollbackFailed("002", FAILED),
+        "rollback of 002 failed: 002_b.rollback.sql:7: no such table (SQLSTATE 42P01);"
+        " rolled back, nothing of it was kept",
+        False,
+    ),
+    (
+        RollbackFailed("002", WMigrateError("no"), first="division by zero"),
+        "rollback of 002 failed: no (it was to undo: division by zero)",
+        False,
+    ),
+    (ConnectionFailed("refused\n"), "no connection to the target database: refused", True),
+    (
+        LedgerTooNew("wmigrate", 3, 1),
+        "the ledger in schema wmigrate has version 3, this wmigrate knows up to 1; upgrade airflow-provider-wmigrate",
+        False,
+    ),
+    (LedgerDamaged("no audit_log", hint="restore it"), "no audit_log; restore it", False),
+]
+
+
+@pytest.mark.parametrize(("error", "message", "retryable"), MESSAGES)
+def test_messages(error: WMigrateError, message: str, retryable: bool) -> None:
+    assert (str(error), error.retryable) == (message, retryable)
+
+
+def test_every_error_is_in_the_table_and_in_the_tree() -> None:
+    classes = {c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, WMigrateError)}
+    assert {type(error) for error, _, _ in MESSAGES} == classes
+    assert errors.__doc__ is not None
+    assert [c.__name__ for c in classes if c.__name__ not in errors.__doc__] == []
+
+
+@pytest.mark.parametrize("error", [e for e, _, _ in MESSAGES], ids=lambda e: type(e).__name__)
+def test_a_message_is_one_line(error: WMigrateError) -> None:
+    assert "\n" not in str(error)
+    assert not str(error).endswith((".", ";", " "))
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "retryable"),
+    [
+        (None, True),  # no answer at all: the connection died
+        ("55P03", True),  # lock_not_available
+        ("40P01", True),  # deadlock_detected
+        ("40001", True),  # serialization_failure
+        ("08006", True),  # connection_failure
+        ("53100", True),  # disk_full
+        ("53300", True),  # too_many_connections
+        ("57P01", True),  # admin_shutdown
+        ("57P02", True),  # crash_shutdown
+        ("57P03", True),  # cannot_connect_now
+        ("57P04", False),  # database_dropped
+        ("57014", False),  # query_canceled
+        ("55006", False),  # object_in_use
+        ("55000", False),  # object_not_in_prerequisite_state
+        ("40002", False),  # transaction_integrity_constraint_violation
+        ("25006", False),  # read_only_sql_transaction
+        ("42601", False),  # syntax_error
+        ("42P01", False),  # undefined_table
+        ("42501", False),  # insufficient_privilege
+        ("23505", False),  # unique_violation
+        ("22012", False),  # division_by_zero
+        ("P0001", False),  # raise_exception
+        ("XX000", False),  # internal_error
+    ],
+)
+def test_what_may_heal_by_itself(sqlstate: str | None, retryable: bool) -> None:
+    assert retryable_sqlstate(sqlstate) is retryable
+    assert StatementFailed("001", "a.sql", "no", sqlstate=sqlstate).retryable is retryable
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [("timeout", ["timeouts", "retry"], "timeouts"), ("zzz", ["timeouts"], None), ("x", [], None)],
+)
+def test_nearest(word: str, known: list[str], meant: str | None) -> None:
+    assert nearest(word, known) == meant
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [((None,), ""), (("f",), "f"), (("f", 3), "f:3"), (("f", 3, 7), "f:3:7"), (("f", None, None), "f")],
+)
+def test_place(parts: tuple[str | int | None, ...], text: str) -> None:
+    assert place(*parts) == text  # type: ignore[arg-type]

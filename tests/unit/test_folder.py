@@ -1,0 +1,184 @@
+"""Reading a folder: the naming rule, the pairing, what a checksum is taken of. Wrong folders: test_bad_input.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_wmigrate.engine.errors import UnknownVersion
+from airflow_provider_wmigrate.engine.folder import Folder, canonical_text, normalise_version, read_folder
+from airflow_provider_wmigrate.engine.model import RequiredExtension, checksum
+
+MakeFolder = Callable[..., Path]
+CONFIG = "migration_config.yaml"
+
+
+def read(make_folder: MakeFolder, *names: str, **files: str) -> Folder:
+    return read_folder(make_folder(dict.fromkeys(names, "SELECT 1;") | files))
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "words"),
+    [
+        ("001_a.sql", "001", "a"),
+        ("099_initial_schema.sql", "099", "initial_schema"),
+        ("0042_x2_3y.sql", "042", "x2_3y"),
+        ("1000_later.sql", "1000", "later"),
+        ("123456789012345678_big.sql", "123456789012345678", "big"),
+        ("001_2.sql", "001", "2"),
+    ],
+)
+def test_names(make_folder: MakeFolder, name: str, version: str, words: str) -> None:
+    (migration,) = read(make_folder, name).migrations
+    assert (migration.version, migration.name, migration.stem) == (version, words, name.removesuffix(".sql"))
+
+
+def test_order_is_numeric(make_folder: MakeFolder) -> None:
+    folder = read(make_folder, "1000_d.sql", "999_c.sql", "0100_b.sql", "002_a.sql")
+    assert [m.version for m in folder.migrations] == ["002", "100", "999", "1000"]
+
+
+def test_without_config_each_depends_on_the_one_before(make_folder: MakeFolder) -> None:
+    folder = read(make_folder, "001_a.sql", "005_b.sql", "1000_c.sql")
+    assert [m.dependencies for m in folder.migrations] == [(), ("001",), ("005",)]
+    assert folder.graph.order == ("001", "005", "1000")
+
+
+def test_an_empty_folder_is_a_history_of_nothing(make_folder: MakeFolder) -> None:
+    folder = read(make_folder)
+    assert (folder.migrations, folder.graph.order) == ((), ())
+
+
+def test_defaults_without_config(make_folder: MakeFolder) -> None:
+    folder = read(make_folder, "001_a.sql")
+    (migration,) = folder.migrations
+    assert (migration.rollback, migration.description, migration.rollback_supported) == (None, "", None)
+    (migration,) = folder.under(folder.config.settings)
+    assert (migration.timeout_seconds, migration.on_failure, migration.requires_extensions) == (300, "rollback", ())
+
+
+def test_a_rollback_is_paired_by_its_stem(make_folder: MakeFolder) -> None:
+    files = {"001_a.sql": "one", "001_a.rollback.sql": "undo one", "002_b.sql": "two"}
+    one, two = read_folder(make_folder(files)).migrations
+    assert one.rollback is not None
+    assert (one.rollback.file, one.rollback.text) == ("001_a.rollback.sql", "undo one")
+    assert two.rollback is None
+
+
+@pytest.mark.parametrize("other", ["README.md", ".001_hidden.sql", ".gitkeep", "notes.txt", "data.csv"])
+def test_what_is_no_migration_is_left_alone(make_folder: MakeFolder, other: str) -> None:
+    assert len(read(make_folder, "001_a.sql", other).migrations) == 1
+
+
+def test_folders_inside_are_left_alone(make_folder: MakeFolder) -> None:
+    folder = make_folder({"001_a.sql": "SELECT 1"})
+    (folder / "archive").mkdir()
+    (folder / "2024").mkdir()
+    assert len(read_folder(folder).migrations) == 1
+
+
+def test_a_linked_file_is_a_file(make_folder: MakeFolder, tmp_path: Path) -> None:
+    (tmp_path / "shared.sql").write_text("SELECT 1")
+    folder = make_folder({})
+    (folder / "001_a.sql").symlink_to(tmp_path / "shared.sql")
+    assert read_folder(folder).migrations[0].script.text == "SELECT 1"
+
+
+def test_sql_files_without_a_number_can_be_allowed(make_folder: MakeFolder) -> None:
+    config = "validation: {files: {require_version_prefix: false}}\n"
+    files = {"001_a.sql": "SELECT 1", "seed.sql": "SELECT 2", CONFIG: config}
+    assert [m.version for m in read_folder(make_folder(files)).migrations] == ["001"]
+
+
+# Bytes
+
+TEXT = "CREATE TABLE a ();\n-- größer\nSELECT 1;\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        TEXT.encode(),
+        b"\xef\xbb\xbf" + TEXT.encode(),
+        TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace("\n", "\r").encode(),
+        b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode(),
+        TEXT.replace("\n", "\r\n", 1).encode(),
+    ],
+    ids=["LF", "BOM", "CRLF", "CR", "BOM and CRLF", "mixed"],
+)
+def test_the_checksum_does_not_depend_on_the_editor(make_folder: MakeFolder, raw: bytes) -> None:
+    (migration,) = read_folder(make_folder({"001_a.sql": raw})).migrations
+    assert migration.script.text == TEXT
+    assert migration.script.checksum == checksum(TEXT)
+
+
+def test_the_checksum_is_what_it_says() -> None:
+    """`printf 'SELECT 1;\\n' | sha256sum`: ledgers are full of these, so they must never change."""
+    assert checksum("SELECT 1;\n") == "b4e0497804e46e0a0b0b8c31975b062152d551bac49c3c2e80932567b4085dcd"
+
+
+@pytest.mark.parametrize("other", [TEXT + " ", TEXT.replace("1", "2"), TEXT.rstrip("\n"), "\n" + TEXT, TEXT.upper()])
+def test_everything_else_counts(other: str) -> None:
+    assert checksum(canonical_text(other.encode(), "f")) != checksum(TEXT)
+
+
+# Versions somebody types
+
+
+@pytest.mark.parametrize(
+    ("typed", "version"),
+    [("2", "002"), ("02", "002"), ("002", "002"), ("0002", "002"), (" 2 ", "002"), ("1000", "1000")],
+)  # fmt: skip
+def test_versions_are_numbers(typed: str, version: str) -> None:
+    assert normalise_version(typed, ["001", "002", "1000"]) == version
+
+
+@pytest.mark.parametrize("typed", ["", "3", "-2", "2.0", "002_b", "²", "٢", "two", "0"])
+def test_unknown_versions(typed: str) -> None:
+    with pytest.raises(UnknownVersion, match=r"^no migration .* in this folder"):
+        normalise_version(typed, ["001", "002", "1000"])
+
+
+def test_a_migration_by_version(make_folder: MakeFolder) -> None:
+    folder = read(make_folder, "001_a.sql", "002_b.sql")
+    assert folder.migration("2").name == "b"
+    with pytest.raises(UnknownVersion):
+        folder.migration("3")
+
+
+# What the config declares
+
+
+def test_what_a_block_declares(make_folder: MakeFolder) -> None:
+    config = """\
+migrations:
+  - version: 1
+    filename: 001_a.sql
+    description: First
+    transactional: {apply: auto, rollback: false}
+    timeout_seconds: 7
+    rollback_supported: false
+    estimated_duration_seconds: 1.5
+    on_failure: none
+    requires_extensions: [pg_trgm, {name: timescaledb, when_missing: skip}]
+  - {version: 3, dependencies: [1]}
+environments:
+  development: {execution: {timeout_seconds: 9, when_extension_missing: skip, on_failure: none}}
+"""
+    files = {"001_a.sql": "SELECT 1", "002_b.sql": "SELECT 1", "003_c.sql": "SELECT 1", CONFIG: config}
+    folder = read_folder(make_folder(files))
+    a, b, c = folder.under(folder.config.settings)
+    assert (a.description, a.transactional, a.rollback_transactional) == ("First", "auto", False)
+    assert (a.timeout_seconds, a.rollback_supported, a.estimated_duration_seconds) == (7, False, 1.5)
+    assert a.on_failure == "none"
+    assert a.requires_extensions == (RequiredExtension("pg_trgm", "fail"), RequiredExtension("timescaledb", "skip"))
+    assert (a.config_line, b.config_line, c.config_line) == (2, None, 11)
+    assert (b.timeout_seconds, b.on_failure) == (300, "rollback")
+    assert (a.dependencies, b.dependencies, c.dependencies) == ((), ("001",), ("001",))
+
+    a, b, c = folder.under(folder.config.settings_for("development"))
+    assert (a.timeout_seconds, b.timeout_seconds, b.on_failure) == (7, 9, "none")
+    assert a.requires_extensions == (RequiredExtension("pg_trgm", "skip"), RequiredExtension("timescaledb", "skip"))

@@ -1,0 +1,373 @@
+"""The planner's specification, one line per case. A folder and a ledger are written as words.
+
+Folder: `1` depends on nothing, `2<1` on 1, `2+x` needs extension x or fails, `2?x` needs x or is skipped, `2!` was
+edited.
+Ledger: `1` is applied, `1~` is incomplete. Versions are written without their zeros.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_wmigrate.engine import planner
+from airflow_provider_wmigrate.engine.graph import Graph
+from airflow_provider_wmigrate.engine.model import (
+    Entry,
+    Finding,
+    Identity,
+    Migration,
+    Plan,
+    RequiredExtension,
+    Script,
+    State,
+    canonical_version,
+)
+
+_WORD = re.compile(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<policy>[+?])?(?P<extension>[a-z]+)?(?P<edited>!)?")
+
+
+def canonical(number: str) -> str:
+    return canonical_version(int(number))
+
+
+def migration(word: str) -> Migration:
+    match = _WORD.fullmatch(word)
+    assert match, word
+    number = match["number"]
+    needs = tuple(canonical(n) for n in match["needs"].split(",")) if match["needs"] else ()
+    policy = "skip" if match["policy"] == "?" else "fail"
+    extensions = (RequiredExtension(match["extension"], policy),) if match["extension"] else ()  # type: ignore[arg-type]
+    return Migration(
+        canonical(number),
+        "m",
+        Script.of(f"{canonical(number)}_m.sql", "edited" if match["edited"] else f"text {number}"),
+        rollback=Script.of(f"{canonical(number)}_m.rollback.sql", f"undo {number}"),
+        dependencies=needs,
+        requires_extensions=extensions,
+    )
+
+
+def entry(word: str, **changes: Any) -> Entry:
+    match = re.fullmatch(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<incomplete>~)?", word)
+    assert match, word
+    number = match["number"]
+    values: dict[str, Any] = {
+        "version": canonical(number),
+        "name": "m",
+        "status": "incomplete" if match["incomplete"] else "applied",
+        "checksum": Script.of("", f"text {number}").checksum,
+        "checksum_algorithm": "sha256",
+        "dependencies": tuple(canonical(n) for n in match["needs"].split(",")) if match["needs"] else (),
+        "rollback_checksum": Script.of("", f"undo {number}").checksum,
+        "applied_at": datetime(2025, 1, 2, 3, 4, tzinfo=timezone.utc),
+        "duration_ms": 1,
+        "statements_done": 1,
+        "statements_total": 1,
+        "statement_hashes": (),
+        "identity": Identity("ann"),
+    }
+    return Entry(**values | changes)
+
+
+def folder(words: str) -> tuple[list[Migration], Graph]:
+    migrations = [migration(word) for word in words.split()]
+    return migrations, Graph({m.version: m.dependencies for m in migrations})
+
+
+def state(words: str, extensions: str | None = None) -> State:
+    known = None if extensions is None else frozenset(extensions.split())
+    return State(tuple(entry(word) for word in words.split()), known, 1)
+
+
+def plan(
+    files: str, ledger: str = "", to: str | None = None, extensions: str | None = None, late: Any = "apply"
+) -> Plan:
+    migrations, graph = folder(files)
+    target = canonical(to) if to else None
+    return planner.plan_apply(migrations, graph, state(ledger, extensions), to=target, late=late)
+
+
+def plan_back(files: str, ledger: str, to: str | None = None) -> Plan:
+    return planner.plan_rollback(folder(files)[0], state(ledger), to=canonical(to) if to else None)
+
+
+def steps(made: Plan) -> str:
+    return " ".join(str(int(s.version)) for s in made.steps)
+
+
+def codes(findings: tuple[Finding, ...]) -> str:
+    return " ".join(f"{f.code}({int(f.version or 0)})" for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "statuses"),
+    [
+        ("", "", ""),
+        ("1", "", "1 pending"),
+        ("1", "1", "1 applied"),
+        ("1!", "1", "1 changed"),
+        ("", "1", "1 missing"),
+        ("1", "1~", "1 incomplete"),
+        ("1!", "1~", "1 incomplete"),
+        ("", "1~", "1 incomplete"),
+        ("1 2 1000", "999 2", "1 pending, 2 applied, 999 missing, 1000 pending"),
+    ],
+)
+def test_statuses(files: str, ledger: str, statuses: str) -> None:
+    found = planner.statuses(folder(files)[0], state(ledger).entries)
+    assert ", ".join(f"{int(v)} {s.value}" for v, s in found.items()) == statuses
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "to", "expected"),
+    [
+        # what is pending, in the order of dependencies, then of numbers
+        ("", "", None, ""),
+        ("1 2<1 3<2", "", None, "1 2 3"),
+        ("1 2<1 3<2", "1", None, "2 3"),
+        ("1 2<1 3<2", "1 2 3", None, ""),
+        ("1<3 2 3", "", None, "2 3 1"),
+        ("1 2<1 3<1 4<3", "1 3", None, "2 4"),
+        ("999 1000", "", None, "999 1000"),
+        # merged late: the set counts, not the highest number
+        ("1 2 3", "1 3", None, "2"),
+        # up to a target, with whatever the target needs
+        ("1 2<1 3<2", "", "2", "1 2"),
+        ("1 2<1 3<2", "1 2 3", "2", ""),
+        ("1 2<4 3 4", "", "2", "1 4 2"),
+    ],
+)
+def test_steps_forward(files: str, ledger: str, to: str | None, expected: str) -> None:
+    made = plan(files, ledger, to)
+    assert steps(made) == expected
+    assert made.findings == ()
+
+
+def test_what_is_beyond_the_target_says_so() -> None:
+    assert plan("1 2<1 3<2", "", "1").skipped == {
+        "002": "beyond the target 001",
+        "003": "beyond the target 001",
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "late", "errors", "warnings"),
+    [
+        # contradictions
+        ("1! 2<1", "1", "apply", "changed(1)", ""),
+        ("2", "1", "apply", "missing(1)", ""),
+        ("1 2", "1~", "apply", "incomplete(1)", ""),
+        ("1 2<1", "1~", "apply", "incomplete(1) dependency_unmet(2)", ""),
+        ("1! 2!", "1 2 3", "apply", "changed(1) changed(2) missing(3)", ""),
+        # applied, although a dependency is not
+        ("1 2<1", "2", "apply", "", "dependency_pending(2)"),
+        ("1 2<1 3<1,2", "3", "apply", "", "dependency_pending(3) dependency_pending(3)"),
+        # late
+        ("1 2 3", "1 3", "apply", "", ""),
+        ("1 2 3", "1 3", "warn", "", "late(2)"),
+        ("1 2 3", "1 3", "error", "late(2)", ""),
+        ("1 2 3", "1 2", "error", "", ""),
+        ("1 2 3", "", "error", "", ""),
+        ("1 2", "2~", "error", "incomplete(2) late(1)", ""),
+        ("1 2", "3", "error", "missing(3) late(1) late(2)", ""),
+    ],
+)
+def test_findings(files: str, ledger: str, late: str, errors: str, warnings: str) -> None:
+    made = plan(files, ledger, late=late)
+    assert codes(made.errors) == errors
+    assert codes(tuple(f for f in made.findings if f.severity == "warning")) == warnings
+
+
+def test_late_beyond_the_target_is_not_late() -> None:
+    assert plan("1 2 3", "3", to="1", late="error").errors[0].version == "001"
+    assert len(plan("1 2 3", "3", to="1", late="error").errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("finding", "text"),
+    [
+        (
+            plan("1!", "1").findings,
+            "001_m.sql: was edited after it was applied on 2025-01-02 03:04 UTC;"
+            " restore the file and write a new migration instead",
+        ),
+        (plan("", "1").findings, "migration 001_m is applied but its file is gone; restore the file"),
+        (
+            plan("1", "1~").findings,
+            "001_m.sql: migration 001_m was started outside a transaction and not finished; roll it back or finish it",
+        ),
+        (
+            plan("1 2<1", "1~").findings[1:],
+            "migration 002 needs 001, which is incomplete; finish 001 first",
+        ),
+        (
+            plan("1 2<1", "2").findings,
+            "migration 002 is applied but 001, on which it depends, is pending;"
+            " apply 001, or correct the dependencies of 002",
+        ),
+        (
+            plan("1 2", "2", late="warn").findings,
+            "migration 001 is pending although 002 is applied: it was merged late or left behind;"
+            " renumber it, or set execution.late_migrations: apply",
+        ),
+        (
+            plan("1+postgis", extensions="").findings,
+            "001_m.sql: migration 001 needs extension postgis, which this server cannot create;"
+            " install postgis on the server (and preload it where it must be), or set when_missing: skip",
+        ),
+    ],
+)
+def test_what_findings_say(finding: tuple[Finding, ...], text: str) -> None:
+    assert [str(f) for f in finding] == [text]
+
+
+def test_applied_at_is_told_in_utc() -> None:
+    there = timezone(timedelta(hours=5, minutes=30))
+    moved = entry("1", applied_at=datetime(2025, 1, 2, 3, 4, tzinfo=there))
+    migrations, graph = folder("1!")
+    (finding,) = planner.plan_apply(migrations, graph, State((moved,))).findings
+    assert "2025-01-01 21:34 UTC" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("files", "extensions", "expected", "errors", "skipped"),
+    [
+        ("1+x", "x", "1", "", {}),
+        ("1?x", "x", "1", "", {}),
+        ("1+x", None, "1", "", {}),
+        ("1?x", None, "1", "", {}),
+        ("1+x", "", "1", "extension_missing(1)", {}),
+        ("1?x", "", "", "", {"001": "extension x cannot be had on this server"}),
+        (
+            "1?x 2<1 3<2 4",
+            "",
+            "4",
+            "",
+            {
+                "001": "extension x cannot be had on this server",
+                "002": "needs 001, which is skipped",
+                "003": "needs 001, which is skipped",
+            },
+        ),
+        (
+            "1?x 2<1+y",
+            "",
+            "",
+            "",
+            {"001": "extension x cannot be had on this server", "002": "needs 001, which is skipped"},
+        ),
+    ],
+)
+def test_extensions(files: str, extensions: str | None, expected: str, errors: str, skipped: dict[str, str]) -> None:
+    made = plan(files, extensions=extensions)
+    assert (steps(made), codes(made.errors), made.skipped) == (expected, errors, skipped)
+
+
+def test_an_applied_migration_needs_no_extension_any_more() -> None:
+    assert plan("1?x 2<1", "1", extensions="").skipped == {}
+    assert plan("1+x 2<1", "1", extensions="").findings == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "to", "expected"),
+    [
+        ("1 2<1 3<2", "1 2<1 3<2", None, "3 2 1"),
+        ("1 2<1 3<2", "1 2<1 3<2", "1", "3 2"),
+        ("1 2<1 3<2", "1 2<1 3<2", "3", ""),
+        ("1 2<1 3<2", "", None, ""),
+        ("1 2<1 3<2", "1", "1", ""),
+        # the order is the one of the dependencies as applied, whatever the folder says now
+        ("1 2<1 3<1", "1 2<3 3<1", None, "2 3 1"),
+        ("1<2 2", "2 1<2", None, "1 2"),
+        ("1", "1 2<1", None, "2 1"),
+        ("", "999 1000<999", None, "1000 999"),
+        # an incomplete one is rolled back too
+        ("1 2<1", "1 2~", "1", "2"),
+    ],
+)
+def test_steps_back(files: str, ledger: str, to: str | None, expected: str) -> None:
+    made = plan_back(files, ledger, to)
+    assert steps(made) == expected
+    assert {s.action for s in made.steps} <= {"rollback"}
+    assert made.errors == ()
+
+
+def test_a_lower_one_that_depends_on_a_higher_one_stands_in_the_way() -> None:
+    (finding,) = plan_back("1<2 2", "2 1<2", to="1").errors
+    assert str(finding) == "migration 002 cannot be rolled back: 001 depends on it; roll back 001 first"
+
+
+@pytest.mark.parametrize(
+    ("leaving", "says"),
+    [
+        ([], "migration 001 cannot be rolled back: 002, 003 depend on it; roll back 002, 003 first"),
+        (["002"], "migration 001 cannot be rolled back: 003 depends on it; roll back 003 first"),
+        (["002", "003"], None),
+    ],
+)
+def test_dependents(leaving: list[str], says: str | None) -> None:
+    entries = state("1 2<1 3<1 4<3").entries
+    assert [str(f) for f in planner.dependents("001", entries, leaving=leaving)] == ([says] if says else [])
+
+
+@pytest.mark.parametrize(("version", "chain"), [("1", "4 3 2 1"), ("2", "2"), ("3", "4 3"), ("4", "4")])
+def test_chain_of_a_dry_run(version: str, chain: str) -> None:
+    found = planner.applied_chain(canonical(version), state("1 2<1 3<1 4<3").entries)
+    assert " ".join(str(int(v)) for v in found) == chain
+
+
+OLD = Script.of("", "an older undo").checksum
+
+
+@pytest.mark.parametrize(
+    ("file", "recorded", "source", "finding"),
+    [
+        ("1", Script.of("", "undo 1").checksum, "folder", ""),
+        ("1", OLD, "folder", "rollback_differs(1)"),
+        ("1", None, "folder", "rollback_differs(1)"),
+        ("1!", Script.of("", "undo 1").checksum, "ledger", "rollback_differs(1)"),
+        ("1!", None, None, "no_rollback(1)"),
+        ("", OLD, "ledger", ""),
+        ("", None, None, "no_rollback(1)"),
+    ],
+)
+def test_which_rollback_script_fits(file: str, recorded: str | None, source: str | None, finding: str) -> None:
+    row = entry("1", rollback_checksum=recorded)
+    migrations = folder(file)[0]
+    assert planner.rollback_of(migrations[0] if migrations else None, row) == source
+    made = planner.plan_rollback(migrations, State((row,)), to=None)
+    assert codes(made.findings) == finding
+
+
+def test_a_rollback_file_deleted_since_is_taken_from_the_ledger() -> None:
+    without = replace(migration("1"), rollback=None)
+    assert planner.rollback_of(without, entry("1")) == "ledger"
+    assert planner.rollback_of(without, entry("1", rollback_checksum=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "ledger", "assume", "expected"),
+    [
+        ("2<1", "1", [], ""),
+        ("2<1", "", [], "dependency_unmet(2)"),
+        ("2<1", "", ["001"], ""),
+        ("2<1", "1~", [], "dependency_unmet(2)"),
+        ("3<1,2", "", [], "dependency_unmet(3) dependency_unmet(3)"),
+        ("1!", "1", [], "changed(1)"),
+        ("1", "1~", [], "incomplete(1)"),
+        ("2", "1", [], ""),
+    ],
+)
+def test_refusals_of_one_migration(file: str, ledger: str, assume: list[str], expected: str) -> None:
+    found = planner.refusals(migration(file), state(ledger).entries, assume=assume)
+    assert codes(found) == expected
+
+
+def test_a_plan_is_a_function_of_its_arguments() -> None:
+    made = [plan("1 2<1 3<2", "1", late="warn") for _ in range(2)]
+    assert made[0] == made[1]

@@ -1,0 +1,181 @@
+"""What a script is made of. What the server then does with it: tests/postgres/test_migrator.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_wmigrate.engine.errors import ScriptError
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.script import Analysis, analyse, line_and_column
+
+
+def analysed(text: str) -> Analysis:
+    return analyse(Script.of("001_a.sql", text))
+
+
+def pieces(text: str) -> list[tuple[int, str]]:
+    """Each statement's first line, and its text."""
+    analysis = analysed(text)
+    assert analysis.unparsed is None
+    return [(s.line, analysis.text_of(s)) for s in analysis.statements]
+
+
+ATOMIC = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC\n  SELECT 1;\n  SELECT 2;\nEND"
+QUOTED = "DO $$ BEGIN\n  PERFORM ';';\nEND $$"
+TAGGED = "DO $a$ BEGIN PERFORM $b$ ; $$ ; $b$; END $a$"
+RULE = "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO u VALUES (1); DELETE FROM v;)"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT 1", [(1, "SELECT 1")]),
+        ("SELECT 1;", [(1, "SELECT 1")]),
+        ("SELECT 1; SELECT 2", [(1, "SELECT 1"), (1, "SELECT 2")]),
+        ("SELECT 1;\n\n\nSELECT 2;\n", [(1, "SELECT 1"), (4, "SELECT 2")]),
+        ("SELECT\n\n1;SELECT 2", [(1, "SELECT\n\n1"), (3, "SELECT 2")]),
+        (";;SELECT 1;;;", [(1, "SELECT 1")]),
+        ("-- head\n\n  SELECT 1; -- tail ; SELECT 3\n-- ;\nSELECT 2", [(3, "SELECT 1"), (5, "SELECT 2")]),
+        ("/* a /* b; */ ; */ SELECT 1;\n/* ; */\nSELECT 2", [(1, "SELECT 1"), (3, "SELECT 2")]),
+        ("SELECT 'a;b';\nSELECT 'it''s;'", [(1, "SELECT 'a;b'"), (2, "SELECT 'it''s;'")]),
+        (r"SELECT E'it\'s; fine'; SELECT 2", [(1, r"SELECT E'it\'s; fine'"), (1, "SELECT 2")]),
+        (r"SELECT '\'; SELECT 2", [(1, r"SELECT '\'"), (1, "SELECT 2")]),
+        ('SELECT ";" FROM "a;""b"; SELECT 2', [(1, 'SELECT ";" FROM "a;""b"'), (1, "SELECT 2")]),
+        ("SELECT 'a'\n  'b;c';\nSELECT 2", [(1, "SELECT 'a'\n  'b;c'"), (3, "SELECT 2")]),
+        ("SELECT '-- no comment', '/*'; SELECT '*/'", [(1, "SELECT '-- no comment', '/*'"), (1, "SELECT '*/'")]),
+        (f"{QUOTED};\nSELECT 2", [(1, QUOTED), (4, "SELECT 2")]),
+        (f"\n{TAGGED};\nSELECT 2", [(2, TAGGED), (3, "SELECT 2")]),
+        (f"{ATOMIC};\nSELECT 3;", [(1, ATOMIC), (5, "SELECT 3")]),
+        (f"{RULE};\nSELECT 3;", [(1, RULE), (2, "SELECT 3")]),
+        ("SELECT 'ö 日本 🙂';\nSELECT 'é';SELECT 3", [(1, "SELECT 'ö 日本 🙂'"), (2, "SELECT 'é'"), (2, "SELECT 3")]),
+        ("/* 🙂 */ CREATE TABLE ß ();\n\n-- ü\nDROP TABLE ß", [(1, "CREATE TABLE ß ()"), (4, "DROP TABLE ß")]),
+    ],
+)  # fmt: skip
+def test_statements_and_their_lines(text: str, expected: list[tuple[int, str]]) -> None:
+    assert pieces(text) == expected
+
+
+# The file's own transaction
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("BEGIN;\nSELECT 1;\nCOMMIT;", [2]),
+        ("begin work;\nSELECT 1;\nend;", [2]),
+        ("START TRANSACTION;\nSELECT 1;\nSELECT 2;\nCOMMIT TRANSACTION;", [2, 3]),
+        ("-- from elsewhere\n/* ü */ BEGIN\n;\n\nSELECT 1\n;COMMIT -- done\n;", [5]),
+        ("BEGIN; SAVEPOINT a;\nROLLBACK TO a;\nRELEASE a;\nCOMMIT", [1, 2, 3]),
+    ],
+)
+def test_an_outer_transaction_is_taken_off_and_everything_keeps_its_place(text: str, lines: list[int]) -> None:
+    analysis = analysed(text)
+    assert [s.line for s in analysis.statements] == lines
+    assert len(analysis.body) == len(text)
+    assert [i for i, c in enumerate(analysis.body) if c == "\n"] == [i for i, c in enumerate(text) if c == "\n"]
+    for word in ("BEGIN", "COMMIT", "TRANSACTION", "WORK", "END"):
+        assert word not in analysis.body.upper()
+    for statement in analysis.statements:
+        assert text[statement.start : statement.end] == analysis.text_of(statement)
+
+
+@pytest.mark.parametrize("text", ["SAVEPOINT a; RELEASE a", "SELECT 1;\nSAVEPOINT a;\nROLLBACK TO SAVEPOINT a;"])
+def test_savepoints_stay(text: str) -> None:
+    assert analysed(text).body == text
+
+
+# What cannot run in a transaction
+
+OUTSIDE = {
+    "CREATE INDEX CONCURRENTLY i ON t (a)": "CREATE INDEX CONCURRENTLY",
+    "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)": "CREATE INDEX CONCURRENTLY",
+    "CREATE INDEX i ON t (a) WITH (timescaledb.transaction_per_chunk)": "CREATE INDEX CONCURRENTLY",
+    "DROP INDEX CONCURRENTLY i": "DROP INDEX CONCURRENTLY",
+    "REINDEX INDEX CONCURRENTLY i": "REINDEX CONCURRENTLY or of more than a table",
+    "REINDEX (VERBOSE, CONCURRENTLY) TABLE t": "REINDEX CONCURRENTLY or of more than a table",
+    "REINDEX SCHEMA s": "REINDEX CONCURRENTLY or of more than a table",
+    "REINDEX DATABASE d": "REINDEX CONCURRENTLY or of more than a table",
+    "VACUUM": "VACUUM",
+    "VACUUM (ANALYZE) t": "VACUUM",
+    "CLUSTER": "CLUSTER of all tables",
+    "DISCARD ALL": "DISCARD ALL",
+    "ALTER SYSTEM SET work_mem = '1GB'": "ALTER SYSTEM",
+    "CREATE DATABASE d": "CREATE DATABASE",
+    "DROP DATABASE d": "DROP DATABASE",
+    "CREATE TABLESPACE t LOCATION '/t'": "CREATE TABLESPACE",
+    "DROP TABLESPACE t": "DROP TABLESPACE",
+    "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p": "CREATE SUBSCRIPTION",
+    "ALTER SUBSCRIPTION s REFRESH PUBLICATION": "ALTER SUBSCRIPTION",
+    "DROP SUBSCRIPTION s": "DROP SUBSCRIPTION",
+    "ALTER TABLE p DETACH PARTITION c CONCURRENTLY": "DETACH PARTITION CONCURRENTLY",
+    "CALL refresh_continuous_aggregate('v', NULL, NULL)": "this TimescaleDB procedure",
+    "CALL public.run_job(1000)": "this TimescaleDB procedure",
+    "CREATE MATERIALIZED VIEW v WITH (timescaledb.continuous) AS SELECT 1": "a continuous aggregate WITH DATA",
+}
+
+
+@pytest.mark.parametrize(("statement", "why"), OUTSIDE.items())
+def test_statements_that_need_to_run_outside_a_transaction(statement: str, why: str) -> None:
+    analysis = analysed(f"SELECT 1;\n{statement};\nSELECT 2")
+    (found,) = analysis.outside
+    assert (found.line, found.outside, analysis.text_of(found)) == (2, why, statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE INDEX i ON t (a)",
+        "DROP INDEX i",
+        "DROP TABLE t",
+        "REINDEX TABLE t",
+        "REINDEX INDEX i",
+        "ANALYZE t",
+        "CLUSTER t USING i",
+        "DISCARD TEMP",
+        "REFRESH MATERIALIZED VIEW v",
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY v",
+        "ALTER TABLE p DETACH PARTITION c",
+        "ALTER TABLE p DETACH PARTITION c FINALIZE",
+        "ALTER TYPE e ADD VALUE 'x'",
+        "ALTER DATABASE d SET work_mem = '1GB'",
+        "CALL own_procedure()",
+        "CREATE MATERIALIZED VIEW v AS SELECT 1",
+        "CREATE MATERIALIZED VIEW v WITH (timescaledb.continuous) AS SELECT 1 WITH NO DATA",
+        "SELECT 'VACUUM', 'CREATE INDEX CONCURRENTLY'",
+        "DO $$ BEGIN EXECUTE 'VACUUM'; END $$",
+        "CREATE EXTENSION pg_trgm",
+        "LISTEN c",
+    ],
+)
+def test_statements_that_may_run_inside_one(statement: str) -> None:
+    assert analysed(statement).outside == ()
+
+
+# What the grammar does not know
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("SELECT 1;\nWIBBLE wobble;", '001_a.sql:2:1: syntax error at or near "WIBBLE"'),
+        ("SELECT 'ü';\n  SELECT FROM WHERE", '001_a.sql:2:15: syntax error at or near "WHERE"'),
+        ("\\connect other\nSELECT 1", '001_a.sql:1:1: syntax error at or near "\\"'),
+        ("SELECT 'never closed", '001_a.sql:1:8: unterminated quoted string at or near "\'never closed"'),
+    ],
+)
+def test_what_the_grammar_does_not_know_is_left_to_the_server(text: str, place: str) -> None:
+    analysis = analysed(text)
+    assert (analysis.statements, analysis.body, analysis.unparsed) == ((), text, place)
+
+
+@pytest.mark.parametrize("text", ["-- nothing", "/* nothing */", ";", " ; ;\n", "BEGIN; COMMIT;", "BEGIN;;\n-- x\nEND"])
+def test_a_script_without_statements_is_refused(text: str) -> None:
+    with pytest.raises(ScriptError, match=r"^001_a\.sql: contains no SQL statement; write one or delete the file$"):
+        analysed(text)
+
+
+@pytest.mark.parametrize(
+    ("position", "place"), [(0, (1, 1)), (2, (1, 3)), (3, (2, 1)), (4, (3, 1)), (6, (3, 3))]
+)  # fmt: skip
+def test_line_and_column(position: int, place: tuple[int, int]) -> None:
+    assert line_and_column("ab\n\n日本", position) == place
