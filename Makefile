@@ -5,14 +5,14 @@ VENV   ?= .venv
 ARGS   ?=
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit postgres airflow e2e build clean
+.PHONY: help demo test lint unit dev postgres cli airflow operating web page faults e2e build clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, and stop by itself"
 	@echo "make test            every check and test, the slow ones last"
 	@echo "make lint            ruff, mypy, import-linter"
-	@echo "make unit | postgres | airflow | e2e   one part of the tests; ARGS is handed to pytest"
+	@echo "make unit | postgres | airflow | cli | operating | web | page | e2e   one part; ARGS goes to pytest"
 	@echo "make build           sdist and wheel"
 	@echo "make clean           remove what the above made"
 
@@ -27,7 +27,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-test: lint unit postgres airflow e2e
+# From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
+PARTS := unit dev postgres cli airflow operating web page faults e2e
+
+.NOTPARALLEL:
+test: lint $(PARTS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -35,8 +39,8 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit postgres airflow e2e: $(VENV)/installed
-	$(BIN)/python -m pytest tests/$@ $(if $(filter unit,$@),tests/dev) $(ARGS)
+$(PARTS): $(VENV)/installed
+	$(BIN)/python -m pytest tests/$@ $(ARGS)
 
 build: $(VENV)/installed
 	rm -rf dist

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .assets import schema_asset
     from .callbacks import roll_back_on_failure
+    from .health import CheckHealthOperator, health_interval
     from .hooks import MigrationHook
     from .operators import (
         ApplyMigrationOperator,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "ApplyMigrationOperator": "operators",
+    "CheckHealthOperator": "health",
     "MigrationHook": "hooks",
     "MigrationSensor": "sensors",
     "MigrationTaskGroup": "task_group",
@@ -34,12 +36,14 @@ _WHERE = {
     "RollBackMigrationOperator": "operators",
     "RollBackRunOperator": "operators",
     "RollbackTaskGroup": "task_group",
+    "health_interval": "health",
     "roll_back_on_failure": "callbacks",
     "schema_asset": "assets",
 }
 
 __all__ = [
     "ApplyMigrationOperator",
+    "CheckHealthOperator",
     "MigrationHook",
     "MigrationSensor",
     "MigrationTaskGroup",
@@ -48,6 +52,7 @@ __all__ = [
     "RollBackMigrationOperator",
     "RollBackRunOperator",
     "RollbackTaskGroup",
+    "health_interval",
     "roll_back_on_failure",
     "schema_asset",
 ]

@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .engine.errors import RollbackFailed
+from .alerts import tell_rollback_failure
+from .engine.errors import RollbackFailed, WMigrateError
 from .hooks import MigrationHook, identity_of, read_folder
 
 log = logging.getLogger(__name__)
@@ -17,13 +18,19 @@ def roll_back_on_failure(context: Any) -> None:
 
     Three outcomes of a failure are told apart by the ledger: **rolled back** by the database (no entry: nothing is
     run), **incomplete** (the rollback script is run if the migration's `on_failure` policy is `rollback`), **applied**
-    (it failed afterwards: the ledger wins, nothing is run). Each is recorded in the audit log.
+    (it failed afterwards: the ledger wins, nothing is run). Each is recorded in the audit log. After a dry run there is
+    nothing to do, whatever the ledger says.
     """
     task = context["task"]
     try:
-        _handle(context, task)
+        if context["ti"].state is None:
+            # In the DAG processor the task was just parsed, so its fields are still templates.
+            task.render_template_fields(context)
+        if task.mode != "dry_run":
+            _handle(context, task)
     except RollbackFailed as error:
         log.error("ALARM: %s; the database needs a person", error)
+        tell_rollback_failure(context, error)
     except Exception as error:
         # Nothing that goes wrong here may hide the failure that brought us here.
         log.error("the failure of %s could not be handled: %s", task.task_id, error)
@@ -31,7 +38,7 @@ def roll_back_on_failure(context: Any) -> None:
 
 def _handle(context: Any, task: Any) -> None:
     folder = read_folder(task.folder)
-    migration = folder.migration(task.version)
+    migration = folder.migration(str(task.version))
     hook = MigrationHook(task.conn_id)
     migrator = hook.migrator(folder, identity=identity_of(context), environment=task.environment or None)
     state = migrator.read()
@@ -46,7 +53,12 @@ def _handle(context: Any, task: Any) -> None:
     elif migrator.migrations[migration.version].on_failure == "none":
         outcome = "incomplete; on_failure is none, so it stays as it is"
     else:
-        migrator.roll_back(migration.version)
+        try:
+            migrator.roll_back(migration.version)
+        except RollbackFailed:
+            raise
+        except WMigrateError as error:
+            raise RollbackFailed(migration.version, error) from error
         outcome = "incomplete, its rollback script has been run"
     log.info("%s: %s", migration.stem, outcome)
     migrator.record("failure_handled", version=migration.version, details={"outcome": outcome})

@@ -11,16 +11,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from .engine.errors import WMigrateError
-from .engine.model import Event, Failed, Finished, Identity, Noticed, Record, Script, Started, Waiting
+from .engine.model import (
+    Blocked,
+    Event,
+    Failed,
+    Finished,
+    HeldLong,
+    Identity,
+    Listener,
+    Noticed,
+    Record,
+    Retrying,
+    Script,
+    Started,
+    Stepped,
+    Waiting,
+)
+from .metrics import MetricsListener, SpanListener
 
 if TYPE_CHECKING:
     import psycopg
 
     from .engine.config import Logging
     from .engine.folder import Folder
+    from .engine.health import Health
     from .engine.migrator import Migrator
 
 _SHOWN_CHARACTERS = 20_000
@@ -31,17 +48,25 @@ class MigrationHook(BaseHook):
     """Opens connections to the target database and hands out migrators that talk to the task log.
 
     :param conn_id: an Airflow connection of type `postgres`; every option of that connection type holds.
+    :param libpq: connection parameters that count more than the connection's, such as `connect_timeout`.
     """
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(self, conn_id: str, *, libpq: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.conn_id = conn_id
+        self.libpq = dict(libpq or {})
 
     @cached_property
     def _postgres(self) -> Any:
         from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-        return PostgresHook(postgres_conn_id=self.conn_id, connection=self.get_connection(self.conn_id))
+        try:
+            connection = self.get_connection(self.conn_id)
+        except AirflowNotFoundException as error:
+            raise AirflowFailException(f"{error}; create that connection or correct conn_id") from None
+        if self.libpq:
+            connection.extra = json.dumps({**connection.extra_dejson, **self.libpq})
+        return PostgresHook(postgres_conn_id=self.conn_id, connection=connection)
 
     def get_conn(self) -> psycopg.Connection[Any]:
         """A new psycopg connection to the target."""
@@ -49,9 +74,7 @@ class MigrationHook(BaseHook):
 
         conn = self._postgres.get_conn()
         if not isinstance(conn, psycopg.Connection):
-            raise AirflowFailException(
-                "wmigrate needs psycopg 3: install postgres provider 7.1 or newer"
-            )
+            raise AirflowFailException("wmigrate needs psycopg 3: install postgres provider 7.1 or newer")
         return conn
 
     def test_connection(self) -> tuple[bool, str]:
@@ -67,9 +90,35 @@ class MigrationHook(BaseHook):
         """A migrator for one folder whose events go to this hook's log."""
         from .engine.migrator import Migrator
 
-        logging_settings = folder.config.settings_for(environment).logging
-        listener = log_listener(self.log, logging_settings)
+        listener = _every(
+            log_listener(self.log, folder.config.settings_for(environment).logging),
+            MetricsListener(folder.config.monitoring.metrics, target=self.conn_id, identity=identity),
+            SpanListener(target=self.conn_id),
+        )
         return Migrator(self.get_conn, folder, identity=identity, environment=environment, on_event=listener)
+
+    def check_health(
+        self,
+        folder: Folder,
+        *,
+        environment: str | None = None,
+        timeout_seconds: float | None = None,
+        expected_head: str | None = None,
+    ) -> Health:
+        """Look at the target. Takes `timeout_seconds` (None: as the config says) at the most, whatever the server does.
+
+        Give the hook a `connect_timeout`, or an attempt to connect that hangs outlives the look by two minutes.
+        """
+        from .engine.health import check_health
+
+        _ = self._postgres  # Airflow is asked for the connection in this thread, not in that of the look
+        return check_health(
+            self.get_conn,
+            folder,
+            environment=environment,
+            timeout_seconds=timeout_seconds,
+            expected_head=expected_head,
+        )
 
 
 def read_folder(path: str | Path) -> Folder:
@@ -87,9 +136,18 @@ def as_airflow_error(error: WMigrateError) -> Exception:
 
 def identity_of(context: Mapping[str, Any]) -> Identity:
     """Who acts, as the ledger keeps it: the person who triggered the run, or the DAG's schedule."""
-    ti, run = context["ti"], context["dag_run"]
-    actor = getattr(run, "triggering_user_name", None) or f"airflow:{getattr(run, 'run_type', 'unknown')}"
+    ti, run = context["ti"], context.get("dag_run")
+    run_type = getattr(run, "run_type", "unknown")
+    actor = getattr(run, "triggering_user_name", None) or f"airflow:{getattr(run_type, 'value', run_type)}"
     return Identity(str(actor), ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "try_number", None))
+
+
+def _every(*listeners: Listener) -> Listener:
+    def listen(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return listen
 
 
 # Events in the task log
@@ -100,9 +158,10 @@ def log_listener(log: logging.Logger, settings: Logging) -> Callable[[Event], No
     threshold = logging.getLevelName(settings.level)
 
     def listen(event: Event) -> None:
-        level, text = _LEVELS[type(event)], _text(event, settings)
+        level = logging.WARNING if _warns(event) else _LEVELS[type(event)]
         if level < threshold:
             return
+        text = _text(event, settings)
         if settings.format == "json":
             text = json.dumps({"event": type(event).__name__.lower(), **_fields(event, settings)}, default=str)
         for line in text.splitlines():
@@ -113,6 +172,10 @@ def log_listener(log: logging.Logger, settings: Logging) -> Callable[[Event], No
 
 _LEVELS = {
     Started: logging.INFO,
+    Stepped: logging.INFO,
+    Blocked: logging.WARNING,
+    HeldLong: logging.WARNING,
+    Retrying: logging.WARNING,
     Noticed: logging.INFO,
     Finished: logging.INFO,
     Waiting: logging.WARNING,
@@ -120,9 +183,26 @@ _LEVELS = {
 }
 
 
+def _warns(event: Event) -> bool:
+    return isinstance(event, Noticed) and event.severity == "WARNING"
+
+
 def _text(event: Event, settings: Logging) -> str:
     if isinstance(event, Started):
         return _started(event, settings)
+    if isinstance(event, Stepped):
+        which = str(event.first) if event.first == event.last else f"{event.first} to {event.last}"
+        return f"statement {which} of {event.total} (line {event.line}): {event.note}"
+    if isinstance(event, Blocked):
+        return f"blocked for {event.waited_seconds:.1f} s by {'; '.join(map(str, event.blockers))}"
+    if isinstance(event, HeldLong):
+        seconds = (event.lock.held_ms or 0) / 1000
+        return (
+            f"{event.lock.relation} was locked against everybody for {seconds:.1f} s, limit {event.limit_seconds:g} s"
+        )
+    if isinstance(event, Retrying):
+        patience = f"in {event.pause_seconds:.1f} s, waiting up to {event.lock_timeout_seconds:g} s for a lock"
+        return f"attempt {event.attempt} rolled back: {event.reason}; trying again {patience}"
     if isinstance(event, Noticed):
         return f"{event.severity}: {event.message}"
     if isinstance(event, Waiting):

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import AssetAlias, BaseOperator, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
-from .engine.errors import HistoryError, WMigrateError
+from .alerts import memory_inlets, tell_failure, tell_healed, tell_unreported
+from .engine.errors import HistoryError, NotTried, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
+from .lineage import facets
+from .links import MigrationLink
+from .metrics import send_pending
 
 if TYPE_CHECKING:
     from .engine.config import Settings
     from .engine.folder import Folder
     from .engine.migrator import Migrator
-    from .engine.model import Finding, Migration, Plan
+    from .engine.model import Finding, Migration, Plan, Record
 
 Mode = Literal["apply", "dry_run"]
 PLAN_KEY = "plan"
@@ -29,8 +33,11 @@ class SettingsRetryPolicy(RetryPolicy):
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Called in the task process, after the template fields are rendered."""
-        execution = context["task"].settings().execution
-        if try_number > execution.retry_attempts:
+        task = context["task"]
+        execution = task.settings().execution
+        # Clearing a task raises max_tries and keeps try_number: what counts is the tries since then.
+        tries = try_number - (max_tries - task.retries)
+        if tries > execution.retry_attempts:
             return RetryDecision.fail(f"settings.execution.retry_attempts is {execution.retry_attempts}")
         return RetryDecision.retry(timedelta(seconds=execution.retry_delay_seconds))
 
@@ -45,10 +52,13 @@ class _FolderOperator(BaseOperator):
     :param conn_id: Airflow connection of the target database (templated).
     :param environment: name of an environment of the config; empty means none (templated).
     :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
+    :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
     """
 
     template_fields: Sequence[str] = ("conn_id", "environment", "mode")
     ui_color = "#e8f4f0"
+    tells_every_failure = True
+    """False: only its own failures are told, not those it only passes on."""
 
     def __init__(
         self,
@@ -57,13 +67,15 @@ class _FolderOperator(BaseOperator):
         conn_id: str,
         environment: str | None = None,
         mode: str = "apply",
+        notifiers: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**(_telling(kwargs, conn_id) if notifiers else kwargs))
         self.folder = folder
         self.conn_id = conn_id
         self.environment = environment
         self.mode = mode
+        self.notifiers = tuple(notifiers)
         self._migrator: Migrator | None = None
 
     def settings(self) -> Settings:
@@ -89,6 +101,23 @@ class _FolderOperator(BaseOperator):
         return self._migrator
 
 
+def _telling(kwargs: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
+    """A task's arguments with the callbacks that tell people. Ours come first: the others may take their time."""
+    inlets = [*(kwargs.get("inlets") or ()), *memory_inlets(conn_id)]
+    return {
+        **kwargs,
+        "inlets": inlets or None,
+        "on_failure_callback": [tell_failure, *_as_list(kwargs.get("on_failure_callback"))],
+        "on_success_callback": [tell_healed, *_as_list(kwargs.get("on_success_callback"))],
+    }
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """Every engine error leaves a task as the exception Airflow acts on.
@@ -97,6 +126,8 @@ def airflow_errors() -> Iterator[None]:
     """
     try:
         yield
+    except NotTried as error:
+        raise AirflowSkipException(str(error)) from None
     except WMigrateError as error:
         raise as_airflow_error(error) from None
 
@@ -110,9 +141,11 @@ class PlanMigrationsOperator(_FolderOperator):
     :param tasks: version -> id of the task that applies it or rolls it back.
     :param direction: `apply` or `rollback`.
     :param to: target version; empty means everything (templated). For a rollback it stays, `0` rolls back everything.
+    :param ledgers: environment -> schema of its ledger, for the web server, which has no folder; "" stands for none.
     """
 
-    template_fields = (*_FolderOperator.template_fields, "to")
+    # The last two are no templates: what stands here is also what others can read of a DAG without its file.
+    template_fields = (*_FolderOperator.template_fields, "to", "direction", "ledgers")
 
     def __init__(
         self,
@@ -120,12 +153,14 @@ class PlanMigrationsOperator(_FolderOperator):
         tasks: Mapping[str, str],
         direction: Literal["apply", "rollback"] = "apply",
         to: str | None = None,
+        ledgers: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.tasks = dict(tasks)
         self.direction = direction
         self.to = to
+        self.ledgers = ledgers
 
     def execute(self, context: Any) -> None:
         dry_run = self._dry_run()
@@ -133,6 +168,8 @@ class PlanMigrationsOperator(_FolderOperator):
             folder = self._read_folder()
             migrator = self._open(context, folder)
             plan = self._plan(migrator)
+            if self.direction == "apply" and plan.to is None:
+                send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
             findings = [*plan.findings, *self._static_findings(folder, migrator, plan)]
             markdown = plan_markdown(plan, findings)
             self.log.info("%s", markdown)
@@ -150,7 +187,7 @@ class PlanMigrationsOperator(_FolderOperator):
             raise DownstreamTasksSkipped(tasks=idle)
 
     def _plan(self, migrator: Migrator) -> Plan:
-        to = (self.to or "").strip()
+        to = "" if self.to is None else str(self.to).strip()
         if self.direction == "apply":
             return migrator.plan(to=to or None)
         if not to:
@@ -183,6 +220,7 @@ class PlanMigrationsOperator(_FolderOperator):
             "direction": plan.direction,
             "mode": self.mode,
             "to": plan.to,
+            "conn_id": self.conn_id,
             "environment": self.environment or None,
             "steps": [asdict(step) for step in plan.steps],
             "statuses": {v: s.value for v, s in plan.statuses.items()},
@@ -198,7 +236,9 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
     verb = {"apply": "apply", "rollback": "roll back"}[plan.direction]
     to = f" (to {plan.to})" if plan.to else ""
     lines = [f"### Plan: {verb} {len(plan.steps)} of {len(plan.statuses)} migrations{to}", ""]
-    lines += [f"{i}. {verb} `{step.version}_{step.name}`" for i, step in enumerate(plan.steps, 1)]
+    for i, step in enumerate(plan.steps, 1):
+        about = f", about {step.estimated_duration_seconds:g} s" if step.estimated_duration_seconds else ""
+        lines.append(f"{i}. {verb} `{step.version}_{step.name}`{about}")
     lines += [f"- skip `{version}`: {reason}" for version, reason in plan.skipped.items()]
     if findings:
         lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
@@ -211,12 +251,13 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
 class _StepOperator(_FolderOperator):
     """One step of a plan.
 
-    :param version: version of the migration.
+    :param version: version of the migration. A DAG that renders native objects makes a number of 100 and above.
     :param plan_task_id: id of the plan task of the same run; None means that there is none, the ledger alone decides.
     :param checksum: of the file as it was when the DAG was parsed: an edited file makes a new DAG version.
     """
 
     template_fields = (*_FolderOperator.template_fields, "version", "checksum")
+    operator_extra_links = (MigrationLink(),)
 
     def __init__(
         self, *, version: str, plan_task_id: str | None = None, checksum: str | None = None, **kwargs: Any
@@ -230,7 +271,7 @@ class _StepOperator(_FolderOperator):
         if self.plan_task_id is None:
             return None
         plan = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=PLAN_KEY)
-        if plan is not None and self.version not in plan["statuses"]:
+        if plan is not None and str(self.version) not in plan["statuses"]:
             # The scheduler adds tasks of new files to a running run; the plan never looked at this one.
             raise AirflowSkipException(f"{self.version} appeared after the plan; it waits for the next run")
         return plan  # type: ignore[no-any-return]
@@ -243,23 +284,36 @@ class ApplyMigrationOperator(_StepOperator):
     The scripts about to run are shown in the task log, where `settings.logging.include_sql` allows it.
     """
 
+    _record: Record | None = None
+
     def execute(self, context: Any) -> dict[str, Any]:
         dry_run = self._dry_run()
         with airflow_errors():
             folder = self._read_folder()
-            migration = folder.migration(self.version)
+            migration = folder.migration(str(self.version))
             migrator = self._open(context, folder)
-            self._check_against_plan(self._pulled_plan(context), migration, migrator)
-            return migrator.apply(migration.version, dry_run=dry_run).as_dict()
+            self._check_against_plan(self._pulled_plan(context), folder, migration, migrator)
+            self._record = migrator.apply(migration.version, dry_run=dry_run)
+            return _plain(self._record)
 
-    def _check_against_plan(self, plan: dict[str, Any] | None, migration: Migration, migrator: Migrator) -> None:
+    def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
+        """The relations this migration locked, as outputs; called by the OpenLineage provider where it is installed."""
+        return facets(self._record, conn_id=self.conn_id)
+
+    def _check_against_plan(
+        self, plan: dict[str, Any] | None, folder: Folder, migration: Migration, migrator: Migrator
+    ) -> None:
+        from .engine.checks import script_findings
+
         if plan is None:
             return
         planned = {step["version"]: step["checksum"] for step in plan["steps"]}
         if planned.get(migration.version, migration.script.checksum) != migration.script.checksum:
-            raise AirflowFailException(
-                f"{migration.script.file} was edited after the plan of this run; clear the plan task to plan again"
-            )
+            # Repaired after it failed, then cleared: what the plan checked was the older text.
+            self.log.warning("%s was edited after the plan of this run; it is checked again", migration.script.file)
+            errors = [f for f in script_findings([migration], folder.config) if f.severity == "error"]
+            if errors:
+                raise HistoryError(errors)
         if migration.version in plan["skipped"]:
             # Somebody cleared a skipped task: what kept it from running may be gone by now.
             again = migrator.plan().skipped.get(migration.version)
@@ -279,9 +333,9 @@ class RollBackMigrationOperator(_StepOperator):
         dry_run = self._dry_run()
         with airflow_errors():
             plan = self._pulled_plan(context)
-            if plan is not None and self.version not in [step["version"] for step in plan["steps"]]:
+            if plan is not None and str(self.version) not in [step["version"] for step in plan["steps"]]:
                 raise AirflowSkipException(f"{self.version} is not above the target of this run's plan")
-            return self._open(context, self._read_folder()).roll_back(self.version, dry_run=dry_run).as_dict()
+            return _plain(self._open(context, self._read_folder()).roll_back(str(self.version), dry_run=dry_run))
 
 
 class RollBackRunOperator(_FolderOperator):
@@ -313,7 +367,7 @@ class RollBackRunOperator(_FolderOperator):
             self.log.info(
                 "%s failed; rolling back %s", ", ".join(failed), ", ".join(s.version for s in steps) or "nothing"
             )
-            return [migrator.roll_back(step.version).as_dict() for step in steps]
+            return [_plain(migrator.roll_back(step.version)) for step in steps]
 
     def _applied_by(self, ti: Any, migrator: Migrator) -> set[str]:
         run = (ti.dag_id, ti.run_id)
@@ -329,6 +383,8 @@ class ReportMigrationsOperator(_FolderOperator):
     :param plan_task_id: id of the plan task.
     """
 
+    tells_every_failure = False
+
     def __init__(self, *, watched: Sequence[str], plan_task_id: str, **kwargs: Any) -> None:
         self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
         super().__init__(outlets=[self.alias], **kwargs)
@@ -342,15 +398,20 @@ class ReportMigrationsOperator(_FolderOperator):
         ran = [t for t in self.watched if states.get(t) == "success"]
         records = [r for t in ran for r in _records(ti.xcom_pull(task_ids=t))]
         plan = ti.xcom_pull(task_ids=self.plan_task_id, key=PLAN_KEY) or {}
-        summary = summarise(records, plan, failed)
+        summary = summarise(records, plan, failed, run_id=ti.run_id)
         self.log.info("%s", report_markdown(summary))
         if failed:
             ti.xcom_push(key="return_value", value=summary)
+            tell_unreported(context, [t for t in self.watched if states.get(t) == "failed"])
             raise AirflowFailException(f"failed: {', '.join(failed)}; the log of that task says what and what next")
         changed = summary["applied"] or summary["rolled_back"]
         if not self._dry_run():
             with airflow_errors():
-                self._open(context, self._read_folder()).record_success()
+                folder = self._read_folder()
+                self._open(context, folder).record_success()
+            if plan and plan["direction"] == "apply" and plan["to"] is None:
+                left = len(plan["steps"]) - len(summary["applied"]) - len(summary["already_applied"])
+                send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=max(left, 0))
         if changed:
             self._tell_consumers(context, summary)
         return summary
@@ -365,9 +426,15 @@ class ReportMigrationsOperator(_FolderOperator):
 def task_states(context: Any, task_ids: Sequence[str]) -> dict[str, str | None]:
     """States of tasks of the same run, by task id."""
     ti = context["ti"]
-    found = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id], task_ids=list(task_ids))
-    states: dict[str, str | None] = found.get(ti.run_id, {})
-    return states
+    # All of the run, not those by name: hundreds of names would not fit into the address of Airflow's request.
+    found: dict[str, str | None] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+    return {task_id: found[task_id] for task_id in task_ids if task_id in found}
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """A record as XCom keeps it. A tuple would be wrapped in its class's name, for all who read it to unwrap."""
+    fields = record.as_dict()
+    return {**fields, "locks": list(fields["locks"])}
 
 
 def _records(value: Any) -> list[dict[str, Any]]:
@@ -376,11 +443,16 @@ def _records(value: Any) -> list[dict[str, Any]]:
     return value if isinstance(value, list) else [value]
 
 
-def summarise(records: Sequence[dict[str, Any]], plan: Mapping[str, Any], failed: Sequence[str]) -> dict[str, Any]:
+def summarise(
+    records: Sequence[dict[str, Any]], plan: Mapping[str, Any], failed: Sequence[str], *, run_id: str
+) -> dict[str, Any]:
     """What a run did, as plain values: the report that outlives the database."""
     by_outcome: dict[str, list[str]] = {}
     for record in records:
-        by_outcome.setdefault(record["outcome"], []).append(record["version"])
+        outcome = record["outcome"]
+        if outcome == "already_applied" and record["identity"]["run_id"] == run_id:
+            outcome = "applied"  # by an earlier try of this run, which died before it could say so
+        by_outcome.setdefault(outcome, []).append(record["version"])
     heads = [r["audit_head"] for r in records if r.get("audit_head")]
     return {
         **{o: by_outcome.get(o, []) for o in ("applied", "rolled_back", "dry_run", "already_applied")},

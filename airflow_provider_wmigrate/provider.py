@@ -24,4 +24,5 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": integration, "python-modules": [f"{root}.sensors"]}],
         "hooks": [{"integration-name": integration, "python-modules": [f"{root}.hooks"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{root}.triggers"]}],
+        "cli": [f"{root}.cli.airflow_commands.get_cli_commands"],
     }

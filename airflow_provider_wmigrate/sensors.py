@@ -23,7 +23,7 @@ class MigrationSensor(BaseSensorOperator):
     Give the versions a pipeline needs, or the folder, which means all of its migrations.
 
     :param conn_id: Airflow connection of the target database (templated).
-    :param versions: versions that must be applied (templated).
+    :param versions: versions that must be applied, or a template that renders to some, separated by commas.
     :param folder: folder of migrations, all of which must be applied; a relative one is relative to the DAG file.
     :param environment: name of an environment of the folder's config (templated).
     :param ledger_schema: schema of the ledger when no folder says it.
@@ -37,7 +37,7 @@ class MigrationSensor(BaseSensorOperator):
         self,
         *,
         conn_id: str,
-        versions: Sequence[str] | None = None,
+        versions: Sequence[str] | str | None = None,
         folder: str | Path | None = None,
         environment: str | None = None,
         ledger_schema: str = "wmigrate",
@@ -73,14 +73,20 @@ class MigrationSensor(BaseSensorOperator):
         self.log.info("applied: %s", ", ".join(event["versions"]))
 
     def poke(self, context: Any) -> bool:
-        """One look at the ledger."""
+        """One look at the ledger. A target out of reach is no reason to fail: it may be coming up."""
+        import psycopg
+
         from .engine.ledger import Ledger
 
         versions, schema = self._wanted(context)
         ledger = Ledger(schema)
-        with airflow_errors(), MigrationHook(self.conn_id).get_conn() as conn:
-            conn.autocommit = True
-            state = ledger.state(conn)
+        try:
+            with airflow_errors(), MigrationHook(self.conn_id).get_conn() as conn:
+                conn.autocommit = True
+                state = ledger.state(conn)
+        except psycopg.OperationalError as error:
+            self.log.warning("the target is out of reach: %s", error)
+            return False
         applied = {e.version for e in state.entries if e.status == "applied"}
         waiting = [v for v in versions if v not in applied]
         if waiting:
@@ -91,10 +97,13 @@ class MigrationSensor(BaseSensorOperator):
         from .engine.model import canonical_version
 
         if self._folder is None:
-            wrong = [v for v in self.versions or () if not str(v).isdigit()]
-            if wrong:
-                raise AirflowFailException(f"versions are numbers such as 002, not {wrong[0]!r}")
-            return [canonical_version(int(v)) for v in self.versions or ()], self.ledger_schema
+            given = self.versions if self.versions is not None else ()
+            versions = given.split(",") if isinstance(given, str) else [str(v) for v in given]
+            versions = [v.strip() for v in versions]
+            for version in versions or [""]:
+                if not (version.isascii() and version.isdigit() and int(version)):
+                    raise AirflowFailException(f"versions are numbers such as 002, not {version!r}")
+            return [canonical_version(int(v)) for v in versions], self.ledger_schema
         path = Path(self._folder)
         if not path.is_absolute():
             path = Path(context["dag"].fileloc).parent / path

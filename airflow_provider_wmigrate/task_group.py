@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import DAG, TaskGroup, TriggerRule
+from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain
 
 from .callbacks import roll_back_on_failure
+from .deadlines import deadline_alert
 from .hooks import read_folder
 from .operators import (
     ApplyMigrationOperator,
@@ -42,20 +43,32 @@ class _FolderTaskGroup(TaskGroup):
         conn_id: str,
         environment: str | None = None,
         mode: str = "apply",
+        notifiers: Sequence[Any] = (),
+        deadline: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id=group_id, **kwargs)
         self._path = _resolve(folder, self.dag)
         self._folder = read_folder(self._path)
+        if deadline is not None:
+            missed = deadline_alert(deadline, folder=self._folder, conn_id=conn_id, notifiers=notifiers)
+            self.dag.deadline = [*(self.dag.deadline or ()), *([missed] if missed else ())] or None
         config = self._folder.config
         self._shared: dict[str, Any] = {
             "folder": str(self._path),
             "conn_id": conn_id,
             "environment": environment,
             "mode": mode,
+            "notifiers": tuple(notifiers),
             "retries": max(s.execution.retry_attempts for s in _every_settings(config)),
             "retry_policy": SettingsRetryPolicy(),
+            # For a task whose process is gone, so that nobody is left to ask the policy. Airflow's default is 5 minutes.
+            "retry_delay": timedelta(seconds=config.settings.execution.retry_delay_seconds),
         }
+
+    def _ledgers(self) -> dict[str, str]:
+        config = self._folder.config
+        return {name: config.settings_for(name or None).ledger.schema_name for name in ("", *config.environments)}
 
     def _id(self, task_id: str) -> str:
         """A task's full id, as XComs and states are asked for."""
@@ -74,8 +87,12 @@ class _FolderTaskGroup(TaskGroup):
             "doc_md": _documentation(migration, with_sql=all(s.logging.include_sql for s in settings)),
         }
 
+    def _undo(self, watched: Iterable[str]) -> BaseOperator:
+        return RollBackRunOperator(
+            task_id="roll_back_run", watched=list(watched), trigger_rule=TriggerRule.ALL_DONE, **self._shared
+        )
 
-    def _report(self, watched: Iterable[str]) -> ReportMigrationsOperator:
+    def _report(self, watched: Iterable[str]) -> BaseOperator:
         return ReportMigrationsOperator(
             task_id="report",
             watched=list(watched),
@@ -103,6 +120,8 @@ class MigrationTaskGroup(_FolderTaskGroup):
     :param environment: name of an environment of migration_config.yaml (templated).
     :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
         task of its own.
+    :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
+    :param deadline: how long after it was queued a run of the DAG may take before the notifiers tell it.
     """
 
     def __init__(
@@ -123,24 +142,18 @@ class MigrationTaskGroup(_FolderTaskGroup):
         migrations, graph = self._folder.migrations, self._folder.graph
         ids = {m.version: self._id(m.stem) for m in migrations}
         with self:
-            plan = PlanMigrationsOperator(task_id="plan", tasks=ids, to=to, **self._shared)
+            plan = PlanMigrationsOperator(task_id="plan", tasks=ids, to=to, ledgers=self._ledgers(), **self._shared)
             tasks = {
                 m.version: ApplyMigrationOperator(**self._step(m), on_failure_callback=roll_back_on_failure)
                 for m in migrations
             }
-            report = self._report(ids.values())
+            end = [self._undo(ids.values())] if on_run_failure == "roll_back" else []
+            end.append(self._report([*ids.values(), *(undo.task_id for undo in end)]))
+            chain(*end)
             for version, parents in graph.parents.items():
                 for parent in parents:
                     tasks[parent] >> tasks[version]
-            _frame(plan, [tasks[v] for v in graph.roots], [tasks[v] for v in graph.leaves], report)
-            if on_run_failure == "roll_back":
-                undo = RollBackRunOperator(
-                    task_id="roll_back_run",
-                    watched=list(ids.values()),
-                    trigger_rule=TriggerRule.ALL_DONE,
-                    **self._shared,
-                )
-                [tasks[v] for v in graph.leaves] >> undo >> report
+            _frame(plan, [tasks[v] for v in graph.roots], list(tasks.values()), end[0])
 
 
 class RollbackTaskGroup(_FolderTaskGroup):
@@ -171,22 +184,28 @@ class RollbackTaskGroup(_FolderTaskGroup):
         migrations, graph = self._folder.migrations, self._folder.graph
         ids = {m.version: self._id(m.stem) for m in migrations}
         with self:
-            plan = PlanMigrationsOperator(task_id="plan", tasks=ids, direction="rollback", to=to, **self._shared)
+            plan = PlanMigrationsOperator(
+                task_id="plan", tasks=ids, direction="rollback", to=to, ledgers=self._ledgers(), **self._shared
+            )
             tasks = {m.version: RollBackMigrationOperator(**self._step(m)) for m in migrations}
             report = self._report(ids.values())
             for version, parents in graph.parents.items():
                 for parent in parents:
                     tasks[version] >> tasks[parent]
-            _frame(plan, [tasks[v] for v in graph.leaves], [tasks[v] for v in graph.roots], report)
+            _frame(plan, [tasks[v] for v in graph.leaves], list(tasks.values()), report)
 
 
-def _frame(plan: Any, first: list[Any], last: list[Any], report: Any) -> None:
-    """Only the first tasks hang on the plan and only the last ones lead to the report: edges cost the scheduler."""
-    if first:
+def _frame(plan: Any, first: list[Any], tasks: list[Any], after: Any) -> None:
+    """Only the first tasks hang on the plan, so that clearing a skipped one runs it; what comes after waits for all.
+
+    The last tasks alone would not do: one that the plan skipped, or that failed upstream, is done before those it
+    depends on are.
+    """
+    if tasks:
         plan >> first
-        last >> report
+        tasks >> after
     else:
-        plan >> report
+        plan >> after
 
 
 def _resolve(folder: str | Path, dag: DAG) -> Path:

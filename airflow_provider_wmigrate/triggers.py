@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from airflow.sdk import BaseHook
@@ -54,25 +55,27 @@ class LedgerTrigger(BaseTrigger):
         """Listen first, look afterwards: a change between the two is then never missed."""
         from .engine.ledger import CHANNEL
 
-        conn = await self._connect()
-        try:
+        async with self._connection() as conn:
             await conn.set_autocommit(True)
             await conn.execute(f"LISTEN {CHANNEL}")
             while not await self._applied(conn):
                 async for _ in conn.notifies(timeout=self.poll_interval, stop_after=1):
                     pass
-        finally:
-            await conn.close()
 
-    async def _connect(self) -> Any:
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
         """Connect in a thread with every option PostgresHook knows, then go on asynchronously on that connection."""
         import psycopg
         from airflow.providers.postgres.hooks.postgres import PostgresHook
 
         airflow_connection = await BaseHook.aget_connection(self.conn_id)
         hook = PostgresHook(postgres_conn_id=self.conn_id, connection=airflow_connection)
-        conn = await asyncio.to_thread(hook.get_conn)
-        return psycopg.AsyncConnection(conn.pgconn)
+        opened = await asyncio.to_thread(hook.get_conn)
+        conn = psycopg.AsyncConnection(opened.pgconn)
+        try:
+            yield conn
+        finally:
+            await conn.close()  # and `opened` with it: both are the same connection
 
     async def _applied(self, conn: Any) -> bool:
         import psycopg

@@ -9,7 +9,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from airflow_provider_wmigrate.engine.config import CONFIG_FILE
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Event, Identity
-from airflow_provider_wmigrate.engine.script import analyse
 from dev.cluster import Cluster, ClusterError
 from dev.server_binaries import find_bindir, major_version
 
@@ -31,6 +30,7 @@ WITHOUT_TIMESCALEDB = ("001", "002", "004", "005")
 
 Files = Mapping[str, str | bytes]
 MakeFolder = Callable[[Files], Path]
+StartCluster = Callable[..., AbstractContextManager[Cluster]]
 MakeMigrator = Callable[..., Migrator]
 
 _numbers = itertools.count(1)
@@ -44,15 +44,28 @@ def pytest_report_header() -> str:
     return f"PostgreSQL: {major_version(bindir)} in {bindir}"
 
 
+@contextmanager
+def _temporary_cluster(**arguments: Any) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # A database is made in 15 ms in memory and in 300 ms on a slow disk.
+            if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3:
+                patch.setattr(tempfile, "tempdir", str(MEMORY))
+            settings = {"max_connections": 150, "jit": False}
+            cluster = stack.enter_context(Cluster.temporary(settings=settings, **arguments))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def start_cluster() -> StartCluster:
+    """Start a server other than the session's, for instance one of another major version."""
+    return _temporary_cluster
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The session's server. Everybody who reaches its port is let in; it forgets everything in the end."""
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        # A database is made in 15 ms in memory and in 300 ms on a slow disk.
-        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3:
-            patch.setattr(tempfile, "tempdir", str(MEMORY))
-        cluster = stack.enter_context(Cluster.temporary(settings={"max_connections": 150, "jit": False}))
-        patch.undo()
+    with _temporary_cluster() as cluster:
         yield cluster
 
 
@@ -136,14 +149,8 @@ def warehouse_template(cluster: Cluster, shipped: Path) -> str:
     """The name of a database with the shipped schema, to be copied."""
     dsn = cluster.create_database("warehouse_template", template="template0")
     migrator = Migrator(lambda: psycopg.connect(dsn), read_folder(shipped), identity=Identity("tester"))
-    for version, migration in migrator.migrations.items():
-        analysis = analyse(migration.script)
-        if not analysis.outside:
-            migrator.apply(version)
-            continue
-        with psycopg.connect(dsn, autocommit=True) as conn:
-            for statement in analysis.statements:
-                conn.execute(analysis.text_of(statement).encode())
+    for version in migrator.migrations:
+        migrator.apply(version)
     return "warehouse_template"
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from .config import Config, SqlRules
 from .errors import ScriptError
 from .folder import Folder
-from .model import Finding, Migration, Script, canonical_version, version_key
-from .script import Analysis, Statement, analyse
+from .journal import unnamed_indexes
+from .model import Finding, Migration, Script, Transactional, canonical_version, version_key
+from .script import Analysis, analyse
+from .statements import Statement
 
 _DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt", "truncate_stmt"}
 _DROPS = {
@@ -88,7 +90,8 @@ def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
 def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
     limit = config.validation.files.max_file_size_mb
     for script in filter(None, (migration.script, migration.rollback)):
-        megabytes = len(script.text.encode()) / 1_000_000
+        text = script.text
+        megabytes = len(text if text.isascii() else text.encode()) / 1_000_000
         if megabytes > limit:
             message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
             yield _finding("file_too_large", migration, message, "split it or raise the limit", file=script.file)
@@ -102,22 +105,32 @@ def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> 
         nxt = error.hint
         yield _finding("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
         return
-    yield from _outside_transaction(migration, analysis)
+    declared = migration.transactional if rules is not None else migration.rollback_transactional
+    yield from _outside_transaction(migration, analysis, declared, rules)
     if rules is not None:
         for statement in analysis.statements:
             yield from _forbidden(migration, statement, rules)
 
 
-def _outside_transaction(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
+def _outside_transaction(
+    migration: Migration, analysis: Analysis, declared: Transactional, rules: SqlRules | None
+) -> Iterator[Finding]:
+    """What keeps a script that does not fit into one transaction from being run safely."""
+    file = analysis.script.file
+    if declared is False and analysis.unparsed:
+        message = f"is declared transactional: false, but cannot be split into statements ({analysis.unparsed})"
+        yield _finding("unsplittable", migration, message, "write it so that PostgreSQL's parser reads it", file=file)
     for statement in analysis.outside:
-        yield _finding(
-            "outside_transaction",
-            migration,
-            f"{statement.outside} cannot run inside a transaction",
-            "statements outside a transaction are planned, not built yet",
-            file=analysis.script.file,
-            line=statement.line,
-        )
+        reason = "transactional is true" if declared is True else None
+        if rules is not None and rules.require_transaction:
+            reason = "validation.sql.require_transaction is true"
+        if reason:
+            message = f"{statement.outside} cannot run inside a transaction, and {reason}"
+            nxt = "take it out, or allow it"
+            yield _finding("outside_transaction", migration, message, nxt, file=file, line=statement.line)
+    for statement in unnamed_indexes(analysis.statements):
+        message = "CREATE INDEX CONCURRENTLY without a name: a failed build could not be found again"
+        yield _finding("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
 
 
 def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> Iterator[Finding]:
@@ -136,12 +149,15 @@ def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> I
 
 def _writes(select: Any) -> bool:
     """WITH ... AS (INSERT ...) SELECT. PostgreSQL allows such parts at the top of a statement only."""
-    return any(cte.common_table_expr.ctequery.WhichOneof("node") in _DML for cte in select.with_clause.ctes)
+    return select is not None and any(
+        cte.common_table_expr.ctequery.WhichOneof("node") in _DML for cte in select.with_clause.ctes
+    )
 
 
 def _creates(statement: Statement) -> bool:
     """SELECT ... INTO a new table."""
-    return statement.kind == "select_stmt" and bool(statement.node.HasField("into_clause"))
+    node = statement.node
+    return statement.kind == "select_stmt" and node is not None and bool(node.HasField("into_clause"))
 
 
 def _drops_part(node: object) -> bool:

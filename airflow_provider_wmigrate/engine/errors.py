@@ -9,6 +9,7 @@
     |- StatementFailed           the server refused a statement: version, file, line, SQLSTATE
     |  `- TimedOut               the budget for the statement or for the whole migration ran out
     |- LockTimeout               somebody else held the lock for longer than the budget
+    |- NotTried                  a dry run of what cannot be rolled back
     |- RollbackFailed            a rollback script failed; the database is as it was before it
     |- ConnectionFailed          no connection, or it broke
     |- LedgerTooNew              the ledger was written by a newer wmigrate
@@ -116,7 +117,10 @@ class ScriptError(WMigrateError):
 
 
 class StatementFailed(WMigrateError):
-    """The server refused a statement. `line` and `column` count from 1 in the file."""
+    """The server refused a statement. `line` and `column` count from 1 in the file.
+
+    :param statement: its first words, without strings: one may be a password.
+    """
 
     def __init__(
         self,
@@ -128,13 +132,14 @@ class StatementFailed(WMigrateError):
         line: int | None = None,
         column: int | None = None,
         server_hint: str | None = None,
+        statement: str | None = None,
         outcome: str = "rolled back, nothing of it was kept",
         retryable: bool | None = None,
     ) -> None:
         self.version, self.file, self.sqlstate = version, file, sqlstate
-        self.line, self.column, self.server_hint = line, column, server_hint
+        self.line, self.column, self.server_hint, self.statement = line, column, server_hint, statement
         self.server_message, self.outcome = message, outcome
-        code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+        code = (f" (SQLSTATE {sqlstate})" if sqlstate else "") + (f" in {statement}" if statement else "")
         super().__init__(
             f"{place(file, line, column)}: {message}{code}; {outcome}",
             hint=server_hint or "",
@@ -151,10 +156,26 @@ class LockTimeout(WMigrateError):
 
     retryable = True
 
-    def __init__(self, what: str, waited_seconds: float, *, holders: Sequence[int] = (), hint: str = "") -> None:
+    def __init__(
+        self,
+        what: str,
+        waited_seconds: float,
+        *,
+        holders: Sequence[int] = (),
+        outcome: str = "nothing was changed",
+        hint: str = "",
+    ) -> None:
         self.what, self.waited_seconds, self.holders = what, waited_seconds, tuple(holders)
         by = f", held by pid {', '.join(map(str, holders))}" if holders else ""
-        super().__init__(f"{what} was not free within {waited_seconds:.1f} s{by}; nothing was changed", hint=hint)
+        super().__init__(f"{what} was not free within {waited_seconds:.1f} s{by}; {outcome}", hint=hint)
+
+
+class NotTried(WMigrateError):
+    """A dry run of a script with a statement that no transaction can undo. Nothing was run."""
+
+    def __init__(self, file: str, line: int, what: str) -> None:
+        self.file, self.line = file, line
+        super().__init__(f"{place(file, line)}: not tried: {what} cannot be undone by a transaction")
 
 
 class RollbackFailed(WMigrateError):
@@ -163,7 +184,7 @@ class RollbackFailed(WMigrateError):
     def __init__(self, version: str, cause: Exception, *, first: str | None = None) -> None:
         self.version, self.cause, self.first = version, cause, first
         after = f" (it was to undo: {first})" if first else ""
-        super().__init__(f"rollback of {version} failed: {cause}{after}")
+        super().__init__(f"rollback of {version} failed: {cause}{after}", retryable=getattr(cause, "retryable", False))
 
 
 class ConnectionFailed(WMigrateError):
@@ -171,8 +192,8 @@ class ConnectionFailed(WMigrateError):
 
     retryable = True
 
-    def __init__(self, reason: str, *, hint: str = "") -> None:
-        super().__init__(f"no connection to the target database: {reason.strip()}", hint=hint)
+    def __init__(self, reason: str, *, hint: str = "", retryable: bool | None = None) -> None:
+        super().__init__(f"no connection to the target database: {reason.strip()}", hint=hint, retryable=retryable)
 
 
 class LedgerTooNew(WMigrateError):

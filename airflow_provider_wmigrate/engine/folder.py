@@ -86,7 +86,7 @@ def canonical_text(raw: bytes, file: str) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1  # `object` is without the byte order mark
         raise FolderError(file, "is not UTF-8", line=line, hint="save it as UTF-8") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
+    if not text or text.isspace():
         raise FolderError(file, "is empty", hint="write a migration into it or delete it")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
@@ -217,6 +217,8 @@ def _declared(migration: Migration, block: MigrationBlock) -> Migration:
         transactional=block.transactional.apply,
         rollback_transactional=block.transactional.rollback,
         timeout_seconds=block.timeout_seconds,
+        lock_timeout_seconds=block.lock_timeout_seconds,
+        lock_attempts=block.lock_attempts,
         rollback_supported=block.rollback_supported,
         estimated_duration_seconds=block.estimated_duration_seconds,
         config_line=block.line,

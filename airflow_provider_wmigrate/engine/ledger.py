@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 from psycopg import Connection, DataError, sql
 from psycopg.pq import TransactionStatus
@@ -39,8 +39,9 @@ CHANNEL = "wmigrate"
 GENESIS = "0" * 64
 _HEAD = "audit_head"
 _ENTRY = (
-    "version", "name", "status", "checksum", "checksum_algorithm", "dependencies", "rollback_sql", "rollback_checksum",
-    "applied_at", "duration_ms", "statements_done", "statements_total", "statement_hashes",
+    "version", "name", "status", "direction", "checksum", "checksum_algorithm", "dependencies",
+    "rollback_sql", "rollback_checksum", "applied_at", "duration_ms",
+    "statements_done", "statements_total", "statement_hashes",
     "actor", "dag_id", "run_id", "task_id", "try_number",
 )  # fmt: skip
 
@@ -171,26 +172,30 @@ class Ledger:
             for row in cursor.execute(query, [after + 1, limit]):
                 yield AuditRow(**row)
 
-    def verify(self, conn: Connection[Any], *, expected_head: str | None = None) -> tuple[Finding, ...]:
+    def verify(
+        self, conn: Connection[Any], *, expected_head: str | None = None, last: int | None = None
+    ) -> tuple[Finding, ...]:
         """Recompute the audit log's chain.
 
         :param expected_head: a `count:hash` kept outside the database, for instance in a run's report: it finds a
             tail that was cut off together with the head row.
+        :param last: recompute only so many of the newest rows; None: all of them.
         """
         idle = conn.info.transaction_status is TransactionStatus.IDLE
         with conn.transaction():
             if idle:  # one snapshot for rows and head, so that nobody who appends meanwhile is taken for a forger
                 conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             try:
-                return tuple(self._breaks(conn, expected_head))
+                return tuple(self._breaks(conn, expected_head, last))
             except DataError as error:
                 # Values that no row of ours ever had, such as the timestamp infinity.
                 return (_broken(None, f"a row cannot be read: {error}"),)
 
-    def _breaks(self, conn: Connection[Any], expected_head: str | None) -> Iterator[Finding]:
+    def _breaks(self, conn: Connection[Any], expected_head: str | None, last: int | None) -> Iterator[Finding]:
         """The first break of the chain; what follows it says nothing any more."""
-        previous, count, expected_met = GENESIS, 0, expected_head is None
-        for row in _all_rows(self, conn):
+        count, previous = self._before(conn, last)
+        expected_met = expected_head is None or self._passed(conn, expected_head, count)
+        for row in _all_rows(self, conn, after=count or None):
             count += 1
             reason = _break(row, count, previous)
             if reason:
@@ -204,6 +209,19 @@ class Ledger:
         elif not expected_met:
             yield _broken(count, f"the chain never passed through {expected_head}")
 
+    def _before(self, conn: Connection[Any], last: int | None) -> tuple[int, str]:
+        """Where to begin so that `last` rows are left: the position and the hash of the row before them."""
+        count = self.metadata(conn).get(_HEAD, "").partition(":")[0]
+        before = int(count) - last if last is not None and count.isdecimal() else 0
+        rows = self.audit_rows(conn, after=before - 1, limit=1) if before > 0 else ()
+        return next(((row.position, row.hash) for row in rows if row.position == before), (0, GENESIS))
+
+    def _passed(self, conn: Connection[Any], head: str, before: int) -> bool:
+        """Whether a row that is not recomputed is the one a head names."""
+        position = int(head.partition(":")[0])
+        rows = self.audit_rows(conn, after=position - 1, limit=1) if position <= before else ()
+        return any(head == f"{row.position}:{row.hash}" for row in rows)
+
     # Writing: the caller holds the transaction and the locks
 
     def create(self, conn: Connection[Any], identity: Identity) -> None:
@@ -215,28 +233,57 @@ class Ledger:
         self.append(conn, "ledger_created", identity, details={"ledger_version": LEDGER_VERSION})
 
     def insert_entry(
-        self, conn: Connection[Any], migration: Migration, identity: Identity, *, duration_ms: int, statements: int
+        self,
+        conn: Connection[Any],
+        migration: Migration,
+        identity: Identity,
+        *,
+        duration_ms: int,
+        statements: int,
+        status: Literal["applied", "incomplete"] = "applied",
+        statement_hashes: Sequence[str] = (),
     ) -> None:
-        """Record a migration as applied."""
+        """Record a migration as applied, or as begun: incomplete, with none of its statements done."""
         rollback = migration.rollback
+        values = {
+            "version": migration.version,
+            "name": migration.name,
+            "status": status,
+            "direction": "apply",
+            "checksum": migration.script.checksum,
+            "checksum_algorithm": CHECKSUM_ALGORITHM,
+            "dependencies": list(migration.dependencies),
+            "rollback_sql": rollback.text if rollback else None,
+            "rollback_checksum": rollback.checksum if rollback else None,
+            "duration_ms": duration_ms,
+            "statements_done": statements if status == "applied" else 0,
+            "statements_total": statements,
+            "statement_hashes": list(statement_hashes),
+            **asdict(identity),
+        }
+        columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
+        now = "pg_catalog.clock_timestamp()"
+        query = f"INSERT INTO {{schema}}.schema_migrations (applied_at, {columns}) VALUES ({now}, {places})"
+        conn.execute(self._query(query), [*values.values()])
+
+    def begin_rollback(self, conn: Connection[Any], version: str, *, statements: int) -> None:
+        """Mark an entry as being rolled back statement by statement, with none of them done."""
         conn.execute(
             self._query(
-                "INSERT INTO {schema}.schema_migrations VALUES (%s, %s, 'applied', %s, %s, %s, %s, %s,"
-                " pg_catalog.clock_timestamp(), %s, %s, %s, '{{}}', %s, %s, %s, %s, %s)"
+                "UPDATE {schema}.schema_migrations SET status = 'incomplete', direction = 'rollback',"
+                " statements_done = 0, statements_total = %s, statement_hashes = '{{}}' WHERE version = %s"
             ),
-            [
-                migration.version,
-                migration.name,
-                migration.script.checksum,
-                CHECKSUM_ALGORITHM,
-                list(migration.dependencies),
-                rollback.text if rollback else None,
-                rollback.checksum if rollback else None,
-                duration_ms,
-                statements,
-                statements,
-                *_who(identity),
-            ],
+            [statements, version],
+        )
+
+    def write_journal(self, conn: Connection[Any], version: str, *, done: int, hashes: Sequence[str]) -> None:
+        """Write how far an incomplete migration has come. The total follows the script, which may have been edited."""
+        conn.execute(
+            self._query(
+                "UPDATE {schema}.schema_migrations SET statements_done = %s, statement_hashes = %s,"
+                " statements_total = greatest(statements_total, %s) WHERE version = %s"
+            ),
+            [done, list(hashes), len(hashes), version],
         )
 
     def delete_entry(self, conn: Connection[Any], version: str) -> None:
@@ -333,9 +380,12 @@ def _extensions(conn: Connection[Any]) -> frozenset[str]:
     return frozenset(name for (name,) in rows)
 
 
-def _all_rows(ledger: Ledger, conn: Connection[Any], page: int = 5000) -> Iterator[AuditRow]:
-    """The whole log, fetched in pieces, so that memory does not grow with it. A forged row may have any position."""
-    after = -(2**63) - 1
+def _all_rows(
+    ledger: Ledger, conn: Connection[Any], *, after: int | None = None, page: int = 5000
+) -> Iterator[AuditRow]:
+    """The whole log, or what follows a row, in pieces, so that memory does not grow with it. A forged row may have any
+    position."""
+    after = -(2**63) - 1 if after is None else after
     while rows := list(ledger.audit_rows(conn, after=after, limit=page)):
         yield from rows
         after = rows[-1].position

@@ -21,6 +21,7 @@ CREATE TABLE {schema}.schema_migrations (
     version            text        PRIMARY KEY CHECK (version ~ '^([0-9]{{3}}|[1-9][0-9]{{3,}})$'),
     name               text        NOT NULL,
     status             text        NOT NULL CHECK (status IN ('applied', 'incomplete')),
+    direction          text        NOT NULL CHECK (direction IN ('apply', 'rollback')),
     checksum           text        NOT NULL,
     checksum_algorithm text        NOT NULL,
     dependencies       text[]      NOT NULL,
@@ -42,6 +43,7 @@ COMMENT ON TABLE  {schema}.schema_migrations IS 'wmigrate: one row per migration
 COMMENT ON COLUMN {schema}.schema_migrations.version IS 'Version, zero-padded to at least three digits; ordered by its number';
 COMMENT ON COLUMN {schema}.schema_migrations.name IS 'Name from the file, without version and ending';
 COMMENT ON COLUMN {schema}.schema_migrations.status IS 'applied, or incomplete: started outside a transaction and not finished';
+COMMENT ON COLUMN {schema}.schema_migrations.direction IS 'What the row last did: apply, or of an incomplete one also rollback';
 COMMENT ON COLUMN {schema}.schema_migrations.checksum IS 'Checksum of the canonical text that was applied (UTF-8, no byte order mark, LF)';
 COMMENT ON COLUMN {schema}.schema_migrations.checksum_algorithm IS 'Algorithm of both checksums in this row';
 COMMENT ON COLUMN {schema}.schema_migrations.dependencies IS 'Versions it depended on when it was applied';
@@ -51,7 +53,7 @@ COMMENT ON COLUMN {schema}.schema_migrations.applied_at IS 'When it was applied,
 COMMENT ON COLUMN {schema}.schema_migrations.duration_ms IS 'How long the script ran, in milliseconds';
 COMMENT ON COLUMN {schema}.schema_migrations.statements_done IS 'Statements of the script that have run';
 COMMENT ON COLUMN {schema}.schema_migrations.statements_total IS 'Statements of the script';
-COMMENT ON COLUMN {schema}.schema_migrations.statement_hashes IS 'Hashes of the statements run one by one outside a transaction, in order';
+COMMENT ON COLUMN {schema}.schema_migrations.statement_hashes IS 'Journal of a script run statement by statement: hashes of the statements begun, in order; one more than done means one was in flight';
 COMMENT ON COLUMN {schema}.schema_migrations.actor IS 'Who had it applied';
 COMMENT ON COLUMN {schema}.schema_migrations.dag_id IS 'Airflow DAG that applied it';
 COMMENT ON COLUMN {schema}.schema_migrations.run_id IS 'Airflow DAG run that applied it';

@@ -5,10 +5,8 @@ A transactional script, its ledger entry and its audit row commit together or no
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
 from typing import Any
 
 import psycopg
@@ -17,38 +15,33 @@ from . import planner
 from .errors import (
     ConnectionFailed,
     HistoryError,
-    LockTimeout,
     RollbackFailed,
-    ScriptError,
     StatementFailed,
     UnknownVersion,
     WMigrateError,
-    place,
 )
+from .execution import Execution, Job
 from .folder import Folder, normalise_version
 from .graph import Graph
 from .ledger import Ledger
 from .model import (
     Direction,
     Entry,
-    Failed,
     Finding,
     Finished,
     Identity,
     Listener,
     Migration,
-    Noticed,
     Outcome,
     Plan,
     Record,
     Script,
-    Started,
     State,
     Status,
     Waiting,
 )
-from .script import Analysis, analyse
-from .session import AdvisoryLock, Budget, Connect, Session, open_session
+from .script import analyse
+from .session import AdvisoryLock, Connect, Session, open_session
 
 
 def _ignore(_: object) -> None:
@@ -138,12 +131,13 @@ class Migrator:
             chain = self._pending_chain(migration, self._entries(session)) if dry_run else [migration]
             self._lock(session, chain, migration.version)
             entries = self._entries(session)
-            if planner.statuses([migration], _only(version, entries))[version] is Status.APPLIED:
-                return self._nothing_done(migration, Outcome.ALREADY_APPLIED)
+            mine = _only(version, entries)
+            if planner.statuses([migration], mine)[version] is Status.APPLIED:
+                return self._nothing_done(migration, Outcome.ALREADY_APPLIED, by=mine[0].identity)
             chain = self._pending_chain(migration, entries) if dry_run else [migration]
             self._refuse(session, migration, planner.refusals(migration, entries, assume=[m.version for m in chain]))
-            scripts = [(m, _whole(m.script)) for m in chain]
-            return self._act(session, "apply", scripts, dry_run=dry_run)
+            jobs = [Job(m, analyse(m.script), m.transactional) for m in chain]
+            return self._act(session, "apply", jobs, _only(version, entries), dry_run=dry_run)
 
     def roll_back(self, version: str, *, dry_run: bool = False) -> Record:
         """Roll back one applied migration with its rollback script.
@@ -167,9 +161,9 @@ class Migrator:
             entries = {e.version: e for e in self._entries(session)}
             found = planner.dependents(version, entries.values(), leaving=chain)
             self._refuse(session, self._stand_in(entries[version]), found)
-            scripts = [(self._stand_in(entries[v]), self._rollback_analysis(session, entries[v])) for v in chain]
+            jobs = [self._rollback_job(session, entries[v]) for v in chain]
             try:
-                return self._act(session, "rollback", scripts, dry_run=dry_run)
+                return self._act(session, "rollback", jobs, [entries[version]], dry_run=dry_run)
             except StatementFailed as error:
                 raise RollbackFailed(version, error) from error
 
@@ -191,7 +185,7 @@ class Migrator:
             return ()
         return planner.applied_chain(version, entries) if dry_run else (version,)
 
-    def _rollback_analysis(self, session: Session, entry: Entry) -> Analysis:
+    def _rollback_job(self, session: Session, entry: Entry) -> Job:
         migration = self.migrations.get(entry.version)
         source = planner.rollback_of(migration, entry)
         script = migration.rollback if source == "folder" and migration else None
@@ -202,7 +196,8 @@ class Migrator:
             message = f"migration {name} has no rollback script, neither in the folder nor in the ledger"
             finding = Finding("no_rollback", message, "write one, or restore a backup", version=entry.version)
             raise HistoryError([finding])
-        return _whole(script)
+        stand_in = self._stand_in(entry)
+        return Job(stand_in, analyse(script), stand_in.rollback_transactional)
 
     def _stand_in(self, entry: Entry) -> Migration:
         """The folder's migration, or for one whose file is gone what the ledger still knows of it."""
@@ -214,131 +209,30 @@ class Migrator:
             dependencies=entry.dependencies,
         )
 
-    # Running and recording
+    # Acting and refusing
 
     def _act(
-        self, session: Session, direction: Direction, scripts: list[tuple[Migration, Analysis]], *, dry_run: bool
+        self, session: Session, direction: Direction, jobs: Sequence[Job], entries: Sequence[Entry], *, dry_run: bool
     ) -> Record:
-        migration, analysis = scripts[-1]
-        total = migration.timeout_seconds or self.settings.execution.timeout_seconds
-        budget = self._budget(total)
-        session.conn.add_notice_handler(
-            lambda diag: self._tell(Noticed(migration.version, diag.severity or "", diag.message_primary or ""))
+        """Run the last job; the ones before it are what a dry run has to do first."""
+        execution = Execution(
+            session,
+            self.ledger,
+            self.settings.execution,
+            self._identity,
+            direction,
+            self._tell,
+            self._connect,
         )
-        try:
-            if not dry_run:
-                self._append(session, "started", migration, details={"direction": direction})
-            with session.limited(total):
-                session.begin(budget)
-                if dry_run and self.ledger.version(session.conn) is None:
-                    self.ledger.create(session.conn, self._identity)
-                for i, (migration, analysis) in enumerate(scripts):
-                    if i:
-                        session.next_script(budget)
-                    record = self._run(session, direction, migration, analysis, dry_run)
-                record = self._keep(session, direction, migration, record, dry_run)
-        except (WMigrateError, psycopg.Error) as error:
-            session.roll_back()
-            failure = (
-                error
-                if isinstance(error, WMigrateError)
-                else session.failure(error, migration.version, analysis.script.file)
-            )
-            failure = _lock_timeout(failure, self.settings.execution.lock_timeout_seconds)
-            self._record_failure(session, direction, migration, failure, dry_run)
-            raise failure from error
-        except BaseException:
-            # A signal or a task timeout ends the call from inside: the server must not run on without us.
-            session.cancel()
-            raise
+        job = jobs[-1]
+        begun = next((e for e in entries if e.status == "incomplete" and e.direction == direction), None)
         if dry_run:
-            record = self._record_dry_run(session, migration, record, direction)
-        return self._finished(record)
-
-    def _run(
-        self, session: Session, direction: Direction, migration: Migration, analysis: Analysis, dry_run: bool
-    ) -> Record:
-        undo = migration.rollback if direction == "apply" else None
-        self._tell(Started(migration.version, migration.name, direction, analysis.script, dry_run, undo, session.pid))
-        start = time.monotonic()
-        statements, rows = session.send(migration.version, analysis)
-        session.leave_script()
-        duration = round((time.monotonic() - start) * 1000)
-        if direction == "apply":
-            self.ledger.insert_entry(
-                session.conn, migration, self._identity, duration_ms=duration, statements=statements
-            )
+            record = execution.dry_run(jobs)
+        elif begun or job.stepwise:
+            record = execution.stepwise(job, begun)
         else:
-            self.ledger.delete_entry(session.conn, migration.version)
-        outcome = Outcome.DRY_RUN if dry_run else Outcome.APPLIED if direction == "apply" else Outcome.ROLLED_BACK
-        return Record(
-            migration.version,
-            migration.name,
-            outcome,
-            migration.script.checksum,
-            self._identity,
-            duration,
-            rows,
-            statements,
-            session.locks_taken(self.ledger.schema),
-        )
-
-    def _keep(
-        self, session: Session, direction: Direction, migration: Migration, record: Record, dry_run: bool
-    ) -> Record:
-        if dry_run:
-            session.conn.execute("ROLLBACK")
-            return record
-        self.ledger.set_schema_version(session.conn)
-        head = self.ledger.append(
-            session.conn,
-            record.outcome.value,
-            self._identity,
-            version=migration.version,
-            duration_ms=record.duration_ms,
-            details=_details(record),
-        )
-        session.commit()
-        return replace(record, audit_head=head)
-
-    def _append(
-        self,
-        session: Session,
-        event: str,
-        migration: Migration,
-        *,
-        details: dict[str, Any],
-        duration_ms: int | None = None,
-    ) -> str:
-        with session.transaction():
-            return self.ledger.append(
-                session.conn, event, self._identity, version=migration.version, duration_ms=duration_ms, details=details
-            )
-
-    def _record_dry_run(self, session: Session, migration: Migration, record: Record, direction: Direction) -> Record:
-        """A dry run on a database without a ledger leaves no trace at all."""
-        if self.ledger.version(session.conn) is None:
-            return record
-        details = {**_details(record), "direction": direction}
-        head = self._append(session, "dry_run", migration, details=details, duration_ms=record.duration_ms)
-        return replace(record, audit_head=head)
-
-    def _record_failure(
-        self, session: Session, direction: Direction, migration: Migration, error: WMigrateError, dry_run: bool
-    ) -> None:
-        """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
-        sqlstate = getattr(error, "sqlstate", None)
-        self._tell(Failed(migration.version, direction, str(error), sqlstate))
-        event = "rollback_failed" if direction == "rollback" else "failed"
-        details = {"direction": direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
-        with suppress(WMigrateError, psycopg.Error):
-            if not session.conn.closed:
-                if self.ledger.version(session.conn) is not None:
-                    self._append(session, event, migration, details=details)
-                return
-            with open_session(self._connect, application_name=self._name("record")) as fresh:
-                if self.ledger.version(fresh.conn) is not None:
-                    self._append(fresh, event, migration, details=details)
+            record = execution.in_one_transaction(job)
+        return self._finished(record)
 
     def _refuse(self, session: Session, migration: Migration, found: Sequence[Finding]) -> None:
         if not found:
@@ -346,7 +240,8 @@ class Migrator:
         error = HistoryError(found)
         with suppress(WMigrateError, psycopg.Error):
             details = {"findings": [f.code for f in found], "error": str(error)}
-            self._append(session, "refused", migration, details=details)
+            with session.transaction():
+                self.ledger.append(session.conn, "refused", self._identity, version=migration.version, details=details)
         raise error
 
     def _finished(self, record: Record) -> Record:
@@ -358,9 +253,10 @@ class Migrator:
             raise UnknownVersion(version, self.migrations, where="this folder or the ledger")
         return self._nothing_done(self.migrations[version], Outcome.NOT_APPLIED)
 
-    def _nothing_done(self, migration: Migration, outcome: Outcome) -> Record:
+    def _nothing_done(self, migration: Migration, outcome: Outcome, *, by: Identity | None = None) -> Record:
+        """`by`: who had done it before."""
         checksum = migration.script.checksum
-        return self._finished(Record(migration.version, migration.name, outcome, checksum, self._identity))
+        return self._finished(Record(migration.version, migration.name, outcome, checksum, by or self._identity))
 
     # Connections, locks, settings
 
@@ -386,7 +282,7 @@ class Migrator:
             if self.ledger.version(session.conn) is None:
                 with session.transaction():
                     self.ledger.create(session.conn, self._identity)
-            session.conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number])
+            session.release(lock)
 
     def _lock(self, session: Session, chain: Sequence[Migration], version: str) -> None:
         running = [m.version for m in chain] or [version]
@@ -422,10 +318,6 @@ class Migrator:
         if direction == "rollback" and not execution.rollback_enabled:
             raise WMigrateError("rollbacks are switched off", hint="settings.execution.rollback_enabled is false")
 
-    def _budget(self, total: float) -> Budget:
-        execution = self.settings.execution
-        return Budget(total, execution.statement_timeout_seconds, execution.lock_timeout_seconds)
-
 
 def _system_values(folder: Folder) -> dict[str, str]:
     """What migration_system says, under the names application_metadata keeps it by."""
@@ -441,36 +333,6 @@ def _system_values(folder: Folder) -> dict[str, str]:
 
 def _only(version: str, entries: Sequence[Entry]) -> list[Entry]:
     return [e for e in entries if e.version == version]
-
-
-def _whole(script: Script) -> Analysis:
-    """A script as it can be run in one transaction."""
-    analysis = analyse(script)
-    for statement in analysis.outside:
-        raise ScriptError(
-            script.file,
-            statement.line,
-            f"{statement.outside} cannot run inside a transaction",
-            hint="statements outside a transaction are planned, not built yet",
-        )
-    return analysis
-
-
-def _details(record: Record) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "checksum": record.checksum,
-        "rows": record.rows,
-        "statements": record.statements,
-        "locks": [asdict(lock) for lock in record.locks],
-    }
-
-
-def _lock_timeout(error: WMigrateError, budget_seconds: float) -> WMigrateError:
-    if isinstance(error, StatementFailed) and error.sqlstate == "55P03":
-        where = place(error.file, error.line)
-        return LockTimeout(f"{where}: a lock of this migration", budget_seconds, hint="the next try may find it free")
-    return error
 
 
 @contextmanager

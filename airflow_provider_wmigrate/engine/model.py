@@ -88,6 +88,8 @@ class Migration:
     rollback_transactional: Transactional = "auto"
     timeout_seconds: float | None = None
     """Total budget of one apply or rollback in seconds; None means the setting of the folder."""
+    lock_timeout_seconds: float | None = None
+    lock_attempts: int | None = None
     on_failure: OnFailure = "rollback"
     requires_extensions: tuple[RequiredExtension, ...] = ()
     rollback_supported: bool | None = None
@@ -131,6 +133,8 @@ class Entry:
     statements_total: int
     statement_hashes: tuple[str, ...]
     identity: Identity
+    direction: Direction = "apply"
+    """What an incomplete entry was doing when it stopped."""
 
 
 Severity = Literal["error", "warning"]
@@ -161,6 +165,8 @@ class Step:
     version: str
     name: str
     checksum: str
+    estimated_duration_seconds: float | None = None
+    """As declared in the config; None: not declared, or a rollback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,8 @@ class LockTaken:
 
     relation: str
     mode: str
+    held_ms: int | None = None
+    """How long it was seen to be held, of an AccessExclusive lock on a relation that existed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +215,14 @@ class Blocker:
     user: str | None
     application: str | None
     query_start: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, XCom and audit rows."""
+        return {**asdict(self), "query_start": self.query_start.isoformat() if self.query_start else None}
+
+    def __str__(self) -> str:
+        since = f", its query since {self.query_start:%H:%M:%S} UTC" if self.query_start else ""
+        return f"pid {self.pid} ({self.user or 'unknown user'}, {self.application or 'no application name'}{since})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +240,20 @@ class Record:
     statements: int = 0
     locks: tuple[LockTaken, ...] = ()
     attempts: int = 1
+    """Transactions begun for it: more than one when a lock was not free within its budget, or after a deadlock."""
+    blocked_by: tuple[Blocker, ...] = ()
+    """Who held it up, in the order in which they were seen."""
     audit_head: str | None = None
     """`count:hash` of the audit log after this call, kept outside the database so that a cut-off tail is found."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""
-        return {**asdict(self), "outcome": self.outcome.value}
+        return {
+            **asdict(self),
+            "outcome": self.outcome.value,
+            "locks": [asdict(lock) for lock in self.locks],
+            "blocked_by": [blocker.as_dict() for blocker in self.blocked_by],
+        }
 
 
 # Events: the closed set of values the migrator tells its one listener.
@@ -258,6 +282,51 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """Sessions hold a lock that the running statement waits for. Told from another thread than the other events."""
+
+    version: str
+    blockers: tuple[Blocker, ...]
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLong:
+    """Everybody who wanted this relation had to wait for longer than the set limit."""
+
+    version: str
+    lock: LockTaken
+    limit_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A transaction was rolled back for want of a lock, and is tried again as a whole."""
+
+    version: str
+    attempt: int
+    """Of the transaction that failed, from 1."""
+    reason: str
+    pause_seconds: float
+    lock_timeout_seconds: float
+    """Budget of the next attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A statement, or several that share a transaction, of a script that does not run in one transaction."""
+
+    version: str
+    first: int
+    last: int
+    """Statements by number, from 1."""
+    total: int
+    line: int
+    note: str
+    """What is told of it: runs, resumes, was found to have run, had left an invalid index ..."""
+
+
+@dataclass(frozen=True, slots=True)
 class Noticed:
     """A NOTICE, WARNING or the like that the server sent."""
 
@@ -279,5 +348,5 @@ class Failed:
     sqlstate: str | None
 
 
-Event = Waiting | Started | Noticed | Finished | Failed
+Event = Waiting | Started | Stepped | Blocked | HeldLong | Retrying | Noticed | Finished | Failed
 Listener = Callable[[Event], None]

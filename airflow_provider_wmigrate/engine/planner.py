@@ -44,16 +44,18 @@ def plan_apply(
     files = {m.version: m for m in migrations}
     known = statuses(migrations, state.entries)
     wanted = _wanted(graph, to)
-    pending = [v for v in graph.order if known[v] is Status.PENDING]
+    begun = {e.version for e in state.entries if e.status == "incomplete" and e.direction == "apply"}
+    pending = [v for v in graph.order if known[v] is Status.PENDING or v in begun]
     skipped = {v: f"beyond the target {to}" for v in pending if v not in wanted}
     skipped |= _lacking_extensions([files[v] for v in pending if v in wanted], graph, state)
-    steps = tuple(_step("apply", files[v]) for v in pending if v not in skipped)
+    steps = tuple(_step(files[v]) for v in pending if v not in skipped)
     findings = [
         *_contradictions(known, files, state.entries),
         *_missing_extensions([files[s.version] for s in steps], state),
         *_unmet(steps, graph, known),
         *_applied_before_dependency(graph, known, skipped),
         *_late(steps, known, late),
+        *_over_budget([files[s.version] for s in steps]),
     ]
     return Plan("apply", to, steps, known, tuple(findings), skipped)
 
@@ -84,7 +86,8 @@ def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable
     """
     rows = {e.version: e for e in entries}
     mine = [rows[migration.version]] if migration.version in rows else []
-    found = _contradictions(statuses([migration], mine), {migration.version: migration}, mine)
+    known = statuses([migration], mine)
+    found = [f for f in _contradictions(known, {migration.version: migration}, mine) if f.severity == "error"]
     there = {v for v, e in rows.items() if e.status == "applied"} | set(assume)
     found += [
         Finding(
@@ -130,10 +133,26 @@ def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
     return "ledger" if entry.rollback_checksum is not None else None
 
 
-def _step(action: str, migration: Migration) -> Step:
-    return Step(
-        "apply" if action == "apply" else "rollback", migration.version, migration.name, migration.script.checksum
-    )
+def _step(migration: Migration) -> Step:
+    estimate = migration.estimated_duration_seconds
+    return Step("apply", migration.version, migration.name, migration.script.checksum, estimate)
+
+
+def _over_budget(migrations: Iterable[Migration]) -> list[Finding]:
+    """What would probably be cancelled."""
+    return [
+        Finding(
+            "estimate_over_budget",
+            f"migration {m.version} should take {m.estimated_duration_seconds:g} s, more than its budget of"
+            f" {m.timeout_seconds:g} s",
+            "raise its timeout_seconds, or correct the estimate",
+            severity="warning",
+            version=m.version,
+            file=m.script.file,
+        )
+        for m in migrations
+        if m.estimated_duration_seconds and m.timeout_seconds and m.estimated_duration_seconds > m.timeout_seconds
+    ]
 
 
 def _wanted(graph: Graph, to: str | None) -> set[str]:
@@ -195,9 +214,20 @@ def _contradictions(
             message = f"migration {version}_{rows[version].name} is applied but its file is gone"
             found.append(Finding("missing", message, "restore the file", version=version, file=file))
         elif status is Status.INCOMPLETE:
-            message = f"migration {version}_{rows[version].name} was started outside a transaction and not finished"
-            found.append(Finding("incomplete", message, "roll it back or finish it", version=version, file=file))
+            found.append(_incomplete(rows[version], file))
     return found
+
+
+def _incomplete(entry: Entry, file: str | None) -> Finding:
+    """An interrupted apply goes on by itself; an interrupted rollback must be finished before anything else."""
+    done = f"{entry.statements_done} of {entry.statements_total} statements done"
+    name = f"{entry.version}_{entry.name}"
+    if entry.direction == "apply":
+        message = f"migration {name} was begun outside a transaction and not finished ({done})"
+        nxt = "it goes on where it stopped"
+        return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
+    message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"
+    return Finding("incomplete", message, "finish it: roll it back again", version=entry.version, file=file)
 
 
 def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status]) -> list[Finding]:

@@ -7,45 +7,102 @@ the server decides, and `Analysis.unparsed` says what the parser did not underst
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ScriptError
 from .model import Script
+from .outside import outside
+from .psql import LARGE, Piece, Span, cut, joined
+from .statements import Statement, Statements
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement of a script. `start` and `end` are character offsets, `line` counts from 1."""
+class Part:
+    """What is sent to the server in one message: the text that begins at character `start` of the script, and the
+    COPY data that follows it. `first` is the number, from 0, of its first statement."""
 
-    kind: str
     start: int
-    end: int
-    line: int
-    outside: str | None = None
-    """Why it cannot run inside a transaction block, in words; None when it can."""
-    node: Any = field(default=None, repr=False, compare=False)
+    sql: bytes = field(repr=False)
+    data: Span | None
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A script as the grammar sees it."""
+    """A script as the grammar sees it. Every character keeps its position in the file."""
 
     script: Script
-    statements: tuple[Statement, ...]
-    body: str = field(repr=False)
-    """What is sent to the server: the text with its own outer BEGIN and COMMIT blanked out, so that every character
-    keeps its position."""
+    statements: Sequence[Statement]
+    pieces: tuple[Piece, ...] = field(repr=False)
+    blanks: tuple[Span, ...] = ()
+    """What is not sent: the script's own outer BEGIN and COMMIT, and lines for psql."""
     unparsed: str | None = None
 
     @property
     def outside(self) -> tuple[Statement, ...]:
         """The statements that cannot run inside a transaction block."""
-        return tuple(s for s in self.statements if s.outside)
+        return self.statements.outside() if isinstance(self.statements, Statements) else ()
+
+    @property
+    def body(self) -> str:
+        """The whole text with blanks for what is not sent."""
+        return self.sql(0, len(self.script.text))
+
+    def sql(self, start: int, end: int) -> str:
+        """The text between two positions, with blanks for what is not sent."""
+        parts, at = [], start
+        for begin, stop in self.blanks:
+            if begin < end and stop > at:
+                parts += [self.script.text[at:begin], re.sub(r"[^\n]", " ", self.script.text[max(begin, at) : stop])]
+                at = stop
+        return "".join([*parts, self.script.text[at:end]])
 
     def text_of(self, statement: Statement) -> str:
-        return self.body[statement.start : statement.end]
+        """A statement without its semicolon; of COPY FROM stdin, with the data."""
+        text = self.sql(statement.start, statement.end)
+        return text + self.script.text[slice(*statement.data)] if statement.data else text
+
+    def parts(self, first: int = 0, end: int | None = None) -> Iterator[Part]:
+        """The statements from `first` to before `end` as they are sent; without a grammar for it, the whole script."""
+        if not isinstance(self.statements, Statements):
+            for piece in self.pieces:
+                yield Part(piece.start, self.sql(piece.start, piece.end).encode(), piece.data, 0)
+            return
+        end = len(self.statements) if end is None else end
+        for piece in self.pieces:
+            low = max(bisect_left(self.statements.starts, piece.start), first)
+            high = min(bisect_left(self.statements.starts, piece.end), end)
+            if low < high:
+                start = self.statements.starts[low]
+                yield Part(start, self.sql(start, self.statements.ends[high - 1]).encode(), piece.data, low)
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Line and column of a character of the script."""
+        return line_and_column(self.script.text, position)
+
+    def statement_at(self, position: int) -> Statement | None:
+        """The statement a character of the script belongs to."""
+        if not isinstance(self.statements, Statements):
+            return None
+        index = bisect_right(self.statements.starts, position) - 1
+        return self.statements[index] if index >= 0 else None
+
+    def excerpt(self, statement: Statement) -> str:
+        """A statement's first words, for a message. Strings are left out: one may be a password."""
+        end = min(statement.end, statement.start + 8 * _EXCERPT)
+        words = " ".join(_COMMENT.sub(" ", self.sql(statement.start, end)).split())
+        shown = re.split(r"\S*['$]", words, maxsplit=1)[0].rstrip()
+        if shown == words and len(shown) <= _EXCERPT:
+            return shown
+        return shown[: _EXCERPT - 4].rstrip() + " ..."
+
+
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_EXCERPT = 60
+"""Characters of a statement that a message shows."""
 
 
 def line_and_column(text: str, position: int) -> tuple[int, int]:
@@ -57,32 +114,56 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
 def analyse(script: Script) -> Analysis:
     """Split a script into statements and unwrap its own outer transaction.
 
-    :raises ScriptError: transaction control anywhere else, or no statement at all.
+    :raises ScriptError: a psql command, transaction control anywhere else, or no statement at all.
     """
     # The parser's shared library costs some 50 ms; whoever only reads a ledger does not pay for it.
     from postgast import PgQueryError
 
-    try:
-        statements = tuple(_statements(script.text))
-    except PgQueryError as error:
-        return Analysis(script, (), script.text, unparsed=_where(script, error))
-    if not statements:
-        raise ScriptError(script.file, None, "contains no SQL statement", hint="write one or delete the file")
-    return _unwrap(script, statements)
+    found = cut(script)
+    statements, line, at = Statements(), 1, 0
+    for piece in found.pieces:
+        line, at = line + script.text.count("\n", at, piece.start), piece.start
+        if piece.end - piece.start > LARGE and _INSERT.match(script.text, piece.start):
+            # A tree of it would take twenty times its room, and say nothing more.
+            statements.append(_large_insert(script.text, piece, line))
+            continue
+        text = Analysis(script, (), (), found.blanks).sql(piece.start, piece.end)
+        try:
+            for statement in _statements(text, piece, line, whole=len(found.pieces) == 1):
+                statements.append(statement)
+        except PgQueryError as error:
+            where = _where(script, piece.start, error)
+            return Analysis(script, (), joined(found.pieces), found.blanks, where)
+    _mark_new_values(script.text, statements)
+    return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
 
 
-def _where(script: Script, error: Any) -> str:
-    line, column = line_and_column(script.text, max((error.cursorpos or 1) - 1, 0))
+def _where(script: Script, start: int, error: Any) -> str:
+    line, column = line_and_column(script.text, start + max((error.cursorpos or 1) - 1, 0))
     return f"{script.file}:{line}:{column}: {error.message}"
 
 
-def _statements(text: str) -> Iterator[Statement]:
-    """Statements with character offsets; the parser counts bytes of UTF-8."""
+_INSERT = re.compile(r"\s*(?=insert\s)", re.IGNORECASE)
+
+
+def _large_insert(text: str, piece: Piece, line: int) -> Statement:
+    found = _INSERT.match(text, piece.start)
+    start, end = found.end() if found else piece.start, piece.end
+    while text[end - 1].isspace() or text[end - 1] == ";":
+        end -= 1
+    return Statement("insert_stmt", start, end, line + text.count("\n", piece.start, start))
+
+
+def _statements(text: str, piece: Piece, line: int, *, whole: bool) -> Iterator[Statement]:
+    """A piece's statements, with character offsets in the script; the parser counts bytes of UTF-8.
+
+    :param line: of the piece's first character.
+    :param whole: the piece is the whole script, so that nobody minds keeping all nodes.
+    """
     from postgast import parse
 
     raw = text.encode()
-    byte_at = char_at = 0
-    line = 1
+    byte_at, char_at = 0, piece.start
     for node in parse(text).stmts:
         skipped = raw[byte_at : node.stmt_location].decode()
         length = node.stmt_len or len(raw) - node.stmt_location
@@ -91,9 +172,28 @@ def _statements(text: str) -> Iterator[Statement]:
         line += skipped.count("\n")
         kind = node.stmt.WhichOneof("node")
         inner = getattr(node.stmt, kind)
-        yield Statement(kind, start, start + len(body), line, _outside(kind, inner), inner)
+        kept = inner if whole else _small(kind, inner)
+        yield Statement(kind, start, start + len(body), line, outside(kind, inner), kept, piece.data)
         line += body.count("\n")
         char_at, byte_at = start + len(body), node.stmt_location + length
+
+
+def _small(kind: str, node: Any) -> Any:
+    """A node as it is kept of a large script: a copy, since every node keeps its whole tree in memory."""
+    plain_select = kind == "select_stmt" and not node.HasField("with_clause") and not node.HasField("into_clause")
+    if plain_select or kind in ("insert_stmt", "copy_stmt"):
+        return None
+    return type(node).FromString(node.SerializeToString())
+
+
+def _mark_new_values(text: str, statements: Statements) -> None:
+    """A new value of an enum type can be used only after the transaction that added it has committed.
+
+    The value is looked for as a string in what follows: found where it is not meant, it costs a transaction of its own.
+    """
+    for index, node in statements.nodes("alter_enum_stmt"):
+        if node.new_val and text.find(f"'{node.new_val}'", statements.ends[index]) >= 0:
+            statements.mark_outside(index, "ALTER TYPE ... ADD VALUE, whose value the script uses,")
 
 
 _CONTROL = {
@@ -112,87 +212,31 @@ _CONTROL = {
 _HARMLESS = {"SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT"}
 
 
-def _control(statement: Statement) -> str | None:
-    return _CONTROL[statement.node.kind] if statement.kind == "transaction_stmt" else None
-
-
-def _unwrap(script: Script, statements: tuple[Statement, ...]) -> Analysis:
-    body = script.text
-    first, last = _control(statements[0]), _control(statements[-1])
-    if len(statements) > 1 and first in ("BEGIN", "START TRANSACTION") and last == "COMMIT":
+def _unwrap(analysis: Analysis) -> Analysis:
+    script, statements, blanks = analysis.script, analysis.statements, analysis.blanks
+    assert isinstance(statements, Statements)
+    control = {index: _CONTROL[node.kind] for index, node in statements.nodes("transaction_stmt")}
+    last = len(statements) - 1
+    if last > 0 and control.get(0) in ("BEGIN", "START TRANSACTION") and control.get(last) == "COMMIT":
         if statements[0].node.options:
             raise ScriptError(
                 script.file,
                 statements[0].line,
-                f"{first} with options cannot be unwrapped",
+                f"{control[0]} with options cannot be unwrapped",
                 hint="wmigrate runs each script in a READ COMMITTED transaction; write a plain BEGIN or none",
             )
-        for control in (statements[0], statements[-1]):
-            blank = re.sub(r"[^\n]", " ", body[control.start : control.end])
-            body = body[: control.start] + blank + body[control.end :]
         # The semicolons stay behind; the server reads them as empty statements.
+        blanks = tuple(sorted([*blanks, *((s.start, s.end) for s in (statements[0], statements[last]))]))
         statements = statements[1:-1]
-    for statement in statements:
-        word = _control(statement)
-        if word and word not in _HARMLESS:
+        control = {index - 1: word for index, word in control.items() if 0 < index < last}
+    for index, word in control.items():
+        if word not in _HARMLESS:
             raise ScriptError(
                 script.file,
-                statement.line,
+                statements[index].line,
                 f"{word} is transaction control",
                 hint="wmigrate commits the script together with its ledger entry; remove it",
             )
     if not statements:
         raise ScriptError(script.file, None, "contains no SQL statement", hint="write one or delete the file")
-    return Analysis(script, statements, body)
-
-
-def _option_names(options: Any) -> set[str]:
-    return {o.def_elem.defname for o in options}
-
-
-def _call_name(node: Any) -> str:
-    return str(node.funccall.funcname[-1].string.sval)
-
-
-def _continuous_with_data(node: Any) -> bool:
-    options = {(o.def_elem.defnamespace, o.def_elem.defname) for o in node.into.options}
-    return ("timescaledb", "continuous") in options and not node.into.skip_data
-
-
-def _detaches_concurrently(node: Any) -> bool:
-    return any(getattr(c.alter_table_cmd, "def").partition_cmd.concurrent for c in node.cmds)
-
-
-_CALLS_OUTSIDE = {"refresh_continuous_aggregate", "run_job"}
-
-# kind of statement -> (does this one need to run outside a transaction block?, why)
-_OUTSIDE: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "index_stmt": (
-        lambda n: bool(n.concurrent) or "transaction_per_chunk" in _option_names(n.options),
-        "CREATE INDEX CONCURRENTLY",
-    ),
-    "drop_stmt": (lambda n: bool(n.concurrent), "DROP INDEX CONCURRENTLY"),
-    "reindex_stmt": (
-        lambda n: n.kind > 2 or "concurrently" in _option_names(n.params),
-        "REINDEX CONCURRENTLY or of more than a table",
-    ),
-    "discard_stmt": (lambda n: n.target == 1, "DISCARD ALL"),
-    "vacuum_stmt": (lambda n: bool(n.is_vacuumcmd), "VACUUM"),
-    "cluster_stmt": (lambda n: not n.HasField("relation"), "CLUSTER of all tables"),
-    "alter_system_stmt": (lambda n: True, "ALTER SYSTEM"),
-    "createdb_stmt": (lambda n: True, "CREATE DATABASE"),
-    "dropdb_stmt": (lambda n: True, "DROP DATABASE"),
-    "create_table_space_stmt": (lambda n: True, "CREATE TABLESPACE"),
-    "drop_table_space_stmt": (lambda n: True, "DROP TABLESPACE"),
-    "create_subscription_stmt": (lambda n: True, "CREATE SUBSCRIPTION"),
-    "alter_subscription_stmt": (lambda n: True, "ALTER SUBSCRIPTION"),
-    "drop_subscription_stmt": (lambda n: True, "DROP SUBSCRIPTION"),
-    "alter_table_stmt": (_detaches_concurrently, "DETACH PARTITION CONCURRENTLY"),
-    "call_stmt": (lambda n: _call_name(n) in _CALLS_OUTSIDE, "this TimescaleDB procedure"),
-    "create_table_as_stmt": (_continuous_with_data, "a continuous aggregate WITH DATA"),
-}
-
-
-def _outside(kind: str, node: Any) -> str | None:
-    rule = _OUTSIDE.get(kind)
-    return rule[1] if rule and rule[0](node) else None
+    return Analysis(script, statements, analysis.pieces, blanks)

@@ -7,7 +7,10 @@ session locks) can reach the next one.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +20,12 @@ from typing import Any
 
 import psycopg
 from psycopg import generators, pq
-from psycopg.rows import tuple_row
 
+from .connection import OWN_TIMEOUT, READABLE, not_one_session, prepare, settle, watch_client
+from .connection import Connect as Connect
 from .errors import ConnectionFailed, LockTimeout, ScriptError, StatementFailed, TimedOut, WMigrateError
 from .model import LockTaken
-from .script import Analysis, line_and_column
-
-Connect = Callable[[], "psycopg.Connection[Any]"]
+from .script import Analysis, Part
 
 _LOCK_STRENGTH = (
     "RowShareLock",
@@ -36,8 +38,10 @@ _LOCK_STRENGTH = (
 )
 """PostgreSQL's table lock modes that stand in somebody's way, from weak to strong (its manual, section 13.3)."""
 
-_OWN_TIMEOUT = "30s"
-"""For the ledger's own statements, which take milliseconds unless something is very wrong."""
+_GRACE = 5.0
+"""Seconds."""
+_SILENCE_SECONDS = 5.0
+"""How long a cancelled statement may take to end before the network is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,16 @@ class Budget:
 class Session:
     """An open connection. Use `open_session`."""
 
-    def __init__(self, conn: psycopg.Connection[Any], application_name: str) -> None:
+    def __init__(self, conn: psycopg.Connection[Any], application_name: str, pid: int, *, watched: bool) -> None:
         self.conn = conn
+        self.pid = pid
+        self._watched = watched
         self.application_name = application_name
-        self.pid = conn.info.backend_pid
         self.timed_out = False
         self.cancel_requested = False
+        self._interrupted = threading.Event()
+        self._began_statement = 0.0
+        self._statement_limit = float("inf")
 
     # Locks
 
@@ -87,7 +95,7 @@ class Session:
 
         :raises LockTimeout: not free within `wait_seconds`.
         """
-        start, told, pause = time.monotonic(), 0.0, 0.05
+        start, told, pause = time.monotonic(), 1.0, 0.05
         while not self._try(locks):
             waited = time.monotonic() - start
             if self.cancel_requested:
@@ -102,6 +110,14 @@ class Session:
                 told = waited * 2 + 1
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(wait_seconds - waited, 0.0)))
             pause = min(pause * 1.5, 1.0)
+
+    def release(self, lock: AdvisoryLock) -> None:
+        """Give one back.
+
+        :raises ConnectionFailed: it was not held any more.
+        """
+        if self.conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number]).fetchone() != (True,):
+            raise not_one_session()
 
     def _try(self, locks: Sequence[AdvisoryLock]) -> bool:
         calls = ", ".join(f"pg_catalog.pg_try_advisory_lock{'_shared' if lock.shared else ''}(%s)" for lock in locks)
@@ -148,53 +164,110 @@ class Session:
         """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
         self.conn.execute("RESET ALL")
         self.conn.execute("DISCARD TEMP")
-        _settle(self.conn, self.application_name)
+        settle(self.conn, self.application_name)
+        if self._watched:
+            watch_client(self.conn)
         self._limit(budget)
 
+    def limit(self, budget: Budget) -> None:
+        """Limits for what follows outside a transaction."""
+        for name, value in self._limits(budget).items():
+            self.conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+
+    def answers(self) -> bool:
+        """Whether the server is still there to answer; if not, it is open what became of the last statement."""
+        try:
+            self.conn.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
     def _limit(self, budget: Budget) -> None:
-        self._set_local(
-            lock_timeout=_milliseconds(budget.lock),
-            statement_timeout=_milliseconds(budget.statement or budget.total),
-        )
+        self._set_local(**self._limits(budget))
+
+    def _limits(self, budget: Budget) -> dict[str, str]:
+        """The total is our clock's business; the server strikes a little later, should nobody be there any more."""
+        self._statement_limit = budget.statement or budget.total + _GRACE
+        return {
+            "lock_timeout": _milliseconds(budget.lock),
+            "statement_timeout": _milliseconds(self._statement_limit),
+        }
 
     def _set_local(self, **settings: str) -> None:
         calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in settings)
         self.conn.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
 
     def _transaction_start(self) -> int:
-        """Microseconds. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away."""
-        row = self.conn.execute(
-            "SELECT (pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
-        ).fetchone()
-        return int(row[0]) if row else 0
+        """Microseconds. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
 
-    def send(self, version: str, analysis: Analysis) -> tuple[int, int]:
-        """Run a whole script over the simple protocol; the server splits it.
+        :raises ConnectionFailed: it is in another server process than the advisory locks.
+        """
+        start, pid = self.conn.execute(
+            "SELECT (pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
+            " pg_catalog.pg_backend_pid()"
+        ).fetchone() or (0, 0)
+        if pid != self.pid:
+            raise not_one_session()
+        return int(start)
+
+    def send(self, version: str, analysis: Analysis, first: int = 0, end: int | None = None) -> tuple[int, int]:
+        """Run a script, or its statements from `first` to before `end`, inside the transaction that `begin` opened.
 
         :return: statements run, rows they inserted, updated, deleted or copied.
         :raises StatementFailed: the server refused one of them.
         """
-        pgconn = self.conn.pgconn
-        try:
-            pgconn.send_query(analysis.body.encode())
-            results = self.conn.wait(generators.execute(pgconn))
-        except psycopg.Error as error:
-            raise self.failure(error, version, analysis.script.file) from error
-        done = rows = 0
-        for result in results:
-            if result.status == pq.ExecStatus.FATAL_ERROR:
-                refused = psycopg.errors.error_from_result(result, "utf-8")
-                raise self.failure(refused, version, analysis.script.file, analysis=analysis, done=done)
-            if result.status in _COPY:
-                self._refuse_copy(analysis, done, *_COPY[result.status])
-            done += result.status != pq.ExecStatus.EMPTY_QUERY
-            rows += _rows(result)
+        done = self.send_alone(version, analysis, first, end)
         self._check_same_transaction(version, analysis)
+        return done
+
+    def send_alone(self, version: str, analysis: Analysis, first: int = 0, end: int | None = None) -> tuple[int, int]:
+        """As `send`, outside any transaction."""
+        done = rows = 0
+        for part in analysis.parts(first, end):
+            if self._interrupted.is_set():
+                # A cancel that came between two statements found nothing to cancel.
+                raise self.failure(psycopg.errors.QueryCanceled("not begun"), version, analysis.script.file)
+            self._began_statement = time.monotonic()
+            ran, changed = (self._copy if part.data else self._simple)(version, analysis, part)
+            done, rows = done + ran, rows + changed
         return done, rows
 
-    def _refuse_copy(self, analysis: Analysis, done: int, reason: str, hint: str) -> None:
+    def _simple(self, version: str, analysis: Analysis, part: Part) -> tuple[int, int]:
+        """Over the simple protocol; the server splits what it is given."""
+        pgconn, file = self.conn.pgconn, analysis.script.file
+        try:
+            pgconn.send_query(part.sql)
+            results = self.conn.wait(generators.execute(pgconn))
+        except psycopg.Error as error:
+            raise self.failure(error, version, file) from error
+        done = rows = 0
+        for result in results:
+            index = part.first + done
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                refused = psycopg.errors.error_from_result(result, "utf-8")
+                raise self.failure(refused, version, file, analysis=analysis, part=part, index=index)
+            if result.status in _COPY:
+                self._refuse_copy(analysis, index, *_COPY[result.status])
+            done += result.status != pq.ExecStatus.EMPTY_QUERY
+            rows += _rows(result)
+        return done, rows
+
+    def _copy(self, version: str, analysis: Analysis, part: Part) -> tuple[int, int]:
+        """COPY ... FROM stdin with the data that stands below it, in chunks."""
+        text, (begin, end) = analysis.script.text, part.data or (0, 0)
+        try:
+            with self.conn.cursor() as cursor:
+                with cursor.copy(part.sql) as copy:
+                    for at in range(begin, end, _COPY_CHUNK):
+                        copy.write(text[at : min(at + _COPY_CHUNK, end)].encode())
+                return 1, cursor.rowcount
+        except psycopg.Error as error:
+            file = analysis.script.file
+            raise self.failure(error, version, file, analysis=analysis, part=part, index=part.first) from error
+
+    def _refuse_copy(self, analysis: Analysis, index: int, reason: str, hint: str) -> None:
         self.conn.close()  # the server waits for the other end; the transaction goes with the connection
-        line = analysis.statements[done].line if done < len(analysis.statements) else None
+        line = analysis.statements[index].line if index < len(analysis.statements) else None
         raise ScriptError(analysis.script.file, line, reason, hint=hint)
 
     def _check_same_transaction(self, version: str, analysis: Analysis) -> None:
@@ -221,10 +294,10 @@ class Session:
         self._set_local(
             search_path="pg_catalog",
             row_security="off",
-            lock_timeout=_OWN_TIMEOUT,
-            statement_timeout=_OWN_TIMEOUT,
+            lock_timeout=OWN_TIMEOUT,
+            statement_timeout=OWN_TIMEOUT,
             idle_in_transaction_session_timeout="0",
-            **_READABLE,
+            **READABLE,
         )
         # Only a superuser may touch this one; left at `replica`, nobody would be told of the new entry.
         self.conn.execute(
@@ -246,8 +319,17 @@ class Session:
         return tuple(LockTaken(relation, max(modes, key=_LOCK_STRENGTH.index)) for relation, modes in rows)
 
     def commit(self) -> None:
-        """Commit, and make sure that the server did."""
-        answer = self.conn.execute("COMMIT").statusmessage
+        """Commit, and make sure that the server did.
+
+        :raises ConnectionFailed: the connection broke meanwhile. Only the ledger knows what became of it.
+        """
+        try:
+            answer = self.conn.execute("COMMIT").statusmessage
+        except psycopg.OperationalError as error:
+            if not self.conn.closed:
+                raise
+            hint = "whether it was committed stands in the ledger, where the next try looks first"
+            raise ConnectionFailed(f"it broke during the commit ({error})", hint=hint) from error
         if answer != "COMMIT":
             raise ConnectionFailed(f"the server answered COMMIT with {answer}")
 
@@ -263,12 +345,17 @@ class Session:
     def limited(self, total_seconds: float) -> Iterator[None]:
         """Cancel whatever runs when the total budget is used up.
 
-        statement_timeout counts each statement of a script anew, so the total needs a clock on this side.
+        statement_timeout counts each statement of a script anew, so the total needs a clock on this side. Where even
+        the cancelling changes nothing, the network is silent, and the connection is given up.
         """
+        over = threading.Event()
 
         def strike() -> None:
             self.timed_out = True
+            self._interrupted.set()
             self._send_cancel()
+            if not over.wait(_SILENCE_SECONDS):
+                self._break_off()
 
         timer = threading.Timer(total_seconds, strike)
         timer.daemon = True
@@ -277,15 +364,26 @@ class Session:
             yield
         finally:
             timer.cancel()
+            over.set()
 
     def cancel(self) -> None:
         """Cancel the running statement on the server; callable from a signal handler or another thread."""
         self.cancel_requested = True
+        self._interrupted.set()
         self._send_cancel()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait between two attempts. False: cancelled, or out of time."""
+        return not self._interrupted.wait(seconds)
 
     def _send_cancel(self) -> None:
         with suppress(psycopg.Error):
             self.conn.cancel_safe(timeout=3.0)
+
+    def _break_off(self) -> None:
+        """End the waiting for an answer from another thread: only a socket's shutdown wakes whoever reads from it."""
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.conn.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
     def failure(
         self,
@@ -294,13 +392,19 @@ class Session:
         file: str,
         *,
         analysis: Analysis | None = None,
-        done: int | None = None,
+        part: Part | None = None,
+        index: int | None = None,
     ) -> WMigrateError:
-        """A psycopg error in the engine's words."""
+        """A psycopg error in the engine's words.
+
+        :param index: number, from 0, of the statement that was next.
+        """
         message = (error.diag.message_primary or str(error)).strip()
-        line, column = _place(error, analysis, done)
-        where: dict[str, Any] = {"sqlstate": error.sqlstate, "line": line, "column": column}
+        where = {"sqlstate": error.sqlstate, **(_place(error, analysis, part, index) if analysis else {})}
         if error.sqlstate is None or self.conn.closed:
+            if self.timed_out:
+                message = "the total budget (timeout_seconds) was used up and the server did not answer any more"
+                return TimedOut(version, file, message, retryable=True, **where)
             message = f"the connection was lost: {message}"
             return StatementFailed(version, file, message, retryable=True, **where)
         if error.sqlstate == "57014":
@@ -308,24 +412,32 @@ class Session:
                 return StatementFailed(version, file, "cancelled on request", retryable=True, **where)
             if self.timed_out:
                 message = "the total budget (timeout_seconds) was used up, the statement was cancelled"
-            if self.timed_out or "timeout" in message:
+            if self.timed_out or time.monotonic() - self._began_statement >= self._statement_limit:
                 return TimedOut(version, file, message, retryable=True, **where)
         return StatementFailed(version, file, message, server_hint=error.diag.message_hint, **where)
 
 
-def _place(error: psycopg.Error, analysis: Analysis | None, done: int | None) -> tuple[int | None, int | None]:
-    """Where in the file: the server's position if it gave one, else the statement that was next."""
-    if analysis is None:
-        return None, None
-    if error.diag.statement_position:
-        return line_and_column(analysis.body, int(error.diag.statement_position) - 1)
-    if done is not None and done < len(analysis.statements):
-        return analysis.statements[done].line, None
-    return None, None
+def _place(error: psycopg.Error, analysis: Analysis, part: Part | None, index: int | None) -> dict[str, Any]:
+    """Where in the file and in which statement: by the server's position if it gave one, else what was next."""
+    known = index is not None and index < len(analysis.statements)
+    statement = analysis.statements[index or 0] if known else None
+    line, column = statement.line if statement else None, None
+    row = _COPY_LINE.search(error.diag.context or "")
+    if part is not None and part.data and row:
+        line = analysis.place(part.data[0])[0] + int(row[1]) - 1
+    elif part is not None and error.diag.statement_position:
+        position = part.start + int(error.diag.statement_position) - 1
+        line, column = analysis.place(position)
+        statement = analysis.statement_at(position)
+    return {"line": line, "column": column, "statement": analysis.excerpt(statement) if statement else None}
 
+
+_COPY_LINE = re.compile(r"^COPY [^\n]*?, line (\d+)", re.MULTILINE)
+_COPY_CHUNK = 64 * 1024
+"""Characters of COPY data that are encoded and handed over at a time."""
 
 _COPY = {
-    pq.ExecStatus.COPY_IN: ("COPY FROM stdin waits for data that is not there", "use INSERT"),
+    pq.ExecStatus.COPY_IN: ("COPY FROM stdin waits for data that is not there", "write the data below it"),
     pq.ExecStatus.COPY_OUT: ("COPY TO stdout has nobody to read it", "select into a table instead"),
     pq.ExecStatus.COPY_BOTH: ("replication is no migration", "remove it"),
 }
@@ -352,38 +464,17 @@ def open_session(connect: Connect, *, application_name: str) -> Iterator[Session
     except psycopg.Error as error:
         raise ConnectionFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     try:
-        _prepare(conn, application_name)
-        yield Session(conn, application_name)
+        pid = prepare(conn, connect, application_name)
+        yield Session(conn, application_name, pid, watched=watch_client(conn))
     finally:
-        conn.close()
+        try:
+            _give_back_locks(conn)
+        finally:  # also when a task's time limit strikes here
+            conn.close()
 
 
-def _prepare(conn: psycopg.Connection[Any], application_name: str) -> None:
-    conn.autocommit = True
-    conn.prepare_threshold = None
-    conn.row_factory = tuple_row
-    try:
-        _settle(conn, application_name)
-    except psycopg.Error as error:
-        raise ConnectionFailed(str(error)) from error
-    # Where the server can watch its client (PostgreSQL 14, not on every platform), an orphan ends within half a second
-    # of its client's death instead of running on with its locks.
-    with suppress(psycopg.Error):
-        conn.execute("SET client_connection_check_interval = '500ms'")
-
-
-_READABLE = {"client_encoding": "UTF8", "DateStyle": "ISO"}
-"""What psycopg needs to read values. `ISO` alone leaves the order of day and month in input as it is."""
-
-
-def _settle(conn: psycopg.Connection[Any], application_name: str) -> None:
-    settings = {
-        "application_name": application_name[:63],
-        "statement_timeout": _OWN_TIMEOUT,
-        "lock_timeout": _OWN_TIMEOUT,
-        "idle_in_transaction_session_timeout": "0",
-        "client_min_messages": "notice",
-        **_READABLE,
-    }
-    for name, value in settings.items():
-        conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+def _give_back_locks(conn: psycopg.Connection[Any]) -> None:
+    """The server ends a closed session a moment later; until then the next runner would have to poll."""
+    if not conn.closed and conn.info.transaction_status == pq.TransactionStatus.IDLE:
+        with suppress(psycopg.Error):
+            conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -76,12 +77,12 @@ def test_everything_in_the_ledger_says_what_it_is(ledger: Ledger, conn: Conn, ki
                 SELECT attname, attnum FROM pg_attribute
                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped UNION ALL SELECT NULL, 0
             ) a ON true
-            LEFT JOIN pg_description d ON d.objoid = c.oid AND d.objsubid = a.attnum AND d.classoid = 'pg_class'::regclass
+            LEFT JOIN pg_description d ON (d.objoid, d.objsubid, d.classoid) = (c.oid, a.attnum, 'pg_class'::regclass)
             WHERE c.relnamespace = 'wmigrate'::regnamespace AND c.relkind = 'r'""",
         "f": "SELECT proname, obj_description(oid) FROM pg_proc WHERE pronamespace = 'wmigrate'::regnamespace",
     }
     rows = conn.execute(described[kind].encode()).fetchall()
-    assert len(rows) == {"r": 3 + 18 + 5 + 13, "f": 2}[kind]
+    assert len(rows) == {"r": 3 + 19 + 5 + 13, "f": 2}[kind]
     assert [name for name, description in rows if not description] == []
 
 
@@ -93,7 +94,7 @@ def test_everything_in_the_ledger_says_what_it_is(ledger: Ledger, conn: Conn, ki
         "DELETE FROM wmigrate.audit_log WHERE position = 2",
         "TRUNCATE wmigrate.audit_log",
         "TRUNCATE wmigrate.audit_log, wmigrate.schema_migrations CASCADE",
-        "INSERT INTO wmigrate.audit_log SELECT * FROM wmigrate.audit_log ON CONFLICT (position) DO UPDATE SET event = ''",
+        "INSERT INTO wmigrate.audit_log TABLE wmigrate.audit_log ON CONFLICT (position) DO UPDATE SET event = ''",
     ],
 )
 def test_the_audit_log_is_append_only_even_for_a_superuser(ledger: Ledger, conn: Conn, statement: str) -> None:
@@ -104,8 +105,16 @@ def test_the_audit_log_is_append_only_even_for_a_superuser(ledger: Ledger, conn:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("version", "'1'"), ("version", "'0001'"), ("status", "'done'"), ("duration_ms", "-1"), ("rollback_sql", "NULL")]
-)  # fmt: skip
+    ("column", "value"),
+    [
+        ("version", "'1'"),
+        ("version", "'0001'"),
+        ("status", "'done'"),
+        ("duration_ms", "-1"),
+        ("statements_total", "0"),
+        ("rollback_sql", "NULL"),
+    ],
+)
 def test_the_server_refuses_entries_without_meaning(
     migrator: MakeMigrator, conn: Conn, column: str, value: str
 ) -> None:
@@ -126,9 +135,9 @@ LIES: dict[str, str] = {
     "run_id": "run_id || ' '",
     "task_id": "''",
     "try_number": "2",
-    "duration_ms": "NULL",
-    "details": """details || '{"number": 4.0}'""",
-    "previous_hash": "repeat('0', 64)",
+    "duration_ms": "coalesce(duration_ms, 0) + 1",
+    "details": """details || '{"number": 0}'""",
+    "previous_hash": "repeat('1', 64)",
     "hash": "repeat('f', 64)",
 }
 
@@ -136,15 +145,9 @@ LIES: dict[str, str] = {
 @pytest.mark.parametrize("row", [1, 4, 7], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("column", COLUMNS)
 def test_any_changed_column_is_found(ledger: Ledger, conn: Conn, column: str, row: int) -> None:
-    if (column, row) in {("version", 1), ("duration_ms", 1)}:
-        conn.execute("UPDATE wmigrate.audit_log SET version = '1', duration_ms = 1 WHERE position = 1")
-    elif (column, row) == ("previous_hash", 1):
-        pytest.skip("the lie is the truth there")
-    else:
-        assert problems(ledger, conn) == []
-        query = sql.SQL("UPDATE wmigrate.audit_log SET {} = {} WHERE position = {}")
-        lie = sql.SQL(LIES[column])  # type: ignore[arg-type]
-        assert conn.execute(query.format(sql.Identifier(column), lie, row)).rowcount == 1
+    query = sql.SQL("UPDATE wmigrate.audit_log SET {} = {} WHERE position = {}")
+    lie = sql.SQL(LIES[column])  # type: ignore[arg-type]
+    assert conn.execute(query.format(sql.Identifier(column), lie, row)).rowcount == 1
     (problem,) = problems(ledger, conn)
     assert f"row {row} " in problem
 
@@ -336,9 +339,7 @@ def test_a_damaged_ledger_is_refused(migrator: MakeMigrator, conn: Conn, damage:
     assert conn.execute("SELECT to_regclass('a')").fetchone() == (None,)
 
 
-@pytest.mark.parametrize(
-    "columns", ["(version bigint PRIMARY KEY, dirty boolean NOT NULL)", "(filename text)"], ids=["golang-migrate", "other"]
-)  # fmt: skip
+@pytest.mark.parametrize("columns", ["(version bigint PRIMARY KEY, dirty boolean NOT NULL)", "(filename text)"])
 def test_another_tools_table_of_the_same_name(migrator: MakeMigrator, conn: Conn, columns: str) -> None:
     """In a schema of its own the ledger never meets it; put into that schema on purpose, it is refused."""
     conn.execute(f"CREATE TABLE schema_migrations {columns}".encode())
@@ -399,5 +400,5 @@ def test_verify_inside_the_callers_transaction(ledger: Ledger, conn: Conn) -> No
 
 def test_times_in_the_log_never_run_backwards(ledger: Ledger, conn: Conn) -> None:
     rows = list(ledger.audit_rows(conn))
-    steps = [later.at - earlier.at for earlier, later in zip(rows, rows[1:], strict=False)]
+    steps = [later.at - earlier.at for earlier, later in pairwise(rows)]
     assert min(steps) >= timedelta(0)

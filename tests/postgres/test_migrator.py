@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from textwrap import dedent
@@ -81,6 +83,18 @@ def audited(conn: Conn) -> list[tuple[str, str | None]]:
 
 def metadata(conn: Conn) -> dict[str, str]:
     return dict(conn.execute("SELECT key, value FROM wmigrate.application_metadata").fetchall())
+
+
+HERE = "FROM pg_stat_activity WHERE datname = current_database() AND"
+SOMEBODY_SLEEPS = f"SELECT count(*) > 0 {HERE} wait_event = 'PgSleep'"
+NOBODY_WORKS = f"SELECT count(*) = 0 {HERE} application_name LIKE 'wmigrate%'"
+
+
+def wait_for(conn: Conn, query: str, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while conn.execute(query.encode()).fetchone() != (True,):
+        assert time.monotonic() < deadline, f"did not come true: {query}"
+        time.sleep(0.02)
 
 
 # Apply
@@ -189,6 +203,23 @@ def test_statements_newer_than_the_grammar_are_left_to_the_server(migrator: Make
     assert relations(conn) == []
 
 
+@pytest.mark.parametrize("ending", ["COMMIT;", "COMMIT; BEGIN;", "COMMIT AND CHAIN;"])
+def test_a_commit_that_the_grammar_did_not_see_is_noticed(migrator: MakeMigrator, conn: Conn, ending: str) -> None:
+    """SYSTEM_USER became a reserved word with PostgreSQL 16: older servers take what our newer grammar does not."""
+    if conn.info.server_version >= 160000:
+        pytest.skip("this server refuses the script as well")
+    files = {"001_a.sql": f"CREATE TABLE a (system_user int); {ending} CREATE TABLE z ();"}
+    with pytest.raises(StatementFailed) as failed:
+        migrator(files).apply("001")
+    assert str(failed.value) == (
+        "001_a.sql: the script ended the transaction it ran in; part of it may have been committed, the ledger does"
+        " not know it; remove its transaction control; what it committed must be judged by a person"
+    )
+    assert not failed.value.retryable
+    assert "a" in relations(conn)
+    assert audited(conn) == [("started", "001"), ("failed", "001")]
+
+
 # Failures leave nothing
 
 
@@ -198,21 +229,24 @@ class Failing:
     place: str
     sqlstate: str
     says: str
+    statement: str = ""
 
 
 FAILING = {
     "syntax": Failing("CREATE TABLE t ();\nSELEC 1;", "2:1", "42601", 'syntax error at or near "SELEC"'),
     "missing table": Failing(
-        "CREATE TABLE t ();\n\nINSERT INTO\n  nowhere VALUES (1);", "4:3", "42P01", 'relation "nowhere" does not exist'
+        "CREATE TABLE t ();\n\nINSERT INTO\n  nowhere VALUES (1);", "4:3", "42P01", 'relation "nowhere" does not exist',
+        "INSERT INTO nowhere VALUES (1)",
     ),
     "third statement at run time": Failing(
-        "CREATE TABLE t ();\nSELECT 1;\n\n-- why\nSELECT 1 / 0;", "5", "22012", "division by zero"
+        "CREATE TABLE t ();\nSELECT 1;\n\n-- why\nSELECT 1 / 0;", "5", "22012", "division by zero", "SELECT 1 / 0"
     ),
     "behind text of several bytes a character": Failing(
         "COMMENT ON SCHEMA public IS 'größer ≥ 日本語 🙂';\nCREATE TABLE t ();/* ü */ SELECT é FROM t;",
         "2:34",
         "42703",
         'column "é" does not exist',
+        "SELECT é FROM t",
     ),
     "in a function": Failing(
         dedent("""\
@@ -225,21 +259,25 @@ FAILING = {
         "5",
         "22012",
         "division by zero",
+        "SELECT f()",
     ),
     "a raised hint": Failing(
         "DO $$ BEGIN RAISE 'no stock for %', 7 USING HINT = 'order some', ERRCODE = 'WM001'; END $$",
         "1",
         "WM001",
         "no stock for 7",
+        "DO ...",
     ),
     "unknown function with the server's hint": Failing(
-        "SELECT\n\tnot_there(1);", "2:2", "42883", "function not_there(integer) does not exist"
+        "SELECT\n\tnot_there(1);", "2:2", "42883", "function not_there(integer) does not exist",
+        "SELECT not_there(1)",
     ),
     "inside an unwrapped transaction": Failing(
         "-- two\n-- lines\nBEGIN;\nCREATE TABLE t ();\n  SELECT nothing;\nCOMMIT;",
         "5:10",
         "42703",
         'column "nothing" does not exist',
+        "SELECT nothing",
     ),
     "deferred constraint": Failing(
         dedent("""\
@@ -250,7 +288,15 @@ FAILING = {
         "23503",
         'insert or update on table "t" violates foreign key constraint "t_other_fkey"',
     ),
-    "windows line ends": Failing("CREATE TABLE t ();\r\n\r\nSELECT 1 / 0;\r\n", "3", "22012", "division by zero"),
+    "windows line ends": Failing("CREATE TABLE t ();\r\n\r\nSELECT 1 / 0;\r\n", "3", "22012", "division by zero", "SELECT 1 / 0"),
+    "a secret": Failing(
+        "/* it's */ CREATE ROLE\n nobody PASSWORD 'hunter2' SUPERUSER ADMIN nosuchrole",
+        "1", "42704", 'role "nosuchrole" does not exist', "CREATE ROLE nobody PASSWORD ..."
+    ),
+    "a long one": Failing(
+        "SELECT 1111111111, 2222222222, 3333333333, 4444444444, 5555555555 / 0",
+        "1", "22012", "division by zero", "SELECT 1111111111, 2222222222, 3333333333, 444444444 ..."
+    ),
     "read-only": Failing(
         "SET TRANSACTION READ ONLY;", "", "25006", "cannot execute INSERT in a read-only transaction"
     ),
@@ -273,7 +319,9 @@ def test_a_failed_statement_leaves_nothing_and_says_where(
     error = failed.value
     where = "001_t.sql" + (f":{case.place}" if case.place else "")
     hint = f"; {HINTS[case.sqlstate]}" if case.sqlstate in HINTS else ""
-    assert str(error) == f"{where}: {case.says} (SQLSTATE {case.sqlstate}); rolled back, nothing of it was kept{hint}"
+    says = f"{case.says} (SQLSTATE {case.sqlstate})" + (f" in {case.statement}" if case.statement else "")
+    assert str(error) == f"{where}: {says}; rolled back, nothing of it was kept{hint}"
+    assert error.statement == (case.statement or None)
     assert error.sqlstate == case.sqlstate
     assert not error.retryable
     assert events[-1] == Failed("001", "apply", str(error), case.sqlstate)
@@ -296,18 +344,17 @@ def test_it_can_be_applied_once_it_is_mended(migrator: MakeMigrator, conn: Conn)
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        ("CREATE TABLE t (id int);\n\nCOPY t FROM stdin;\n1\n\\.\n", 'syntax error at or near "1"'),
         (
             "CREATE TABLE t (id int);\n\nCOPY t FROM stdin;",
-            "^001_t.sql:3: COPY FROM stdin waits for data that is not there; use INSERT$",
+            "^001_t.sql:3: COPY FROM stdin waits for data that is not there; write it on the lines below, .*",
+        ),
+        (
+            "CREATE TABLE t (id int);\n\nCOPY t FROM stdin;\n1\n2\n",
+            "^001_t.sql:3: the data of COPY FROM stdin does not end; .*",
         ),
         (
             "CREATE TABLE t (id int);\nCOPY t TO stdout;\nSELECT 1;",
             "^001_t.sql:2: COPY TO stdout has nobody to read it; select into a table instead$",
-        ),
-        (
-            "CREATE TABLE t (id int);\n\nCREATE INDEX CONCURRENTLY i ON t (id);",
-            "^001_t.sql:3: CREATE INDEX CONCURRENTLY cannot run inside a transaction; .*",
         ),
         ("CREATE TABLE t ();\nCOMMIT;", "^001_t.sql:2: COMMIT is transaction control; .*"),
     ],
@@ -340,6 +387,10 @@ UNRULY = {
         "CREATE SCHEMA s; CREATE FUNCTION s.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
         " $$ SELECT 'epoch'::timestamptz $$; SET search_path = s, pg_catalog;"
     ),
+    "operators that shadow": (
+        "CREATE SCHEMA s; CREATE FUNCTION s.never(text, text) RETURNS bool LANGUAGE sql RETURN false;"
+        " CREATE OPERATOR s.= (LEFTARG = text, RIGHTARG = text, FUNCTION = s.never); SET search_path = s, pg_catalog;"
+    ),
     "reset all": "SET search_path = pg_temp; RESET ALL;",
     "reset role": "RESET ROLE; RESET SESSION AUTHORIZATION;",
     "dates": "SET DateStyle = 'German, DMY'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'Asia/Kathmandu';",
@@ -349,7 +400,6 @@ UNRULY = {
     "no encoding": "SET client_encoding = 'SQL_ASCII';",
     "constraints": "SET CONSTRAINTS ALL DEFERRED;",
     "temporary tables": "CREATE TEMP TABLE schema_migrations (v int); CREATE TEMP TABLE audit_log () ON COMMIT DROP;",
-    "short limits": "SET statement_timeout = 1; SET lock_timeout = 1; SET idle_in_transaction_session_timeout = 1;",
     "row security": "SET row_security = off; SET default_transaction_read_only = on;",
     "replica": "SET session_replication_role = replica;",
     "discard": "PREPARE p AS SELECT 1; DISCARD TEMP; DISCARD PLANS; DISCARD SEQUENCES; DEALLOCATE ALL;",
@@ -379,6 +429,25 @@ def test_what_a_script_does_to_its_session_stays_there(migrator: MakeMigrator, c
     assert conn.execute(recent).fetchone() == (True,)
     assert runner.ledger.verify(conn) == ()
     assert len([n for n in conn.notifies(timeout=0.5, stop_after=2) if n.payload == "wmigrate"]) == 2
+
+
+def test_limits_a_script_sets_end_with_it(migrator: MakeMigrator, conn: Conn, database: str) -> None:
+    """Somebody else writes to the ledger just then, for longer than those limits."""
+    script = """
+        SELECT pg_sleep(0.3);
+        SET statement_timeout = '200ms';
+        SET lock_timeout = '200ms';
+        SET idle_in_transaction_session_timeout = '200ms';
+    """
+    runner = migrator({"001_a.sql": script})
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(database) as other:
+        running = pool.submit(runner.apply, "001")
+        wait_for(conn, SOMEBODY_SLEEPS)
+        other.execute("SELECT FROM wmigrate.application_metadata FOR UPDATE")
+        wait_for(conn, f"SELECT count(*) > 0 {HERE} wait_event_type = 'Lock'")
+        time.sleep(0.4)
+        other.rollback()
+        assert running.result().outcome is Outcome.APPLIED
 
 
 @pytest.mark.parametrize(
@@ -425,6 +494,20 @@ def test_names_with_quotes(cluster: Cluster, migrator: MakeMigrator) -> None:
     finally:
         cluster.drop_database(name)
         cluster.execute('DROP ROLE "ro""le\'s"')
+
+
+def test_a_role_that_works_as_another_one(cluster: Cluster, migrator: MakeMigrator, conn: Conn) -> None:
+    """The login role may nothing itself; its settings make it somebody who may, also after a script changed that."""
+    cluster.execute("CREATE ROLE owning; CREATE ROLE working LOGIN NOINHERIT IN ROLE owning")
+    cluster.execute("ALTER ROLE working SET role = owning")
+    cluster.execute(f'ALTER DATABASE "{conn.info.dbname}" OWNER TO owning')
+    try:
+        runner = migrator({"001_a.sql": "SET ROLE NONE"}, dsn=cluster.dsn(conn.info.dbname, user="working"))
+        assert runner.apply("001").outcome is Outcome.APPLIED
+    finally:
+        conn.execute("DROP OWNED BY owning")
+        cluster.execute(f'ALTER DATABASE "{conn.info.dbname}" OWNER TO postgres')
+        cluster.execute("DROP ROLE working, owning")
 
 
 def test_a_role_without_rights_is_told_which_it_needs(cluster: Cluster, migrator: MakeMigrator, conn: Conn) -> None:
@@ -518,8 +601,8 @@ def test_a_failed_rollback_leaves_things_as_they_were(migrator: MakeMigrator, co
     with pytest.raises(RollbackFailed) as failed:
         both.roll_back("001")
     assert str(failed.value) == (
-        'rollback of 001 failed: 001_a.rollback.sql:2: table "not_there" does not exist (SQLSTATE 42P01);'
-        " rolled back, nothing of it was kept"
+        'rollback of 001 failed: 001_a.rollback.sql:2: table "not_there" does not exist (SQLSTATE 42P01)'
+        " in DROP TABLE not_there; rolled back, nothing of it was kept"
     )
     assert isinstance(failed.value.cause, StatementFailed)
     assert relations(conn) == ["a"]
@@ -556,6 +639,17 @@ def test_a_dry_run_first_runs_what_it_needs(migrator: MakeMigrator, conn: Conn, 
     assert [(e.version, e.dry_run) for e in events if isinstance(e, Started)] == [("001", True), ("002", True)]
     assert relations(conn) == []
     assert not has_ledger(conn)
+
+
+def test_in_a_dry_run_one_script_does_not_see_what_another_left_in_the_session(
+    migrator: MakeMigrator, conn: Conn
+) -> None:
+    left = "CREATE SCHEMA s; SET search_path = s; SET ROLE pg_monitor; SET statement_timeout = 1;"
+    files = {
+        "001_a.sql": "CREATE TEMP TABLE t (a int);" + left,
+        "002_b.sql": "CREATE TEMP TABLE t (b int); CREATE TABLE b (); INSERT INTO public.b DEFAULT VALUES;",
+    }
+    assert migrator(files).apply("002", dry_run=True).outcome is Outcome.DRY_RUN
 
 
 def test_a_dry_run_of_a_rollback_first_rolls_back_what_depends_on_it(
@@ -614,18 +708,6 @@ def test_what_the_config_switches_off(
 # Budgets, locks, cancelling
 
 
-HERE = "FROM pg_stat_activity WHERE datname = current_database() AND"
-SOMEBODY_SLEEPS = f"SELECT count(*) > 0 {HERE} wait_event = 'PgSleep'"
-NOBODY_WORKS = f"SELECT count(*) = 0 {HERE} application_name LIKE 'wmigrate%'"
-
-
-def wait_for(conn: Conn, query: str, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while conn.execute(query.encode()).fetchone() != (True,):
-        assert time.monotonic() < deadline, f"did not come true: {query}"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("execution", "script", "says"),
     [
@@ -647,7 +729,9 @@ def test_budgets(migrator: MakeMigrator, conn: Conn, execution: dict[str, Any], 
     with pytest.raises(TimedOut) as failed:
         migrator({"001_a.sql": script, "migration_config.yaml": config(**execution)}).apply("001")
     assert time.monotonic() - start < 5
-    assert str(failed.value) == f"001_a.sql:2: {says} (SQLSTATE 57014); rolled back, nothing of it was kept"
+    words = script.splitlines()[1].rstrip(";")
+    says = f"001_a.sql:2: {says} (SQLSTATE 57014) in {words}; rolled back, nothing of it was kept"
+    assert str(failed.value) == says
     assert applied(conn) == []
     assert audited(conn) == [("started", "001"), ("failed", "001")]
     wait_for(conn, NOBODY_WORKS)
@@ -660,19 +744,19 @@ def test_a_migration_has_a_budget_of_its_own(migrator: MakeMigrator) -> None:
 
 
 def test_a_table_somebody_else_holds(migrator: MakeMigrator, conn: Conn, database: str) -> None:
-    runner = migrator(AB | {"migration_config.yaml": config(lock_timeout_seconds=0.2)})
+    impatient = {"migration_config.yaml": config(lock_timeout_seconds=0.4, lock_attempts=2)}
+    runner = migrator(AB | impatient)
     runner.apply("001")
-    with psycopg.connect(database) as reader:
+    with psycopg.connect(database, application_name="reader") as reader:
         reader.execute("SELECT FROM a")
         with pytest.raises(LockTimeout) as failed:
-            migrator(
-                AB
-                | {"002_b.sql": "SELECT 1;\nDROP TABLE a;", "migration_config.yaml": config(lock_timeout_seconds=0.2)}
-            ).apply("002")
+            migrator(AB | {"002_b.sql": "SELECT 1;\nDROP TABLE a;"} | impatient).apply("002")
+        pid = reader.info.backend_pid
     assert failed.value.retryable
-    assert str(failed.value) == (
-        "002_b.sql:2: a lock of this migration was not free within 0.2 s; nothing was changed;"
-        " the next try may find it free"
+    assert re.fullmatch(
+        rf"002_b\.sql:2: a lock of this migration was not free within 0\.8 s, held by pid {pid}; rolled back, nothing"
+        rf" of it was kept; pid {pid} \(postgres, reader, its query since \d\d:\d\d:\d\d UTC\) held it up",
+        str(failed.value),
     )
     assert applied(conn) == ["001"]
     assert runner.apply("002").outcome is Outcome.APPLIED
@@ -685,7 +769,7 @@ def test_another_runner_holds_the_migration(migrator: MakeMigrator, conn: Conn, 
     wait_for(conn, SOMEBODY_SLEEPS)
     holder = next(e.backend_pid for e in events if isinstance(e, Started))
     events.clear()
-    impatient = {"001_a.sql": "SELECT pg_sleep(30)", "migration_config.yaml": config(lock_wait_seconds=0.3)}
+    impatient = {"001_a.sql": "SELECT pg_sleep(30)", "migration_config.yaml": config(lock_wait_seconds=1.5)}
     with pytest.raises(LockTimeout) as failed:
         migrator(impatient).apply("001")
     assert failed.value.holders == (holder,)
@@ -723,7 +807,8 @@ def test_cancel_from_another_thread(migrator: MakeMigrator, conn: Conn) -> None:
     thread.join(5)
     assert time.monotonic() - start < 5
     (error,) = caught
-    assert str(error) == "001_a.sql:2: cancelled on request (SQLSTATE 57014); rolled back, nothing of it was kept"
+    says = "cancelled on request (SQLSTATE 57014) in SELECT pg_sleep(30)"
+    assert str(error) == f"001_a.sql:2: {says}; rolled back, nothing of it was kept"
     assert isinstance(error, StatementFailed)
     assert error.retryable
     assert relations(conn) == []
@@ -739,12 +824,14 @@ def test_an_exception_from_outside_ends_the_statement_on_the_server(migrator: Ma
     def strike(*_: object) -> None:
         raise OutOfTime
 
+    # The server would notice the loss of its client too, but half a second later, and not on every platform.
+    script = "SET client_connection_check_interval = 0; CREATE TABLE a (); SELECT pg_sleep(30)"
     before = signal.signal(signal.SIGUSR1, strike)
     timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGUSR1])
     timer.start()
     try:
         with pytest.raises(OutOfTime):
-            migrator({"001_a.sql": "CREATE TABLE a (); SELECT pg_sleep(30)"}).apply("001")
+            migrator({"001_a.sql": script}).apply("001")
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)

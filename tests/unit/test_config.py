@@ -36,7 +36,11 @@ def test_a_folder_without_a_config_has_the_defaults(tmp_path: Path) -> None:
         "dry_run_enabled": True,
         "rollback_enabled": True,
         "statement_timeout_seconds": None,
-        "lock_timeout_seconds": 5,
+        "lock_timeout_seconds": 2,
+        "lock_timeout_max_seconds": 30,
+        "lock_attempts": 6,
+        "concurrent_lock_timeout_seconds": 600,
+        "lock_hold_warning_seconds": 5,
         "lock_wait_seconds": 60,
         "late_migrations": "apply",
         "on_failure": "rollback",
@@ -177,6 +181,8 @@ EVERY_SETTING = {
     "database": dict.fromkeys(["host", "name", "user", "password"], "x") | {"port": 1, "ssl_mode": "require"},
     "execution": {
         **dict.fromkeys(["timeout_seconds", "statement_timeout_seconds", "lock_timeout_seconds"], 9),
+        **dict.fromkeys(["lock_timeout_max_seconds", "concurrent_lock_timeout_seconds"], 11),
+        **dict.fromkeys(["lock_attempts", "lock_hold_warning_seconds"], 8),
         **dict.fromkeys(["retry_attempts", "retry_delay_seconds", "lock_wait_seconds"], 7),
         **dict.fromkeys(["dry_run_enabled", "rollback_enabled"], "false"),
         "late_migrations": "warn",
@@ -339,8 +345,6 @@ def test_planned_keys_are_findings() -> None:
         "environments:\n"
         "  production:\n"
         "    backup: {enabled: false, backup_location: /backups, backup_retention_days: 7}\n"
-        "monitoring:\n"
-        "  alerts: {enabled: true}\n"
     )
     assert {f.code for f in config.findings} == {"planned_key"}
     assert [(f.severity, str(f)) for f in config.findings] == [
@@ -360,34 +364,11 @@ def test_planned_keys_are_findings() -> None:
             "(backup_retention_days, backup_location): it will come with the backup; "
             "remove it and make the backup yourself: none would be made",
         ),
-        (
-            "warning",
-            "migration_config.yaml:10: monitoring has no effect yet (alerts.enabled: true): it will come with the "
-            "health, metrics and alerts; leave it out, or keep it knowing that nothing reads it yet",
-        ),
     ]
 
 
-@pytest.mark.parametrize(
-    ("written", "used"),
-    [
-        ("false", "apply: false, rollback: false"),
-        ("{apply: false}", "apply: false"),
-        ("{apply: true, rollback: false}", "rollback: false"),
-    ],
-)
-def test_a_script_outside_a_transaction_is_planned(written: str, used: str) -> None:
-    config = parse_config(f"migrations:\n- version: 001\n- version: 002\n  transactional: {written}\n")
-    (finding,) = config.findings
-    assert (finding.code, finding.severity) == ("planned_key", "error")
-    assert str(finding) == (
-        f"migration_config.yaml:4: migrations[1].transactional has no effect yet ({used}): it will come with the "
-        "statements outside transactions; leave it out or write true: every script runs in one transaction"
-    )
-
-
-@pytest.mark.parametrize("written", ["auto", "true", "{apply: true}", "{rollback: auto}"])
-def test_a_script_in_a_transaction_is_no_finding(written: str) -> None:
+@pytest.mark.parametrize("written", ["auto", "true", "false", "{apply: false}", "{rollback: auto}"])
+def test_in_a_transaction_or_outside_is_no_finding(written: str) -> None:
     assert parse_config(f"migrations:\n- version: 001\n  transactional: {written}\n").findings == ()
 
 

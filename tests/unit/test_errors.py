@@ -15,6 +15,7 @@ from airflow_provider_wmigrate.engine.errors import (
     LedgerDamaged,
     LedgerTooNew,
     LockTimeout,
+    NotTried,
     RollbackFailed,
     ScriptError,
     StatementFailed,
@@ -57,6 +58,11 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         False,
     ),
     (
+        StatementFailed("001", "a.sql", "no", sqlstate="42P01", line=2, statement="DROP TABLE a"),
+        "a.sql:2: no (SQLSTATE 42P01) in DROP TABLE a; rolled back, nothing of it was kept",
+        False,
+    ),
+    (
         StatementFailed("001", "a.sql", "the connection was lost"),
         "a.sql: the connection was lost; rolled back, nothing of it was kept",
         True,
@@ -77,6 +83,12 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         "table a was not free within 5.0 s, held by pid 12, 34; nothing was changed; look",
         True,
     ),
+    (
+        LockTimeout("table a", 5, outcome="statements 1 to 2 were kept"),
+        "table a was not free within 5.0 s; statements 1 to 2 were kept",
+        True,
+    ),
+    (NotTried("a.sql", 3, "VACUUM"), "a.sql:3: not tried: VACUUM cannot be undone by a transaction", False),
     (
         RollbackFailed("002", FAILED),
         "rollback of 002 failed: 002_b.rollback.sql:7: no such table (SQLSTATE 42P01);"

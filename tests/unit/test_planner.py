@@ -2,7 +2,8 @@
 
 Folder: `1` depends on nothing, `2<1` on 1, `2+x` needs extension x or fails, `2?x` needs x or is skipped, `2!` was
 edited.
-Ledger: `1` is applied, `1~` is incomplete. Versions are written without their zeros.
+Ledger: `1` is applied, `1~` was begun and not finished, neither was the rollback of `1^`. Versions are written without
+their zeros.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def migration(word: str) -> Migration:
 
 
 def entry(word: str, **changes: Any) -> Entry:
-    match = re.fullmatch(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<incomplete>~)?", word)
+    match = re.fullmatch(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<incomplete>[~^])?", word)
     assert match, word
     number = match["number"]
     values: dict[str, Any] = {
@@ -70,6 +71,7 @@ def entry(word: str, **changes: Any) -> Entry:
         "statements_total": 1,
         "statement_hashes": (),
         "identity": Identity("ann"),
+        "direction": "rollback" if match["incomplete"] == "^" else "apply",
     }
     return Entry(**values | changes)
 
@@ -115,6 +117,7 @@ def codes(findings: tuple[Finding, ...]) -> str:
         ("1", "1~", "1 incomplete"),
         ("1!", "1~", "1 incomplete"),
         ("", "1~", "1 incomplete"),
+        ("1", "1^", "1 incomplete"),
         ("1 2 1000", "999 2", "1 pending, 2 applied, 999 missing, 1000 pending"),
     ],
 )
@@ -148,6 +151,11 @@ def test_steps_forward(files: str, ledger: str, to: str | None, expected: str) -
     assert made.findings == ()
 
 
+@pytest.mark.parametrize(("ledger", "expected"), [("1~", "1 2 3"), ("1 2~", "2 3"), ("1^", "2 3"), ("1 2 3~", "3")])
+def test_what_was_begun_is_a_step_again(ledger: str, expected: str) -> None:
+    assert steps(plan("1 2<1 3<2", ledger)) == expected
+
+
 def test_what_is_beyond_the_target_says_so() -> None:
     assert plan("1 2<1 3<2", "", "1").skipped == {
         "002": "beyond the target 001",
@@ -161,8 +169,12 @@ def test_what_is_beyond_the_target_says_so() -> None:
         # contradictions
         ("1! 2<1", "1", "apply", "changed(1)", ""),
         ("2", "1", "apply", "missing(1)", ""),
-        ("1 2", "1~", "apply", "incomplete(1)", ""),
-        ("1 2<1", "1~", "apply", "incomplete(1) dependency_unmet(2)", ""),
+        # an interrupted apply goes on by itself, an interrupted rollback must be finished first
+        ("1 2<1", "1~", "apply", "", "incomplete(1)"),
+        ("1! 2<1", "1~", "apply", "", "incomplete(1)"),
+        ("2", "1~", "apply", "", "incomplete(1)"),
+        ("1 2", "1^", "apply", "incomplete(1)", ""),
+        ("1 2<1", "1^", "apply", "incomplete(1) dependency_unmet(2)", ""),
         ("1! 2!", "1 2 3", "apply", "changed(1) changed(2) missing(3)", ""),
         # applied, although a dependency is not
         ("1 2<1", "2", "apply", "", "dependency_pending(2)"),
@@ -173,7 +185,7 @@ def test_what_is_beyond_the_target_says_so() -> None:
         ("1 2 3", "1 3", "error", "late(2)", ""),
         ("1 2 3", "1 2", "error", "", ""),
         ("1 2 3", "", "error", "", ""),
-        ("1 2", "2~", "error", "incomplete(2) late(1)", ""),
+        ("1 2", "2~", "error", "late(1)", "incomplete(2)"),
         ("1 2", "3", "error", "missing(3) late(1) late(2)", ""),
     ],
 )
@@ -199,10 +211,16 @@ def test_late_beyond_the_target_is_not_late() -> None:
         (plan("", "1").findings, "migration 001_m is applied but its file is gone; restore the file"),
         (
             plan("1", "1~").findings,
-            "001_m.sql: migration 001_m was started outside a transaction and not finished; roll it back or finish it",
+            "001_m.sql: migration 001_m was begun outside a transaction and not finished (1 of 1 statements done);"
+            " it goes on where it stopped",
         ),
         (
-            plan("1 2<1", "1~").findings[1:],
+            plan("1", "1^").findings,
+            "001_m.sql: the rollback of 001_m was begun outside a transaction and not finished"
+            " (1 of 1 statements done); finish it: roll it back again",
+        ),
+        (
+            plan("1 2<1", "1^").findings[1:],
             "migration 002 needs 001, which is incomplete; finish 001 first",
         ),
         (
@@ -288,6 +306,7 @@ def test_an_applied_migration_needs_no_extension_any_more() -> None:
         ("", "999 1000<999", None, "1000 999"),
         # an incomplete one is rolled back too
         ("1 2<1", "1 2~", "1", "2"),
+        ("1 2<1", "1 2^", "1", "2"),
     ],
 )
 def test_steps_back(files: str, ledger: str, to: str | None, expected: str) -> None:
@@ -359,7 +378,10 @@ def test_a_rollback_file_deleted_since_is_taken_from_the_ledger() -> None:
         ("2<1", "1~", [], "dependency_unmet(2)"),
         ("3<1,2", "", [], "dependency_unmet(3) dependency_unmet(3)"),
         ("1!", "1", [], "changed(1)"),
-        ("1", "1~", [], "incomplete(1)"),
+        ("1", "1~", [], ""),
+        ("1!", "1~", [], ""),
+        ("1", "1^", [], "incomplete(1)"),
+        ("2<1", "1^", [], "dependency_unmet(2)"),
         ("2", "1", [], ""),
     ],
 )

@@ -21,6 +21,7 @@ from .kinds import (
     a_list,
     boolean,
     matching,
+    whole,
 )
 from .section import Section
 from .yaml_lines import Scalar
@@ -84,11 +85,19 @@ class MigrationBlock(Section):
     estimated_duration_seconds: Seconds | None = Field(default=None, description="How long applying it should take.")
     transactional: Directions = Field(
         default_factory=Directions,
-        description="Whether a script runs in one transaction; auto: found out from the script; false: planned.",
+        description="Whether a script runs in one transaction; auto: found out from the script; false: each"
+        " statement by itself.",
     )
     timeout_seconds: WholeSeconds | None = Field(
         default=None,
         description="Total budget of this migration; absent: settings.execution.timeout_seconds.",
+    )
+    lock_timeout_seconds: Seconds | None = Field(
+        default=None,
+        description="Wait for a lock at the first attempt; absent: settings.execution.lock_timeout_seconds.",
+    )
+    lock_attempts: Annotated[int, whole("attempts", least=1, most=1000)] | None = Field(
+        default=None, description="Attempts of this migration; absent: settings.execution.lock_attempts."
     )
     on_failure: OnFailurePolicy | None = Field(
         default=None, description="Policy of this migration; absent: settings.execution.on_failure."

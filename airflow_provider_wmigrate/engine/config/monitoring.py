@@ -11,9 +11,9 @@ from .section import Section
 class HealthCheck(Section):
     """A periodic look at the target."""
 
-    enabled: Bool = Field(default=True, description="Whether the target is looked at.")
+    enabled: Bool = Field(default=True, description="Whether CheckHealthOperator looks at the target.")
     interval_seconds: WholeSeconds = Field(default=300, description="Time between two looks.")
-    timeout_seconds: WholeSeconds = Field(default=30, description="Time after which a look has failed.")
+    timeout_seconds: WholeSeconds = Field(default=30, description="Time after which what has not answered is unhealthy, in every kind of look.")
 
 
 class Metrics(Section):
@@ -22,7 +22,7 @@ class Metrics(Section):
     enabled: Bool = Field(default=True, description="Whether metrics are sent.")
     collect_timing: Bool = Field(default=True, description="Whether durations are sent.")
     collect_success_rate: Bool = Field(default=True, description="Whether successes and failures are counted.")
-    collect_error_details: Bool = Field(default=True, description="Whether failures are counted by kind.")
+    collect_error_details: Bool = Field(default=True, description="Whether failures are counted by SQLSTATE.")
 
 
 class Alerts(Section):
@@ -30,7 +30,7 @@ class Alerts(Section):
 
     enabled: Bool = Field(default=True, description="Whether alerts are raised.")
     migration_failure: Bool = Field(default=True, description="Alert when a migration fails.")
-    migration_timeout: Bool = Field(default=True, description="Alert when a budget runs out.")
+    migration_timeout: Bool = Field(default=True, description="Alert when a budget runs out or a run misses its deadline.")
     database_connection_failure: Bool = Field(default=True, description="Alert when the target cannot be reached.")
     rollback_failure: Bool = Field(default=True, description="Alert when a rollback fails.")
 

@@ -28,10 +28,6 @@ def _not_the_default(value: Any, default: Any) -> bool:
     return bool(value != default)
 
 
-def _is_false(value: Any, default: Any) -> bool:
-    return value is False
-
-
 _NOTHING_READS_IT = "leave it out, or keep it knowing that nothing reads it yet"
 
 PLANNED: dict[str, Planned] = {
@@ -39,13 +35,6 @@ PLANNED: dict[str, Planned] = {
         "backup", "error", "remove it and make the backup yourself: none would be made", counts=_not_the_default
     ),
     "settings.database": Planned("command line", "warning", _NOTHING_READS_IT),
-    "migrations[].transactional": Planned(
-        "statements outside transactions",
-        "error",
-        "leave it out or write true: every script runs in one transaction",
-        counts=_is_false,
-    ),
-    "monitoring": Planned("health, metrics and alerts", "warning", _NOTHING_READS_IT),
 }
 """Dotted key, as the docs write it -> what is planned. The list shrinks with every issue."""
 

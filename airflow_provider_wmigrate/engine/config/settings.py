@@ -73,7 +73,23 @@ class Execution(Section):
     statement_timeout_seconds: Annotated[float | None, decimal("seconds", least=0.001, most=LONGEST, null=True)] = (
         Field(default=None, description="Budget of one statement; null: only the total counts.")
     )
-    lock_timeout_seconds: Seconds = Field(default=5, description="How long a statement waits for a lock on a table.")
+    lock_timeout_seconds: Seconds = Field(
+        default=2, description="How long a statement waits for a lock on a table at the first attempt."
+    )
+    lock_timeout_max_seconds: Seconds = Field(
+        default=30, description="What that wait rises to: it doubles with every attempt."
+    )
+    lock_attempts: Annotated[int, whole("attempts", least=1, most=1000)] = Field(
+        default=6,
+        description="How often a transaction is tried in all, for want of a lock or after a deadlock.",
+    )
+    concurrent_lock_timeout_seconds: Seconds = Field(
+        default=600,
+        description="The same for statements outside a transaction, which wait for every older transaction to end.",
+    )
+    lock_hold_warning_seconds: Seconds = Field(
+        default=5, description="A table locked against everybody for longer than this is told as a warning."
+    )
     lock_wait_seconds: Seconds = Field(default=60, description="How long to wait for another runner of migrations.")
     late_migrations: Annotated[LatePolicy, choice(LatePolicy)] = Field(
         default="apply",

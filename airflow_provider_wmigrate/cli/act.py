@@ -1,0 +1,243 @@
+"""plan, up and down: what would be done, and doing it step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.errors import HistoryError, NotTried, WMigrateError
+from airflow_provider_wmigrate.engine.model import Direction, Event, Finding, Plan, Record
+
+from .call import Answer, Call
+from .confirm import confirm
+from .failure import DONE, FOUND, Interrupted
+from .interrupt import Stop, state_sentence, stoppable
+from .progress import Progress
+from .screen import Screen, plural, took
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.migrator import Migrator
+
+_VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
+_DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
+
+
+def plan(call: Call) -> Answer:
+    """What `up` would do. Findings that would stop it make the exit code 3."""
+    migrator = call.migrator()
+    made = migrator.plan(to=call.arguments.to)
+    findings = [*made.findings, *_in_files(call, migrator, made)]
+    data = {"target": call.target_document(), **plan_document(made, findings)}
+
+    def show(screen: Screen) -> None:
+        screen.title(f"Plan for {call.target}: apply {len(made.steps)} of {plural(len(made.statuses), 'migration')}")
+        for step in made.steps:
+            screen.line(f"  {step.version}_{step.name}")
+        for version, reason in made.skipped.items():
+            screen.line(f"  skipped: {version} ({reason})")
+        show_findings(screen, findings)
+
+    return Answer(data, show, FOUND if _errors(findings) else DONE)
+
+
+def up(call: Call) -> Answer:
+    """Apply what is pending."""
+    migrator = call.migrator()
+    made = migrator.plan(to=call.arguments.to)
+    findings = [*made.findings, *_in_files(call, migrator, made)]
+    needs = {step.version: set(migrator.migrations[step.version].dependencies) for step in made.steps}
+    return _Run(call, made, findings, needs).answer()
+
+
+def down(call: Call) -> Answer:
+    """Roll back everything above a version."""
+    migrator = call.migrator()
+    made = migrator.plan_rollback(to=call.arguments.version)
+    entries = {e.version: e for e in migrator.read().entries}
+    needs: dict[str, set[str]] = {step.version: set() for step in made.steps}
+    for version in needs:
+        for parent in entries[version].dependencies if version in entries else ():
+            needs.get(parent, set()).add(version)  # a rollback needs that of whatever depends on it
+    return _Run(call, made, list(made.findings), needs).answer()
+
+
+@dataclass
+class _Run:
+    """One `up` or `down`. `needs` says which steps must come before each step."""
+
+    call: Call
+    plan: Plan
+    findings: list[Finding]
+    needs: dict[str, set[str]]
+
+    def answer(self) -> Answer:
+        call, dry_run = self.call, bool(self.call.arguments.dry_run)
+        if _errors(self.findings):
+            raise HistoryError(_errors(self.findings))
+        if not call.screen.as_json:
+            for finding in self.findings:
+                call.screen.tell(f"{finding.severity}: {finding}")
+        records: list[Record] = []
+        not_tried: list[str] = []
+        if self.plan.steps:
+            if not dry_run:
+                confirm(call, self._question())
+            self._go(dry_run, records, not_tried)
+        findings = [asdict(f) for f in self.findings]
+        data = {
+            "target": call.target_document(),
+            "direction": self.plan.direction,
+            "dry_run": dry_run,
+            "records": [record.as_dict() for record in records],
+            "skipped": self.plan.skipped,
+            "not_tried": not_tried,
+            "findings": findings,
+        }
+        return Answer(data, lambda screen: self._show(screen, records, not_tried, dry_run))
+
+    def _question(self) -> str:
+        steps = self.plan.steps
+        verb = _VERB[self.plan.direction].capitalize()
+        lines = [f"{verb} {plural(len(steps), 'migration')} on {self.call.target}:"]
+        return "\n".join([*lines, *(f"  {step.version}_{step.name}" for step in steps)])
+
+    def _go(self, dry_run: bool, records: list[Record], not_tried: list[str]) -> None:
+        with Progress(self.call.screen, len(self.plan.steps)) as progress:
+            stop = Stop()
+
+            def listen(event: Event) -> None:
+                stop.hear(event)
+                progress(event)
+
+            migrator = self.call.migrator(listen)
+            act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
+            with stoppable(migrator, stop, progress.tell):
+                if dry_run:
+                    _dry_runs(self.needs, lambda version: act(version, dry_run=True), records, not_tried, stop)
+                    return
+                steps = [step.version for step in self.plan.steps]
+                migrator.record("planned", details={"direction": self.plan.direction, "steps": steps})
+                self._each(migrator, act, records, stop, progress)
+                migrator.record_success()
+
+    def _each(
+        self,
+        migrator: Migrator,
+        act: Callable[[str], Record],
+        records: list[Record],
+        stop: Stop,
+        progress: Progress,
+    ) -> None:
+        self.call.partial["records"] = done = []
+        for step in self.plan.steps:
+            try:
+                if stop.requested:
+                    raise Interrupted(f"stopped on request before {step.version}")
+                records.append(self._patiently(migrator, act, step.version, stop, progress))
+            except (WMigrateError, KeyboardInterrupt) as error:
+                if stop.requested:
+                    said = "stopped without waiting" if isinstance(error, KeyboardInterrupt) else str(error)
+                    stop.settled.set()
+                    raise Interrupted(f"{said}; {state_sentence(migrator)}") from error
+                if records and not self.call.screen.as_json:
+                    kept = ", ".join(record.version for record in records)
+                    progress.tell(f"{_DONE[self.plan.direction]} before and kept: {kept}")
+                raise
+            done.append(records[-1].as_dict())
+
+    def _patiently(
+        self, migrator: Migrator, act: Callable[[str], Record], version: str, stop: Stop, progress: Progress
+    ) -> Record:
+        """Again where that may heal it, as settings.execution says."""
+        execution = migrator.settings.execution
+        for left in range(execution.retry_attempts, -1, -1):
+            try:
+                return act(version)
+            except WMigrateError as error:
+                if not error.retryable or stop.requested or not left:
+                    raise
+                progress.tell(f"{error}; again in {execution.retry_delay_seconds} s, {left} tries left")
+                _sleep(execution.retry_delay_seconds, stop)
+        raise AssertionError("the last try returns or raises")
+
+    def _show(self, screen: Screen, records: list[Record], not_tried: list[str], dry_run: bool) -> None:
+        if not self.plan.steps:
+            screen.line(f"Nothing to {_VERB[self.plan.direction]} on {self.call.target}.")
+            return
+        for text in not_tried:
+            screen.line(text)
+        if dry_run:
+            screen.line(f"Dry run on {self.call.target}: everything was rolled back.")
+            locks = [(r.version, lock.relation, lock.mode) for r in records for lock in r.locks]
+            if locks:
+                screen.table(("Version", "Locked", "Mode"), locks)
+            return
+        total = took(sum(record.duration_ms for record in records))
+        what = f"{_DONE[self.plan.direction].capitalize()} {plural(len(records), 'migration')}"
+        screen.title(f"{what} in {total} on {self.call.target}.")
+
+
+def _dry_runs(
+    needs: dict[str, set[str]],
+    act: Callable[[str], Record],
+    records: list[Record],
+    not_tried: list[str],
+    stop: Stop,
+) -> None:
+    """Only the last of each chain: its dry run executes everything before it, in the same transaction.
+
+    Where one of a chain cannot be tried, the parts of the chain before it still are.
+    """
+    inner = {parent for parents in needs.values() for parent in parents}
+    todo = [version for version in needs if version not in inner]
+    seen: set[str] = set()
+    while todo:
+        version = todo.pop(0)
+        if version in seen or stop.requested:
+            continue
+        seen.add(version)
+        try:
+            records.append(act(version))
+        except NotTried as error:
+            if str(error) not in not_tried:
+                not_tried.append(str(error))
+            todo += [parent for parent in needs if parent in needs[version]]
+    if stop.requested:
+        raise Interrupted("stopped on request; a dry run leaves nothing behind")
+
+
+def _sleep(seconds: float, stop: Stop) -> None:
+    end = time.monotonic() + seconds
+    while not stop.requested and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _in_files(call: Call, migrator: Migrator, made: Plan) -> list[Finding]:
+    from airflow_provider_wmigrate.engine.checks import folder_findings, script_findings
+
+    about_to_run = [migrator.migrations[step.version] for step in made.steps]
+    return [*folder_findings(call.folder), *script_findings(about_to_run, call.folder.config)]
+
+
+def _errors(findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def plan_document(made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
+    """A plan as programs get it."""
+    return {
+        "direction": made.direction,
+        "to": made.to,
+        "steps": [asdict(step) for step in made.steps],
+        "statuses": {version: status.value for version, status in made.statuses.items()},
+        "skipped": made.skipped,
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def show_findings(screen: Screen, findings: Sequence[Finding]) -> None:
+    """Findings as a person reads them: one line each, errors first."""
+    for finding in sorted(findings, key=lambda f: f.severity != "error"):
+        screen.line(f"{finding.severity}: {finding}")

@@ -1,0 +1,155 @@
+"""One call of one verb: what was typed, and the folder, config and target it speaks of, each opened when needed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.model import Identity
+
+from .failure import DONE, UsageError
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.config import Config, Settings
+    from airflow_provider_wmigrate.engine.folder import Folder
+    from airflow_provider_wmigrate.engine.ledger import Ledger
+    from airflow_provider_wmigrate.engine.migrator import Migrator
+    from airflow_provider_wmigrate.engine.model import Listener
+    from airflow_provider_wmigrate.engine.session import Session
+
+    from .target import Target
+
+FindTarget = Callable[["Call"], "Target | None"]
+_CONFIG_FILE = "migration_config.yaml"
+_NUMBERED = re.compile(r"[0-9]{3,}_.*\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb says: values for programs, and how a person sees them."""
+
+    data: dict[str, Any]
+    show: Callable[[Screen], None]
+    exit_code: int = DONE
+
+
+@dataclass
+class Call:
+    """:param arguments: the parsed options. :param find_target: knows where the command's targets come from."""
+
+    arguments: Namespace
+    screen: Screen
+    find_target: FindTarget
+    how_to_name_a_target: str
+    partial: dict[str, Any] = field(default_factory=dict)
+    """What has been done so far, for the error document of a verb that fails half way."""
+
+    @property
+    def environment(self) -> str | None:
+        return self.arguments.environment or None
+
+    @cached_property
+    def folder_path(self) -> Path:
+        return find_folder(self.arguments.folder, Path())
+
+    @cached_property
+    def folder(self) -> Folder:
+        """The folder, read. An unknown environment is wrong usage, like an unknown folder."""
+        from airflow_provider_wmigrate.engine.folder import read_folder
+
+        folder = read_folder(self._existing_folder())
+        self._check_environment(folder.config)
+        return folder
+
+    @cached_property
+    def config(self) -> Config:
+        """The config alone: for verbs that do not care about the SQL files, and work without any folder."""
+        from airflow_provider_wmigrate.engine.config import load_config
+
+        folder = self._existing_folder() if self.arguments.folder else self.folder_path
+        config = load_config(folder)
+        self._check_environment(config)
+        return config
+
+    @property
+    def settings(self) -> Settings:
+        return self.config.settings_for(self.environment)
+
+    @property
+    def ledger(self) -> Ledger:
+        from airflow_provider_wmigrate.engine.ledger import Ledger
+
+        return Ledger(self.settings.ledger.schema_name)
+
+    @cached_property
+    def optional_target(self) -> Target | None:
+        return self.find_target(self)
+
+    @property
+    def target(self) -> Target:
+        """The target, which the verb cannot do without."""
+        target = self.optional_target
+        if target is None:
+            raise UsageError("no target is named", hint=self.how_to_name_a_target)
+        return target
+
+    def migrator(self, on_event: Listener | None = None) -> Migrator:
+        from airflow_provider_wmigrate.engine.migrator import Migrator
+
+        more: dict[str, Any] = {} if on_event is None else {"on_event": on_event}
+        return Migrator(self.target.connect, self.folder, identity=identity(), environment=self.environment, **more)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A connection for reading."""
+        from airflow_provider_wmigrate.engine.session import open_session
+
+        with open_session(self.target.connect, application_name="wmigrate read") as session:
+            session.conn.execute("SET default_transaction_read_only = on")
+            yield session
+
+    def target_document(self) -> dict[str, Any] | None:
+        """The target as programs get it: never with a password."""
+        place = self.optional_target.place if self.optional_target else None
+        if place is None:
+            return None
+        return {name: getattr(place, name) for name in ("host", "port", "database", "user", "source")}
+
+    def _existing_folder(self) -> Path:
+        path = self.folder_path
+        if path.is_dir():
+            return path
+        reason = "is not a folder" if path.exists() else "there is no such folder"
+        hint = "give --folder" if self.arguments.folder else "give --folder, or begin one with `new NAME`"
+        raise UsageError(f"{path}: {reason}", hint=hint)
+
+    def _check_environment(self, config: Config) -> None:
+        if self.environment is not None and self.environment not in config.environments:
+            raise UsageError.unknown("environment", self.environment, config.environments)
+
+
+def find_folder(given: str | None, here: Path) -> Path:
+    """The folder that was given; else the one we stand in, if it holds migrations; else ./migrations."""
+    if given is not None:
+        return Path(given)
+    holds_migrations = (here / _CONFIG_FILE).is_file() or any(_NUMBERED.fullmatch(p.name) for p in here.iterdir())
+    return here if holds_migrations else here / "migrations"
+
+
+def identity() -> Identity:
+    """Who sits at the terminal: account and machine."""
+    try:
+        account = getpass.getuser()
+    except (KeyError, OSError):  # a container's arbitrary user id has no name
+        account = f"uid {os.getuid()}"
+    return Identity(f"{account}@{socket.gethostname()}")

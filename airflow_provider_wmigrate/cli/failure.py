@@ -1,0 +1,110 @@
+"""Any exception -> one sentence, a code for programs, and an exit code. Never a stack trace, never a password."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from airflow_provider_wmigrate.engine.errors import (
+    ConfigError,
+    ConnectionFailed,
+    FolderError,
+    HistoryError,
+    RollbackFailed,
+    StatementFailed,
+    UnknownVersion,
+    WMigrateError,
+    nearest,
+)
+
+DONE, FAILED, USAGE, FOUND = 0, 1, 2, 3
+"""Exit codes: done, failed, wrong usage, a check found something."""
+
+
+class UsageError(WMigrateError):
+    """What was typed makes no sense; nothing was looked at or touched."""
+
+    @classmethod
+    def unknown(cls, what: str, word: str, known: Any) -> UsageError:
+        """A word that is not known, with the nearest one that is."""
+        known = list(known)
+        meant = nearest(word, known)
+        hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}" if known else "there is none"
+        return cls(f"unknown {what} {word}", hint=hint)
+
+
+class Interrupted(WMigrateError):
+    """A person or the system stopped the call."""
+
+
+def exit_code(error: BaseException) -> int:
+    """The code the process ends with."""
+    if isinstance(error, UsageError | UnknownVersion):
+        return USAGE
+    return FOUND if isinstance(error, HistoryError) else FAILED
+
+
+def as_wmigrate_error(error: BaseException) -> WMigrateError:
+    """Every exception in the engine's words."""
+    if isinstance(error, WMigrateError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted; nothing was changed")
+    if _is_database_error(error):
+        return _database_error(error)
+    if type(error).__module__.startswith("airflow."):
+        return WMigrateError(_one_line(str(error)))
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return WMigrateError(f"{where}{error.strerror or error}")
+    return WMigrateError(f"unexpected {type(error).__name__}: {_one_line(str(error))}", hint="please report this")
+
+
+def as_document(error: WMigrateError) -> dict[str, Any]:
+    """The error as programs get it."""
+    document: dict[str, Any] = {
+        "code": _snake(type(error).__name__),
+        "message": str(error),
+        "hint": error.hint or None,
+        "retryable": error.retryable,
+        "exit_code": exit_code(error),
+    }
+    cause = error.cause if isinstance(error, RollbackFailed) else error
+    if isinstance(cause, StatementFailed | FolderError | ConfigError):
+        document["file"], document["line"] = cause.file, cause.line
+    if isinstance(cause, StatementFailed):
+        document |= {"version": cause.version, "sqlstate": cause.sqlstate, "column": cause.column}
+    if isinstance(error, HistoryError):
+        document["findings"] = [asdict(f) for f in error.findings]
+    return document
+
+
+def _is_database_error(error: BaseException) -> bool:
+    """Asked without loading psycopg: where it is not loaded, nothing of its kind was raised."""
+    psycopg = sys.modules.get("psycopg")
+    return psycopg is not None and isinstance(error, psycopg.Error)
+
+
+def _database_error(error: Any) -> WMigrateError:
+    message = _one_line(error.diag.message_primary or str(error) or type(error).__name__)
+    if error.sqlstate == "42501":
+        hint = "grant the role what it needs on the ledger's schema"
+        return WMigrateError(f"the ledger is out of reach: {message}", hint=hint)
+    if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+        return ConnectionFailed(message)
+    return WMigrateError(f"the server refused: {message} (SQLSTATE {error.sqlstate})")
+
+
+def _one_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _snake(name: str) -> str:
+    return (
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+        .lower()
+        .replace("wmigrate_error", "failed")
+        .replace("wmigrateerror", "failed")
+    )

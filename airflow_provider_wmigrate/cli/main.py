@@ -1,0 +1,86 @@
+"""`wmigrate`: from the words on the command line to an exit code. Loads no more than the verb at hand needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .call import Answer, Call, FindTarget
+from .failure import DONE, as_document, as_wmigrate_error, exit_code
+from .parser import parse
+from .screen import Screen
+from .verbs import Verb, verb_of
+
+if TYPE_CHECKING:
+    from .target import Target
+
+_NAME_A_TARGET = "give --dsn, or set PGHOST and PGDATABASE (or PGSERVICE), or write settings.database into the config"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """One call of `wmigrate`."""
+    words = sys.argv[1:] if words is None else words
+    screen = Screen(as_json="--json" in words)
+    try:
+        arguments = parse(words)
+    except (Exception, KeyboardInterrupt) as error:
+        return fail(error, screen, "wmigrate", {})
+    return execute(verb_of(arguments.verb), arguments, _named_target, _NAME_A_TARGET, command="wmigrate")
+
+
+def execute(verb: Verb, arguments: Namespace, find: FindTarget, how_to_name_a_target: str, *, command: str) -> int:
+    """Run one verb and show its answer or its error. Never raises for what a verb does wrong."""
+    screen = Screen(as_json=arguments.json, verbose=arguments.verbose)
+    call = Call(arguments, screen, find, how_to_name_a_target)
+    try:
+        answer = _function(verb)(call)
+        _tell_source(call)
+        if screen.as_json:
+            screen.document(answer.data)
+        else:
+            answer.show(screen)
+        sys.stdout.flush()
+        return int(answer.exit_code)
+    except BrokenPipeError:  # `wmigrate status | head`: who reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (Exception, KeyboardInterrupt) as error:
+        return fail(error, screen, command, call.partial)
+
+
+def fail(error: BaseException, screen: Screen, command: str, partial: dict[str, object]) -> int:
+    """Tell an error the way it was asked for."""
+    known = as_wmigrate_error(error)
+    if screen.as_json:
+        screen.document({"error": as_document(known), **({"partial": partial} if partial else {})})
+    else:
+        screen.error(command, str(known))
+    return exit_code(known)
+
+
+def _tell_source(call: Call) -> None:
+    target = call.__dict__.get("optional_target")
+    if call.screen.verbose and target is not None and target.place is not None:
+        call.screen.tell(f"target: {target} (from {target.source})")
+
+
+def _function(verb: Verb) -> _Function:
+    module, _, name = verb.run.partition(":")
+    function: _Function = getattr(import_module(f"{__package__}.{module}"), name)
+    return function
+
+
+def _named_target(call: Call) -> Target | None:
+    from .target import find_target
+
+    return find_target(call.arguments.dsn, call.config, os.environ, environment=call.environment)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Function = Callable[[Call], Answer]

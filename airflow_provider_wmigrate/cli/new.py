@@ -1,0 +1,177 @@
+"""new: the next number, the rollback beside it, and the config entry. All three are written, or none."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_wmigrate.engine.errors import FolderError, WMigrateError
+from airflow_provider_wmigrate.engine.folder import Folder, normalise_version, read_folder
+from airflow_provider_wmigrate.engine.model import canonical_version, version_key
+
+from .call import Answer, Call
+from .config_entry import block, quoted, with_block
+from .failure import UsageError
+from .patterns import PATTERNS, filled_in
+from .screen import Screen
+
+_CONFIG_FILE = "migration_config.yaml"
+_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+
+
+def new(call: Call) -> Answer:
+    """Write the next migration from a template."""
+    if call.arguments.templates:
+        return _templates()
+    name = _name(call.arguments.name)
+    folder = _folder(call)
+    version = _next(folder)
+    stem = f"{version}_{name}"
+    description = call.arguments.description or name.replace("_", " ").capitalize()
+    template = call.arguments.template
+    words = _words(call.arguments.set or ())
+    apply, rollback = filled_in(template, words, migration=name, stem=stem, description=description)
+    lines = block(version, _fields(call, folder, stem, description))
+    files = {f"{stem}.sql": apply, f"{stem}.rollback.sql": rollback}
+    path = call.folder_path
+    with _all_or_nothing(path) as write:
+        for file, text in files.items():
+            write(file, text)
+        config = _write_config(path, lines)
+        read_folder(path)  # what was written must be readable as what it was meant to be
+    written = [*files, *([_CONFIG_FILE] if config else [])]
+    by_hand = None if config else "\n".join("  " + line for line in lines)
+    data = {
+        "folder": str(path),
+        "version": version,
+        "name": name,
+        "template": template,
+        "files": written,
+        "config_entry_by_hand": by_hand,
+    }
+
+    def show(screen: Screen) -> None:
+        for file in written:
+            screen.line(str(path / file))
+        if by_hand:
+            screen.tell(f"{_CONFIG_FILE} was left as it is; add below `migrations`:\n{by_hand}")
+
+    return Answer(data, show)
+
+
+def _templates() -> Answer:
+    rows = [{"template": name, "help": p.help, "words": dict(p.words)} for name, p in PATTERNS.items()]
+
+    def show(screen: Screen) -> None:
+        columns = ("Template", "For", "Words (--set WORD=TEXT)")
+        screen.table(columns, [(name, p.help, ", ".join(p.words)) for name, p in PATTERNS.items()])
+
+    return Answer({"templates": rows}, show)
+
+
+def _name(given: str | None) -> str:
+    if given is None:
+        raise UsageError(
+            "a new migration needs a name", hint="such as add_email; `new --templates` lists the templates"
+        )
+    name = re.sub(r"[\s-]+", "_", given.strip()).lower()
+    if not _NAME.fullmatch(name):
+        hint = "write lower-case letters, digits and single underscores: add_email"
+        raise UsageError(f"{given} is no name for a migration", hint=hint)
+    return name
+
+
+def _words(given: Any) -> dict[str, str]:
+    words = {}
+    for text in given:
+        word, equals, value = text.partition("=")
+        if not equals or not value or "\n" in value:
+            raise UsageError(f"--set {text} is not WORD=TEXT")
+        words[word] = value
+    return words
+
+
+def _folder(call: Call) -> Folder | None:
+    """The folder as it is. It is made if it is the default one; one that was named must be there."""
+    if not call.folder_path.exists() and not call.arguments.folder:
+        return None
+    return call.folder
+
+
+def _next(folder: Folder | None) -> str:
+    newest = max((version_key(m.version) for m in folder.migrations), default=0) if folder else 0
+    return canonical_version(newest + 1)
+
+
+def _fields(call: Call, folder: Folder | None, stem: str, description: str) -> list[str]:
+    known = [m.version for m in folder.migrations] if folder else []
+    needs = [normalise_version(version, known) for version in call.arguments.depends_on or ()]
+    lines = [f"filename: {stem}.sql", f"description: {quoted(description)}"]
+    if needs:
+        lines.append("dependencies: [" + ", ".join(f'"{version}"' for version in dict.fromkeys(needs)) + "]")
+    return [*lines, "rollback_supported: true", *PATTERNS[call.arguments.template].config]
+
+
+def _write_config(path: Path, lines: list[str]) -> bool:
+    """Whether the block could be added. A folder without a config gets one."""
+    file = Path(os.path.realpath(path / _CONFIG_FILE))
+    old = file.read_bytes().decode("utf-8") if file.exists() else ""
+    text = with_block(old, lines)
+    if text is None:
+        return False
+    _replace(file, text)
+    return True
+
+
+def _replace(file: Path, text: str) -> None:
+    """The file is the old one or the new one at any moment, whatever happens."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        os.chmod(name, file.stat().st_mode & 0o7777 if file.exists() else 0o666 & ~_umask())
+        os.replace(name, file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _all_or_nothing(path: Path) -> Iterator[Any]:
+    """Gives a function that writes a file which is not there yet. If anything fails, everything is as before."""
+    fresh = not path.exists()
+    config = Path(os.path.realpath(path / _CONFIG_FILE))
+    before = config.read_bytes() if config.exists() else None
+    written: list[Path] = []
+
+    def write(name: str, text: str) -> None:
+        with open(path / name, "x", encoding="utf-8", newline="\n") as stream:
+            written.append(path / name)
+            stream.write(text)
+
+    try:
+        path.mkdir(exist_ok=True)
+        yield write
+    except BaseException as error:
+        for file in written:
+            file.unlink(missing_ok=True)
+        if before is None:
+            config.unlink(missing_ok=True)
+        elif config.read_bytes() != before:
+            _replace(config, before.decode("utf-8"))
+        if fresh and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        if isinstance(error, FileExistsError | FolderError):
+            raise WMigrateError(f"somebody else wrote into {path} meanwhile ({error})", hint="try again") from error
+        raise

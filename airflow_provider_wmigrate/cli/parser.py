@@ -1,0 +1,129 @@
+"""The words after `wmigrate` -> one verb and its arguments. Whatever is misspelt is told with what was meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from airflow_provider_wmigrate.engine.errors import nearest
+
+from .failure import UsageError
+from .verbs import COMMON, DSN, VERBS, Argument, Verb, options
+
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found something. `wmigrate VERB --help` tells more."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options that every verb has may stand before the verb as well as behind it."""
+    parser = _Parser(
+        "wmigrate", description="PostgreSQL and TimescaleDB schema migrations.", epilog=EPILOG, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"wmigrate {_version()}")
+    for argument in (*COMMON, DSN):
+        _add(parser, argument)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for verb in VERBS:
+        sub = verbs.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False)
+        for argument in verb.arguments:
+            _add(sub, argument)
+        for argument in [a for a in options(verb, DSN) if a not in verb.arguments]:
+            _add(sub, argument, again=True)
+    return parser
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments; `verb` is the verb's name.
+
+    :raises UsageError: a word makes no sense.
+    :raises SystemExit: help or the version was asked for, and has been printed.
+    """
+    parser = build_parser()
+    _refuse_unknown_options(words)
+    arguments = parser.parse_args(words)
+    if arguments.verb is None:
+        raise UsageError("no verb is given", hint=f"one of {', '.join(v.name for v in VERBS)}; `wmigrate --help`")
+    return arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """Its errors are raised, and name what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            known = [word.strip(" '") for word in choice[3].split(",")]
+            what = {"verb": "verb", "VERB": "verb", "TEMPLATE": "template"}.get(choice[1], choice[1].split("/")[-1])
+            raise UsageError.unknown(what.removeprefix("--"), choice[2], known)
+        hint = f"see `{self.prog} --help`"
+        raise UsageError(message, hint=hint)
+
+
+def _add(parser: argparse.ArgumentParser, argument: Argument, *, again: bool = False) -> None:
+    """:param again: the option stands before the verb too, so its default must not hide what was said there."""
+    more = keywords(argument)
+    if again:
+        more["default"] = argparse.SUPPRESS
+    parser.add_argument(*argument.flags, **more)
+
+
+def keywords(argument: Argument) -> dict[str, Any]:
+    """What argparse wants to know of an argument. Airflow's parser is argparse too."""
+    more: dict[str, Any] = {"help": _help(argument)}
+    if argument.kind == "flag":
+        return {**more, "action": "store_true"}
+    if argument.kind == "list":
+        more |= {"action": "append", "default": None}
+    else:
+        more["default"] = argument.default
+    if argument.kind == "number":
+        more["type"] = positive
+    if argument.choices:
+        more["choices"] = argument.choices
+    if argument.metavar or not argument.is_option:
+        more["metavar"] = argument.metavar or argument.name
+    if not argument.is_option and argument.optional:
+        more["nargs"] = "?"
+    return more
+
+
+def _help(argument: Argument) -> str:
+    said = argument.help.replace("%", "%%")
+    if argument.choices:
+        said += f" One of: {', '.join(argument.choices)}."
+    return said + (f" Default: {argument.default}." if argument.default is not None else "")
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def _refuse_unknown_options(words: Sequence[str]) -> None:
+    """Before argparse, which would take the value of an unknown option for a verb."""
+    verbs = {verb.name: verb for verb in VERBS}
+    verb = next((verbs[word] for word in words if word in verbs), None)
+    known = _known_options(verb)
+    for word in words:
+        if word == "--":
+            return
+        flag = word.partition("=")[0]
+        if re.fullmatch(r"--?[A-Za-z][\w-]*", flag) and flag not in known and not re.fullmatch(r"-[vyh]+", flag):
+            meant = nearest(flag, sorted(known))
+            command = f"wmigrate {verb.name}" if verb else "wmigrate"
+            hint = f"did you mean {meant}?" if meant else f"see `{command} --help`"
+            raise UsageError(f"{command} has no option {flag}", hint=hint)
+
+
+def _known_options(verb: Verb | None) -> set[str]:
+    verbs = (verb,) if verb else VERBS
+    flags = {flag for v in verbs for a in (*options(v, DSN), DSN) for flag in a.flags}
+    return flags | {"-h", "--help", "--version"}
+
+
+def _version() -> str:
+    return str(sys.modules[__package__.partition(".")[0]].__version__)

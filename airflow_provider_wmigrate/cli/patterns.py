@@ -1,0 +1,96 @@
+"""The templates of `new`: what each is for, the words it leaves open, and what the config must say beside it.
+
+Their SQL lies in templates/. A word nobody filled in keeps a name that no schema has, so that PostgreSQL refuses a
+migration which was forgotten half way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from .failure import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """:param words: what can be filled in, with what stands there otherwise; {name}: the migration's, without create_.
+    :param config: lines for the migration's block in the config."""
+
+    help: str
+    words: Mapping[str, str] = field(default_factory=dict)
+    config: tuple[str, ...] = ()
+
+
+_TABLE = {"table": "my_table"}
+_COLUMN = {**_TABLE, "column": "my_column"}
+_TIMESCALEDB = ("requires_extensions: [timescaledb]",)
+_STEP_BY_STEP = ("transactional:", "  apply: false")
+
+PATTERNS: Mapping[str, Pattern] = {
+    "empty": Pattern("Nothing but the frame."),
+    "table": Pattern("A table with a key.", {"table": "{name}"}),
+    "column": Pattern("A column, without rewriting the table.", {**_COLUMN, "type": "text"}),
+    "not-null": Pattern(
+        "NOT NULL in safe steps: a check that is not valid yet, validated, then taken for the proof.",
+        {**_COLUMN, "constraint": "{table}_{column}_not_null"},
+        _STEP_BY_STEP,
+    ),
+    "index-concurrently": Pattern(
+        "An index, while others read and write.", {**_COLUMN, "index": "{table}_{column}_idx"}
+    ),
+    "enum-value": Pattern("A value for an enum type.", {"type": "my_type", "value": "my_value", **_COLUMN}),
+    "foreign-key": Pattern(
+        "A foreign key: not valid at first, then validated.",
+        {**_COLUMN, "references": "my_other_table (id)", "constraint": "{table}_{column}_fkey"},
+        _STEP_BY_STEP,
+    ),
+    "hypertable": Pattern("A TimescaleDB hypertable.", {"table": "{name}", "chunk": "7 days"}, _TIMESCALEDB),
+    "continuous-aggregate": Pattern(
+        "A TimescaleDB continuous aggregate with its policy.",
+        {"view": "{name}", **_TABLE, "time": "at", "group": "source", "value": "value", "bucket": "1 day"},
+        _TIMESCALEDB,
+    ),
+    "backfill": Pattern(
+        "Fill a column in batches, each committed on its own.",
+        {**_COLUMN, "key": "id", "expression": "my_expression", "batch": "5000"},
+        _STEP_BY_STEP,
+    ),
+    "view": Pattern("A view, made or replaced.", {"view": "{name}", **_TABLE}),
+    "function": Pattern(
+        "A function, made or replaced.",
+        {"function": "{name}", "arguments": "", "returns": "integer", "body": "1"},
+    ),
+}
+
+
+def filled_in(name: str, given: Mapping[str, str], *, migration: str, stem: str, description: str) -> tuple[str, str]:
+    """The migration's and the rollback's SQL.
+
+    :raises UsageError: a word that this template does not have.
+    """
+    pattern = PATTERNS[name]
+    for word in given:
+        if word not in pattern.words:
+            raise UsageError.unknown(f"word of template {name}", word, pattern.words)
+    words = {"name": re.sub(r"^(create|add)_|_table$", "", migration) or migration}
+    for word, default in pattern.words.items():
+        words[word] = given.get(word) or _fill(default, _plain(words))
+    title = " ".join(description.split())
+    words |= {"stem": stem, "title": title, "description": title.replace("'", "''")}
+    return _fill(_text(f"{name}.sql"), words), _fill(_text(f"{name}.rollback.sql"), words)
+
+
+def _plain(words: Mapping[str, str]) -> dict[str, str]:
+    """For names made of names: without the schema."""
+    return {word: text.rsplit(".", 1)[-1] for word, text in words.items()}
+
+
+def _text(file: str) -> str:
+    return files(__package__).joinpath("templates").joinpath(file).read_text(encoding="utf-8")
+
+
+def _fill(text: str, words: Mapping[str, str]) -> str:
+    return re.sub(r"\{([a-z]+)\}", lambda match: words[match[1]], text)

@@ -1,0 +1,79 @@
+"""repair: a person decides, the ledger follows, the audit log keeps who and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from airflow_provider_wmigrate.engine.errors import HistoryError
+from airflow_provider_wmigrate.engine.folder import normalise_version
+from airflow_provider_wmigrate.engine.model import Finding
+
+from .call import Answer, Call, identity
+from .confirm import confirm, refuse_without_a_person
+from .failure import UsageError
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.repair import Decision
+
+
+def repair(call: Call) -> Answer:
+    """Settle one migration."""
+    from airflow_provider_wmigrate.engine.repair import DECISIONS
+    from airflow_provider_wmigrate.engine.repair import repair as carry_out
+
+    decision = _decision(call)
+    folder, target = call.folder, call.target
+    version = _fitting(call, decision)
+    reason = _reason(call, version)
+    confirm(call, f"Repair the ledger on {target}:\n  {version}: {DECISIONS[decision]}\n  reason: {reason}")
+    done = carry_out(
+        target.connect,
+        folder,
+        version,
+        decision,
+        reason=reason,
+        identity=identity(),
+        environment=call.environment,
+        on_event=Progress(call.screen, 0),
+    )
+    said = f"{done.version}_{done.name}: {done.before.value} -> {done.after.value} on {target}."
+    return Answer({"target": call.target_document(), "repaired": asdict(done)}, lambda screen: screen.line(said))
+
+
+def _fitting(call: Call, decision: Decision) -> str:
+    """The version, looked at before anything is asked: nobody writes a reason for what will be refused."""
+    from airflow_provider_wmigrate.engine.repair import repaired
+
+    migrator = call.migrator()
+    entries = {e.version: e for e in migrator.read().entries}
+    known, where = {*migrator.migrations, *entries}, "this folder or the ledger"
+    version = normalise_version(str(call.arguments.version), known, where=where)
+    unfit = repaired(migrator.migrations.get(version), entries.get(version), decision)
+    if isinstance(unfit, Finding):
+        raise HistoryError([unfit])
+    return version
+
+
+def _decision(call: Call) -> Decision:
+    from airflow_provider_wmigrate.engine.repair import DECISIONS
+
+    given = [decision for decision in DECISIONS if getattr(call.arguments, decision)]
+    if len(given) != 1:
+        known = ", ".join(f"--{decision}" for decision in DECISIONS)
+        raise UsageError(f"a repair needs one decision, {len(given)} are given", hint=f"one of {known}")
+    return given[0]
+
+
+def _reason(call: Call, version: str) -> str:
+    reason = " ".join((call.arguments.reason or "").split())
+    if reason:
+        return reason
+    if call.arguments.yes or call.screen.as_json or not call.screen.somebody_answers:
+        raise UsageError("a repair needs a reason, which the audit log keeps", hint="give --reason")
+    refuse_without_a_person(call, "Repair the ledger")
+    reason = call.screen.ask(f"Why is {version} repaired? (kept in the audit log)")
+    if not reason:
+        raise UsageError("a repair needs a reason, which the audit log keeps")
+    return reason

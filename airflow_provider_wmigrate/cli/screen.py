@@ -1,0 +1,154 @@
+"""What a person sees. The answer goes to stdout; progress, questions and errors to stderr.
+
+rich draws where there is a terminal. Elsewhere, and where TERM is dumb, the same words come as plain text: columns two
+spaces apart, never cut off, so that grep and awk can read them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLOURS = {
+    "applied": "green",
+    "pending": "yellow",
+    "changed": "red",
+    "missing": "red",
+    "incomplete": "bold red",
+    "error": "bold red",
+    "warning": "yellow",
+    "failed": "red",
+    "rollback_failed": "bold red",
+    "rolled_back": "magenta",
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "bold red",
+}
+
+
+def is_drawable(stream: Any) -> bool:
+    """Whether somebody sits in front of it who sees more than plain text."""
+    return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+class Screen:
+    """Two streams and what they can show.
+
+    :param as_json: the answer is one JSON document, and nothing else goes to stdout.
+    """
+
+    def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
+        self.as_json, self.verbose = as_json, verbose
+        self._console: Console | None = None
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a letter that the terminal does not have is no reason to fail
+                stream.reconfigure(errors="backslashreplace")
+
+    # The answer
+
+    def line(self, text: str = "") -> None:
+        """One line of the answer, as it is."""
+        print(text)
+
+    def title(self, text: str) -> None:
+        if not is_drawable(sys.stdout):
+            print(text)
+            return
+        self._rich().print(text, style="bold", markup=False, highlight=False)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Rows under columns. A cell that is a status, a severity or an event has its colour."""
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        if is_drawable(sys.stdout):
+            self._draw(columns, cells)
+        else:
+            _print_plain(columns, cells)
+
+    def document(self, data: dict[str, Any]) -> None:
+        """The answer for programs."""
+        in_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+        json.dump(data, sys.stdout, indent=2, default=_plain, ensure_ascii=in_ascii)
+        print()
+
+    # Beside the answer
+
+    def tell(self, text: str) -> None:
+        """A line beside the answer."""
+        print(text, file=sys.stderr)
+
+    def error(self, command: str, sentence: str) -> None:
+        """The one sentence of a failure."""
+        if not is_drawable(sys.stderr):
+            print(f"{command}: {sentence}", file=sys.stderr)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        text = Text.assemble((f"{command}: ", "bold red"), sentence)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+
+    def ask(self, question: str) -> str:
+        """One line that a person types. At the end of input: nothing."""
+        print(question, end=" ", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip()
+
+    @property
+    def somebody_answers(self) -> bool:
+        """Whether there is a person to ask."""
+        return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    # Drawing
+
+    def _rich(self) -> Console:
+        from rich.console import Console
+
+        if self._console is None:
+            self._console = Console(highlight=False)
+        return self._console
+
+    def _draw(self, columns: Sequence[str], rows: list[list[str]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+        self._rich().print(table)
+
+
+def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
+    lines = [list(columns), *([cell.replace("\n", " ") for cell in row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _plain(value: Any) -> Any:
+    isoformat = getattr(value, "isoformat", None)
+    if isoformat:
+        return isoformat()
+    return value.value if hasattr(value, "value") else str(value)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 migration`, `2 migrations`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def took(milliseconds: int | None) -> str:
+    """A duration as a person reads it."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"

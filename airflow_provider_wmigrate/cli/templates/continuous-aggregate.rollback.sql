@@ -1,0 +1,3 @@
+-- Undoes {stem}.sql. Its policy goes with it.
+
+DROP MATERIALIZED VIEW {view};

@@ -1,0 +1,19 @@
+-- {title}
+-- WITH NO DATA can run in a transaction; the policy fills it in the background.
+
+CREATE MATERIALIZED VIEW {view}
+WITH (timescaledb.continuous) AS
+SELECT time_bucket(INTERVAL '{bucket}', {time}) AS bucket,
+       {group},
+       count(*)     AS count,
+       avg({value}) AS average,
+       min({value}) AS minimum,
+       max({value}) AS maximum
+FROM {table}
+GROUP BY 1, 2
+WITH NO DATA;
+
+SELECT add_continuous_aggregate_policy('{view}',
+    start_offset => INTERVAL '30 days',
+    end_offset => INTERVAL '{bucket}',
+    schedule_interval => INTERVAL '{bucket}');

@@ -1,0 +1,3 @@
+-- Undoes {stem}.sql
+
+SELECT 1;  -- write the rollback here

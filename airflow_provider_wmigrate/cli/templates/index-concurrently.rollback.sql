@@ -1,0 +1,3 @@
+-- Undoes {stem}.sql
+
+DROP INDEX CONCURRENTLY IF EXISTS {index};

@@ -1,0 +1,3 @@
+-- Undoes {stem}.sql. The rows go with the table.
+
+DROP TABLE {table};

@@ -1,0 +1,171 @@
+"""history and audit: what happened, page by page, and whether the record of it was tampered with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.folder import normalise_version
+
+from .call import Answer, Call
+from .failure import DONE, FOUND, UsageError
+from .look import moment, summary
+from .screen import Screen, took
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.history import EventFilter, EventPage
+    from airflow_provider_wmigrate.engine.ledger import AuditRow
+
+_AGO = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_HEAD = re.compile(r"[0-9]+:[0-9a-f]{64}")
+
+
+def history(call: Call) -> Answer:
+    """What changed the schema or the ledger, or tried to: newest first."""
+    from airflow_provider_wmigrate.engine.history import ACTED, days, events
+
+    where = _filter(call)
+    where = where if where.events else replace(where, events=ACTED)
+    with call.session() as session:
+        if call.arguments.daily:
+            counted = days(session.conn, call.ledger, replace(_filter(call), events=()))
+            return _daily(call, [asdict(day) for day in counted])
+        page = events(session.conn, call.ledger, where, limit=call.arguments.limit)
+    data = {"target": call.target_document(), **_page(page)}
+
+    def show(screen: Screen) -> None:
+        columns = ("At (UTC)", "Event", "Version", "By", "Took", "What")
+        screen.table(
+            columns,
+            [
+                (moment(row.at), row.event, row.version, row.actor, took(row.duration_ms), _what(row))
+                for row in page.rows
+            ],
+        )
+        _foot(screen, call, page, "event")
+
+    return Answer(data, show)
+
+
+def _daily(call: Call, rows: Sequence[dict[str, Any]]) -> Answer:
+    names = ("day", "applied", "failed", "rolled_back", "rollback_failed", "refused", "dry_runs")
+
+    def show(screen: Screen) -> None:
+        screen.table([name.replace("_", " ").capitalize() for name in names], [[row[n] for n in names] for row in rows])
+        screen.line(f"{len(rows)} days (UTC) on {call.target}.")
+
+    return Answer({"target": call.target_document(), "days": list(rows)}, show)
+
+
+def audit(call: Call) -> Answer:
+    """Rows of the audit log, or the verification of its chain."""
+    if call.arguments.action == "verify":
+        return _verify(call)
+    if call.arguments.head:
+        raise UsageError("--head belongs to `audit verify`")
+    from airflow_provider_wmigrate.engine.history import events
+
+    with call.session() as session:
+        page = events(session.conn, call.ledger, _filter(call), limit=call.arguments.limit)
+    data = {"target": call.target_document(), **_page(page)}
+
+    def show(screen: Screen) -> None:
+        screen.table(
+            ("Position", "At (UTC)", "Event", "Version", "By", "Run", "Hash"),
+            [
+                (row.position, moment(row.at), row.event, row.version, row.actor, row.run_id, row.hash[:12])
+                for row in page.rows
+            ],
+        )
+        _foot(screen, call, page, "row")
+
+    return Answer(data, show)
+
+
+def _verify(call: Call) -> Answer:
+    head = call.arguments.head
+    if head is not None and not _HEAD.fullmatch(head):
+        raise UsageError("--head is not COUNT:HASH", hint="copy `audit_head` from a report or from `wmigrate info`")
+    with call.session() as session:
+        there = call.ledger.version(session.conn) is not None
+        findings = call.ledger.verify(session.conn, expected_head=head) if there else ()
+        now = call.ledger.metadata(session.conn).get("audit_head") if there else None
+    if head is not None and not there:
+        raise UsageError(f"{call.target} has no ledger, so no head to compare with")
+    data = {
+        "target": call.target_document(),
+        "intact": not findings,
+        "audit_head": now,
+        "expected_head": head,
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+    def show(screen: Screen) -> None:
+        for finding in findings:
+            screen.line(f"{finding.severity}: {finding.message}; {finding.next_step}")
+        if not findings:
+            count = (now or "0").partition(":")[0]
+            screen.line(f"The audit log of {call.target} is intact: {count} rows. Keep its head elsewhere:")
+            screen.line(now or "(there is no ledger yet)")
+
+    return Answer(data, show, FOUND if findings else DONE)
+
+
+def _page(page: EventPage) -> dict[str, Any]:
+    more = page.total > len(page.rows)
+    return {
+        "events": [asdict(row) for row in page.rows],
+        "total": page.total,
+        "next": page.rows[-1].position if page.rows and more else None,
+    }
+
+
+def _foot(screen: Screen, call: Call, page: EventPage, noun: str) -> None:
+    screen.line(f"{summary(len(page.rows), page.total, noun)} on {call.target}.")
+    if page.rows and page.total > len(page.rows):
+        screen.line(f"Older ones: --before {page.rows[-1].position}")
+
+
+def _what(row: AuditRow) -> str:
+    """The one detail that a person wants beside each kind of event."""
+    details = row.details if isinstance(row.details, dict) else {}
+    for name in ("error", "reason", "outcome"):
+        if details.get(name):
+            return str(details[name])
+    return str(details.get("name", ""))
+
+
+def _filter(call: Call) -> EventFilter:
+    from airflow_provider_wmigrate.engine.history import EventFilter
+
+    given = call.arguments
+    version = given.migration
+    if version is not None:
+        number = int(version) if version.isascii() and version.isdigit() else None
+        version = f"{number:03d}" if number is not None else normalise_version(version, ())
+    return EventFilter(
+        events=tuple(given.event or ()),
+        version=version,
+        actor=given.actor,
+        since=_time(given.since, "--since"),
+        until=_time(given.until, "--until"),
+        before=given.before,
+    )
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    """A moment, or a span back from now. Without a zone it is UTC."""
+    if text is None:
+        return None
+    span = re.fullmatch(r"([0-9]{1,6})([hdw])", text)
+    try:
+        if span:
+            return datetime.now(timezone.utc) - int(span[1]) * _AGO[span[2]]
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except (ValueError, OverflowError):
+        hint = "write 2026-01-31, 2026-01-31T12:00Z, or 7d for seven days ago"
+        raise UsageError(f"{option} {text} is no time", hint=hint) from None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -1,0 +1,221 @@
+"""The one table of verbs and options. Both commands, the shell completion and the docs are made from it.
+
+Data only, standard library only: every `airflow` call imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "flag", "number", "list"]
+"""`list` is text that may be given several times."""
+
+Completes = Literal["", "folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An option (its flags begin with a dash) or a positional argument (one name)."""
+
+    flags: tuple[str, ...]
+    help: str
+    metavar: str = ""
+    kind: Kind = "text"
+    choices: tuple[str, ...] = ()
+    default: str | int | None = None
+    optional: bool = False
+    """Of a positional argument; options always are."""
+    completes: Completes = ""
+
+    @property
+    def is_option(self) -> bool:
+        return self.flags[0].startswith("-")
+
+    @property
+    def name(self) -> str:
+        """The attribute under which the parsed value is found."""
+        return self.flags[-1].lstrip("-").replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing the command can do. `run` names its function, `module:function` inside this package."""
+
+    name: str
+    help: str
+    run: str
+    arguments: tuple[Argument, ...] = ()
+    database: Literal["needed", "optional", "never"] = "needed"
+    asks: bool = False
+    """Whether it changes the target, and so asks first."""
+    only_wmigrate: bool = False
+
+
+FOLDER = Argument(
+    ("--folder",),
+    "Folder of the migrations. Default: the current folder if it holds migrations, else ./migrations.",
+    "PATH",
+    completes="folder",
+)
+ENVIRONMENT = Argument(("--environment",), "Environment of migration_config.yaml whose settings hold.", "NAME")
+JSON = Argument(("--json",), "One JSON document on stdout, for programs; errors too.", kind="flag")
+YES = Argument(("-y", "--yes"), "Do not ask before changing the target.", kind="flag")
+VERBOSE = Argument(
+    ("-v", "--verbose"), "Tell more: the server's notices, locks, where the target comes from.", kind="flag"
+)
+COMMON = (FOLDER, ENVIRONMENT, JSON, YES, VERBOSE)
+
+DSN = Argument(
+    ("--dsn",),
+    "Target as postgresql://... or key=value pairs. Default: PGHOST, PGDATABASE, PGSERVICE, else settings.database.",
+    "DSN",
+)
+CONN_ID = Argument(("--conn-id",), "Target as an Airflow connection id.", "ID")
+
+TEMPLATES = (
+    "empty",
+    "table",
+    "column",
+    "not-null",
+    "index-concurrently",
+    "enum-value",
+    "foreign-key",
+    "hypertable",
+    "continuous-aggregate",
+    "backfill",
+    "view",
+    "function",
+)
+
+_TO = Argument(("--to",), "Stop at this version and what it needs.", "VERSION")
+_DRY_RUN = Argument(("--dry-run",), "Really execute, measure, and roll everything back.", kind="flag")
+_VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
+_FILTERS = (
+    _VERSION,
+    Argument(("--event",), "Only this event, such as applied; several times.", "EVENT", "list"),
+    Argument(("--actor",), "Only by this actor.", "NAME"),
+    Argument(
+        ("--since",), "At this time or later: 2026-01-31, 2026-01-31T12:00Z, or back from now: 12h, 7d, 4w.", "TIME"
+    ),
+    Argument(("--until",), "Earlier than this time.", "TIME"),
+    Argument(("--before",), "Only rows before this position: the `next` of the page before.", "POSITION", "number"),
+    Argument(("--limit",), "At most so many rows, the newest ones.", "N", "number", default=50),
+)
+
+VERBS = (
+    Verb("status", "Every migration and its status.", "look:status"),
+    Verb("plan", "What `up` would do, and what stands in its way.", "act:plan", (_TO,)),
+    Verb("up", "Apply what is pending.", "act:up", (_TO, _DRY_RUN), asks=True),
+    Verb(
+        "down",
+        "Roll back everything above a version, which stays; 0 rolls back everything.",
+        "act:down",
+        (Argument(("version",), "The version to go back to.", "VERSION"), _DRY_RUN),
+        asks=True,
+    ),
+    Verb(
+        "history",
+        "What was applied, rolled back, repaired or failed: when, by whom, how long.",
+        "trail:history",
+        (*_FILTERS, Argument(("--daily",), "Counts per day instead of rows.", kind="flag")),
+    ),
+    Verb("health", "Whether the target is healthy, with reasons.", "look:health"),
+    Verb("info", "The target, the folder and the versions of everything.", "look:info", database="optional"),
+    Verb(
+        "check",
+        "Look for mistakes in folder, config and ledger; for CI. Works without a target too.",
+        "check:check",
+        (
+            Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag"),
+            Argument(("--strict",), "Count warnings as errors.", kind="flag"),
+        ),
+        database="optional",
+    ),
+    Verb(
+        "new",
+        "Write the next migration, its rollback and its config entry.",
+        "new:new",
+        (
+            Argument(("name",), "Name in lower-case words: add_email.", "NAME", optional=True),
+            Argument(("--template",), "Pattern to begin with.", "TEMPLATE", choices=TEMPLATES, default="empty"),
+            Argument(("--set",), "Fill in a word of the template; several times.", "WORD=TEXT", "list"),
+            Argument(("--description",), "Description for the config entry. Default: the name in words.", "TEXT"),
+            Argument(
+                ("--depends-on",), "Dependency, instead of the migration before; several times.", "VERSION", "list"
+            ),
+            Argument(("--templates",), "List the templates and their words.", kind="flag"),
+        ),
+        database="never",
+    ),
+    Verb(
+        "repair",
+        "After a person's decision, make the ledger agree: accept an edited file, settle an incomplete migration.",
+        "repair:repair",
+        (
+            Argument(("version",), "The migration.", "VERSION"),
+            Argument(("--accept",), "The edited file is the one that counts.", kind="flag"),
+            Argument(
+                ("--done",), "Incomplete: everything it does is in the database; it counts as applied.", kind="flag"
+            ),
+            Argument(
+                ("--undone",), "Incomplete: nothing it does is in the database; it counts as pending.", kind="flag"
+            ),
+            Argument(("--ran",), "Incomplete: the statement in flight has run; go on behind it.", kind="flag"),
+            Argument(("--again",), "Incomplete: the statement in flight has not run; run it again.", kind="flag"),
+            Argument(("--reason",), "Why, for the audit log.", "TEXT"),
+        ),
+        asks=True,
+    ),
+    Verb(
+        "audit",
+        "The audit log; `audit verify` recomputes its chain.",
+        "trail:audit",
+        (
+            Argument(
+                ("action",),
+                "show rows, or verify the chain.",
+                choices=("show", "verify"),
+                default="show",
+                optional=True,
+            ),
+            *_FILTERS,
+            Argument(
+                ("--head",), "verify: a head kept elsewhere, COUNT:HASH, that the chain must pass through.", "HEAD"
+            ),
+        ),
+    ),
+    Verb(
+        "graph",
+        "The dependencies, for Mermaid or Graphviz.",
+        "look:graph",
+        (
+            Argument(
+                ("--format",), "Language of the drawing.", "FORMAT", choices=("mermaid", "dot"), default="mermaid"
+            ),
+            Argument(("--statuses",), "Ask the target, and draw each migration's status.", kind="flag"),
+        ),
+        database="optional",
+    ),
+    Verb(
+        "completion",
+        "Print a completion script for a shell.",
+        "completion:completion",
+        (Argument(("shell",), "Whose.", choices=("bash", "zsh", "fish")),),
+        database="never",
+        only_wmigrate=True,
+    ),
+)
+
+
+def verb_of(name: str) -> Verb:
+    return next(verb for verb in VERBS if verb.name == name)
+
+
+def options(verb: Verb, target: Argument) -> Iterator[Argument]:
+    """Every option the verb takes, its own first."""
+    yield from (argument for argument in verb.arguments if argument.is_option)
+    yield from COMMON
+    if verb.database != "never":
+        yield target

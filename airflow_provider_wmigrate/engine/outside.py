@@ -1,0 +1,99 @@
+"""Which statements PostgreSQL and TimescaleDB refuse inside a transaction block, and why. Pure: a table of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def outside(kind: str, node: Any) -> str | None:
+    """Why a statement cannot run inside a transaction block, in words; None when it can."""
+    return next((why for applies, why in _RULES.get(kind, ()) if applies(node)), None)
+
+
+def _option(options: Any, name: str, *, default: bool = False) -> bool:
+    """A boolean option as the server reads it: `name`, `name = on`, `name 1` ..."""
+    for option in (o.def_elem for o in options):
+        if option.defname == name:
+            return not option.HasField("arg") or _truth(option.arg)
+    return default
+
+
+def _truth(arg: Any) -> bool:
+    kind = arg.WhichOneof("node")
+    if kind == "integer":
+        return bool(arg.integer.ival)
+    if kind == "boolean":
+        return bool(arg.boolean.boolval)
+    word = arg.type_name.names[-1].string.sval if kind == "type_name" else arg.string.sval
+    return str(word).lower() not in ("false", "off", "0", "none")
+
+
+def _has_option(options: Any, *names: str) -> bool:
+    return any(o.def_elem.defname in names for o in options)
+
+
+def _continuous_with_data(node: Any) -> bool:
+    options = {(o.def_elem.defnamespace, o.def_elem.defname) for o in node.into.options}
+    return ("timescaledb", "continuous") in options and not node.into.skip_data
+
+
+def _detaches_concurrently(node: Any) -> bool:
+    return any(getattr(c.alter_table_cmd, "def").partition_cmd.concurrent for c in node.cmds)
+
+
+def _creates_slot(node: Any) -> bool:
+    """A replication slot on the other server is made by default, unless nothing is to be asked there."""
+    return _option(node.options, "create_slot", default=_option(node.options, "connect", default=True))
+
+
+# postgast.pg_query_pb2.AlterSubscriptionType and ReindexObjectType, without paying for that module's import
+_OPTIONS, _SET_PUBLICATION, _ADD_PUBLICATION, _DROP_PUBLICATION, _REFRESH = 1, 3, 4, 5, 6
+_REINDEX_TABLE = 2
+
+
+def _talks_to_publisher(node: Any) -> bool:
+    if node.kind in (_SET_PUBLICATION, _ADD_PUBLICATION, _DROP_PUBLICATION):
+        return _option(node.options, "refresh", default=True)
+    if node.kind == _OPTIONS:
+        return _has_option(node.options, "failover", "two_phase")
+    return bool(node.kind == _REFRESH)
+
+
+_CALLS = {"refresh_continuous_aggregate", "run_job"}
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+_RULES: dict[str, tuple[_Rule, ...]] = {
+    "index_stmt": (
+        (lambda n: bool(n.concurrent), "CREATE INDEX CONCURRENTLY"),
+        (lambda n: _option(n.options, "transaction_per_chunk"), "CREATE INDEX with transaction_per_chunk"),
+    ),
+    "drop_stmt": ((lambda n: bool(n.concurrent), "DROP INDEX CONCURRENTLY"),),
+    "reindex_stmt": (
+        (
+            lambda n: n.kind > _REINDEX_TABLE or _option(n.params, "concurrently"),
+            "REINDEX CONCURRENTLY or of more than a table",
+        ),
+    ),
+    "discard_stmt": ((lambda n: n.target == 1, "DISCARD ALL"),),
+    "vacuum_stmt": ((lambda n: bool(n.is_vacuumcmd), "VACUUM"),),
+    "cluster_stmt": ((lambda n: not n.HasField("relation"), "CLUSTER of all tables"),),
+    "alter_system_stmt": ((_always, "ALTER SYSTEM"),),
+    "createdb_stmt": ((_always, "CREATE DATABASE"),),
+    "dropdb_stmt": ((_always, "DROP DATABASE"),),
+    "alter_database_stmt": ((lambda n: _has_option(n.options, "tablespace"), "ALTER DATABASE SET TABLESPACE"),),
+    "create_table_space_stmt": ((_always, "CREATE TABLESPACE"),),
+    "drop_table_space_stmt": ((_always, "DROP TABLESPACE"),),
+    "create_subscription_stmt": ((_creates_slot, "CREATE SUBSCRIPTION"),),
+    "alter_subscription_stmt": ((_talks_to_publisher, "ALTER SUBSCRIPTION"),),
+    "drop_subscription_stmt": ((_always, "DROP SUBSCRIPTION"),),
+    "alter_table_stmt": ((_detaches_concurrently, "DETACH PARTITION CONCURRENTLY"),),
+    "call_stmt": ((lambda n: n.funccall.funcname[-1].string.sval in _CALLS, "this TimescaleDB procedure"),),
+    "create_table_as_stmt": ((_continuous_with_data, "a continuous aggregate WITH DATA"),),
+}

@@ -1,0 +1,85 @@
+"""The statements of a script, and a way to keep a million of them in little room."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from .psql import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a script. `start` and `end` are character offsets, `line` counts from 1."""
+
+    kind: str
+    start: int
+    end: int
+    line: int
+    outside: str | None = None
+    """Why it cannot run inside a transaction block, in words; None when it can."""
+    node: Any = field(default=None, repr=False, compare=False)
+    """The grammar's tree of it. Scripts of more than some 100 kB keep none of INSERT, COPY and plain SELECT."""
+    data: Span | None = None
+    """Of COPY ... FROM stdin: where the data stands that belongs to it."""
+
+
+_More = tuple[str | None, Any, "Span | None"]
+
+
+class Statements(Sequence[Statement]):
+    """Statements as columns: some 30 bytes for most of them instead of 300, since a large file has a million."""
+
+    def __init__(self) -> None:
+        self.starts, self.ends, self.lines = array("Q"), array("Q"), array("Q")
+        self._kinds: list[str] = []
+        self._more: dict[int, _More] = {}
+
+    def append(self, statement: Statement) -> None:
+        self.starts.append(statement.start)
+        self.ends.append(statement.end)
+        self.lines.append(statement.line)
+        more = (statement.outside, statement.node, statement.data)
+        if any(part is not None for part in more):
+            self._more[len(self._kinds)] = more
+        self._kinds.append(statement.kind)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    @overload
+    def __getitem__(self, index: int) -> Statement: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Statements: ...
+
+    def __getitem__(self, index: int | slice) -> Statement | Statements:
+        if isinstance(index, slice):
+            return self._slice(index)
+        index = range(len(self._kinds))[index]
+        more = self._more.get(index, (None, None, None))
+        return Statement(self._kinds[index], self.starts[index], self.ends[index], self.lines[index], *more)
+
+    def _slice(self, index: slice) -> Statements:
+        kept = range(len(self._kinds))[index]
+        found = Statements()
+        found.starts, found.ends, found.lines = self.starts[index], self.ends[index], self.lines[index]
+        found._kinds = self._kinds[index]
+        found._more = {kept.index(i): more for i, more in self._more.items() if i in kept}
+        return found
+
+    def outside(self) -> tuple[Statement, ...]:
+        """Those that cannot run inside a transaction block."""
+        return tuple(self[i] for i in sorted(self._more) if self._more[i][0])
+
+    def mark_outside(self, index: int, why: str) -> None:
+        _, node, data = self._more[index]
+        self._more[index] = (why, node, data)
+
+    def nodes(self, kind: str) -> Iterator[tuple[int, Any]]:
+        """The statements of a kind whose tree is kept, by their number from 0."""
+        for index in sorted(self._more):
+            if self._kinds[index] == kind:
+                yield index, self._more[index][1]

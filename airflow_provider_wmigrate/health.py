@@ -1,0 +1,159 @@
+"""A task that looks at a target and says whether it is in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from . import alerts, notices
+from .engine.errors import WMigrateError
+from .hooks import MigrationHook, as_airflow_error, read_folder
+from .metrics import send_health
+
+if TYPE_CHECKING:
+    from .engine.folder import Folder
+    from .engine.health import Health
+
+_HEAD = "wmigrate_audit_head"
+"""Where Airflow keeps the head of the audit log from one look to the next, so that a cut-off tail is found."""
+
+_SUBJECT = "health"
+
+
+class CheckHealthOperator(BaseOperator):
+    """Look at the target: healthy (the task succeeds), degraded (succeeds with a warning), unhealthy (fails).
+
+    .. code-block:: python
+
+        with DAG("warehouse_health", schedule=health_interval("../migrations"), catchup=False):
+            CheckHealthOperator(task_id="look", folder="../migrations", conn_id="warehouse_db")
+
+    Returns the checks as plain values. Nothing is retried: the next look comes soon enough.
+
+    :param folder: the folder of migrations; a relative one is relative to the DAG file.
+    :param conn_id: Airflow connection of the target database (templated).
+    :param environment: name of an environment of the config; empty means none (templated).
+    :param forget_head: take the audit log as it is now for the right one, after a restored backup (templated).
+    :param notifiers: Airflow notifiers that tell people when the target is unhealthy, and when it has healed.
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "environment", "forget_head")
+    ui_color = "#e8f4f0"
+
+    def __init__(
+        self,
+        *,
+        folder: str | Path,
+        conn_id: str,
+        environment: str | None = None,
+        forget_head: bool | str = False,
+        notifiers: Sequence[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        inlets = [*(kwargs.pop("inlets", None) or ()), *alerts.memory_inlets(conn_id)]
+        super().__init__(inlets=inlets, **{"retries": 0, **kwargs})
+        path = Path(folder)
+        self.folder = str(path if path.is_absolute() or not self.has_dag() else _beside(self.dag.fileloc, path))
+        self.conn_id = conn_id
+        self.environment = environment
+        self.forget_head = forget_head
+        self.notifiers = tuple(notifiers)
+
+    def settings(self) -> Any:
+        """The settings of the environment this task runs under."""
+        return read_folder(self.folder).config.settings_for(self.environment or None)
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        folder = self._read()
+        config = folder.config.monitoring
+        if not config.health_check.enabled:
+            raise AirflowSkipException("monitoring.health_check.enabled is false")
+        limit = config.health_check.timeout_seconds
+        health = self._look(context, folder, limit)
+        send_health(config.metrics, health, target=self.conn_id)
+        context["ti"].xcom_push(key="return_value", value=health.as_dict())
+        self._tell(context, health)
+        self._log(health)
+        if health.status == "unhealthy":
+            raise AirflowFailException("; ".join(health.reasons))
+        return health.as_dict()
+
+    def _read(self) -> Folder:
+        try:
+            return read_folder(self.folder)
+        except WMigrateError as error:
+            raise as_airflow_error(error) from None
+
+    def _look(self, context: Any, folder: Folder, limit: int) -> Health:
+        store = alerts.store_of(context, self.conn_id)
+        forget = str(self.forget_head).strip().lower() == "true"
+        known = None if forget else alerts.stored(store, _HEAD)
+        hook = MigrationHook(self.conn_id, libpq={"connect_timeout": max(limit, 2)})
+        try:
+            health = hook.check_health(folder, environment=self.environment or None, expected_head=known)
+        except WMigrateError as error:
+            raise as_airflow_error(error) from None
+        if health.audit_head and store is not None:
+            store.set(_HEAD, health.audit_head)
+        return health
+
+    def _log(self, health: Health) -> None:
+        for check in health.checks:
+            write = self.log.info if check.status in ("healthy", "unknown") else self.log.warning
+            nxt = f"; {check.next_step}" if check.next_step else ""
+            write("%s: %s: %s%s", check.name, check.status, check.reason, nxt)
+        write = self.log.info if health.status == "healthy" else self.log.warning
+        write("the target is %s, found out in %s ms", health.status, health.duration_ms)
+
+    def _tell(self, context: Any, health: Health) -> None:
+        """Nothing here may change what the look found."""
+        if not self.notifiers:
+            return
+        try:
+            if health.checks[0].status != "unhealthy":
+                alerts.heal(context, (alerts.TARGET, self.conn_id))
+            if health.status == "unhealthy":
+                self._tell_unhealthy(context, health)
+            else:
+                alerts.heal(context, (_SUBJECT, f"health of {self.conn_id}"))
+        except Exception as error:
+            self.log.error("an alert could not be told: %s", error)
+
+    def _tell_unhealthy(self, context: Mapping[str, Any], health: Health) -> None:
+        no_connection = health.checks[0].status == "unhealthy"
+        kind = "connection_lost" if no_connection else "unhealthy"
+        nxt = next((c.next_step for c in health.checks if c.status == "unhealthy" and c.next_step), "")
+        alert = notices.Alert(
+            kind,
+            self.conn_id,
+            "; ".join(health.reasons),
+            notices.where(context, self.conn_id),
+            nxt or notices.NEXT_STEPS[kind],
+            notices.links(context),
+        )
+        alerts.tell(context, alert, subject=alerts.TARGET if no_connection else _SUBJECT)
+
+
+def health_interval(folder: str | Path) -> timedelta | None:
+    """`monitoring.health_check.interval_seconds` of a folder, as a DAG's schedule; None where the look is switched off.
+
+    :param folder: the folder of migrations; a relative one is relative to the file that calls.
+    """
+    import inspect
+
+    frame = inspect.currentframe()
+    caller = frame.f_back.f_code.co_filename if frame and frame.f_back else __file__
+    path = Path(folder)
+    from .engine.config import load_config
+
+    check = load_config(path if path.is_absolute() else _beside(caller, path)).monitoring.health_check
+    return timedelta(seconds=check.interval_seconds) if check.enabled else None
+
+
+def _beside(file: str, path: Path) -> Path:
+    return (Path(file).parent / path).resolve()

@@ -1,0 +1,249 @@
+"""The answers of the API, put together from what the DAG says, what runs left, and what the target says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.models.dag import DagModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.model import Finding
+
+from . import access, facts, leftovers, schemas, target
+from .catalog import Catalog, GroupTasks
+from .problems import ProblemError
+
+if TYPE_CHECKING:
+    import psycopg
+
+Answer = TypeVar("Answer")
+CATALOG = Catalog()
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which database a group works on."""
+
+    conn_id: str | None
+    environment: str | None
+    ledger_schema: str
+
+
+class View:
+    """One group as one caller sees it in one request. What is asked for is read once."""
+
+    def __init__(self, session: Session, user: Any, group: GroupTasks, everything: Sequence[GroupTasks]) -> None:
+        self.session, self.user, self.group = session, user, group
+        self._everything = everything
+
+    # What belongs to the group
+
+    @cached_property
+    def own_plan(self) -> leftovers.PlanLeft | None:
+        """The newest plan of this group itself: it says what the templates stood for."""
+        return leftovers.newest_plan(self.session, [self.group])
+
+    @cached_property
+    def target(self) -> Target:
+        plan = self.own_plan.value if self.own_plan else {}
+        conn_id: str | None = self.group.conn_id
+        if _is_template(conn_id):
+            conn_id = plan.get("conn_id") or self.group.with_defaults(conn_id)
+        environment = self.group.environment
+        if _is_template(environment):
+            environment = plan["environment"] if "environment" in plan else self.group.with_defaults(environment)
+        schemas_by_name = self.group.ledgers
+        schema = schemas_by_name.get(environment or "") or schemas_by_name.get("") or "wmigrate"
+        return Target(conn_id or None, environment or None, schema)
+
+    @cached_property
+    def undo(self) -> GroupTasks | None:
+        """The group that rolls the same target back, if the caller may read its DAG."""
+        found = [g for g in self._everything if g.direction == "rollback" and self._same_target(g)]
+        found.sort(key=lambda g: (g.dag_id != self.group.dag_id, g.dag_id, g.group_id))
+        return next((g for g in found if access.may_read_dag(self.user, g.dag_id)), None)
+
+    def _same_target(self, other: GroupTasks) -> bool:
+        conn_id = self.target.conn_id
+        same = other.conn_id == self.group.conn_id or other.with_defaults(other.conn_id) == conn_id
+        return conn_id is not None and same
+
+    @cached_property
+    def both(self) -> list[GroupTasks]:
+        """The groups whose runs change the target."""
+        return [self.group, *([self.undo] if self.undo else [])]
+
+    # What is known
+
+    @cached_property
+    def readable(self) -> bool:
+        """Whether the caller may have the target read."""
+        return self.target.conn_id is not None and access.may_read_connection(self.user, self.target.conn_id)
+
+    def live(
+        self, work: Callable[[psycopg.Connection[Any], Ledger], Answer]
+    ) -> tuple[Answer | None, schemas.Reason | None]:
+        """What the target says, or why it was not read."""
+        conn_id = self.target.conn_id
+        if conn_id is None:
+            message = f"{self.group.conn_id} is a template that no run has resolved yet; run the DAG once"
+            return None, schemas.Reason(code="unresolved_target", message=message)
+        if not self.readable:
+            message = f"you may not read connection {conn_id}, so its database was not read for you"
+            return None, schemas.Reason(code="no_right_on_connection", message=message)
+        ledger = Ledger(self.target.ledger_schema)
+        try:
+            return target.read(conn_id, lambda conn: work(conn, ledger)), None
+        except target.Unreadable as error:
+            return None, error.reason
+
+    @cached_property
+    def plan_left(self) -> leftovers.PlanLeft | None:
+        """The newest plan on this target, to apply or to roll back."""
+        return leftovers.newest_plan(self.session, self.both, self.target.conn_id)
+
+    @cached_property
+    def records(self) -> list[leftovers.RecordLeft]:
+        if self.target.conn_id is None:
+            return []
+        runs = leftovers.runs_on(self.session, self.both, self.target.conn_id)
+        return leftovers.records(self.session, self.both, runs)
+
+    @cached_property
+    def facts_left(self) -> facts.Facts:
+        """What runs left, without asking the target."""
+        if self.plan_left is None:
+            return facts.from_nothing(self.group)
+        return facts.from_leftovers(self.group, self.plan_left, self.records)
+
+    @cached_property
+    def folder(self) -> Any:
+        return facts.stand_in(self.group, self.target.ledger_schema)
+
+    def source(self, reason: schemas.Reason | None, *, live: bool) -> schemas.Source:
+        """Where an answer comes from."""
+        now = utc_now()
+        if live:
+            return schemas.Source(kind="live", as_of=now, age_seconds=0.0)
+        left = self.facts_left
+        if left.as_of is None:
+            return schemas.Source(kind="none", reason=reason)
+        age = max((now - left.as_of).total_seconds(), 0.0)
+        return schemas.Source(
+            kind="report", as_of=left.as_of, age_seconds=age, dag_id=left.dag_id, run_id=left.run_id, reason=reason
+        )
+
+    # What every answer says of the group
+
+    @cached_property
+    def _dags(self) -> dict[str, DagModel]:
+        ids = {group.dag_id for group in self.both}
+        return {dag.dag_id: dag for dag in self.session.scalars(select(DagModel).where(DagModel.dag_id.in_(ids)))}
+
+    @cached_property
+    def described(self) -> schemas.Group:
+        dag = self._dags[self.group.dag_id]
+        undo = self.undo if self.undo and self.undo.dag_id in self._dags else None
+        return schemas.Group(
+            dag_id=dag.dag_id,
+            dag_display_name=dag.dag_display_name,
+            group_id=self.group.group_id,
+            description=dag.description,
+            **asdict(self.target),
+            is_paused=bool(dag.is_paused),
+            is_stale=bool(dag.is_stale),
+            has_import_errors=bool(dag.has_import_errors),
+            rollback_dag=self._rollback_dag(undo) if undo else None,
+            migrate=choices(self.group, self.target.environment),
+            rollback=choices(undo, self.target.environment) if undo else None,
+            rights=schemas.Rights(
+                read_database=self.readable,
+                migrate=access.may_start(self.user, self.group.dag_id),
+                rollback=undo is not None and access.may_start(self.user, undo.dag_id),
+            ),
+            url=leftovers.dag_url(dag.dag_id),
+        )
+
+    def _rollback_dag(self, undo: GroupTasks) -> schemas.RollbackDag:
+        is_paused = bool(self._dags[undo.dag_id].is_paused)
+        return schemas.RollbackDag(dag_id=undo.dag_id, group_id=undo.group_id, is_paused=is_paused)
+
+
+def _is_template(text: str | None) -> bool:
+    return text is not None and ("{{" in text or "{%" in text)
+
+
+def choices(group: GroupTasks, shown: str | None) -> schemas.Choices:
+    """What a run of the group can be given.
+
+    :param shown: the environment whose database the caller is shown.
+    """
+    by = group.chosen_by(group.environment)
+    return schemas.Choices(
+        to=group.chosen_by(group.to) is not None,
+        modes=[mode for mode in ("apply", "dry_run") if mode in modes(group)],
+        environments=allowed(group, by) if by else None,
+        environment=shown if by else group.with_defaults(group.environment) or None,
+    )
+
+
+def modes(group: GroupTasks) -> list[str]:
+    """The modes a run can have."""
+    by = group.chosen_by(group.mode)
+    if by is None:
+        return [group.mode]
+    return allowed(group, by) or ["apply", "dry_run"]
+
+
+def allowed(group: GroupTasks, key: str) -> list[str]:
+    """The values a param allows; empty: it does not say."""
+    param = group.params.get(key)
+    return [str(value) for value in param.schema.get("enum", ())] if param else []
+
+
+def finding(found: Finding) -> schemas.FindingItem:
+    return schemas.FindingItem(**asdict(found))
+
+
+def view(session: Session, user: Any, dag_id: str, group_id: str) -> View:
+    """A group by its names; the right to read its DAG has been checked.
+
+    :raises ProblemError: there is none.
+    """
+    catalog = CATALOG.groups(session)
+    everything = [group for groups in catalog.values() for group in groups]
+    for group in catalog.get(dag_id, ()):
+        if group.group_id == group_id and group.direction == "apply":
+            if session.get(DagModel, dag_id) is None:
+                break
+            return View(session, user, group, everything)
+    mine = [g.group_id for g in catalog.get(dag_id, ()) if g.direction == "apply"]
+    hint = f"it has {', '.join(mine)}" if mine else "it has none that migrates"
+    raise ProblemError(404, "unknown_group", f"DAG {dag_id} has no migration group {group_id}; {hint}")
+
+
+def views(session: Session, user: Any) -> list[View]:
+    """Every migration group the caller may read, by DAG and name."""
+    from airflow.api_fastapi.app import get_auth_manager
+
+    catalog = CATALOG.groups(session)
+    everything = [group for groups in catalog.values() for group in groups]
+    mine = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
+    there = set(session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.in_(set(catalog) & set(mine)))))
+    return [
+        View(session, user, group, everything)
+        for dag_id in sorted(there)
+        if access.may_read_dag(user, dag_id)
+        for group in catalog[dag_id]
+        if group.direction == "apply"
+    ]

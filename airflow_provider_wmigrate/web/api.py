@@ -1,0 +1,192 @@
+"""The routes. Each one: who may, what is asked, which answer."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
+from airflow.api_fastapi.logging.decorators import action_logging
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from airflow_provider_wmigrate.engine.history import EventFilter
+
+from . import access, answers, looks, numbers, page, problems, schemas, starting
+
+GROUP = "/dags/{dag_id}/groups/{group_id}"
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": schemas.Problem, "description": text}
+    for status, text in (
+        (401, "Not logged in"),
+        (403, "No right to do this"),
+        (404, "No such group or migration"),
+        (422, "Wrong input"),
+    )
+}
+_POST_PROBLEMS = _PROBLEMS | {
+    409: {"model": schemas.Problem, "description": "The DAG does not allow this now"},
+    415: {"model": schemas.Problem, "description": "Not application/json"},
+}
+
+DagId = Annotated[str, Path(min_length=1, max_length=250)]
+GroupId = Annotated[str, Path(min_length=1, max_length=250)]
+Version = Annotated[str, Query(pattern="^[0-9]{1,18}$")]
+Before = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Only positions below this one.")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+# PostgreSQL's text knows every character but NUL.
+Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Names = Annotated[list[Annotated[str, Query(pattern="^[a-z_]{1,100}$")]], Query(max_length=20)]
+
+
+def view(dag_id: DagId, group_id: GroupId, user: GetUserDep, session: SessionDep) -> answers.View:
+    """The group of the address, as the caller sees it."""
+    return answers.view(session, user, dag_id, group_id)
+
+
+ViewDep = Annotated[answers.View, Depends(view)]
+
+everybody = APIRouter(tags=["wmigrate"], dependencies=[Depends(get_user)], responses=_PROBLEMS)
+groups = APIRouter(
+    prefix=GROUP, tags=["wmigrate"], dependencies=[Depends(get_user), Depends(access.reads_dag)], responses=_PROBLEMS
+)
+starts = APIRouter(
+    prefix=GROUP,
+    tags=["wmigrate"],
+    dependencies=[Depends(get_user), Depends(access.same_site), Depends(access.json_only), Depends(access.reads_dag)],
+    responses=_POST_PROBLEMS,
+)
+
+
+@everybody.get("/groups")
+def get_groups(user: GetUserDep, session: SessionDep) -> schemas.GroupList:
+    """Every migration group the caller may read, at a glance."""
+    found = [looks.summary(each) for each in answers.views(session, user)]
+    return schemas.GroupList(caller=str(user.get_name()), groups=found, total_entries=len(found))
+
+
+@groups.get("/status")
+def get_status(
+    view: ViewDep,
+    search: Text = None,
+    status: Annotated[list[schemas.StatusName] | None, Query(max_length=5)] = None,
+) -> schemas.StatusAnswer:
+    """Every migration with its status."""
+    return looks.status(view, search=search, only=status or [])
+
+
+@groups.get("/history")
+def get_history(
+    view: ViewDep, version: Version | None = None, before: Before = None, limit: Limit = 50
+) -> schemas.HistoryAnswer:
+    """Runs, and what happened to the migrations."""
+    return looks.history(view, version=version, before=before, limit=limit)
+
+
+@groups.get("/plan")
+def get_plan(view: ViewDep, to: Version | None = None) -> schemas.PlanAnswer:
+    """What a run would do now."""
+    return looks.plan(view, to=to)
+
+
+@groups.get("/health")
+def get_health(view: ViewDep) -> schemas.HealthAnswer:
+    """Whether the target is well."""
+    return numbers.health(view)
+
+
+@groups.get("/audit")
+def get_audit(
+    view: ViewDep,
+    version: Version | None = None,
+    event: Names = [],  # noqa: B006 - FastAPI copies it
+    actor: Text = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: Before = None,
+    limit: Limit = 50,
+    verify: Annotated[bool, Query(description="Also recompute the hash chain.")] = False,
+) -> schemas.AuditAnswer:
+    """The audit log, newest first."""
+    where = EventFilter(
+        events=tuple(event),
+        version=looks.canonical(version),
+        actor=actor,
+        since=_with_zone(since),
+        until=_with_zone(until),
+        before=before,
+    )
+    return numbers.audit(view, where, limit=limit, verify=verify)
+
+
+@groups.get("/metrics")
+def get_metrics(view: ViewDep, days: Annotated[int, Query(ge=1, le=366)] = 90) -> schemas.MetricsAnswer:
+    """Durations per migration, and what happened per day."""
+    return numbers.metrics(view, days=days)
+
+
+@groups.get("/migrations/{version}")
+def get_migration(view: ViewDep, version: Annotated[str, Path(pattern="^[0-9]{1,18}$")]) -> schemas.MigrationAnswer:
+    """One migration with its scripts and its events."""
+    return looks.migration(view, version)
+
+
+@starts.post(
+    "/migrate", status_code=201, dependencies=[Depends(access.starts_dag), Depends(action_logging("wmigrate_migrate"))]
+)
+def start_migrate(view: ViewDep, request: schemas.MigrateRequest) -> schemas.Started:
+    """Start a run that applies, in the caller's name."""
+    return starting.migrate(view, request)
+
+
+@starts.post("/rollback", status_code=201, dependencies=[Depends(action_logging("wmigrate_rollback"))])
+def start_rollback(view: ViewDep, request: schemas.RollbackRequest) -> schemas.Started:
+    """Start a run that rolls back, in the caller's name."""
+    return starting.roll_back(view, request)
+
+
+@everybody.get("/openapi.json", include_in_schema=False)
+def get_openapi(request: Request) -> JSONResponse:
+    """The description of this API."""
+    return JSONResponse({**request.app.openapi(), "servers": [{"url": request.scope.get("root_path", "")}]})
+
+
+def _with_zone(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=timezone.utc) if at is not None and at.tzinfo is None else at
+
+
+def create_app() -> FastAPI:
+    """The app that Airflow mounts at /wmigrate. Nothing in it answers who is not logged in."""
+    app = FastAPI(
+        title="wmigrate",
+        version=version("airflow-provider-wmigrate"),
+        description="PostgreSQL and TimescaleDB schema migrations run by Airflow.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(get_user)],
+        generate_unique_id_function=_operation_id,
+    )
+    problems.install(app)
+    app.middleware("http")(page.guard)
+    for router in (everybody, groups, starts):
+        app.include_router(router, prefix="/api/v1")
+    app.include_router(page.router)
+    _as_problems(app.openapi())
+    return app
+
+
+def _as_problems(description: dict[str, Any]) -> None:
+    """FastAPI takes every declared answer for application/json; the errors here are problem details."""
+    operations = [each for path in description["paths"].values() for each in path.values()]
+    for status, answer in (pair for each in operations for pair in each["responses"].items()):
+        if status >= "400":
+            answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

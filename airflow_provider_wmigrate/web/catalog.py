@@ -1,0 +1,222 @@
+"""Which migration groups there are, read from Airflow's serialized DAGs: no DAG file, no folder, no target database."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_wmigrate.engine.model import version_key
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_MODULE = "airflow_provider_wmigrate.operators"
+_STEPS = ("ApplyMigrationOperator", "RollBackMigrationOperator")
+_BATCH = 50
+"""Serialized DAGs in memory at a time while they are looked through."""
+
+_NAME = r"(\w+)"
+_REFERENCE = (
+    rf"params\.{_NAME}",
+    rf"params\[['\"]{_NAME}['\"]\]",
+    rf"dag_run\.conf\.get\(['\"]{_NAME}['\"]\)",
+    rf"dag_run\.conf\[['\"]{_NAME}['\"]\]",
+)
+_TEMPLATE = re.compile(r"\{\{\s*(?:" + "|".join(_REFERENCE) + r")\s*\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTask:
+    """The task of one migration."""
+
+    version: str
+    task_id: str
+    checksum: str
+    documentation: str
+    dependencies: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        return self.task_id.rpartition(".")[2]
+
+    @property
+    def name(self) -> str:
+        return self.stem.partition("_")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class DagParam:
+    """A param of a DAG: its default, and its JSON schema."""
+
+    default: Any
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTasks:
+    """What one group of tasks says about itself. Fields that are templates are still templates."""
+
+    dag_id: str
+    group_id: str
+    direction: Literal["apply", "rollback"]
+    plan_task_id: str
+    steps: tuple[StepTask, ...]
+    conn_id: str
+    environment: str | None
+    mode: str
+    to: str | None
+    ledgers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, DagParam] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        """What the ids of the group's tasks begin with."""
+        return self.plan_task_id.removesuffix("plan")
+
+    @property
+    def report_task_id(self) -> str:
+        return f"{self.prefix}report"
+
+    def chosen_by(self, template: str | None) -> str | None:
+        """The key of a run's conf that decides a field; None: no run can decide it."""
+        found = _TEMPLATE.fullmatch((template or "").strip())
+        return _key(found) if found else None
+
+    def with_defaults(self, template: str | None) -> str | None:
+        """A field as it is for a run that chooses nothing; None where only Airflow itself could tell."""
+        return self.with_conf(template, {})
+
+    def with_conf(self, template: str | None, conf: Mapping[str, Any]) -> str | None:
+        """A field as it is for a run with this conf; None where only Airflow itself could tell."""
+        if template is None:
+            return None
+        given = {name: param.default for name, param in self.params.items()} | dict(conf)
+        text = _TEMPLATE.sub(lambda found: str(given.get(_key(found), "{{")), template)
+        return None if "{{" in text or "{%" in text else text
+
+
+def _key(found: re.Match[str]) -> str:
+    return next(group for group in found.groups() if group is not None)
+
+
+class Catalog:
+    """The groups of every DAG. A serialized DAG is looked through once per version of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[Any, tuple[GroupTasks, ...]]] = {}
+
+    def groups(self, session: Session) -> dict[str, tuple[GroupTasks, ...]]:
+        """DAG id -> its groups, for the DAGs that hold any."""
+        stamps = _stamps(session)
+        with self._lock:
+            self._seen = {dag_id: seen for dag_id, seen in self._seen.items() if dag_id in stamps}
+            new = [dag_id for dag_id, stamp in stamps.items() if self._seen.get(dag_id, (None,))[0] != stamp]
+            for start in range(0, len(new), _BATCH):
+                part = new[start : start + _BATCH]
+                for dag_id, data in _load(session, {d: stamps[d][0] for d in part}):
+                    self._seen[dag_id] = (stamps[dag_id], tuple(groups_of(dag_id, data)))
+            return {dag_id: groups for dag_id, (_, groups) in self._seen.items() if groups}
+
+
+def _stamps(session: Session) -> dict[str, tuple[Any, str]]:
+    """DAG id -> row and hash of its newest version."""
+    from airflow.models.dag_version import DagVersion
+    from airflow.models.serialized_dag import SerializedDagModel
+    from sqlalchemy import func, select
+
+    newest = (
+        select(DagVersion.dag_id, func.max(DagVersion.version_number).label("number"))
+        .join(SerializedDagModel, SerializedDagModel.dag_version_id == DagVersion.id)
+        .group_by(DagVersion.dag_id)
+        .subquery()
+    )
+    query = (
+        select(SerializedDagModel.dag_id, SerializedDagModel.id, SerializedDagModel.dag_hash)
+        .join(DagVersion, SerializedDagModel.dag_version_id == DagVersion.id)
+        .join(newest, (newest.c.dag_id == DagVersion.dag_id) & (newest.c.number == DagVersion.version_number))
+    )
+    return {dag_id: (row_id, dag_hash) for dag_id, row_id, dag_hash in session.execute(query)}
+
+
+def _load(session: Session, rows: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    from airflow.models.serialized_dag import SerializedDagModel
+    from sqlalchemy import select
+
+    found = session.scalars(select(SerializedDagModel).where(SerializedDagModel.id.in_(list(rows.values())))).all()
+    for model in found:
+        yield model.dag_id, model.data or {}
+        session.expunge(model)
+
+
+# From the serialized form to groups: pure
+
+
+def groups_of(dag_id: str, data: Mapping[str, Any]) -> Iterator[GroupTasks]:
+    """The groups in one serialized DAG."""
+    dag = data.get("dag", {})
+    tasks = [task["__var"] for task in dag.get("tasks", ()) if isinstance(task.get("__var"), dict)]
+    ours = [task for task in tasks if task.get("_task_module") == _MODULE]
+    params = dict(_params(dag.get("params", ())))
+    for plan in ours:
+        if plan.get("task_type") == "PlanMigrationsOperator" and "conn_id" in plan:
+            yield _group(dag_id, plan, ours, params)
+
+
+def _group(
+    dag_id: str, plan: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], params: Mapping[str, DagParam]
+) -> GroupTasks:
+    plan_id = str(plan["task_id"])
+    prefix = plan_id.rpartition(".")[0]
+    mine = [t for t in tasks if t.get("task_type") in _STEPS and t["task_id"].rpartition(".")[0] == prefix]
+    return GroupTasks(
+        dag_id=dag_id,
+        group_id=prefix or plan_id,
+        direction="rollback" if plan.get("direction") == "rollback" else "apply",
+        plan_task_id=plan_id,
+        steps=_steps(mine),
+        conn_id=str(plan["conn_id"]),
+        environment=plan.get("environment"),
+        mode=str(plan.get("mode", "apply")),
+        to=plan.get("to"),
+        ledgers=_plain(plan.get("ledgers")) or {},
+        params=params,
+    )
+
+
+def _steps(tasks: Iterable[Mapping[str, Any]]) -> tuple[StepTask, ...]:
+    """The edges between the tasks are the dependencies. (Of a rollback, reversed; nobody asks for those.)"""
+    versions = {task["task_id"]: str(task["version"]) for task in tasks}
+    parents: dict[str, list[str]] = {version: [] for version in versions.values()}
+    for task in tasks:
+        for below in task.get("downstream_task_ids", ()):
+            if below in versions:
+                parents[versions[below]].append(versions[task["task_id"]])
+    steps = [
+        StepTask(
+            version=versions[task["task_id"]],
+            task_id=task["task_id"],
+            checksum=str(task.get("checksum") or ""),
+            documentation=str(task.get("doc_md") or ""),
+            dependencies=tuple(sorted(parents[versions[task["task_id"]]], key=version_key)),
+        )
+        for task in tasks
+    ]
+    return tuple(sorted(steps, key=lambda step: version_key(step.version)))
+
+
+def _params(pairs: Iterable[Any]) -> Iterator[tuple[str, DagParam]]:
+    for name, param in pairs:
+        yield name, DagParam(_plain(param.get("default")), _plain(param.get("schema")) or {})
+
+
+def _plain(value: Any) -> Any:
+    """A value without the wrappers that Airflow's serialization puts around dicts, tuples and sets."""
+    if isinstance(value, dict):
+        if set(value) == {"__type", "__var"}:
+            return _plain(value["__var"])
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value

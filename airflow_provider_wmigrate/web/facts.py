@@ -1,0 +1,242 @@
+"""What is known of a group's migrations, from the ledger or from what runs left: pure, and alike for both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_wmigrate.engine.config import Config
+from airflow_provider_wmigrate.engine.folder import Folder
+from airflow_provider_wmigrate.engine.graph import Graph
+from airflow_provider_wmigrate.engine.model import (
+    CHECKSUM_ALGORITHM,
+    Entry,
+    Identity,
+    Migration,
+    Script,
+    State,
+    Status,
+    version_key,
+)
+from airflow_provider_wmigrate.engine.planner import statuses
+
+from .catalog import GroupTasks, StepTask
+
+if TYPE_CHECKING:
+    from .leftovers import PlanLeft, RecordLeft
+
+_HEAD = re.compile(r"\*\*(?P<stem>[^*]+)\*\*: (?P<description>.*)")
+_SCRIPT = re.compile(r"^`(?P<file>[^`]+\.sql)`\n\n```sql\n(?P<text>.*?)\n```$", re.MULTILINE | re.DOTALL)
+_TOO_LONG = re.compile(r"^`(?P<file>[^`]+\.sql)`: (?P<why>.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How a migration came to be applied."""
+
+    checksum: str
+    at: datetime
+    actor: str | None
+    duration_ms: int
+    dag_id: str | None
+    run_id: str | None
+    task_id: str | None
+    has_rollback: bool
+    name: str
+    statements: tuple[int, int] | None = None
+    """Done, total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Statuses of all versions in numeric order, and how the applied ones came to be."""
+
+    statuses: Mapping[str, Status]
+    applied: Mapping[str, Applied] = field(default_factory=dict)
+    as_of: datetime | None = None
+    """None: nothing is known but the DAG file."""
+    dag_id: str | None = None
+    run_id: str | None = None
+    ledger_version: int | None = None
+
+    @property
+    def schema_version(self) -> str | None:
+        """The highest applied version."""
+        there = [v for v, status in self.statuses.items() if status is not Status.PENDING]
+        return max(there, key=version_key, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """What a task's documentation says of its migration."""
+
+    description: str = ""
+    has_rollback: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """File -> text, of the scripts that are short enough."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """File -> why its text is not there."""
+
+
+def documented(step: StepTask) -> Documented:
+    """Read back what the task group wrote for people."""
+    text = step.documentation
+    head = _HEAD.match(text)
+    description = head["description"] if head else ""
+    return Documented(
+        description="" if description == "no description" else description,
+        has_rollback="\n- rollback: yes" in text,
+        texts={found["file"]: found["text"] for found in _SCRIPT.finditer(text)},
+        reasons={found["file"]: found["why"] for found in _TOO_LONG.finditer(text)},
+    )
+
+
+def stand_in(group: GroupTasks, ledger_schema: str) -> Folder:
+    """The folder as the engine needs it to compare: versions, checksums and dependencies, without any text."""
+    config = Config()
+    ledger = config.settings.ledger.model_copy(update={"schema_name": ledger_schema})
+    config = config.model_copy(update={"settings": config.settings.model_copy(update={"ledger": ledger})})
+    migrations = tuple(_migration(step) for step in group.steps)
+    graph = Graph({m.version: m.dependencies for m in migrations})
+    return Folder(Path(group.group_id), config, migrations, graph)
+
+
+def _migration(step: StepTask) -> Migration:
+    rollback = Script(f"{step.stem}.rollback.sql", "", "") if documented(step).has_rollback else None
+    return Migration(
+        version=step.version,
+        name=step.name,
+        script=Script(f"{step.stem}.sql", "", step.checksum),
+        rollback=rollback,
+        dependencies=step.dependencies,
+    )
+
+
+def from_nothing(group: GroupTasks) -> Facts:
+    """As if no database had ever been seen."""
+    return Facts({step.version: Status.PENDING for step in group.steps})
+
+
+def from_ledger(folder: Folder, state: State, now: datetime) -> Facts:
+    """What the database says now."""
+    applied = {entry.version: _applied(entry) for entry in state.entries}
+    return Facts(statuses(folder.migrations, state.entries), applied, now, ledger_version=state.ledger_version)
+
+
+def _applied(entry: Entry) -> Applied:
+    who = entry.identity
+    return Applied(
+        checksum=entry.checksum,
+        at=entry.applied_at,
+        actor=who.actor,
+        duration_ms=entry.duration_ms,
+        dag_id=who.dag_id,
+        run_id=who.run_id,
+        task_id=who.task_id,
+        has_rollback=entry.rollback_checksum is not None,
+        name=entry.name,
+        statements=(entry.statements_done, entry.statements_total),
+    )
+
+
+def from_leftovers(group: GroupTasks, plan: PlanLeft, records: Sequence[RecordLeft]) -> Facts:
+    """What the newest plan saw, carried on by what tasks did after it.
+
+    :param records: oldest first, of the runs on this target.
+    """
+    newest = {record.version: record for record in records if record.outcome in ("applied", "rolled_back")}
+    known = {version: _status(name) for version, name in plan.value["statuses"].items()}
+    as_of = plan.at
+    for version, record in newest.items():
+        if record.at > plan.at:
+            known[version] = Status.APPLIED if record.outcome == "applied" else Status.PENDING
+            as_of = max(as_of, record.at)
+    applied = {v: _left(group, r) for v, r in newest.items() if r.outcome == "applied" and known.get(v) != "pending"}
+    files = {step.version: step.checksum for step in group.steps}
+    compared = {
+        v: _compared(known.get(v), files.get(v), applied.get(v)) for v in sorted({*files, *known}, key=version_key)
+    }
+    return Facts(
+        {version: status for version, status in compared.items() if status is not None},
+        applied,
+        as_of,
+        plan.group.dag_id,
+        plan.run_id,
+    )
+
+
+def _status(name: str) -> Status:
+    return Status(name) if name in Status._value2member_map_ else Status.PENDING
+
+
+def _compared(status: Status | None, file: str | None, applied: Applied | None) -> Status | None:
+    """A status of the past, held against the files of today; None: gone, and never applied."""
+    if status in (None, Status.PENDING):
+        return Status.PENDING if file is not None else None
+    if status is Status.INCOMPLETE:
+        return status
+    if file is None:
+        return Status.MISSING
+    if applied is None:
+        return Status.APPLIED if status is Status.MISSING else status
+    return Status.APPLIED if applied.checksum == file else Status.CHANGED
+
+
+def _left(group: GroupTasks, record: RecordLeft) -> Applied:
+    step = next((s for s in group.steps if s.version == record.version), None)
+    return Applied(
+        checksum=str(record.value.get("checksum", "")),
+        at=record.at,
+        actor=record.actor,
+        duration_ms=int(record.value.get("duration_ms") or 0),
+        dag_id=record.dag_id,
+        run_id=record.run_id,
+        task_id=record.task_id,
+        has_rollback=step is not None and documented(step).has_rollback,
+        name=str(record.value.get("name", "")),
+    )
+
+
+def as_state(known: Facts, folder: Folder) -> State:
+    """Facts as if a ledger had told them, so that the planner can be asked."""
+    files = {m.version: m for m in folder.migrations}
+    entries = [
+        _entry(version, status, files.get(version), known.applied.get(version))
+        for version, status in known.statuses.items()
+        if status is not Status.PENDING
+    ]
+    return State(tuple(entries))
+
+
+def _entry(version: str, status: Status, file: Migration | None, applied: Applied | None) -> Entry:
+    unchanged = file.script.checksum if file is not None and status is Status.APPLIED else ""
+    return Entry(
+        version=version,
+        name=applied.name if applied else (file.name if file else ""),
+        status="incomplete" if status is Status.INCOMPLETE else "applied",
+        checksum=unchanged,
+        checksum_algorithm=CHECKSUM_ALGORITHM,
+        dependencies=file.dependencies if file else (),
+        rollback_checksum=None,
+        applied_at=applied.at if applied else datetime.fromtimestamp(0, timezone.utc),
+        duration_ms=0,
+        statements_done=0,
+        statements_total=0,
+        statement_hashes=(),
+        identity=Identity(""),
+    )
+
+
+def dependents_of(group: GroupTasks, version: str) -> list[str]:
+    """The versions that declare this one."""
+    return [step.version for step in group.steps if version in step.dependencies]
+
+
+def count(found: Iterable[Status]) -> dict[str, int]:
+    """How many of each status."""
+    values = [status.value for status in found]
+    return {status.value: values.count(status.value) for status in Status}

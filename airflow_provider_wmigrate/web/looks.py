@@ -1,0 +1,198 @@
+"""One function per question about a group. Each answers from the target if it may and can, else from what runs left."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from airflow_provider_wmigrate.engine.errors import UnknownVersion
+from airflow_provider_wmigrate.engine.folder import normalise_version
+from airflow_provider_wmigrate.engine.history import ACTED, EventFilter, events
+from airflow_provider_wmigrate.engine.model import Plan, Script, State, Status
+from airflow_provider_wmigrate.engine.planner import plan_apply
+
+from . import facts, items, schemas
+from .answers import View, finding, utc_now
+from .problems import ProblemError
+
+_EVENTS_OF_ONE = 50
+_COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending")
+"""Findings that come from comparing versions and checksums, which can be done without the folder."""
+
+_OF_PENDING = ("late", "extension_missing")
+
+
+def summary(view: View) -> schemas.GroupSummary:
+    """A group at a glance, without a look at its target."""
+    known = view.facts_left
+    last = next(iter(items.runs(view, 1)), None)
+    return schemas.GroupSummary(
+        group=view.described,
+        state=_state(known, last),
+        migrations=len(view.group.steps),
+        counts=_counts(known),
+        schema_version=known.schema_version,
+        last_run=last,
+        source=view.source(None, live=False),
+    )
+
+
+def _state(known: facts.Facts, last: schemas.Run | None) -> Any:
+    if known.as_of is None:
+        return "unknown"
+    found = set(known.statuses.values())
+    if found & {Status.CHANGED, Status.MISSING, Status.INCOMPLETE} or (last and last.state == "failed"):
+        return "attention"
+    return "pending" if Status.PENDING in found else "current"
+
+
+def _counts(known: facts.Facts) -> schemas.Counts:
+    return schemas.Counts(**facts.count(known.statuses.values()))
+
+
+def _known(view: View) -> tuple[facts.Facts, schemas.Source, State | None]:
+    """What is known of every migration, and where from."""
+    state, reason = view.live(lambda conn, ledger: ledger.state(conn))
+    if state is None:
+        return view.facts_left, view.source(reason, live=False), None
+    return facts.from_ledger(view.folder, state, utc_now()), view.source(None, live=True), state
+
+
+def status(view: View, *, search: str | None = None, only: list[Any]) -> schemas.StatusAnswer:
+    """Every migration with its status."""
+    known, source, _ = _known(view)
+    word = (search or "").lower()
+    found = [
+        item
+        for item in items.migration_items(view, known)
+        if word in f"{item.version}_{item.name} {item.description}".lower() and (not only or item.status in only)
+    ]
+    return schemas.StatusAnswer(
+        group=view.described,
+        counts=_counts(known),
+        schema_version=known.schema_version,
+        ledger_version=known.ledger_version,
+        migrations=found,
+        last_run=next(iter(items.runs(view, 1)), None),
+        source=source,
+    )
+
+
+def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
+    """What a run would do now."""
+    folder = view.folder
+    try:
+        wanted = normalise_version(to, [m.version for m in folder.migrations], where="this group") if to else None
+    except UnknownVersion as error:
+        raise ProblemError(422, "unknown_target_version", str(error)) from None
+    known, source, state = _known(view)
+    state = state or facts.as_state(known, folder)
+    made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted)
+    left = view.own_plan.value if view.own_plan else {}
+    skipped = {**_lacking(left, made), **made.skipped}
+    return schemas.PlanAnswer(
+        group=view.described,
+        steps=[schemas.StepItem(**asdict(step)) for step in made.steps if step.version not in skipped],
+        findings=[*(finding(f) for f in made.findings), *_still_true(left, view, made)],
+        skipped=skipped,
+        planned_at=view.own_plan.at if view.own_plan else None,
+        planned_run_id=view.own_plan.run_id if view.own_plan else None,
+        source=source,
+    )
+
+
+def _lacking(left: dict[str, Any], made: Plan) -> dict[str, str]:
+    """What the last plan skipped because of the server; only a run knows which extensions a file requires."""
+    pending = {step.version for step in made.steps}
+    found = {v: str(why) for v, why in (left.get("skipped") or {}).items() if v in pending}
+    return {v: why for v, why in found.items() if why.startswith(("extension ", "needs "))}
+
+
+def _still_true(left: dict[str, Any], view: View, made: Plan) -> list[schemas.FindingItem]:
+    """Findings of the last plan that nothing here can compute, as long as the file is the same and still pending."""
+    files = {step.version: step.checksum for step in view.group.steps}
+    planned = {step["version"]: step["checksum"] for step in left.get("steps") or ()}
+
+    def holds(found: dict[str, Any]) -> bool:
+        version, code = found.get("version"), found.get("code")
+        if code in _COMPUTED:
+            return False
+        if version is None:
+            return True
+        if version not in files or planned.get(version, files[version]) != files[version]:
+            return False
+        return made.statuses[version] is Status.PENDING or not (version in planned or code in _OF_PENDING)
+
+    return [schemas.FindingItem(**found) for found in left.get("findings") or () if holds(found)]
+
+
+def history(view: View, *, version: str | None, before: int | None, limit: int) -> schemas.HistoryAnswer:
+    """Runs, and what happened to the migrations."""
+    version = canonical(version)
+    where = EventFilter(events=(*ACTED, "dry_run", "refused"), version=version, before=before)
+    found, reason = view.live(lambda conn, ledger: events(conn, ledger, where, limit=limit))
+    if found is None:
+        rows = [event for event in items.events_left(view) if version in (None, event.version)]
+        happened = [] if before else rows[:limit]
+    else:
+        happened = [items.event_item(row) for row in found.rows]
+    more = found is not None and found.total > len(found.rows)
+    return schemas.HistoryAnswer(
+        group=view.described,
+        runs=items.runs(view),
+        events=happened,
+        next_before=found.rows[-1].position if found and more and found.rows else None,
+        source=view.source(reason, live=found is not None),
+    )
+
+
+def migration(view: View, version: str) -> schemas.MigrationAnswer:
+    """One migration with its scripts and its events."""
+    version = str(canonical(version))
+
+    def ask(conn: Any, ledger: Any) -> tuple[State, Script | None, list[schemas.HistoryEvent]]:
+        state = ledger.state(conn)
+        entry = next((e for e in state.entries if e.version == version), None)
+        script = ledger.rollback_script(conn, entry) if entry else None
+        page = events(conn, ledger, EventFilter(version=version), limit=_EVENTS_OF_ONE)
+        return state, script, [items.event_item(row) for row in page.rows]
+
+    answer, reason = view.live(ask)
+    if answer is None:
+        known, script = view.facts_left, None
+        happened = [event for event in items.events_left(view) if event.version == version][:_EVENTS_OF_ONE]
+    else:
+        state, script, happened = answer
+        known = facts.from_ledger(view.folder, state, utc_now())
+    if version not in known.statuses:
+        raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
+    return _migration(view, known, version, script, happened, view.source(reason, live=answer is not None))
+
+
+def _migration(
+    view: View,
+    known: facts.Facts,
+    version: str,
+    script: Script | None,
+    happened: list[schemas.HistoryEvent],
+    source: schemas.Source,
+) -> schemas.MigrationAnswer:
+    step = next((s for s in view.group.steps if s.version == version), None)
+    applied = known.applied.get(version)
+    done, total = applied.statements if applied and applied.statements else (None, None)
+    return schemas.MigrationAnswer(
+        group=view.described,
+        migration=items.migration_item(view, known, version),
+        statements_done=done,
+        statements_total=total,
+        dependents=facts.dependents_of(view.group, version),
+        sql=items.sql_of(step),
+        rollback=items.rollback_of(step, script, live=source.kind == "live"),
+        events=happened,
+        source=source,
+    )
+
+
+def canonical(version: str | None) -> str | None:
+    """A version as the ledger writes it."""
+    return None if version is None else f"{int(version):03d}"

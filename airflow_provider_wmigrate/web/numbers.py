@@ -1,0 +1,154 @@
+"""Health, audit log and numbers over time of one group."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta, timezone
+from typing import Any
+
+from airflow_provider_wmigrate.engine.health import Health, check_health
+from airflow_provider_wmigrate.engine.history import EventFilter, EventPage, days, events
+from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.model import version_key
+
+from . import facts, items, schemas, target
+from .answers import View, finding, utc_now
+
+_COUNTED = ("applied", "failed", "rolled_back", "rollback_failed", "dry_run")
+
+
+def expected_head(view: View) -> str | None:
+    """The head of the audit log as the newest audit record kept it outside the target."""
+    heads = [record.value.get("audit_head") for record in view.records]
+    return next((str(head) for head in reversed(heads) if head), None)
+
+
+# Health
+
+
+def health(view: View) -> schemas.HealthAnswer:
+    """Whether the target is well. A target that does not answer is an answer too."""
+    conn_id = view.target.conn_id
+    _, reason = (None, None) if view.readable else view.live(lambda conn, ledger: None)
+    if conn_id is None or reason is not None:
+        return _health(view, "unknown", [reason.message if reason else ""], [], view.source(reason, live=False))
+    head, folder = expected_head(view), view.folder
+    limit = target.TOTAL_SECONDS - 1
+
+    def look() -> Health:
+        return check_health(lambda: target.connect(conn_id), folder, timeout_seconds=limit, expected_head=head)
+
+    try:
+        found = target.guarded(look)
+    except target.Unreadable as error:
+        check = schemas.HealthCheckItem(name="connection", status="unhealthy", message=error.reason.message)
+        return _health(view, "unhealthy", [error.reason.message], [check], view.source(error.reason, live=False))
+    checks = [
+        schemas.HealthCheckItem(name=c.name, status=c.status, message=target.scrubbed(c.reason), next_step=c.next_step)
+        for c in found.checks
+    ]
+    reasons = [target.scrubbed(reason) for reason in found.reasons]
+    return _health(view, found.status, reasons, checks, view.source(None, live=True))
+
+
+def _health(
+    view: View, status: Any, reasons: list[str], checks: list[schemas.HealthCheckItem], source: schemas.Source
+) -> schemas.HealthAnswer:
+    return schemas.HealthAnswer(group=view.described, status=status, reasons=reasons, checks=checks, source=source)
+
+
+# Audit
+
+
+def audit(view: View, where: EventFilter, *, limit: int, verify: bool) -> schemas.AuditAnswer:
+    """A page of the audit log; the chain is recomputed on a connection of its own, with its own limit."""
+    found, reason = view.live(lambda conn, ledger: _page(conn, ledger, where, limit))
+    page, head = found or (EventPage(), None)
+    more = page.total > len(page.rows)
+    return schemas.AuditAnswer(
+        group=view.described,
+        rows=[items.audit_item(row) for row in page.rows],
+        total_entries=page.total if found else None,
+        next_before=page.rows[-1].position if more and page.rows else None,
+        chain=_chain(view, head, verify=verify and found is not None),
+        source=view.source(reason, live=found is not None),
+    )
+
+
+def _page(conn: Any, ledger: Ledger, where: EventFilter, limit: int) -> tuple[EventPage, str | None]:
+    page = events(conn, ledger, where, limit=limit)
+    return page, ledger.metadata(conn).get("audit_head") if ledger.version(conn) is not None else None
+
+
+def _chain(view: View, head: str | None, *, verify: bool) -> schemas.Chain:
+    expected = expected_head(view)
+    if not verify:
+        return schemas.Chain(state="not_checked", head=head, expected_head=expected)
+
+    def recompute(conn: Any, ledger: Ledger) -> Any:
+        return () if ledger.version(conn) is None else ledger.verify(conn, expected_head=expected)
+
+    found, reason = view.live(recompute)
+    if found is None:
+        state: Any = "timeout" if reason and reason.code in ("timeout", "busy") else "not_checked"
+        return schemas.Chain(state=state, head=head, expected_head=expected)
+    return schemas.Chain(
+        state="broken" if found else "intact", findings=[finding(f) for f in found], head=head, expected_head=expected
+    )
+
+
+# Numbers over time
+
+
+def metrics(view: View, *, days: int) -> schemas.MetricsAnswer:
+    """Durations per migration, and what happened per day."""
+    today = utc_now().date()
+    first = today - timedelta(days=days - 1)
+    since = datetime.combine(first, time.min, timezone.utc)
+    found, reason = view.live(lambda conn, ledger: (ledger.state(conn), _days(conn, ledger, since)))
+    if found is None:
+        known, counted = view.facts_left, _days_left(view, since)
+    else:
+        state, counted = found
+        known = facts.from_ledger(view.folder, state, utc_now())
+    each = [
+        counted.get(first + timedelta(days=n)) or schemas.DayItem(day=first + timedelta(days=n)) for n in range(days)
+    ]
+    totals = {name: sum(getattr(day, name) for day in each) for name in _COUNTED}
+    return schemas.MetricsAnswer(
+        group=view.described,
+        durations=_durations(view, known),
+        days=each,
+        totals=schemas.DayItem(day=today, **totals),
+        source=view.source(reason, live=found is not None),
+    )
+
+
+def _durations(view: View, known: facts.Facts) -> list[schemas.DurationItem]:
+    return [
+        schemas.DurationItem(version=v, name=a.name, duration_ms=a.duration_ms, applied_at=a.at)
+        for v, a in sorted(known.applied.items(), key=lambda pair: version_key(pair[0]))
+    ]
+
+
+def _days(conn: Any, ledger: Ledger, since: datetime) -> dict[Any, schemas.DayItem]:
+    return {
+        day.day: schemas.DayItem(
+            day=day.day,
+            applied=day.applied,
+            failed=day.failed,
+            rolled_back=day.rolled_back,
+            rollback_failed=day.rollback_failed,
+            dry_run=day.dry_runs,
+        )
+        for day in days(conn, ledger, EventFilter(since=since))
+    }
+
+
+def _days_left(view: View, since: datetime) -> dict[Any, schemas.DayItem]:
+    found: dict[Any, schemas.DayItem] = {}
+    for event in items.events_left(view):
+        if event.at >= since and event.event in _COUNTED:
+            day = event.at.astimezone(timezone.utc).date()
+            item = found.setdefault(day, schemas.DayItem(day=day))
+            setattr(item, event.event, getattr(item, event.event) + 1)
+    return found

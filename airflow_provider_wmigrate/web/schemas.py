@@ -1,0 +1,428 @@
+"""What the API says and accepts: one model per answer. The page is built against exactly these.
+
+Times are ISO 8601 in UTC, durations milliseconds, `url`s relative to Airflow's root without a leading slash.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+StatusName = Literal["pending", "applied", "changed", "missing", "incomplete"]
+ModeName = Literal["apply", "dry_run"]
+ReasonCode = Literal[
+    "no_right_on_connection",  # the caller may read the DAG but not its connection
+    "unresolved_target",  # conn_id is a template, and no run has said yet what it stands for
+    "no_connection",  # Airflow has no connection of that id
+    "unreachable",  # refused, host unknown, wrong password ...
+    "timeout",  # no answer within the limit
+    "busy",  # too many requests wait for databases at this moment
+    "ledger_unreadable",  # the ledger is damaged, too new, or the role may not read it
+]
+
+
+class _Answer(BaseModel):
+    # What the engine or an older run tells beyond these fields is left out.
+    model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
+
+
+class Reason(_Answer):
+    """Why the database was not read."""
+
+    code: ReasonCode
+    message: str = Field(description="One sentence: what, and what next. Holds no secret.")
+
+
+class Source(_Answer):
+    """Where an answer comes from, and how old it is."""
+
+    kind: Literal["live", "report", "none"] = Field(
+        description="`live`: just read from the database. `report`: what the last run left in Airflow. "
+        "`none`: neither; what the DAG file says is all that is known."
+    )
+    as_of: datetime | None = Field(default=None, description="When what is told was true; null for `none`.")
+    age_seconds: float | None = Field(default=None, description="Seconds since `as_of`; 0 for `live`.")
+    dag_id: str | None = Field(default=None, description="Of the run that left the report.")
+    run_id: str | None = Field(default=None, description="Of the run that left the report.")
+    reason: Reason | None = Field(default=None, description="Why it is not live; null when it is.")
+
+
+class Run(_Answer):
+    """One DAG run of a group."""
+
+    dag_id: str
+    run_id: str
+    state: str = Field(description="Airflow's: queued, running, success, failed.")
+    direction: Literal["apply", "rollback"]
+    mode: ModeName | None = Field(default=None, description="Null while the plan has not run.")
+    to: str | None = Field(default=None, description="Target version; null: everything.")
+    environment: str | None = None
+    actor: str | None = Field(default=None, description="Who triggered it; null: a schedule.")
+    run_after: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_ms: int | None = None
+    applied: list[str] = Field(default_factory=list, description="Versions.")
+    rolled_back: list[str] = Field(default_factory=list, description="Versions.")
+    dry_run: list[str] = Field(default_factory=list, description="Versions tried in a dry run.")
+    failed: list[str] = Field(default_factory=list, description="Ids of the tasks that failed.")
+    url: str = Field(description="The run's page in Airflow.")
+
+
+class Rights(_Answer):
+    """What the caller may do with a group. Decided again when it is done."""
+
+    read_database: bool = Field(description="May read the connection, so answers can be live.")
+    migrate: bool
+    rollback: bool
+
+
+class RollbackDag(_Answer):
+    """The DAG that rolls the same target back."""
+
+    dag_id: str
+    group_id: str
+    is_paused: bool
+
+
+class Choices(_Answer):
+    """What a caller can choose when starting a run; what cannot be chosen is fixed by the DAG."""
+
+    to: bool
+    modes: list[ModeName]
+    environments: list[str] | None = Field(
+        default=None, description="The values the DAG's param allows; null: cannot be chosen; empty: any name."
+    )
+    environment: str | None = Field(default=None, description="The one a run gets that does not choose.")
+
+
+class Group(_Answer):
+    """A migration group: one folder of migrations on one target, in one DAG."""
+
+    dag_id: str
+    dag_display_name: str
+    group_id: str
+    description: str | None = Field(default=None, description="Of the DAG.")
+    conn_id: str | None = Field(
+        default=None, description="Airflow connection of the target; null: a template that no run has resolved yet."
+    )
+    environment: str | None = None
+    ledger_schema: str
+    is_paused: bool
+    is_stale: bool = Field(description="The DAG's file is gone or no longer holds it.")
+    has_import_errors: bool
+    rollback_dag: RollbackDag | None = Field(
+        default=None, description="Null: no DAG rolls this target back, or the caller may not read it."
+    )
+    migrate: Choices
+    rollback: Choices | None = None
+    rights: Rights
+    url: str = Field(description="The DAG's page in Airflow.")
+
+
+class Counts(_Answer):
+    """Migrations by status."""
+
+    pending: int = 0
+    applied: int = 0
+    changed: int = 0
+    missing: int = 0
+    incomplete: int = 0
+
+
+class GroupSummary(_Answer):
+    """A group at a glance, from the last run's report: the list reads no target database."""
+
+    group: Group
+    state: Literal["current", "pending", "attention", "unknown"] = Field(
+        description="`attention`: the last run failed, or a migration is changed, missing or incomplete. "
+        "`pending`: something waits to be applied. `unknown`: no run has looked yet."
+    )
+    migrations: int = Field(description="In the folder.")
+    counts: Counts
+    schema_version: str | None = Field(default=None, description="Highest applied version.")
+    last_run: Run | None = None
+    source: Source
+
+
+class GroupList(_Answer):
+    """Every migration group the caller may read."""
+
+    caller: str = Field(description="Name of the caller.")
+    groups: list[GroupSummary]
+    total_entries: int
+
+
+class TaskState(_Answer):
+    """The migration's task in the newest run of the group in which it did anything."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    state: str | None = None
+    try_number: int
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    url: str = Field(description="The task instance's page in Airflow, which shows its log.")
+
+
+class MigrationItem(_Answer):
+    """One migration in the list."""
+
+    version: str
+    name: str
+    description: str = ""
+    dependencies: list[str] = Field(description="Versions, as the folder declares them now.")
+    status: StatusName
+    task_id: str | None = Field(default=None, description="Null when the file is gone.")
+    checksum: str | None = Field(default=None, description="SHA-256 of the file; null when it is gone.")
+    applied_checksum: str | None = Field(default=None, description="SHA-256 of what was applied.")
+    has_rollback: bool
+    applied_at: datetime | None = None
+    actor: str | None = None
+    duration_ms: int | None = None
+    run_id: str | None = Field(default=None, description="The run that applied it.")
+    run_url: str | None = None
+    log_url: str | None = Field(default=None, description="The task instance that applied it, with its log.")
+    last_task: TaskState | None = None
+
+
+class StatusAnswer(_Answer):
+    """Every migration with its status."""
+
+    group: Group
+    counts: Counts
+    schema_version: str | None = None
+    ledger_version: int | None = Field(default=None, description="Null: no ledger in the database, or not live.")
+    migrations: list[MigrationItem] = Field(description="In numeric order.")
+    last_run: Run | None = None
+    source: Source
+
+
+class HistoryEvent(_Answer):
+    """Something that happened to one migration."""
+
+    at: datetime
+    event: str = Field(description="applied, rolled_back, failed, rollback_failed, dry_run, refused, ...")
+    version: str | None = None
+    actor: str | None = None
+    duration_ms: int | None = None
+    error: str | None = None
+    run_id: str | None = None
+    dag_id: str | None = None
+    task_id: str | None = None
+    url: str | None = Field(default=None, description="The task instance in Airflow.")
+
+
+class HistoryAnswer(_Answer):
+    """What happened: runs from Airflow, events of the migrations from the ledger's audit log, newest first."""
+
+    group: Group
+    runs: list[Run] = Field(description="Newest first; the 25 newest at most.")
+    events: list[HistoryEvent]
+    next_before: int | None = Field(default=None, description="Give it as `before` for the next page; null: the end.")
+    source: Source
+
+
+class FindingItem(_Answer):
+    """A contradiction or a danger."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    message: str
+    next_step: str
+    version: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+
+class StepItem(_Answer):
+    """One thing a plan wants done."""
+
+    action: Literal["apply", "rollback"]
+    version: str
+    name: str
+    checksum: str
+
+
+class PlanAnswer(_Answer):
+    """What a run would do now."""
+
+    group: Group
+    steps: list[StepItem]
+    findings: list[FindingItem] = Field(
+        description="`error` stops a run before anything is touched. Findings in SQL scripts are those of the last "
+        "plan that a run made; the web server does not read the folder."
+    )
+    skipped: dict[str, str] = Field(description="Pending versions that are no step, with the reason.")
+    planned_at: datetime | None = Field(default=None, description="When a run last planned.")
+    planned_run_id: str | None = None
+    source: Source
+
+
+class HealthCheckItem(_Answer):
+    """One thing looked at."""
+
+    name: str
+    status: Literal["healthy", "degraded", "unhealthy", "unknown"] = Field(description="`unknown`: not looked at.")
+    message: str
+    next_step: str = ""
+
+
+class HealthAnswer(_Answer):
+    """Whether the target is well."""
+
+    group: Group
+    status: Literal["healthy", "degraded", "unhealthy", "unknown"]
+    reasons: list[str] = Field(description="Why it is not healthy; empty when it is.")
+    checks: list[HealthCheckItem]
+    source: Source
+
+
+class AuditRowItem(_Answer):
+    """One row of the audit log."""
+
+    position: int
+    at: datetime
+    event: str
+    version: str | None = None
+    actor: str
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    try_number: int | None = None
+    duration_ms: int | None = None
+    details: dict[str, Any]
+    hash: str
+    url: str | None = Field(default=None, description="The task instance in Airflow.")
+
+
+class Chain(_Answer):
+    """Whether the audit log's hash chain adds up."""
+
+    state: Literal["not_checked", "intact", "broken", "timeout"]
+    findings: list[FindingItem] = Field(default_factory=list)
+    head: str | None = Field(default=None, description="`count:hash`, as the database says.")
+    expected_head: str | None = Field(
+        default=None,
+        description="As the last run's report kept it outside of the database; the chain must have passed through it.",
+    )
+
+
+class AuditAnswer(_Answer):
+    """A page of the audit log, newest first."""
+
+    group: Group
+    rows: list[AuditRowItem]
+    total_entries: int | None = Field(default=None, description="Rows that match; null when the database was not read.")
+    next_before: int | None = Field(default=None, description="Give it as `before` for the next page; null: the end.")
+    chain: Chain
+    source: Source
+
+
+class ScriptText(_Answer):
+    """One script, or why its text is not shown."""
+
+    text: str | None = None
+    origin: Literal["dag", "ledger", "unavailable"] = Field(
+        description="`dag`: the DAG's documentation of the task, the file as it was last parsed. "
+        "`ledger`: as it was when the migration was applied."
+    )
+    file: str | None = None
+    checksum: str | None = None
+    reason: str | None = Field(default=None, description="Why there is no text, and where to find it.")
+
+
+class MigrationAnswer(_Answer):
+    """One migration with its scripts and its history."""
+
+    group: Group
+    migration: MigrationItem
+    checksum_algorithm: str = "sha256"
+    statements_done: int | None = None
+    statements_total: int | None = None
+    dependents: list[str] = Field(description="Versions that depend on it.")
+    sql: ScriptText
+    rollback: ScriptText
+    events: list[HistoryEvent] = Field(description="Newest first; the 50 newest at most.")
+    source: Source
+
+
+class DurationItem(_Answer):
+    """How long one migration took when it was applied last."""
+
+    version: str
+    name: str
+    duration_ms: int
+    applied_at: datetime | None = None
+
+
+class DayItem(_Answer):
+    """What happened on one day (UTC). Days on which nothing happened are there too."""
+
+    day: date
+    applied: int = 0
+    failed: int = 0
+    rolled_back: int = 0
+    rollback_failed: int = 0
+    dry_run: int = 0
+
+
+class MetricsAnswer(_Answer):
+    """Numbers over time."""
+
+    group: Group
+    durations: list[DurationItem] = Field(description="In numeric order of the versions.")
+    days: list[DayItem] = Field(description="Oldest first.")
+    totals: DayItem = Field(description="Sum over the days; `day` is the last of them.")
+    source: Source
+
+
+class _Start(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    mode: ModeName = Field(description="`dry_run`: really execute, measure, and roll back.")
+    environment: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="One of the group's `environments`; left out: the one the group is shown in."
+    )
+    note: Annotated[str, Field(max_length=1000)] | None = Field(default=None, description="The run's note in Airflow.")
+
+
+_Version = Annotated[str, Field(pattern="^[0-9]{1,18}$")]
+
+
+class MigrateRequest(_Start):
+    """Start a run that applies what is pending."""
+
+    to: _Version | None = Field(default=None, description="Last version to apply; left out: everything.")
+
+
+class RollbackRequest(_Start):
+    """Start a run that rolls back."""
+
+    to: _Version = Field(description="The version that stays, with all before it; `0` rolls back everything.")
+
+
+class Started(_Answer):
+    """A run was started; what it did is told by `status` and `history`."""
+
+    dag_id: str
+    group_id: str
+    run_id: str
+    state: str
+    conf: dict[str, Any] = Field(description="What the run was given.")
+    message: str = Field(description="One sentence, also telling what the run waits for.")
+    url: str = Field(description="The run's page in Airflow.")
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it (`application/problem+json`)."""
+
+    type: str = Field(description="`urn:wmigrate:problem:<code>`.")
+    title: str
+    status: int
+    detail: str = Field(description="One sentence: what, and what next.")
+    code: str = Field(description="Stable word for programs.")
+    errors: list[dict[str, Any]] | None = Field(default=None, description="Of wrong input: place and message.")

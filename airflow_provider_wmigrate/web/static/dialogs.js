@@ -1,0 +1,57 @@
+// Questions that stand in front of the page: they keep the focus, and Escape answers no.
+
+import { freshId, h, replace } from "./dom.js";
+import { problemBox } from "./parts.js";
+
+const STOPS = "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, [tabindex='0']";
+
+/**
+ * Ask in a dialog.
+ * @param {{title: string, body: Node[], submit: string, danger?: boolean, onSubmit: () => Promise<void>}} question
+ *   `onSubmit` may throw: the dialog stays and says why
+ * @returns {{dialog: HTMLDialogElement, button: HTMLButtonElement}} the button is `disabled` as the body wishes
+ */
+export function ask({ title, body, submit, danger = false, onSubmit }) {
+  const [id, before] = [freshId("dialog"), document.activeElement];
+  const trouble = h("div", {});
+  const button = h("button", { class: danger ? "primary danger" : "primary", type: "submit" }, submit);
+  const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
+  const form = h("form", { method: "dialog" }, h("h2", { id }, title), body, trouble, h("div", { class: "actions" }, cancel, button));
+  const dialog = h("dialog", { "aria-labelledby": id }, form);
+  let busy = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (busy || button.disabled) return;
+    busy = true;
+    button.setAttribute("aria-busy", "true");
+    replace(trouble);
+    try {
+      await onSubmit();
+      dialog.close();
+    } catch (problem) {
+      replace(trouble, problemBox(problem));
+    } finally {
+      busy = false;
+      button.removeAttribute("aria-busy");
+    }
+  });
+  dialog.addEventListener("keydown", (event) => keepFocus(event, dialog));
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (before?.isConnected) before.focus();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  return { dialog, button };
+}
+
+/** Tab goes round inside; the browser's own bars and the page around the frame are not part of the question. */
+function keepFocus(event, dialog) {
+  if (event.key !== "Tab") return;
+  const stops = [...dialog.querySelectorAll(STOPS)].filter((stop) => stop.checkVisibility());
+  const [first, last] = [stops[0], stops.at(-1)];
+  const leaves = event.shiftKey ? document.activeElement === first : document.activeElement === last;
+  if (!leaves) return;
+  event.preventDefault();
+  (event.shiftKey ? last : first).focus();
+}

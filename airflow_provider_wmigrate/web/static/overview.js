@@ -1,0 +1,94 @@
+// All databases at a glance.
+
+import { groups } from "./api.js";
+import { h, replace } from "./dom.js";
+import { count, duration, tone, words } from "./format.js";
+import { icon } from "./icons.js";
+import { badge, banner, countsBar, empty, loading, problemBox, when } from "./parts.js";
+import { routeTo } from "./router.js";
+
+const WORDS = { current: "Up to date", pending: "Pending", attention: "Needs attention", unknown: "Not looked at yet" };
+const TONES = { current: "applied", pending: "pending", attention: "failed", unknown: "unknown" };
+const ORDER = ["attention", "pending", "unknown", "current"];
+
+let newest = 0;
+
+/** Called when another view takes the page: an answer that comes later is not shown. */
+export const leaveOverview = () => { newest += 1; };
+
+/** The cards of every group the caller may read, or of one DAG; a single one is opened at once. */
+export async function showOverview(main, dag) {
+  const mine = (newest += 1);
+  const again = () => showOverview(main, dag);
+  const title = h("h1", {}, "Migrations");
+  replace(main, h("div", { class: "stack" }, title, loading(3)));
+  let answer;
+  try {
+    answer = await groups();
+  } catch (problem) {
+    if (mine !== newest) return undefined;
+    replace(main, h("div", { class: "stack" }, title, problemBox(problem, again)));
+    return main.setAttribute("aria-busy", "false");
+  }
+  if (mine !== newest) return undefined;
+  const found = answer.groups.filter((one) => !dag || one.group.dag_id === dag || one.group.rollback_dag?.dag_id === dag);
+  if (dag && found.length === 1) {
+    const { dag_id, group_id } = found[0].group;
+    return location.replace(routeTo({ dag: dag_id, group: group_id }));
+  }
+  found.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.group.dag_id.localeCompare(b.group.dag_id));
+  const refresh = h("button", { type: "button", onclick: again }, icon("refresh"), "Refresh");
+  replace(main, h("div", { class: "stack" },
+    h("div", { class: "row spread" },
+      h("div", {}, title, h("p", { class: "muted" }, summary(found))), refresh),
+    found.length ? h("ul", { class: "cards" }, found.map(card)) : nothing(dag)));
+  main.setAttribute("aria-busy", "false");
+  return undefined;
+}
+
+function summary(found) {
+  const attention = found.filter((one) => one.state === "attention").length;
+  const pending = found.filter((one) => one.state === "pending").length;
+  const words_ = [count(found.length, "database")];
+  if (attention) words_.push(attention === 1 ? "1 needs attention" : `${attention} need attention`);
+  if (pending) words_.push(`${pending} with pending migrations`);
+  const unknown = found.filter((one) => one.state === "unknown").length;
+  if (unknown) words_.push(`${unknown} not looked at yet`);
+  if (found.length && !attention && !pending && !unknown) words_.push("nothing waits");
+  return words_.join(" · ");
+}
+
+function nothing(dag) {
+  const text = "A DAG with a MigrationTaskGroup appears here as soon as Airflow has read its file, for everyone who may read that DAG.";
+  return empty("database", dag ? `${dag} holds no migration group` : "No migration groups", text);
+}
+
+function card({ group, state, migrations, counts, schema_version: version, last_run: run, source }) {
+  const name = group.conn_id ?? `${group.dag_id}.${group.group_id}`;
+  const head = h("div", { class: "row spread" },
+    h("h2", { class: "card-title" }, icon("database"),
+      h("a", { href: routeTo({ dag: group.dag_id, group: group.group_id }), class: "cover" }, name)),
+    h("span", { class: "badge", "data-tone": TONES[state] ?? tone(state) }, h("span", { class: "dot", "aria-hidden": "true" }), WORDS[state] ?? state));
+  const place = h("p", { class: "muted row tight" },
+    h("span", { class: "mono" }, group.dag_display_name), h("span", { "aria-hidden": "true" }, "·"), h("span", { class: "mono" }, group.group_id),
+    group.environment && [h("span", { "aria-hidden": "true" }, "·"), group.environment]);
+  const flags = [group.is_paused && "paused", group.is_stale && "DAG file gone", group.has_import_errors && "import errors"].filter(Boolean);
+  return h("li", { class: "card group-card", "data-tone": TONES[state] },
+    head, place,
+    h("div", {}, countsBar(counts)),
+    h("div", { class: "row spread card-foot" },
+      h("span", { class: "muted" }, version ? ["at version ", h("b", { class: "mono strong" }, version)] : count(migrations, "migration")),
+      run ? h("span", { class: "row tight" }, badge(run.state, `${verb(run)} ${stateWord(run.state)}`), when(run.ended_at ?? run.started_at ?? run.run_after),
+        run.duration_ms !== null && h("span", { class: "muted number" }, duration(run.duration_ms))) : h("span", { class: "muted" }, "no run yet")),
+    flags.length > 0 && h("p", { class: "row tight" }, flags.map((flag) => badge("warning", flag))),
+    source.kind === "none" && state !== "unknown" && banner("unknown", "clock", "No run has looked at this database yet."));
+}
+
+/** Airflow's word for a state, as the end of a sentence. */
+export const stateWord = (state) => (state === "success" ? "succeeded" : words(state));
+
+/** What a run was for, in one word. */
+export function verb(run) {
+  if (run.mode === "dry_run") return "dry run";
+  return run.direction === "rollback" ? "rollback" : "apply";
+}

@@ -1,0 +1,131 @@
+// Asking before a run is started: which database, which versions, for real or not. Nothing is started without it.
+
+import { about, start } from "./api.js";
+import { ask } from "./dialogs.js";
+import { h, replace } from "./dom.js";
+import { count } from "./format.js";
+import { icon } from "./icons.js";
+import { banner, facts, field, finding, problemBox } from "./parts.js";
+
+const IN_LEDGER = ["applied", "changed", "missing", "incomplete"];
+
+/** Ask for an apply or a dry run; `started` gets the run. */
+export function askApply(status, mode, started) {
+  const { group } = status;
+  const place = { dag: group.dag_id, group: group.group_id };
+  const verb = mode === "dry_run" ? "Dry run" : "Apply";
+  const pending = status.migrations.filter((one) => ["pending", "incomplete"].includes(one.status));
+  const to = select(pending.slice(0, -1).map((one) => [one.version, `${one.version} ${one.name}`]), ["", "everything that is pending"]);
+  const rest = commonFields(group.migrate);
+  const preview = h("div", { class: "preview stack", "aria-live": "polite" });
+  const question = ask({
+    title: mode === "dry_run" ? "Dry run of pending migrations?" : "Apply pending migrations?",
+    body: [target(group, group.dag_id, mode), group.migrate.to && pending.length > 1 && field("Up to version", to), preview, rest.fields],
+    submit: verb,
+    onSubmit: async () => {
+      const run = await start(place, "migrate", { mode, ...(to.value && { to: to.value }), ...rest.values() });
+      started({ ...run, what: verb.toLowerCase() });
+    },
+  });
+  let asked = 0;
+  const look = async () => {
+    const mine = (asked += 1);
+    replace(preview, h("p", { class: "muted" }, "Asking for the plan …"));
+    try {
+      const plan = await about(place, "plan", { to: to.value });
+      if (mine === asked) showPlan(plan, { preview, button: question.button, verb, mode });
+    } catch (problem) {
+      if (mine === asked) replace(preview, problemBox(problem));
+    }
+  };
+  to.addEventListener("change", look);
+  return look();
+}
+
+function showPlan({ steps, findings, source }, { preview, button, verb, mode }) {
+  const errors = findings.filter((one) => one.severity === "error");
+  const what = mode === "dry_run" ? "will be executed, measured and rolled back" : "will be applied";
+  replace(preview,
+    source.kind !== "live" && banner("changed", "clock", "The database was not read just now: the run decides by what it finds there."),
+    steps.length ? versionList(`${count(steps.length, "migration")} ${what}:`, steps) : h("p", {}, "Nothing is to be done."),
+    errors.length > 0 && [banner("failed", "alert", `The plan has ${count(errors.length, "error")}: a run stops before anything is touched.`), h("ul", { class: "stack" }, errors.slice(0, 3).map(finding))]);
+  replace(button, icon(mode === "dry_run" ? "flask" : "play"), steps.length ? `${verb} ${count(steps.length, "migration")}` : verb);
+  button.disabled = steps.length === 0 && source.kind === "live";
+}
+
+/** Ask for a rollback; `stay` is the version that stays, if it is known already. */
+export function askRollBack(status, stay, started) {
+  const { group } = status;
+  const inLedger = status.migrations.filter((one) => IN_LEDGER.includes(one.status)).reverse();
+  const to = select([...inLedger.slice(1).map((one) => [one.version, `${one.version} ${one.name}`]), ["0", "none: everything is rolled back"]]);
+  if (stay !== null) to.value = stay;
+  const modes = group.rollback.modes;
+  const dry = h("input", { type: "checkbox", checked: !modes.includes("apply"), disabled: !modes.includes("apply") });
+  const typed = h("input", { autocomplete: "off", autocapitalize: "off", spellcheck: "false", class: "mono" });
+  const rest = commonFields(group.rollback);
+  const [preview, confirm] = [h("div", { class: "preview stack", "aria-live": "polite" }), h("div", {})];
+  const mode = () => (dry.checked ? "dry_run" : "apply");
+  const facts_ = h("div", {});
+  const question = ask({
+    title: "Roll back migrations?",
+    danger: true,
+    body: [
+      facts_, field("Version that stays, with all before it", to), preview,
+      modes.includes("dry_run") && h("label", { class: "check row tight" }, dry, "Dry run: execute, measure, and undo it again"),
+      rest.fields, confirm,
+    ],
+    submit: "Roll back",
+    onSubmit: async () => {
+      const run = await start({ dag: group.dag_id, group: group.group_id }, "rollback", { mode: mode(), to: to.value, ...rest.values() });
+      started({ ...run, what: dry.checked ? "dry run of the rollback" : "rollback" });
+    },
+  });
+  const { button } = question;
+  const doomed = () => inLedger.filter((one) => Number(one.version) > Number(to.value));
+  const check = () => { button.disabled = doomed().length === 0 || (!dry.checked && typed.value.trim() !== to.value); };
+  const show = () => {
+    const list = doomed();
+    const without = list.filter((one) => !one.has_rollback);
+    replace(facts_, target(group, group.rollback_dag.dag_id, mode()));
+    replace(preview, versionList(`${count(list.length, "migration")} will be rolled back, in this order:`, list),
+      without.length > 0 && banner("failed", "alert", `No rollback script: ${without.map((one) => one.version).join(", ")}. A run stops before anything is touched.`),
+      !dry.checked && banner("changed", "alert", "What these migrations hold in tables they drop is lost. Is there a backup?"));
+    replace(confirm, !dry.checked && field(["Type ", h("b", { class: "mono" }, to.value), " to confirm"], typed));
+    replace(button, icon(dry.checked ? "flask" : "undo"), dry.checked ? `Dry run ${count(list.length, "rollback")}` : `Roll back ${count(list.length, "migration")}`);
+    check();
+  };
+  to.addEventListener("change", () => { typed.value = ""; show(); });
+  dry.addEventListener("change", show);
+  typed.addEventListener("input", check);
+  show();
+}
+
+function target(group, dagId, mode) {
+  return facts([
+    ["Database", h("b", { class: "mono" }, group.conn_id ?? "decided by the run")],
+    ["DAG", h("span", { class: "mono" }, dagId)],
+    ["Mode", mode === "dry_run" ? "dry run: everything is executed and rolled back" : "for real: changes are committed"],
+  ]);
+}
+
+function commonFields(choices) {
+  const environments = choices.environments;
+  const standing = ["", `as the DAG says${choices.environment ? `: ${choices.environment}` : ""}`];
+  const environment = environments === null ? null
+    : environments.length ? select(environments.map((name) => [name, name]), standing)
+      : h("input", { placeholder: standing[1], maxlength: "100", autocomplete: "off" });
+  const note = h("input", { maxlength: "1000", autocomplete: "off" });
+  return {
+    fields: [environment && field("Environment", environment), field("Note", note, "Optional; shown with the run in Airflow.")],
+    values: () => ({ ...(environment?.value && { environment: environment.value }), ...(note.value.trim() && { note: note.value.trim() }) }),
+  };
+}
+
+function select(choices, first = null) {
+  return h("select", {}, [...(first ? [first] : []), ...choices].map(([value, text]) => h("option", { value }, text)));
+}
+
+function versionList(title, items) {
+  const rows = items.map((one) => h("li", {}, h("b", { class: "mono" }, one.version), ` ${one.name}`));
+  return h("div", {}, h("p", {}, title), h("ul", { class: "versions", tabindex: "0", "aria-label": title }, rows));
+}

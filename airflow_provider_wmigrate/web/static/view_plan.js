@@ -1,0 +1,33 @@
+// What a run would do now, and what speaks against it.
+
+import { h, replace } from "./dom.js";
+import { count, words } from "./format.js";
+import { badge, banner, empty, finding, loading, sourceBanner, when } from "./parts.js";
+import { routeTo } from "./router.js";
+import { pagedTable } from "./table.js";
+
+/** The tab "plan". */
+export async function showPlan(panel, { place, status, ask, refresh }) {
+  replace(panel, loading(3));
+  const { steps, findings, skipped, planned_at: at, source } = await ask("plan");
+  const errors = findings.filter((one) => one.severity === "error");
+  const warnings = findings.filter((one) => one.severity !== "error");
+  const held = Object.entries(skipped);
+  const link = (version) => h("a", { class: "mono", href: routeTo({ ...place, tab: "migrations", version }) }, version);
+  replace(panel, h("div", { class: "stack" },
+    source.kind !== status.source.kind && sourceBanner(source, refresh),
+    errors.length > 0 && banner("failed", "alert", h("strong", {}, `${count(errors.length, "error")}. `), "As long as that is so, a run stops before anything is touched."),
+    findings.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Findings"), h("ul", { class: "stack" }, [...errors, ...warnings].map(finding))),
+    h("section", { class: "stack" },
+      h("h2", {}, steps.length ? `${count(steps.length, "step")}, in this order` : "Steps"),
+      steps.length ? pagedTable("Steps of the plan", [
+        { title: "#", number: true, cell: (step) => steps.indexOf(step) + 1 },
+        { title: "Does", cell: (step) => badge(step.action) },
+        { title: "Version", cell: (step) => link(step.version) },
+        { title: "Name", cell: (step) => words(step.name) },
+        { title: "SHA-256", cell: (step) => h("code", { class: "muted", title: step.checksum }, step.checksum.slice(0, 12)) },
+      ], steps) : h("div", { class: "card" }, empty("check", "Nothing is to be done", source.kind === "live" ? "Every migration of the folder is applied." : "As far as is known."))),
+    held.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Pending, but left out"),
+      h("ul", { class: "card held" }, held.map(([version, reason]) => h("li", {}, link(version), ` ${reason}`)))),
+    at && h("p", { class: "muted" }, "Scripts were last read by the plan of a run, ", when(at), ".")));
+}

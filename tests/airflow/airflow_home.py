@@ -1,0 +1,71 @@
+"""A real Airflow inside the test process: one metadata database, the real task runner, no scheduler.
+
+`runner` gives a DAG to it and drives a run to its end. Its connection `target` (and `warehouse_db`) is the test's own
+empty database. For the conftest.py of every folder whose tests need Airflow; import this before anything of Airflow,
+which reads its settings when it is imported.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog.testing
+from airflow_runner import BUNDLE, Runner, TaskLog, connection
+
+_MEMORY = Path("/dev/shm")
+
+
+def _make_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="wmigrate-airflow-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    (home / "dags").mkdir()
+    core = {"load_examples": False, "dags_folder": home / "dags", "min_serialized_dag_update_interval": 0}
+    (home / "airflow.cfg").write_text("[core]\n" + "".join(f"{key} = {value}\n" for key, value in core.items()))
+    return home
+
+
+os.environ["AIRFLOW_HOME"] = str(_make_home())
+os.environ.pop("AIRFLOW_CONFIG", None)
+
+
+@functools.cache
+def make_metadata_database() -> None:
+    """Airflow's own database, empty but for what DAGs are stored under. Once per process, whoever asks."""
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.db import initdb
+    from airflow.utils.session import create_session
+
+    initdb()
+    with create_session() as session:
+        session.add(DagBundleModel(name=BUNDLE))
+
+
+@pytest.fixture(scope="session")
+def metadata_database() -> None:
+    make_metadata_database()
+
+
+@pytest.fixture
+def runner(metadata_database: None, database: str, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    for name in ("TARGET", "WAREHOUSE_DB"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", connection(database))
+    return Runner()
+
+
+@pytest.fixture
+def task_log() -> Iterator[TaskLog]:
+    """What the tasks of this test wrote into their logs."""
+    handler = TaskLog()
+    logger = logging.getLogger("airflow_provider_wmigrate")
+    logger.addHandler(handler)
+    with structlog.testing.capture_logs() as handler.entries:
+        yield handler
+    logger.removeHandler(handler)

@@ -1,0 +1,7 @@
+"""The tests here run in a real Airflow."""
+
+from __future__ import annotations
+
+from airflow_home import metadata_database, runner, task_log
+
+__all__ = ["metadata_database", "runner", "task_log"]

@@ -1,0 +1,102 @@
+"""What importing costs, what the package gives away, and what Airflow reads about it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_wmigrate
+from airflow_provider_wmigrate.provider import get_provider_info
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLIC = {
+    "ApplyMigrationOperator",
+    "CheckHealthOperator",
+    "MigrationHook",
+    "MigrationSensor",
+    "MigrationTaskGroup",
+    "PlanMigrationsOperator",
+    "ReportMigrationsOperator",
+    "RollBackMigrationOperator",
+    "RollBackRunOperator",
+    "RollbackTaskGroup",
+    "health_interval",
+    "roll_back_on_failure",
+    "schema_asset",
+}
+
+
+def loaded_by(statement: str, *packages: str) -> set[str]:
+    """Which of the packages a fresh interpreter has loaded after the statement."""
+    code = f"{statement}\nimport sys\nprint(*({set(packages)!r} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return set(answer.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["airflow_provider_wmigrate", "airflow_provider_wmigrate.provider"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    heavy = ("airflow", "fastapi", "psycopg", "pydantic", "yaml", "postgast", "sqlalchemy")
+    assert loaded_by(f"import {module}", *heavy) == set()
+
+
+def test_the_engine_loads_no_airflow() -> None:
+    assert loaded_by("import airflow_provider_wmigrate.engine.migrator", "airflow", "fastapi") == set()
+
+
+def test_all_is_exact() -> None:
+    assert set(airflow_provider_wmigrate.__all__) == PUBLIC
+    assert len(airflow_provider_wmigrate.__all__) == len(PUBLIC)
+    assert set(dir(airflow_provider_wmigrate)) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_name_resolves(name: str) -> None:
+    value = getattr(airflow_provider_wmigrate, name)
+    assert value.__name__ == name
+    assert value.__module__.startswith("airflow_provider_wmigrate.")
+    assert value.__doc__
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(airflow_provider_wmigrate.__file__).read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    assert {alias.name for node in checked.body for alias in node.names} == PUBLIC
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Migration'"):
+        _ = airflow_provider_wmigrate.Migration
+
+
+def test_the_provider_info_is_valid() -> None:
+    import airflow
+    import jsonschema
+
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema=schema)
+
+
+def test_the_provider_info_names_modules_that_exist() -> None:
+    info = get_provider_info()
+    kinds = ("operators", "sensors", "hooks", "triggers")
+    modules = [module for kind in kinds for entry in info[kind] for module in entry["python-modules"]]
+    assert modules
+    for module in modules:
+        __import__(module)
+
+
+def test_the_distribution_declares_the_provider() -> None:
+    try:
+        distribution = importlib.metadata.distribution("airflow-provider-wmigrate")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the distribution is not installed here")
+    (entry_point,) = distribution.entry_points.select(group="apache_airflow_provider")
+    assert entry_point.load()() == get_provider_info()
+    assert get_provider_info()["package-name"] == distribution.metadata["Name"]
+    assert distribution.version == airflow_provider_wmigrate.__version__

@@ -1,0 +1,569 @@
+"""The operators, run by the real task runner in whole runs on a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import psycopg
+import pytest
+from airflow_runner import Run, Runner, TaskLog, applied, audit, relations
+
+MakeFolder = Callable[..., Path]
+Conn = psycopg.Connection[Any]
+
+A = {"001_a.sql": "CREATE TABLE a (id int PRIMARY KEY);", "001_a.rollback.sql": "DROP TABLE a;"}
+B = {"002_b.sql": "CREATE TABLE b (id int REFERENCES a);", "002_b.rollback.sql": "DROP TABLE b;"}
+C = {"003_c.sql": "CREATE TABLE c (id int);", "003_c.rollback.sql": "DROP TABLE c;"}
+BROKEN_B = {"002_b.sql": "CREATE TABLE b (id int;"}
+FAST = "settings: {execution: {retry_attempts: 0, retry_delay_seconds: 0}}\n"
+
+
+def config(text: str) -> dict[str, str]:
+    return {"migration_config.yaml": dedent(text)}
+
+
+def error(run: Run, task: str) -> str:
+    """What the task failed with: one line, of the kind that Airflow does not retry."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    raised = run.errors[task]
+    assert isinstance(raised, AirflowFailException), raised
+    assert "\n" not in str(raised)
+    return str(raised)
+
+
+# Which tasks run
+
+
+def test_the_first_run_applies_everything(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B})))
+    assert run.state == "success"
+    assert run.order == ["plan", "001_a", "002_b", "report"]
+    assert relations(conn) == {"a", "b"}
+    assert applied(conn) == ["001", "002"]
+
+
+def test_the_second_run_skips_everything_in_one_call(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    folder = make_folder({**A, **B})
+    runner.run(runner.migrations(folder))
+    run = runner.run(runner.migrations(folder))
+    assert run.state == "success"
+    assert run.states == {"plan": "success", "001_a": "skipped", "002_b": "skipped", "report": "success"}
+    assert run.order == ["plan", "report"]
+    assert run.xcoms["plan", "plan"]["skipped"] == {"001": "applied", "002": "applied"}
+    assert run.returned("report")["applied"] == []
+
+
+def test_only_what_is_new_runs(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    runner.run(runner.migrations(make_folder({**A, **B})))
+    run = runner.run(runner.migrations(make_folder({**A, **B, **C})))
+    assert run.order == ["plan", "003_c", "report"]
+    assert run.returned("report")["applied"] == ["003"]
+    assert applied(conn) == ["001", "002", "003"]
+
+
+def test_an_empty_folder_has_nothing_to_do(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({})))
+    assert (run.state, run.order) == ("success", ["plan", "report"])
+
+
+def test_a_target_version_skips_what_is_beyond(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B, **C}), to="{{ dag_run.conf['to'] }}"), to=" 2 ")
+    assert run.states == {
+        "plan": "success",
+        "001_a": "success",
+        "002_b": "success",
+        "003_c": "skipped",
+        "report": "success",
+    }
+    assert run.xcoms["plan", "plan"]["skipped"] == {"003": "beyond the target 002"}
+    assert applied(conn) == ["001", "002"]
+
+
+def test_the_report_waits_for_tasks_whose_descendants_were_skipped(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B, **C}), to="001"))
+    assert run.order == ["plan", "001_a", "report"]
+    assert run.returned("report")["applied"] == ["001"]
+
+
+def test_a_failure_before_skipped_tasks_fails_the_run(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B, **C}), to="002"))
+    assert run.states["003_c"] == "skipped"
+    assert run.states["report"] == "failed"
+    assert run.state == "failed"
+
+
+def test_the_report_waits_for_the_sibling_of_a_failed_task(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    # 004 needs both 002 and 003. When 002 has failed, 004 is done at once although 003 is still to run.
+    folder = make_folder(
+        {
+            **A,
+            **BROKEN_B,
+            **C,
+            "004_d.sql": "CREATE TABLE d ();",
+            **config("""
+                migrations:
+                  - {version: 2, dependencies: [1]}
+                  - {version: 3, dependencies: [1]}
+                  - {version: 4, dependencies: [2, 3]}
+            """),
+        }
+    )
+    run = runner.run(runner.migrations(folder))
+    assert run.order[-1] == "report"
+    assert run.returned("report")["applied"] == ["001", "003"]
+    assert run.returned("report")["failed"] == ["migrate.002_b", "migrate.004_d"]
+
+
+# What a run leaves behind
+
+
+def test_xcom_has_records_and_no_sql(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B, "003_c.sql": "INSERT INTO a VALUES (1), (2);"})))
+    record = run.returned("003_c")
+    assert (record["version"], record["outcome"], record["rows"], record["statements"]) == ("003", "applied", 2, 1)
+    assert [(lock["relation"], lock["mode"]) for lock in record["locks"]] == [("public.a", "RowExclusiveLock")]
+    assert record["identity"] == {
+        "actor": "alice",
+        "dag_id": run.dag.dag_id,
+        "run_id": run.run_id,
+        "task_id": "migrate.003_c",
+        "try_number": 1,
+    }
+    steps = run.xcoms["plan", "plan"]["steps"]
+    assert [step["version"] for step in steps] == ["001", "002", "003"]
+    assert "1. apply `001_a`" in run.xcoms["plan", "markdown"]
+    assert run.returned("report")["audit_head"] == record["audit_head"]
+    everything = json.dumps({f"{task} {key}": value for (task, key), value in run.xcoms.items()})
+    for fragment in ("CREATE TABLE", "PRIMARY KEY", "REFERENCES", "DROP TABLE", "INSERT INTO", "builtins.tuple"):
+        assert fragment not in everything
+
+
+def test_the_ledger_knows_the_run(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder(A)), user=None)
+    query = "SELECT actor, dag_id, run_id, task_id, try_number FROM wmigrate.schema_migrations"
+    assert conn.execute(query).fetchall() == [("airflow:manual", run.dag.dag_id, run.run_id, "migrate.001_a", 1)]
+    assert audit(conn, "planned") == [(None, {"direction": "apply", "steps": ["001"]})]
+    (value,) = conn.execute(
+        "SELECT value FROM wmigrate.application_metadata WHERE key = 'last_successful_run'"
+    ).fetchone()
+    assert value
+
+
+def test_a_dry_run_leaves_nothing(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B}), mode="dry_run"))
+    assert run.state == "success"
+    assert run.returned("report")["dry_run"] == ["001", "002"]
+    assert run.returned("002_b")["locks"]
+    assert relations(conn) == set()
+    assert conn.execute("SELECT to_regnamespace('wmigrate')").fetchone() == (None,)
+
+
+# The task log
+
+LOUD = {
+    "001_a.sql": "CREATE TABLE a (id int);\nDO $$ BEGIN RAISE NOTICE 'hear this'; RAISE WARNING 'and beware'; END $$;",
+    "001_a.rollback.sql": "DROP TABLE a;",
+}
+
+
+def test_the_log_shows_what_is_about_to_run(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
+    runner.run(runner.migrations(make_folder(LOUD)))
+    shown = task_log.lines
+    start = shown.index("CREATE TABLE a (id int);")
+    assert shown[start - 1].startswith("::group::001_a.sql (sha256 ")
+    assert "::group::001_a.rollback.sql" in task_log.text
+    assert "DROP TABLE a;" in shown
+    assert "NOTICE: hear this" in shown
+    assert any(line.startswith("001_a: applied in ") for line in shown)
+
+
+def test_the_log_without_sql_and_timing(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
+    quiet = config("settings: {logging: {include_sql: false, include_timing: false}}")
+    runner.run(runner.migrations(make_folder({**LOUD, **quiet})))
+    assert "applying 001_a on server process" in task_log.text
+    assert "CREATE TABLE" not in task_log.text
+    assert "DROP TABLE" not in task_log.text
+    assert "001_a: applied: 2 statements, 0 rows changed" in task_log.lines
+
+
+def test_the_log_as_json(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
+    runner.run(runner.migrations(make_folder({**LOUD, **config("settings: {logging: {format: json}}")})))
+    told = [json.loads(line) for line in task_log.lines if line.startswith("{")]
+    assert [event["event"] for event in told] == ["started", "noticed", "noticed", "finished"]
+    assert told[0]["sql"] == LOUD["001_a.sql"]
+    assert told[0]["rollback_sql"] == "DROP TABLE a;"
+    assert told[-1]["outcome"] == "applied"
+
+
+def test_the_log_at_level_warning(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
+    runner.run(runner.migrations(make_folder({**LOUD, **config("settings: {logging: {level: WARNING}}")})))
+    assert "CREATE TABLE" not in task_log.text
+    assert "hear this" not in task_log.text
+    assert "WARNING: and beware" in task_log.lines
+
+
+# Failures, retries, repairs
+
+
+def test_a_syntax_error_fails_at_once_and_a_repair_goes_green(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    patient = config("settings: {execution: {retry_attempts: 3, retry_delay_seconds: 0}}")
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B, **C, **patient}), dag_id="repaired"))
+    assert run.states == {
+        "plan": "success",
+        "001_a": "success",
+        "002_b": "failed",
+        "003_c": "upstream_failed",
+        "report": "failed",
+    }
+    assert run.tries["002_b"] == 1
+    assert run.state == "failed"
+    assert error(run, "002_b").startswith("002_b.sql:1:23: syntax error")
+    assert error(run, "report").startswith("failed: migrate.002_b, migrate.003_c; ")
+    assert applied(conn) == ["001"]
+
+    repaired = runner.migrations(make_folder({**A, **B, **C, **patient}), dag_id="repaired")
+    run.clear("migrate.002_b", "migrate.003_c", "migrate.report", dag=repaired)
+    assert run.state == "success"
+    assert run.returned("report")["applied"] == ["001", "002", "003"]
+    assert applied(conn) == ["001", "002", "003"]
+
+
+def test_a_new_run_after_a_repair(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    runner.run(runner.migrations(make_folder({**A, **BROKEN_B})))
+    run = runner.run(runner.migrations(make_folder({**A, **B})))
+    assert (run.state, run.order) == ("success", ["plan", "002_b", "report"])
+
+
+RETRIES = config("""
+    settings: {execution: {lock_timeout_seconds: 0.1, lock_attempts: 1, retry_attempts: 0, retry_delay_seconds: 0}}
+    environments:
+      once_more: {execution: {retry_attempts: 1, retry_delay_seconds: 0}}
+      patient: {execution: {retry_attempts: 2}}
+""")
+
+
+@pytest.mark.parametrize(("environment", "tries"), [("", 1), ("once_more", 2), ("patient", 3)])
+def test_a_lock_timeout_is_retried_as_the_environment_says(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, database: str, environment: str, tries: int
+) -> None:
+    folder = make_folder({"001_a.sql": "ALTER TABLE busy ADD COLUMN x int;", **RETRIES})
+    conn.execute("CREATE TABLE busy (id int)")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT FROM busy")
+        dag = runner.migrations(folder, environment="{{ dag_run.conf['environment'] }}")
+        run = runner.run(dag, environment=environment)
+    assert run.states["001_a"] == "failed"
+    assert run.tries["001_a"] == tries
+    assert str(run.errors["001_a"]).startswith("001_a.sql:1: a lock of this migration was not free within 0.")
+
+
+def test_a_retry_finds_the_lock_free_and_waits_as_long_as_the_settings_say(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, database: str
+) -> None:
+    delayed = config("settings: {execution: {lock_timeout_seconds: 0.1, lock_attempts: 1, retry_delay_seconds: 1}}")
+    folder = make_folder({"001_a.sql": "ALTER TABLE busy ADD COLUMN x int;", **delayed})
+    conn.execute("CREATE TABLE busy (id int)")
+    reader = psycopg.connect(database)
+    reader.execute("SELECT FROM busy")
+    # The lock is let go of when the first try has failed.
+    dag = runner.migrations(folder)
+    dag.task_dict["migrate.001_a"].on_retry_callback = [lambda context: reader.close()]
+    run = runner.run(dag)
+    assert (run.state, run.tries["001_a"]) == ("success", 2)
+    failed, done = (
+        at for (at,) in conn.execute("SELECT at FROM wmigrate.audit_log WHERE event IN ('failed', 'applied')")
+    )
+    assert 1 <= (done - failed).total_seconds() < 5
+
+
+def test_a_cleared_task_has_all_its_retries_again(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, database: str
+) -> None:
+    folder = make_folder({"001_a.sql": "ALTER TABLE busy ADD COLUMN x int;", **RETRIES})
+    conn.execute("CREATE TABLE busy (id int)")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT FROM busy")
+        run = runner.run(runner.migrations(folder, environment="once_more"))
+        assert run.tries["001_a"] == 2
+        run.clear("migrate.001_a", "migrate.report")
+        assert run.tries["001_a"] == 4
+
+
+# Refused before anything is touched
+
+ALL = {**A, **B, **C}
+NO_DROP = config("validation: {sql: {allow_drop: false}}")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {**ALL, "001_a.sql": "CREATE TABLE a (id bigint PRIMARY KEY);"},
+            "001_a.sql: was edited after it was applied on",
+        ),
+        (
+            {**B, **C, **config("migrations: [{version: 2, dependencies: []}]")},
+            "migration 001_a is applied but its file is gone",
+        ),
+        (
+            {**ALL, "003_c.sql": "SELECT 1;\nDROP TABLE a;", **NO_DROP},
+            "003_c.sql:2: DROP is not allowed: validation.sql.allow_drop",
+        ),
+        ({**ALL, "003_c.sql": "CREATE TABLE c ();\nCOMMIT;"}, "003_c.sql:2: COMMIT is transaction control"),
+        (
+            {
+                **ALL,
+                **config("validation: {migrations: {require_rollback_validation: true}}"),
+                "004_d.sql": "SELECT 1;",
+            },
+            "004_d.sql: has no rollback script",
+        ),
+        (
+            {**ALL, **config("migrations: [{version: 3, requires_extensions: [no_such_thing]}]")},
+            "003_c.sql: migration 003 needs extension no_such_thing",
+        ),
+    ],
+    ids=["changed", "missing", "forbidden", "transaction control", "rule", "extension"],
+)
+def test_findings_fail_the_plan(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, files: dict[str, str], message: str
+) -> None:
+    runner.run(runner.migrations(make_folder(A)))
+    run = runner.run(runner.migrations(make_folder(files)))
+    assert error(run, "plan").startswith(message)
+    assert run.order == ["plan", "report"]
+    assert {state for task, state in run.states.items() if task not in ("plan", "report")} == {"upstream_failed"}
+    assert (run.states["plan"], run.states["report"], run.state) == ("failed", "failed", "failed")
+    assert run.xcoms["plan", "plan"]["findings"][0]["severity"] == "error"
+    assert "| error " in run.xcoms["plan", "markdown"]
+    assert relations(conn) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"environment": "produktion"}, "migration_config.yaml:1: environments: there is no environment produktion"),
+        ({"to": "04"}, "no migration 04 in this folder; the newest one is 002"),
+        ({"to": "latest"}, "no migration latest in this folder; the newest one is 002"),
+        ({"mode": "apply!"}, "mode must be apply or dry_run, not 'apply!'"),
+    ],
+    ids=["environment", "target", "no version", "mode"],
+)
+def test_wrong_arguments_are_one_line(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, arguments: dict[str, str], message: str
+) -> None:
+    folder = make_folder({**A, **B, **config("environments: {production: {execution: {retry_attempts: 0}}}")})
+    run = runner.run(runner.migrations(folder, **arguments))
+    assert error(run, "plan").startswith(message)
+    assert run.state == "failed"
+    assert relations(conn) == set()
+
+
+def test_an_unknown_connection_is_one_line(runner: Runner, make_folder: MakeFolder) -> None:
+    from airflow.sdk import DAG
+
+    from airflow_provider_wmigrate import MigrationTaskGroup
+
+    with DAG("unknown_connection", schedule=None) as dag:
+        MigrationTaskGroup(folder=make_folder({**A, "migration_config.yaml": FAST}), conn_id="nowhere")
+    run = runner.run(dag)
+    assert error(run, "plan") == "The conn_id `nowhere` isn't defined; create that connection or correct conn_id"
+
+
+def test_a_target_out_of_reach_is_tried_again(
+    runner: Runner, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_TARGET", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 1}')
+    folder = make_folder({**A, **config("settings: {execution: {retry_attempts: 1, retry_delay_seconds: 0}}")})
+    run = runner.run(runner.migrations(folder))
+    assert run.tries["plan"] == 2
+    assert str(run.errors["plan"]).startswith("no connection to the target database: ")
+    assert "\n" not in str(run.errors["plan"])
+
+
+# Between the plan and a task
+
+
+def test_a_file_that_appeared_after_the_plan_waits(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, task_log: TaskLog
+) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B}), dag_id="appeared"))
+    run.clear("migrate.report", dag=runner.migrations(make_folder({**A, **B, **C}), dag_id="appeared"))
+    assert run.states["003_c"] == "skipped"
+    assert run.state == "success"
+    assert applied(conn) == ["001", "002"]
+    assert runner.run(run.dag).returned("report")["applied"] == ["003"]
+
+
+def test_a_file_edited_after_the_plan_is_checked_again(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, task_log: TaskLog
+) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B, **NO_DROP}), dag_id="edited"))
+    sly = {"002_b.sql": "DROP TABLE a;"}
+    run.clear("migrate.002_b", dag=runner.migrations(make_folder({**A, **sly, **NO_DROP}), dag_id="edited"))
+    assert error(run, "002_b").startswith("002_b.sql:1: DROP is not allowed")
+    assert "002_b.sql was edited after the plan of this run; it is checked again" in task_log.lines
+    assert relations(conn) == {"a"}
+
+
+def test_a_cleared_task_that_was_skipped_decides_by_the_ledger(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    folder = make_folder({**A, **B})
+    runner.run(runner.migrations(folder))
+    run = runner.run(runner.migrations(folder))
+    run.clear("migrate.001_a", "migrate.002_b")
+    assert run.states["001_a"] == run.states["002_b"] == "success"
+    assert run.returned("001_a")["outcome"] == run.returned("002_b")["outcome"] == "already_applied"
+    assert len(audit(conn, "applied")) == 2
+
+
+def test_a_cleared_task_beyond_the_target_is_applied(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B}), to="001"))
+    run.clear("migrate.002_b")
+    assert run.returned("002_b")["outcome"] == "applied"
+    assert applied(conn) == ["001", "002"]
+
+
+# Extensions
+
+LACKING = {
+    **A,
+    "002_b.sql": "CREATE EXTENSION no_such_thing;",
+    **C,
+    "004_d.sql": "CREATE TABLE d ();",
+    **config("""
+        migrations:
+          - {version: 2, requires_extensions: [no_such_thing]}
+          - {version: 4, dependencies: [1]}
+        environments:
+          development: {execution: {when_extension_missing: skip}}
+          production: {execution: {when_extension_missing: fail}}
+    """),
+}
+
+
+def test_a_missing_extension_is_skipped_in_development(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder(LACKING), environment="development"))
+    assert run.state == "success"
+    assert (run.states["002_b"], run.states["003_c"], run.states["004_d"]) == ("skipped", "skipped", "success")
+    reasons = {
+        "002": "extension no_such_thing cannot be had on this server",
+        "003": "needs 002, which is skipped",
+    }
+    assert run.xcoms["plan", "plan"]["skipped"] == reasons
+    assert "- skip `002`: extension no_such_thing cannot be had on this server" in run.xcoms["plan", "markdown"]
+    assert run.returned("report")["skipped"] == reasons
+
+    run.clear("migrate.002_b", "migrate.003_c")
+    assert (run.states["002_b"], run.states["003_c"]) == ("skipped", "skipped")
+    assert applied(conn) == ["001", "004"]
+
+
+def test_a_missing_extension_fails_in_production(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder(LACKING), environment="production"))
+    assert error(run, "plan").startswith(
+        "002_b.sql: migration 002 needs extension no_such_thing, which this server cannot"
+    )
+    assert run.state == "failed"
+    assert relations(conn) == set()
+
+
+# Rolling back
+
+
+def test_a_failed_run_rolls_back_what_it_applied(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    runner.run(runner.migrations(make_folder(A)))
+    folder = make_folder({**A, **B, **C, "004_d.sql": "CREATE TABLE c ();"})
+    run = runner.run(runner.migrations(folder, on_run_failure="roll_back"))
+    assert run.order == ["plan", "002_b", "003_c", "004_d", "roll_back_run", "report"]
+    assert [record["version"] for record in run.returned("roll_back_run")] == ["003", "002"]
+    assert (run.states["roll_back_run"], run.states["report"], run.state) == ("success", "failed", "failed")
+    assert run.returned("report")["rolled_back"] == ["003", "002"]
+    assert relations(conn) == {"a"}  # an earlier run's, which stays
+    assert [version for version, _ in audit(conn, "rolled_back")] == ["003", "002"]
+
+
+def test_the_rollback_of_a_run_waits_for_the_sibling_of_the_failed_task(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    order = config("migrations: [{version: 3, dependencies: [1]}, {version: 4, dependencies: [2, 3]}]")
+    folder = make_folder({**A, **BROKEN_B, **C, "004_d.sql": "SELECT 1;", **order})
+    run = runner.run(runner.migrations(folder, on_run_failure="roll_back"))
+    assert run.order[-2:] == ["roll_back_run", "report"]
+    assert relations(conn) == set()
+
+
+def test_a_run_without_failure_has_nothing_to_roll_back(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B}), on_run_failure="roll_back"))
+    assert (run.states["roll_back_run"], run.state) == ("skipped", "success")
+    assert relations(conn) == {"a", "b"}
+
+
+def test_a_failed_dry_run_rolls_nothing_back(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    runner.run(runner.migrations(make_folder(A)))
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B}), on_run_failure="roll_back", mode="dry_run"))
+    assert (run.states["002_b"], run.states["roll_back_run"], run.state) == ("failed", "skipped", "failed")
+    assert relations(conn) == {"a"}
+
+
+def test_rolling_back_to_a_version(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    folder = make_folder(ALL)
+    runner.run(runner.migrations(folder))
+    run = runner.run(runner.rollback(folder, to="1"))
+    assert run.order == ["plan", "003_c", "002_b", "report"]
+    assert run.states["001_a"] == "skipped"
+    assert run.returned("report")["rolled_back"] == ["002", "003"]
+    assert run.returned("002_b")["outcome"] == "rolled_back"
+    assert relations(conn) == {"a"}
+
+
+def test_a_dry_rollback(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    folder = make_folder(ALL)
+    runner.run(runner.migrations(folder))
+    run = runner.run(runner.rollback(folder, to="0", mode="dry_run"))
+    assert run.returned("report")["dry_run"] == ["001", "002", "003"]
+    assert relations(conn) == {"a", "b", "c"}
+    assert applied(conn) == ["001", "002", "003"]
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("", "a rollback needs the version to go back to; 0 rolls back everything"),
+        ("7", "no migration 7 in this folder; the newest one is 001"),
+    ],
+)
+def test_a_rollback_without_a_good_target(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, to: str, message: str
+) -> None:
+    folder = make_folder(A)
+    runner.run(runner.migrations(folder))
+    run = runner.run(runner.rollback(folder, to=to))
+    assert error(run, "plan") == message
+    assert relations(conn) == {"a"}
+
+
+def test_a_rollback_needs_the_tasks_of_all_it_undoes(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    runner.run(runner.migrations(make_folder(ALL)))
+    run = runner.run(runner.rollback(make_folder({**A, **B}), to="1"))
+    assert error(run, "plan").startswith("migration 003_c is applied but has no file, so this group has no task for it")
+    assert relations(conn) == {"a", "b", "c"}
+
+
+def test_versions_stay_text_where_the_dag_renders_native_objects(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    folder = make_folder({"100_a.sql": "CREATE TABLE a ();", "100_a.rollback.sql": "DROP TABLE a;"})
+    native = {"render_template_as_native_obj": True}
+    assert runner.run(runner.migrations(folder, dag=native, to="{{ 100 }}")).returned("report")["applied"] == ["100"]
+    run = runner.run(runner.rollback(folder, to="{{ 0 }}", dag=native))
+    assert run.returned("report")["rolled_back"] == ["100"]

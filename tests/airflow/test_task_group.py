@@ -1,0 +1,312 @@
+"""A folder becomes tasks and edges: what a parsed DAG says, and what parsing costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, TriggerRule
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
+
+ROOT = Path(__file__).resolve().parents[2]
+MakeFolder = Callable[..., Path]
+
+# 001 <- 002, 003 <- 004, and 005 by itself.
+DIAMOND = {f"{n:03d}_{name}.sql": "SELECT 1;" for n, name in enumerate("abcde", 1)} | {
+    "migration_config.yaml": dedent("""
+        migrations:
+          - {version: 2, dependencies: [1]}
+          - {version: 3, dependencies: [1]}
+          - {version: 4, dependencies: [2, 3]}
+          - {version: 5, dependencies: []}
+        settings: {execution: {timeout_seconds: 100, lock_wait_seconds: 10, retry_attempts: 1}}
+        environments:
+          production: {execution: {timeout_seconds: 500, retry_attempts: 4}}
+          staging: {execution: {lock_wait_seconds: 40}}
+    """)
+}
+STEPS = ["001_a", "002_b", "003_c", "004_d", "005_e"]
+
+
+def migrations(folder: Path, **arguments: Any) -> DAG:
+    with DAG("d", schedule=None) as dag:
+        MigrationTaskGroup("migrate", folder=folder, conn_id="target", **arguments)
+    return dag
+
+
+def rollback(folder: Path, **arguments: Any) -> DAG:
+    with DAG("d", schedule=None) as dag:
+        RollbackTaskGroup("rollback", folder=folder, conn_id="target", to="{{ params.to }}", **arguments)
+    return dag
+
+
+def edges(dag: DAG) -> set[tuple[str, str]]:
+    def short(task_id: str) -> str:
+        return task_id.rpartition(".")[2]
+
+    return {(short(task.task_id), short(below)) for task in dag.tasks for below in task.downstream_task_ids}
+
+
+def between_migrations(dag: DAG) -> set[tuple[str, str]]:
+    return {(above, below) for above, below in edges(dag) if {above, below} <= set(STEPS)}
+
+
+# Tasks and edges
+
+
+def test_the_tasks_are_called_after_the_files(make_folder: MakeFolder) -> None:
+    ids = migrations(make_folder(DIAMOND)).task_ids
+    assert sorted(ids) == [f"migrate.{name}" for name in (*STEPS, "plan", "report")]
+
+
+def test_a_group_may_leave_its_name_out_of_the_ids(make_folder: MakeFolder) -> None:
+    dag = migrations(make_folder(DIAMOND), prefix_group_id=False)
+    assert sorted(dag.task_ids) == [*STEPS, "plan", "report"]
+    assert dag.task_dict["001_a"].plan_task_id == "plan"
+    assert dag.task_dict["plan"].tasks == dict(zip(["001", "002", "003", "004", "005"], STEPS, strict=True))
+
+
+def test_the_edges_between_migrations_are_the_declared_dependencies(make_folder: MakeFolder) -> None:
+    declared = {("001_a", "002_b"), ("001_a", "003_c"), ("002_b", "004_d"), ("003_c", "004_d")}
+    assert between_migrations(migrations(make_folder(DIAMOND))) == declared
+
+
+def test_rolling_back_reverses_the_edges(make_folder: MakeFolder) -> None:
+    folder = make_folder(DIAMOND)
+    forward = between_migrations(migrations(folder))
+    assert between_migrations(rollback(folder)) == {(below, above) for above, below in forward}
+
+
+def test_nothing_declared_means_one_after_the_other(make_folder: MakeFolder) -> None:
+    dag = migrations(make_folder({"001_a.sql": "SELECT 1;", "003_c.sql": "SELECT 1;", "010_x.sql": "SELECT 1;"}))
+    assert {edge for edge in edges(dag) if "report" not in edge} == {
+        ("plan", "001_a"),
+        ("001_a", "003_c"),
+        ("003_c", "010_x"),
+    }
+
+
+def test_only_roots_hang_on_the_plan_and_the_report_waits_for_all(make_folder: MakeFolder) -> None:
+    found = edges(migrations(make_folder(DIAMOND)))
+    assert {below for above, below in found if above == "plan"} == {"001_a", "005_e"}
+    assert {above for above, below in found if below == "report"} == set(STEPS)
+
+
+def test_a_rollback_starts_with_the_leaves(make_folder: MakeFolder) -> None:
+    found = edges(rollback(make_folder(DIAMOND)))
+    assert {below for above, below in found if above == "plan"} == {"004_d", "005_e"}
+    assert {above for above, below in found if below == "report"} == set(STEPS)
+
+
+def test_the_rollback_of_a_run_stands_before_the_report(make_folder: MakeFolder) -> None:
+    dag = migrations(make_folder(DIAMOND), on_run_failure="roll_back")
+    found = edges(dag)
+    assert {above for above, below in found if below == "roll_back_run"} == set(STEPS)
+    assert {above for above, below in found if below == "report"} == {"roll_back_run"}
+    assert dag.task_dict["migrate.roll_back_run"].trigger_rule == TriggerRule.ALL_DONE
+
+
+def test_an_empty_folder_is_a_plan_and_a_report(make_folder: MakeFolder) -> None:
+    assert edges(migrations(make_folder({}))) == {("plan", "report")}
+
+
+def test_only_keep_and_roll_back_are_known(make_folder: MakeFolder) -> None:
+    with pytest.raises(ValueError, match="on_run_failure must be keep or roll_back, not 'undo'"):
+        migrations(make_folder({}), on_run_failure="undo")
+
+
+def test_two_groups_in_one_dag(make_folder: MakeFolder) -> None:
+    folder = make_folder(DIAMOND)
+    with DAG("d", schedule=None) as dag:
+        first = MigrationTaskGroup("first", folder=folder, conn_id="one")
+        second = MigrationTaskGroup("second", folder=folder, conn_id="two")
+        first >> second
+    assert dag.task_dict["first.report"].downstream_task_ids == {"second.plan"}
+    assert dag.task_dict["second.002_b"].plan_task_id == "second.plan"
+
+
+# What the config gives to the tasks
+
+
+def test_trigger_rules(make_folder: MakeFolder) -> None:
+    for dag in (migrations(make_folder(DIAMOND)), rollback(make_folder(DIAMOND))):
+        rules = {task.task_id.rpartition(".")[2]: task.trigger_rule for task in dag.tasks}
+        assert {rules[step] for step in STEPS} == {TriggerRule.NONE_FAILED}
+        assert (rules["plan"], rules["report"]) == (TriggerRule.ALL_SUCCESS, TriggerRule.ALL_DONE)
+
+
+def test_retries_are_those_of_the_most_patient_environment(make_folder: MakeFolder) -> None:
+    assert {task.retries for task in migrations(make_folder(DIAMOND)).tasks} == {4}
+
+
+def test_the_timeout_is_the_longest_budget_and_the_longest_wait(make_folder: MakeFolder) -> None:
+    own = DIAMOND["migration_config.yaml"].replace("version: 3,", "version: 3, timeout_seconds: 900,")
+    dag = migrations(make_folder({**DIAMOND, "migration_config.yaml": own}))
+    margin = timedelta(seconds=60)
+    assert dag.task_dict["migrate.002_b"].execution_timeout == timedelta(seconds=500 + 40) + margin
+    assert dag.task_dict["migrate.003_c"].execution_timeout == timedelta(seconds=900 + 40) + margin
+
+
+def test_the_documentation_shows_both_scripts(make_folder: MakeFolder) -> None:
+    files = {"001_a.sql": "CREATE TABLE a ();\n", "001_a.rollback.sql": "DROP TABLE a;\n"}
+    text = migrations(make_folder(files)).task_dict["migrate.001_a"].doc_md
+    assert "```sql\nCREATE TABLE a ();\n```" in text
+    assert "```sql\nDROP TABLE a;\n```" in text
+
+
+def test_the_documentation_hides_sql_where_one_environment_hides_it(make_folder: MakeFolder) -> None:
+    hidden = "environments: {production: {logging: {include_sql: false}}}"
+    dag = migrations(make_folder({"001_a.sql": "SELECT 'secret';", "migration_config.yaml": hidden}))
+    assert "secret" not in json.dumps(DagSerialization.to_dict(dag), default=str)
+
+
+def test_a_long_script_is_not_put_into_the_dag(make_folder: MakeFolder) -> None:
+    dag = migrations(make_folder({"001_a.sql": "SELECT 1;\n" * 10_000}))
+    assert len(json.dumps(DagSerialization.to_dict(dag), default=str)) < 20_000
+
+
+# Serialized
+
+
+def test_the_serialized_dag_is_the_same_every_time(make_folder: MakeFolder) -> None:
+    folder = make_folder(DIAMOND)
+    first, second = (DagSerialization.to_dict(migrations(folder)) for _ in range(2))
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_the_serialized_dag_can_be_read_again(make_folder: MakeFolder) -> None:
+    dag = migrations(make_folder(DIAMOND), on_run_failure="roll_back")
+    again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+    assert sorted(again.task_dict) == sorted(dag.task_dict)
+    for task_id, task in again.task_dict.items():
+        assert task.downstream_task_ids == dag.task_dict[task_id].downstream_task_ids
+        assert task.trigger_rule == dag.task_dict[task_id].trigger_rule
+    assert again.task_dict["migrate.002_b"].retries == 4
+
+
+def test_an_edited_file_makes_another_dag_version(make_folder: MakeFolder) -> None:
+    hidden = {"migration_config.yaml": "settings: {logging: {include_sql: false}}"}
+    before = DagSerialization.to_dict(migrations(make_folder({"001_a.sql": "SELECT 1;", **hidden})))
+    after = DagSerialization.to_dict(migrations(make_folder({"001_a.sql": "SELECT 2;", **hidden})))
+    assert json.dumps(before) != json.dumps(after)
+
+
+def test_no_path_of_this_machine_is_serialized(make_folder: MakeFolder, tmp_path: Path) -> None:
+    serialized = DagSerialization.to_dict(migrations(make_folder(DIAMOND)))
+    serialized["dag"].pop("fileloc")
+    assert str(tmp_path) not in json.dumps(serialized)
+
+
+# DAG files
+
+
+def dag_file(path: Path, folder: Any, more: str = "") -> Path:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(
+        dedent(f"""
+        from airflow.sdk import DAG
+        from airflow_provider_wmigrate import MigrationTaskGroup
+        {more}
+        with DAG("from_a_file", schedule=None):
+            MigrationTaskGroup(folder={str(folder)!r}, conn_id="target")
+        """)
+    )
+    return path
+
+
+def parse(file: Path) -> DagBag:
+    return DagBag(dag_folder=file, bundle_path=file.parent)
+
+
+def test_a_relative_folder_is_relative_to_the_dag_file(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(DIAMOND)
+    bag = parse(dag_file(tmp_path / "dags" / "deeper" / "file.py", "../../migrations"))
+    assert bag.import_errors == {}
+    assert bag.dags["from_a_file"].task_dict["migrate.001_a"].folder == str(folder)
+
+
+def test_an_absolute_folder(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(DIAMOND)
+    bag = parse(dag_file(tmp_path / "dags" / "file.py", folder))
+    assert bag.dags["from_a_file"].task_dict["migrate.001_a"].folder == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"1_a.sql": "SELECT 1;"}, "1_a.sql: version 1 has fewer than three digits; name it NNN_snake_name.sql"),
+        ({"001_a.sql": ""}, "001_a.sql: is empty; write a migration into it or delete it"),
+        (
+            {"001_a.sql": "SELECT 1;", "migration_config.yaml": "setings: {}"},
+            "migration_config.yaml:1: setings: is not a known key; did you mean settings?",
+        ),
+        (
+            {"001_a.sql": "SELECT 1;", "migration_config.yaml": "migrations: [{version: 1, dependencies: [9]}]"},
+            "migration_config.yaml:1: ",
+        ),
+        (None, "/migrations: no such folder; give the folder that holds"),
+    ],
+    ids=["name", "empty", "key", "dependency", "no folder"],
+)
+def test_a_broken_folder_is_an_import_error(
+    make_folder: MakeFolder, tmp_path: Path, files: dict[str, str] | None, message: str
+) -> None:
+    if files is not None:
+        make_folder(files)
+    file = dag_file(tmp_path / "dags" / "file.py", "../migrations")
+    bag = parse(file)
+    (shown,) = bag.import_errors.values()
+    assert message in shown.strip().splitlines()[-1]
+    assert bag.dags == {}
+
+
+def test_each_file_is_read_once(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder({f"{n:03d}_m.sql": f"SELECT {n};" for n in range(1, 301)})
+    opened: list[str] = []
+    real = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    dag = migrations(folder)
+    assert len(dag.tasks) == 302
+    sql = [name for name in opened if name.endswith(".sql")]
+    assert len(sql) == len(set(sql)) == 300
+
+
+PARSE = """
+import socket, sys
+
+def refuse(*arguments):
+    raise AssertionError(f"a connection to {arguments[1:]} while a DAG file was parsed")
+
+socket.socket.connect = socket.socket.connect_ex = refuse
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import BaseHook, Connection, Variable
+BaseHook.get_connection = Connection.get = Variable.get = refuse
+bag = DagBag(dag_folder=sys.argv[1], bundle_path=sys.argv[2])
+assert not bag.import_errors, bag.import_errors
+print(sorted(bag.dags))
+print(sorted({"psycopg", "fastapi", "postgast", "airflow.providers.postgres.hooks.postgres"} & set(sys.modules)))
+"""
+
+
+def test_parsing_opens_no_connection() -> None:
+    file = ROOT / "dags" / "warehouse_migrations.py"
+    answer = subprocess.run(
+        [sys.executable, "-c", PARSE, str(file), str(file.parent)], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-2:] == ["['warehouse_migrations']", "[]"]

@@ -1,0 +1,224 @@
+"""What changes the target is asked for, by name; without a terminal nobody can answer."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+Conn = psycopg.Connection[Any]
+COMMAND = [sys.executable, "-m", "airflow_provider_wmigrate.cli"]
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|38)(?:;[0-9;]*)?m")
+
+
+class Terminal:
+    """The command in a terminal of its own."""
+
+    def __init__(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
+        self.text = ""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            os.execve(COMMAND[0], [*COMMAND, *words], {**os.environ, "TERM": "xterm-256color", **(environment or {})})
+
+    def until(self, text: str, seconds: float = 20) -> None:
+        end = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < end, f"{text!r} never came: {self.text!r}"
+            if not self._read():
+                raise AssertionError(f"it ended without {text!r}: {self.text!r}")
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def end(self) -> int:
+        while self._read():
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    @property
+    def plain(self) -> str:
+        return ESCAPE.sub("", self.text).replace("\r", "")
+
+    def _read(self) -> bool:
+        if select.select([self._fd], [], [], 0.1)[0]:
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:
+                return False
+            self.text += data.decode(errors="replace")
+            return bool(data)
+        return True
+
+
+def versions(conn: Conn) -> list[str]:
+    if conn.execute("SELECT to_regclass('wmigrate.schema_migrations')").fetchone() == (None,):
+        return []
+    return [v for (v,) in conn.execute("SELECT version FROM wmigrate.schema_migrations ORDER BY 1")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["up"],
+        ["up", "--json"],
+        ["down", "0"],
+        ["repair", "1", "--accept", "--reason", "x"],
+        ["repair", "1", "--accept"],
+    ],
+)
+def test_without_a_terminal_it_is_refused(
+    shop: Path, process: Any, wmigrate: Callable[..., Any], conn: Conn, words: list[str]
+) -> None:
+    if words[0] != "up":
+        assert wmigrate("up", "--yes").code == 0
+    if words[0] == "repair":
+        (shop / "001_shop.sql").write_text("CREATE TABLE shop (id int); -- edited")
+    before = versions(conn)
+    answer = process(*words)
+    assert answer.returncode == 2
+    told = answer.stderr + answer.stdout
+    assert "nobody to ask" in told or "a repair needs a reason" in told
+    assert versions(conn) == before
+    assert process(*words, "--yes", *(["--reason", "y"] if words[0] == "repair" else [])).returncode == 0
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 1), ("", 1), ("yess", 1), ("\x04", 1)])
+def test_a_person_is_asked(shop: Path, conn: Conn, answer: str, code: int) -> None:
+    terminal = Terminal("up", "--to", "2")
+    terminal.until("[y/N]")
+    name = conn.info.dbname
+    assert f"Apply 2 migrations on database {name} on 127.0.0.1:{conn.info.port} as postgres:" in terminal.plain
+    assert "  001_shop\n  002_price\n" in terminal.plain
+    assert versions(conn) == []
+    terminal.type(answer + ("" if answer == "\x04" else "\n"))
+    assert terminal.end() == code
+    assert versions(conn) == ([] if code else ["001", "002"])
+    assert code == 0 or "not confirmed; nothing was changed" in terminal.plain
+
+
+def test_a_repair_asks_for_the_reason(shop: Path, conn: Conn, wmigrate: Callable[..., Any]) -> None:
+    wmigrate("up", "--yes")
+    (shop / "002_price.sql").write_text((shop / "002_price.sql").read_text() + "-- the price\n")
+    terminal = Terminal("repair", "2", "--accept")
+    terminal.until("Why is 002 repaired?")
+    terminal.type("a comment only\n")
+    terminal.until("[y/N]")
+    assert "  002: the edited file is the one that counts\n  reason: a comment only\n" in terminal.plain
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert "002_price: changed -> applied" in terminal.plain
+
+
+def test_colours_and_a_bar_in_a_terminal(shop: Path) -> None:
+    terminal = Terminal("up", "--yes")
+    assert terminal.end() == 0
+    assert "3/3" in terminal.plain or "2/3" in terminal.plain
+    assert COLOUR.search(terminal.text)
+    status = Terminal("status")
+    assert status.end() == 0
+    assert COLOUR.search(status.text)
+    assert "001" in status.plain
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}])
+def test_no_colour_when_it_is_not_wanted(shop: Path, environment: dict[str, str]) -> None:
+    for words in (["up", "--yes"], ["status"], ["up", "--to", "99"]):
+        terminal = Terminal(*words, environment=environment)
+        terminal.end()
+        assert not COLOUR.search(terminal.text), terminal.text
+        if "TERM" in environment:
+            assert not ESCAPE.search(terminal.text)
+
+
+def test_not_a_terminal_gets_plain_text(shop: Path, process: Any) -> None:
+    answer = process("up", "--yes", env={**os.environ, "TERM": "xterm-256color", "FORCE_COLOR": "1"})
+    assert answer.returncode == 0
+    assert "\x1b" not in answer.stdout + answer.stderr
+
+
+# Ctrl-C
+
+
+def slow(shop: Path) -> None:
+    (shop / "003_view.sql").write_text("CREATE TABLE slow ();\nSELECT pg_sleep(60);")
+
+
+def running(conn: Conn) -> int:
+    row = conn.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'wmigrate apply 003%' AND state = 'active'"
+        " AND datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "SIGTERM"])
+def test_an_interrupted_run_ends_on_the_server_and_says_what_is_so(shop: Path, conn: Conn, how: str) -> None:
+    slow(shop)
+    terminal = Terminal("up", "--yes")
+    wait_until(lambda: running(conn) == 1)
+    time.sleep(0.3)
+    if how == "ctrl-c":
+        terminal.type("\x03")
+    else:
+        os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.end() == 1, terminal.plain
+    assert running(conn) == 0
+    last = " ".join(terminal.plain.splitlines()[-3:])
+    assert "003_view.sql:2: cancelled on request" in last
+    assert "nothing of it was kept; the database now has 2 applied (up to 002), 1 pending (003)" in last
+    assert "Traceback" not in terminal.text
+    assert versions(conn) == ["001", "002"]
+
+
+def test_an_interrupted_run_for_programs(shop: Path, conn: Conn) -> None:
+    import json
+
+    slow(shop)
+    with subprocess.Popen([*COMMAND, "up", "--yes", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        wait_until(lambda: running(conn) == 1)
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=20)
+    data = json.loads(out)
+    assert (child.returncode, data["error"]["code"]) == (1, "interrupted")
+    assert [record["version"] for record in data["partial"]["records"]] == ["001", "002"]
+
+
+def test_ctrl_c_at_the_question(shop: Path, conn: Conn) -> None:
+    terminal = Terminal("up")
+    terminal.until("[y/N]")
+    terminal.type("\x03")
+    assert terminal.end() == 1
+    assert "interrupted; nothing was changed" in terminal.plain
+    assert versions(conn) == []
+
+
+def test_who_reads_has_read_enough(shop: Path) -> None:
+    command = " ".join(COMMAND)
+    answer = subprocess.run(
+        ["bash", "-c", f"{command} graph | head -c 1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (answer.stdout, answer.stderr) == ("f0\n", "")

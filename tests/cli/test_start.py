@@ -1,0 +1,194 @@
+"""What a call costs, what it loads, and where else the table of verbs is used: Airflow and the shells."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_wmigrate.cli.verbs import COMMON, CONN_ID, VERBS, options
+
+COMMAND = [sys.executable, "-m", "airflow_provider_wmigrate.cli"]
+HEAVY = {"airflow", "psycopg", "pydantic", "rich", "yaml", "postgast", "fastapi"}
+
+
+def loaded_by(words: list[str]) -> set[str]:
+    """The top-level packages a fresh interpreter has loaded after one call."""
+    program = (
+        f"import sys; from airflow_provider_wmigrate.cli.__main__ import main; sys.argv[1:] = {words!r}\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "LOADED" in answer.stdout, answer.stderr
+    return set(answer.stdout.rpartition("LOADED")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (["--help"], set()),
+        (["statsu"], set()),
+        (["completion", "bash"], set()),
+        (["new", "--templates"], {"yaml", "pydantic"}),
+        (["graph"], {"yaml", "pydantic"}),
+        (["check", "--offline"], {"yaml", "pydantic", "postgast"}),
+        (["status"], {"yaml", "pydantic", "psycopg"}),
+        (["up", "--yes"], {"yaml", "pydantic", "psycopg", "postgast"}),
+        (["health"], {"yaml", "pydantic", "psycopg", "postgast"}),
+    ],
+)
+def test_a_verb_loads_what_it_needs_and_never_airflow(shop: Path, words: list[str], allowed: set[str]) -> None:
+    assert loaded_by(words) & HEAVY <= allowed
+
+
+def test_it_starts_in_well_under_a_second(shop: Path) -> None:
+    fastest = {}
+    for words in (["--help"], ["status"]):
+        times = []
+        for _ in range(4):
+            start = time.monotonic()
+            subprocess.run([*COMMAND, *words], capture_output=True, check=True)
+            times.append(time.monotonic() - start)
+        fastest[words[0]] = min(times)
+    assert fastest["--help"] < 0.5
+    assert fastest["status"] < 1.0
+
+
+# Airflow
+
+
+def test_airflow_gets_every_verb_and_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = (
+        "import json; from airflow_provider_wmigrate.cli.airflow_commands import get_cli_commands\n"
+        "(group,) = get_cli_commands()\n"
+        "print('TABLE', json.dumps({c.name: sorted(f for a in c.args for f in a.flags) for c in group.subcommands}))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    table = json.loads(answer.stdout.rpartition("TABLE")[2])
+    assert table == {
+        verb.name: sorted(
+            flag
+            for argument in (*(a for a in verb.arguments if not a.is_option), *options(verb, CONN_ID))
+            for flag in argument.flags
+        )
+        for verb in VERBS
+        if not verb.only_wmigrate
+    }
+
+
+def test_the_definition_is_light() -> None:
+    program = (
+        "import sys, airflow_provider_wmigrate.cli.airflow_commands; print(*{n.partition('.')[0] for n in sys.modules})"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(answer.stdout.split()) & HEAVY == set()
+
+
+def test_the_real_airflow_command(shop: Path, pg_environment: dict[str, str], tmp_path: Path) -> None:
+    airflow = Path(sys.executable).parent / "airflow"
+    if not airflow.exists():
+        pytest.skip("there is no airflow command beside this Python")
+    given = pg_environment
+    connection = {"conn_type": "postgres", "host": given["PGHOST"], "port": int(given["PGPORT"]),
+                  "login": given["PGUSER"], "schema": given["PGDATABASE"], "password": "s3cret"}  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW_CONN_SHOP": json.dumps(connection),
+    }
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(airflow), "wmigrate", *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    status = run("status", "--conn-id", "shop", "--json")
+    assert status.returncode == 0, status.stderr
+    data = json.loads(status.stdout)
+    assert data["target"]["source"] == "connection shop"
+    assert data["counts"] == {"pending": 3}
+    assert "s3cret" not in status.stdout + status.stderr
+    unknown = run("status", "--conn-id", "shoop")
+    assert unknown.returncode == 1
+    assert unknown.stderr.strip().splitlines()[-1].startswith("airflow wmigrate: The conn_id `shoop` isn't defined")
+    nobody = run("up", "--conn-id", "shop")
+    assert (nobody.returncode, "there is nobody to ask; give --yes" in nobody.stderr) == (2, True)
+
+
+# Shells
+
+
+@pytest.fixture(scope="module")
+def scripts() -> dict[str, str]:
+    return {
+        shell: subprocess.run([*COMMAND, "completion", shell], capture_output=True, text=True, check=True).stdout
+        for shell in ("bash", "zsh", "fish")
+    }
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_knows_every_verb_and_option(scripts: dict[str, str], shell: str) -> None:
+    script = scripts[shell]
+    for verb in VERBS:
+        assert verb.name in script
+        for argument in (*verb.arguments, *COMMON):
+            for flag in argument.flags if argument.is_option else argument.choices:
+                as_fish = f"-l {flag[2:]}" if flag[:2] == "--" else f"-s {flag[1:]}" if flag[0] == "-" else flag
+                assert (as_fish if shell == "fish" else flag) in script
+    if shutil.which(shell):
+        checked = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
+        assert subprocess.run(checked, input=script, text=True, capture_output=True, check=False).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("wmigrate sta", "status"),
+        ("wmigrate up --d", "--dry-run --dsn"),
+        ("wmigrate new x --template hyp", "hypertable"),
+        ("wmigrate graph --format ", "mermaid dot"),
+        ("wmigrate audit ver", "verify --verbose"),
+        ("wmigrate --folder migr", "migrations"),
+        ("wmigrate --folder migrations pl", "plan"),
+        ("wmigrate up --to ", ""),
+        ("wmigrate completion f", "fish"),
+    ],
+)
+def test_bash_completes(shop: Path, scripts: dict[str, str], line: str, words: str) -> None:
+    *before, last = line.split(" ")
+    typed = " ".join(f"'{word}'" for word in (*before, last))
+    program = f'{scripts["bash"]}\nCOMP_WORDS=({typed}); COMP_CWORD={len(before)}; _wmigrate; echo "${{COMPREPLY[*]}}"'
+    answer = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
+    found: Callable[[str], set[str]] = lambda text: set(text.split())  # noqa: E731
+    if last == "ver":
+        assert "verify" in found(answer.stdout)
+    else:
+        assert found(answer.stdout) == found(words)
+
+
+def test_an_answer_in_any_locale(shop: Path, process: Any) -> None:
+    (shop / "migration_config.yaml").write_text('migrations: [{version: 1, description: "ünï"}]\n')
+    answer = process("status", "--json", env={**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"})
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["migrations"][0]["description"] == "ünï"

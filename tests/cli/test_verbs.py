@@ -1,0 +1,407 @@
+"""Every verb and every option does what it says, for people and for programs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_wmigrate.cli.parser import build_parser
+from airflow_provider_wmigrate.cli.verbs import COMMON, DSN, VERBS, options
+
+Conn = psycopg.Connection[Any]
+Wmigrate = Callable[..., Any]
+
+TARGET_KEYS = {"host", "port", "database", "user", "source"}
+
+
+def versions(conn: Conn) -> list[str]:
+    if conn.execute("SELECT to_regclass('wmigrate.schema_migrations')").fetchone() == (None,):
+        return []
+    return [v for (v,) in conn.execute("SELECT version FROM wmigrate.schema_migrations ORDER BY 1")]
+
+
+# status
+
+
+def test_status_of_a_database_without_a_ledger(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    result = wmigrate("status")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0].split() == ["Version", "Name", "Status", "Applied", "(UTC)", "By", "Took"]
+    assert [line.split()[:3] for line in lines[1:4]] == [
+        ["001", "shop", "pending"], ["002", "price", "pending"], ["003", "view", "pending"]
+    ]  # fmt: skip
+    assert re.fullmatch(r"3 pending on database test_\d+ on 127.0.0.1:\d+ as postgres; it has no ledger yet.", lines[4])
+    assert versions(conn) == []
+
+
+def test_status_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes", "--to", "2")
+    (shop / "001_shop.sql").write_text("CREATE TABLE shop (id bigint);")
+    for file in shop.glob("002*"):
+        file.unlink()
+    data = wmigrate("status", "--json").json
+    assert set(data["target"]) == TARGET_KEYS
+    assert data["counts"] == {"pending": 1, "changed": 1, "missing": 1}
+    assert data["folder"] == "migrations"
+    assert data["ledger_version"] == 1
+    first, second, third = data["migrations"]
+    assert (first["version"], first["name"], first["status"], first["file"]) == (
+        "001",
+        "shop",
+        "changed",
+        "001_shop.sql",
+    )
+    assert (second["name"], second["status"], second["file"]) == ("price", "missing", None)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", second["applied_at"])
+    assert "@" in second["actor"]
+    assert (third["status"], third["applied_at"]) == ("pending", None)
+
+
+# plan, up, down
+
+
+def test_plan(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    result = wmigrate("plan", "--to", "2")
+    assert result.code == 0
+    assert result.out.splitlines()[1:] == ["  001_shop", "  002_price", "  skipped: 003 (beyond the target 002)"]
+    data = wmigrate("plan", "--to", "2", "--json").json
+    assert [(s["action"], s["version"]) for s in data["steps"]] == [("apply", "001"), ("apply", "002")]
+    assert data["statuses"] == {"001": "pending", "002": "pending", "003": "pending"}
+    assert data["findings"] == []
+    assert versions(conn) == []
+
+
+def test_a_plan_with_an_error_has_exit_code_3(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes", "--to", "1")
+    (shop / "001_shop.sql").write_text("CREATE TABLE shop (id bigint);")
+    result = wmigrate("plan")
+    assert result.code == 3
+    assert "error: 001_shop.sql: was edited after it was applied" in result.out
+    assert [f["code"] for f in wmigrate("plan", "--json").json["findings"]] == ["changed"]
+    refused = wmigrate("up", "--yes")
+    assert refused.code == 3
+    assert refused.err.startswith("wmigrate: 001_shop.sql: was edited")
+    assert wmigrate("up", "--yes", "--json").json["error"]["findings"][0]["code"] == "changed"
+
+
+def test_up_and_down(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    result = wmigrate("up", "--yes")
+    assert result.code == 0
+    assert result.out.startswith("Applied 3 migrations in ")
+    assert "002_price: applied in" in result.err
+    assert "2 statements, 2 rows changed" in result.err
+    assert versions(conn) == ["001", "002", "003"]
+    assert wmigrate("up", "--yes").out.startswith("Nothing to apply on database test_")
+    assert wmigrate("down", "1", "--yes").out.startswith("Rolled back 2 migrations in ")
+    assert versions(conn) == ["001"]
+    data = wmigrate("down", "0", "-y", "--json").json
+    assert (data["direction"], data["dry_run"], [r["version"] for r in data["records"]]) == ("rollback", False, ["001"])
+    assert versions(conn) == []
+
+
+def test_up_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
+    data = wmigrate("up", "--yes", "--json").json
+    assert [(r["version"], r["outcome"]) for r in data["records"]] == [
+        ("001", "applied"), ("002", "applied"), ("003", "applied")
+    ]  # fmt: skip
+    assert re.fullmatch(r"\d+:[0-9a-f]{64}", data["records"][-1]["audit_head"])
+    assert data["not_tried"] == data["findings"] == []
+    events = [e["event"] for e in wmigrate("audit", "--json").json["events"]]
+    assert events[::-1] == ["ledger_created", "planned", *["started", "applied"] * 3]
+    assert wmigrate("info", "--json").json["server"]["last_successful_run"]
+
+
+def test_verbose_tells_locks_notices_and_the_source(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "004_notice.sql").write_text("DO $$ BEGIN RAISE NOTICE 'hello'; RAISE WARNING 'beware'; END $$;")
+    quiet = wmigrate("up", "--to", "2", "--dry-run").err
+    assert "locked" not in quiet
+    loud = wmigrate("up", "--yes", "-v").err
+    assert "  locked public.shop (AccessExclusiveLock)" in loud
+    assert "  NOTICE: hello" in loud
+    assert "  WARNING: beware" in loud
+    assert loud.rstrip().endswith("(from PGHOST, PGDATABASE)")
+
+
+def test_warnings_of_a_script_are_told_without_asking(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "004_notice.sql").write_text("DO $$ BEGIN RAISE NOTICE 'hello'; RAISE WARNING 'beware'; END $$;")
+    told = wmigrate("up", "--yes").err
+    assert "WARNING: beware" in told
+    assert "hello" not in told
+
+
+def test_a_dry_run_changes_nothing_and_does_not_ask(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    result = wmigrate("up", "--dry-run")
+    assert result.code == 0
+    assert "applying 001_shop (dry run)" in result.err
+    assert "everything was rolled back." in result.out
+    assert conn.execute("SELECT to_regclass('shop'), to_regnamespace('wmigrate')").fetchone() == (None, None)
+    data = wmigrate("up", "--dry-run", "--json").json
+    assert [(r["version"], r["outcome"]) for r in data["records"]] == [("003", "dry_run")]
+    wmigrate("up", "--yes")
+    assert wmigrate("down", "1", "--dry-run").code == 0
+    assert versions(conn) == ["001", "002", "003"]
+
+
+def test_what_cannot_be_tried_is_told_and_what_is_before_it_is_tried(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "004_index.sql").write_text("CREATE INDEX CONCURRENTLY shop_idx ON shop (id);")
+    (shop / "005_more.sql").write_text("SELECT 1;")
+    data = wmigrate("up", "--dry-run", "--json").json
+    assert [r["version"] for r in data["records"]] == ["003"]
+    assert "004_index.sql:1: not tried: CREATE INDEX CONCURRENTLY" in data["not_tried"][0]
+    assert len(data["not_tried"]) == 1
+
+
+def test_a_failure_says_where_and_what_was_kept(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    (shop / "003_view.sql").write_text("SELECT 1;\nSELECT * FROM nowhere;")
+    result = wmigrate("up", "--yes")
+    assert result.code == 1
+    assert "applied before and kept: 001, 002" in result.err
+    assert (
+        '003_view.sql:2:15: relation "nowhere" does not exist (SQLSTATE 42P01) in SELECT * FROM nowhere; rolled back'
+        in result.err
+    )
+    assert versions(conn) == ["001", "002"]
+    data = wmigrate("up", "--yes", "--json").json
+    assert data["error"] | {"message": ""} == {
+        "code": "statement_failed", "message": "", "hint": None, "retryable": False, "exit_code": 1,
+        "file": "003_view.sql", "line": 2, "version": "003", "sqlstate": "42P01", "column": 15,
+    }  # fmt: skip
+    assert data["partial"] == {"records": []}
+
+
+def test_what_may_heal_is_tried_again(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    (shop / "migration_config.yaml").write_text(
+        "settings:\n  execution: {retry_attempts: 1, retry_delay_seconds: 0, lock_timeout_seconds: 0.1,\n"
+        "              lock_attempts: 1}\n"
+    )
+    wmigrate("up", "--yes", "--to", "1")
+    with conn.transaction():
+        conn.execute("LOCK TABLE shop")
+        result = wmigrate("up", "--yes")
+    assert result.code == 1
+    assert "again in 0 s, 1 tries left" in result.err
+    assert wmigrate("up", "--yes").code == 0
+
+
+# history, audit
+
+
+def test_history(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    wmigrate("down", "2", "--yes")
+    lines = wmigrate("history").out.splitlines()
+    assert [line.split()[2:4] for line in lines[1:5]] == [
+        ["rolled_back", "003"], ["applied", "003"], ["applied", "002"], ["applied", "001"]
+    ]  # fmt: skip
+    assert lines[5].startswith("4 events on database")
+    page = wmigrate("history", "--limit", "3", "--json").json
+    assert (len(page["events"]), page["total"]) == (3, 4)
+    rest = wmigrate("history", "--before", str(page["next"]), "--json").json
+    assert ([e["version"] for e in rest["events"]], rest["next"]) == (["001"], None)
+    assert f"Older ones: --before {page['next']}" in wmigrate("history", "--limit", "3").out
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["--migration", "3"], 2),
+        (["--migration", "003", "--event", "applied"], 1),
+        (["--event", "applied", "--event", "rolled_back"], 4),
+        (["--event", "planned"], 2),
+        (["--actor", "nobody"], 0),
+        (["--since", "1h"], 4),
+        (["--since", "2020-01-01", "--until", "2021-01-01T12:00Z"], 0),
+        (["--until", "1d"], 0),
+        (["--migration", "77"], 0),
+    ],
+)
+def test_filters(shop: Path, wmigrate: Wmigrate, words: list[str], count: int) -> None:
+    wmigrate("up", "--yes")
+    wmigrate("down", "2", "--yes")
+    assert wmigrate("history", "--json", *words).json["total"] == count
+
+
+def test_history_per_day(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (day,) = wmigrate("history", "--daily", "--json").json["days"]
+    assert day | {"day": ""} == {
+        "day": "", "applied": 3, "failed": 0, "rolled_back": 0, "rollback_failed": 0, "refused": 0, "dry_runs": 0
+    }  # fmt: skip
+    assert wmigrate("history", "--daily").out.splitlines()[0].split()[:2] == ["Day", "Applied"]
+
+
+def test_history_of_a_database_without_a_ledger(shop: Path, wmigrate: Wmigrate) -> None:
+    assert wmigrate("history", "--json").json | {"target": 0} == {"target": 0, "events": [], "total": 0, "next": None}
+    assert wmigrate("history", "--daily", "--json").json["days"] == []
+    assert wmigrate("audit", "verify").code == 0
+
+
+def test_audit(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes", "--to", "1")
+    lines = wmigrate("audit").out.splitlines()
+    assert [line.split()[3] for line in lines[1:5]] == ["applied", "started", "planned", "ledger_created"]
+    shown = wmigrate("audit", "show", "--limit", "1", "--json").json
+    assert set(shown["events"][0]) >= {
+        "position",
+        "at",
+        "event",
+        "version",
+        "actor",
+        "details",
+        "previous_hash",
+        "hash",
+    }
+
+
+def test_audit_verify(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    wmigrate("up", "--yes", "--to", "1")
+    intact = wmigrate("audit", "verify", "--json").json
+    assert (intact["intact"], intact["findings"], intact["expected_head"]) == (True, [], None)
+    kept = intact["audit_head"]
+    wmigrate("up", "--yes")
+    assert wmigrate("audit", "verify", "--head", kept).code == 0
+    assert wmigrate("audit", "verify", "--head", "1:" + "0" * 64).code == 3
+    conn.execute("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER")
+    conn.execute("UPDATE wmigrate.audit_log SET actor = 'bob' WHERE position = 2")
+    forged = wmigrate("audit", "verify")
+    assert forged.code == 3
+    assert "row 2 (planned) was changed" in forged.out
+
+
+# health, info, check, graph
+
+
+def test_health(shop: Path, wmigrate: Wmigrate) -> None:
+    pending = wmigrate("health")
+    assert pending.code == 3
+    assert pending.out.splitlines()[-1].startswith("degraded: database test_")
+    wmigrate("up", "--yes")
+    healthy = wmigrate("health", "--json")
+    assert (healthy.code, healthy.json["status"], healthy.json["reasons"]) == (0, "healthy", [])
+
+
+def test_info(shop: Path, wmigrate: Wmigrate) -> None:
+    data = wmigrate("info", "--json").json
+    assert (data["migrations"], data["server"]["ledger_version"]) == (3, None)
+    assert "plpgsql" in data["server"]["extensions"]
+    wmigrate("up", "--yes")
+    server = wmigrate("info", "--json").json["server"]
+    assert (server["ledger_version"], server["schema_version"]) == (1, "003")
+    assert "server schema version" in wmigrate("info").out
+
+
+def test_info_without_a_target(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGHOST")
+    monkeypatch.delenv("PGDATABASE")
+    data = wmigrate("info", "--json").json
+    assert (data["target"], data["server"], data["folder"]) == (None, None, "migrations")
+
+
+def test_check(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    result = wmigrate("check")
+    assert result.code == 0
+    assert re.fullmatch(r"Checked 3 migrations in migrations and database .*: 0 errors, 0 warnings.\n", result.out)
+    (shop / "001_shop.sql").write_text("COMMIT;")
+    codes = [f["code"] for f in wmigrate("check", "--json").json["findings"]]
+    assert codes == ["script_refused", "changed"]
+    assert wmigrate("check").code == 3
+    offline = wmigrate("check", "--offline", "--json").json
+    assert ([f["code"] for f in offline["findings"]], offline["target"]) == (["script_refused"], None)
+
+
+def test_check_without_a_target(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGHOST")
+    monkeypatch.delenv("PGDATABASE")
+    assert wmigrate("check").out == "Checked 3 migrations in migrations; no database was asked: 0 errors, 0 warnings.\n"
+
+
+def test_strict_check_counts_warnings(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "migration_config.yaml").write_text("settings:\n  execution:\n    late_migrations: warn\n")
+    wmigrate("up", "--yes")
+    (shop / "000_x.sql").unlink(missing_ok=True)
+    for file in shop.glob("002*"):
+        file.rename(shop / file.name.replace("002", "005"))
+    wmigrate("up", "--yes")  # 002 is missing now, an error
+    assert wmigrate("check").code == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code", "place"),
+    [
+        ("04_x.sql", "SELECT 1;", "folder_error", "04_x.sql"),
+        ("migration_config.yaml", "settings:\n  excution: {}\n", "config_error", "migration_config.yaml:2"),
+        ("migration_config.yaml", "migrations: [\n", "config_error", "migration_config.yaml:"),
+    ],
+)
+def test_what_makes_a_folder_unreadable_is_a_finding(
+    shop: Path, wmigrate: Wmigrate, file: str, text: str, code: str, place: str
+) -> None:
+    (shop / file).write_text(text)
+    result = wmigrate("check", "--json")
+    assert result.code == 3
+    assert [f["code"] for f in result.json["findings"]] == [code]
+    assert wmigrate("check").out.startswith(f"error: {place}")
+
+
+@pytest.mark.parametrize("words", [[], ["--format", "mermaid"]])
+def test_graph_for_mermaid(shop: Path, wmigrate: Wmigrate, words: list[str]) -> None:
+    assert wmigrate("graph", *words).out == (
+        "flowchart LR\n"
+        '    m001["001 shop"]\n    m002["002 price"]\n    m003["003 view"]\n'
+        "    m001 --> m002\n    m002 --> m003\n"
+    )
+
+
+def test_graph_for_graphviz_with_statuses(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes", "--to", "1")
+    text = wmigrate("graph", "--format", "dot", "--statuses").out
+    assert text.startswith("digraph migrations {")
+    assert '"001" [label="001 shop\\napplied", fillcolor="#cfead6"];' in text
+    assert '"002" [label="002 price\\npending"' in text
+    assert '    "001" -> "002";' in text
+    data = wmigrate("graph", "--json", "--statuses").json
+    assert data["edges"] == [{"from": "001", "to": "002"}, {"from": "002", "to": "003"}]
+    assert data["nodes"][0] == {"version": "001", "name": "shop", "status": "applied"}
+
+
+# The table
+
+
+def test_options_stand_before_or_behind_the_verb(shop: Path, wmigrate: Wmigrate) -> None:
+    before = wmigrate("--folder", "migrations", "--json", "graph").json
+    assert before == wmigrate("graph", "--folder", "migrations", "--json").json
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_every_verb_has_help_for_every_option(wmigrate: Wmigrate, verb: str) -> None:
+    result = wmigrate(verb, "--help")
+    assert result.code == 0
+    (found,) = (v for v in VERBS if v.name == verb)
+    for argument in options(found, DSN):
+        assert all(flag in result.out for flag in argument.flags)
+
+
+def test_help_and_version(wmigrate: Wmigrate) -> None:
+    result = wmigrate("--help")
+    assert result.code == 0
+    for verb in VERBS:
+        assert f"    {verb.name}" in result.out
+    assert re.fullmatch(r"wmigrate \d+\.\d+\.\d+\n", wmigrate("--version").out)
+
+
+def test_the_table_is_sound() -> None:
+    assert len({verb.name for verb in VERBS}) == len(VERBS)
+    for verb in VERBS:
+        flags = [flag for argument in options(verb, DSN) for flag in argument.flags]
+        assert len(flags) == len(set(flags)), verb.name
+        assert verb.help.endswith(".")
+        assert all(argument.help.endswith(".") for argument in (*verb.arguments, *COMMON))
+    assert isinstance(build_parser(), argparse.ArgumentParser)

@@ -1,0 +1,233 @@
+"""Whatever is typed wrong is answered with one sentence that helps, and never with a password."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_wmigrate.cli.call import find_folder
+
+Wmigrate = Callable[..., Any]
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ([], 2, "no verb is given; one of status, plan, up,"),
+        (["statsu"], 2, "unknown verb statsu; did you mean status?"),
+        (["zzz"], 2, "unknown verb zzz; known: status, plan, up,"),
+        (["status", "--foldr", "x"], 2, "wmigrate status has no option --foldr; did you mean --folder?"),
+        (["--foldr=x", "status"], 2, "wmigrate status has no option --foldr; did you mean --folder?"),
+        (["--jsn"], 2, "wmigrate has no option --jsn; did you mean --json?"),
+        (["up", "--qqq"], 2, "wmigrate up has no option --qqq; see `wmigrate up --help`"),
+        (["status", "extra"], 2, "unrecognized arguments: extra; see `wmigrate --help`"),
+        (["down"], 2, "the following arguments are required: VERSION; see `wmigrate down --help`"),
+        (["down", "--to", "1"], 2, "wmigrate down has no option --to;"),
+        (["down", "12", "--yes"], 2, "no migration 12 in this folder; the newest one is 003"),
+        (["up", "--to", "0o2"], 2, "no migration 0o2 in this folder; did you mean 002?"),
+        (["up", "--to", ""], 0, ""),
+        (["plan", "--to", "-1"], 2, "no migration -1 in this folder; the newest one is 003"),
+        (["--folder", "nope", "status"], 2, "nope: there is no such folder; give --folder"),
+        (["--folder", "file", "status"], 2, "file: is not a folder; give --folder"),
+        (["--folder", "", "status"], 0, ""),
+        (["status", "--environment", "prd"], 2, "unknown environment prd; did you mean prod?"),
+        (["history", "--environment", "prd"], 2, "unknown environment prd; did you mean prod?"),
+        (["history", "--limit", "0"], 2, "argument --limit: 0 is not a whole number above 0;"),
+        (["history", "--limit", "many"], 2, "argument --limit: many is not a whole number above 0;"),
+        (["history", "--since", "yesterday"], 2, "--since yesterday is no time; write 2026-01-31,"),
+        (["history", "--until", "999999w"], 2, "--until 999999w is no time;"),
+        (["history", "--migration", "two"], 2, "no migration two in"),
+        (["audit", "verfy"], 2, "unknown action verfy; did you mean verify?"),
+        (["audit", "--head", "1:x"], 2, "--head belongs to `audit verify`"),
+        (["audit", "verify", "--head", "1:x"], 2, "--head is not COUNT:HASH;"),
+        (["audit", "verify", "--head", "1:" + "0" * 64], 2, "has no ledger, so no head to compare with"),
+        (["graph", "--format", "dott"], 2, "unknown format dott; did you mean dot?"),
+        (["new"], 2, "a new migration needs a name;"),
+        (["new", "add_email", "--template", "tabel"], 2, "unknown template tabel; did you mean table?"),
+        (
+            ["new", "add_email", "--template", "column", "--set", "tabel=x"],
+            2,
+            "unknown word of template column tabel; did",
+        ),
+        (["new", "add_email", "--set", "table"], 2, "--set table is not WORD=TEXT"),
+        (["new", "Ünï"], 2, "Ünï is no name for a migration;"),
+        (["new", "../x"], 2, "../x is no name for a migration;"),
+        (["new", "x", "--depends-on", "9"], 2, "no migration 9 in this folder; the newest one is 003"),
+        (["completion", "tcsh"], 2, "unknown shell tcsh;"),
+        (["completion"], 2, "the following arguments are required: shell;"),
+        (["repair", "1"], 2, "a repair needs one decision, 0 are given; one of --accept, --done,"),
+        (["repair", "1", "--done", "--ran"], 2, "a repair needs one decision, 2 are given;"),
+    ],
+)
+def test_words(shop: Path, wmigrate: Wmigrate, words: list[str], code: int, sentence: str) -> None:
+    (shop / "migration_config.yaml").write_text("environments:\n  prod: {}\n")
+    Path("file").touch()
+    result = wmigrate(*words, "--dry-run") if words[:1] == ["up"] and not code else wmigrate(*words)
+    assert result.code == code, result
+    assert sentence in result.err
+    if code:
+        assert (result.out, result.err.count("\n")) == ("", 1)
+        assert result.err.startswith("wmigrate: ")
+        told = wmigrate("--json", *words)
+        assert told.code == code
+        assert told.json["error"]["exit_code"] == code
+        assert sentence in told.json["error"]["message"]
+        assert told.json["error"]["code"] in ("usage_error", "unknown_version")
+
+
+def test_a_migration_that_cannot_be_read(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "004_x.sql").write_bytes(b"SELECT '\xff'")
+    assert wmigrate("status").err == "wmigrate: 004_x.sql:1: is not UTF-8; save it as UTF-8\n"
+    error = wmigrate("status", "--json").json["error"]
+    assert (error["code"], error["file"], error["line"]) == ("folder_error", "004_x.sql", 1)
+
+
+def test_a_config_that_cannot_be_read(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "migration_config.yaml").write_text("setings: {}\n")
+    result = wmigrate("history")
+    assert result.code == 1
+    assert result.err == "wmigrate: migration_config.yaml:1: setings: is not a known key; did you mean settings?\n"
+
+
+def test_an_unexpected_error_is_one_sentence_even_when_verbose(
+    shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("surprise\nsecond line")
+
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.migrator.Migrator.read", broken)
+    result = wmigrate("status", "-v")
+    assert result.code == 1
+    assert result.err == "wmigrate: unexpected KeyError: 'surprise\\nsecond line'; please report this\n"
+
+
+# Targets
+
+
+def test_no_target(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGHOST")
+    monkeypatch.delenv("PGDATABASE")
+    result = wmigrate("status")
+    assert result.code == 2
+    assert result.err.startswith("wmigrate: no target is named; give --dsn, or set PGHOST and PGDATABASE")
+
+
+@pytest.mark.parametrize(
+    ("dsn", "code", "sentence"),
+    [
+        ("host=127.0.0.1 port=1 dbname=x password={s}", 1, 'server at "127.0.0.1", port 1 failed: Connection refused'),
+        ("postgresql://ann:{s}@127.0.0.1:1/x", 1, "Connection refused"),
+        ("postgresql://ann:{s}@nowhere.invalid/x", 1, "no connection to the target database"),
+        ("postgresql://ann:{s}%zz@h/x", 2, "--dsn cannot be read as a URL or as key=value pairs; write postgresql://"),
+        ("postgresql://ann:p@{s}@h/x", 2, "special characters of a password as %XX"),
+        ("postgresql://ann:p/{s}@h/x", 2, "--dsn cannot be read"),
+        ("postgresql://ann:1/{s}@h/x", 2, "--dsn cannot be read"),
+        ("postgresql://ann:p?{s}@nowhere.invalid/x", 1, "no connection to the target database"),
+        ("postgresql://ann:p#{s}@nowhere.invalid/x", 1, "no connection to the target database"),
+        ("postgresql://ann:{s}@h:port/x", 2, "--dsn cannot be read"),
+        ("host=h pasword={s}", 2, "--dsn cannot be read"),
+        ("{s}", 2, "--dsn cannot be read"),
+        ("", 2, "--dsn is empty"),
+        ("mysql://ann:{s}@h/x", 2, "--dsn cannot be read"),
+    ],
+)
+def test_a_dsn_that_leads_nowhere(wmigrate: Wmigrate, shop: Path, dsn: str, code: int, sentence: str) -> None:
+    for words in (["status", "-v"], ["up", "--yes", "--json"]):
+        result = wmigrate(*words, "--dsn", dsn.format(s=SECRET))
+        assert result.code == code
+        told = result.json["error"]["message"] if "--json" in words else result.err
+        assert sentence in told
+        assert SECRET not in result.out + result.err
+
+
+def test_a_wrong_password(shop: Path, wmigrate: Wmigrate, start_cluster: Any) -> None:
+    with start_cluster(password="right") as cluster:
+        dsn = cluster.dsn(password=SECRET)
+        result = wmigrate("status", "--dsn", dsn)
+        assert result.code == 1
+        assert 'password authentication failed for user "postgres"' in result.err
+        good = wmigrate("up", "--yes", "-v", "--dsn", cluster.dsn())
+        assert good.code == 0
+        told = good.out + good.err + wmigrate("up", "--dsn", cluster.dsn()).err
+        told += wmigrate("info", "--json", "--dsn", cluster.dsn()).out + wmigrate("audit", "--json", "--dsn", dsn).out
+    assert SECRET not in result.err
+    assert ":right" not in told
+    assert '"right"' not in told
+
+
+def test_the_environment_wins_over_the_config_and_the_dsn_over_both(
+    shop: Path, wmigrate: Wmigrate, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = "settings:\n  database: {host: 127.0.0.1, port: '${PORT}', name: nowhere, user: postgres}\n"
+    (shop / "migration_config.yaml").write_text(settings)
+    monkeypatch.setenv("PORT", os.environ["PGPORT"])
+    assert wmigrate("status", "--json").json["target"]["source"] == "PGHOST, PGDATABASE"
+    monkeypatch.delenv("PGHOST")
+    assert wmigrate("status", "--json", "--dsn", database).json["target"]["source"] == "--dsn"
+    monkeypatch.delenv("PGDATABASE")
+    assert 'database "nowhere" does not exist' in wmigrate("status").err
+
+
+def test_the_target_of_the_config(
+    shop: Path, wmigrate: Wmigrate, pg_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["settings:", "  database:", "    host: ${SHOP_HOST}", "    name: elsewhere", "    user: postgres",
+             "environments:", "  prod:", "    database:", f"      name: {pg_environment['PGDATABASE']}"]  # fmt: skip
+    (shop / "migration_config.yaml").write_text("\n".join(lines))
+    monkeypatch.delenv("PGHOST")
+    monkeypatch.delenv("PGDATABASE")
+    unset = wmigrate("status", "--environment", "prod")
+    assert (unset.code, "settings.database.host: needs the environment variable SHOP_HOST" in unset.err) == (1, True)
+    monkeypatch.setenv("SHOP_HOST", pg_environment["PGHOST"])
+    target = wmigrate("status", "--json", "--environment", "prod").json["target"]
+    assert target["database"] == pg_environment["PGDATABASE"]
+    assert target["source"] == "settings.database of migration_config.yaml"
+
+
+def test_a_service_file_names_a_target(
+    shop: Path, wmigrate: Wmigrate, pg_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = pg_environment
+    (tmp_path / "services").write_text(
+        f"[shop]\nhost={given['PGHOST']}\nport={given['PGPORT']}\ndbname={given['PGDATABASE']}\nuser=postgres\n"
+    )
+    for name in given:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "shop")
+    assert wmigrate("status", "--json").json["target"]["database"] == given["PGDATABASE"]
+    monkeypatch.setenv("PGSERVICE", "shoop")
+    assert wmigrate("status").code == 1
+    monkeypatch.delenv("PGSERVICE")  # the fixtures connect too
+
+
+# Folders
+
+
+def test_which_folder_is_meant(tmp_path: Path) -> None:
+    assert find_folder("x", tmp_path) == Path("x")
+    assert find_folder(None, tmp_path) == tmp_path / "migrations"
+    (tmp_path / "notes.sql").touch()
+    assert find_folder(None, tmp_path) == tmp_path / "migrations"
+    (tmp_path / "001_a.sql").touch()
+    assert find_folder(None, tmp_path) == tmp_path
+
+
+def test_inside_the_folder_it_is_the_folder(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop)
+    assert wmigrate("status", "--json").json["folder"] == "."
+
+
+def test_no_folder_at_all(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = wmigrate("status")
+    assert result.err == (
+        "wmigrate: migrations: there is no such folder; give --folder, or begin one with `new NAME`\n"
+    )
+    assert wmigrate("history", "--json").code == 0  # asks the database alone

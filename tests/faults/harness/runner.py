@@ -1,0 +1,245 @@
+"""The process that is struck. One warm process is kept, which has everything imported, and forks for every run.
+
+A run tells what it does line by line (JSON) over a socket of its own, and waits there for `go` where it is asked to.
+SIGTERM cancels, as the task's `on_kill` does; SIGUSR1 raises in the main thread, as Airflow's execution timeout does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Struck(BaseException):
+    """What a task's time limit raises: no Exception, so that no `except Exception` swallows it."""
+
+
+# The harness's side
+
+
+@dataclass
+class Run:
+    """A run in its own process, seen from outside."""
+
+    pid: int
+    line: socket.socket
+    told: list[dict[str, Any]] = field(default_factory=list)
+    over: bool = False
+    killed: bool = False
+    _rest: bytes = b""
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        """The next thing it tells; None: it has ended.
+
+        :raises TimeoutError: neither.
+        """
+        self.line.settimeout(seconds)
+        while b"\n" not in self._rest:
+            try:
+                data = self.line.recv(65536)
+            except ConnectionError:
+                data = b""
+            if not data:
+                self.over = True
+                return None
+            self._rest += data
+        first, _, self._rest = self._rest.partition(b"\n")
+        self.told.append(json.loads(first))
+        return self.told[-1]
+
+    def until(self, what: str, seconds: float, *, number: int = 1) -> dict[str, Any] | None:
+        """The `number`-th thing of this name it tells from now on; None: it has ended without."""
+        while (message := self.next(seconds)) is not None:
+            if message["told"] == what:
+                number -= 1
+                if not number:
+                    return message
+            elif message["told"] == "end":
+                return None
+        return None
+
+    def end(self, seconds: float) -> dict[str, Any] | None:
+        """What it ended with; None: it died."""
+        for message in self.told:
+            if message["told"] == "end":
+                return message
+        return self.until_end(seconds)
+
+    def until_end(self, seconds: float) -> dict[str, Any] | None:
+        while (message := self.next(seconds)) is not None:
+            if message["told"] == "end":
+                return message
+        return None
+
+    def go(self, times: int = 1) -> None:
+        with contextlib.suppress(OSError):
+            self.line.sendall(b"go\n" * times)
+
+    def send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.killed = True
+        self.send(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let it go, or make it."""
+        self.line.close()
+        if not self.over:
+            self.send(signal.SIGKILL)
+            self.over = True
+
+
+class Zygote:
+    """The warm process."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).resolve()), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+            )
+        self._control.settimeout(30)
+        if self._control.recv(16) != b"warm":
+            raise RuntimeError("the runner's process does not start")
+
+    def start(self, **job: Any) -> Run:
+        """Begin a run: `dsn`, `folder`, `verb`, `version`, `name`, and `wait_at`: events at which it waits for go."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self._control, [json.dumps(job).encode()], [theirs.fileno()])
+            pid = int(self._control.recv(16).decode())
+        return Run(pid, ours)
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait(10)
+
+
+# The runner's side
+
+
+def _serve(control: socket.socket) -> None:
+    import postgast  # noqa: F401  # warm
+    import psycopg  # noqa: F401
+
+    import airflow_provider_wmigrate.engine.migrator
+    import airflow_provider_wmigrate.engine.repair
+    from airflow_provider_wmigrate.engine.model import Script
+    from airflow_provider_wmigrate.engine.script import analyse
+
+    analyse(Script.of("001_warm.sql", "SELECT 1"))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the dead
+    control.sendall(b"warm")
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 65536, 1)
+        if not message:
+            return
+        line = socket.socket(fileno=descriptors[0])
+        pid = os.fork()
+        if not pid:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _run(line, json.loads(message))
+            os._exit(0)
+        line.close()
+        control.sendall(str(pid).encode())
+
+
+def _run(line: socket.socket, job: dict[str, Any]) -> None:
+    import psycopg
+
+    from airflow_provider_wmigrate.engine.errors import WMigrateError
+    from airflow_provider_wmigrate.engine.folder import read_folder
+    from airflow_provider_wmigrate.engine.migrator import Migrator
+    from airflow_provider_wmigrate.engine.model import Event, Identity
+
+    lock = threading.Lock()
+    running = True
+
+    def tell(what: str, **more: Any) -> None:
+        # Signals must not come between a line's halves.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+        with lock:
+            line.sendall(json.dumps({"told": what, **more}, default=str).encode() + b"\n")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
+
+    def wait_for_go() -> None:
+        # In short waits: a signal that another thread was given is seen only between them.
+        while not select.select([line], [], [], 0.05)[0]:
+            pass
+        line.recv(3)
+
+    def listen(event: Event) -> None:
+        name = type(event).__name__
+        tell(name, event=str(event), pid=getattr(event, "backend_pid", None), first=getattr(event, "first", None))
+        if name in job.get("wait_at", ()):
+            wait_for_go()
+
+    identity = Identity(job.get("name", "runner"), run_id=job.get("name"))
+    folder = read_folder(Path(job["folder"]))
+    migrator = Migrator(lambda: psycopg.connect(job["dsn"]), folder, identity=identity, on_event=listen)
+
+    def terminated(_: int, __: FrameType | None) -> None:
+        migrator.cancel()
+        tell("cancelled")
+
+    def timed_out(_: int, __: FrameType | None) -> None:
+        if running:
+            raise Struck
+
+    signal.signal(signal.SIGTERM, terminated)
+    signal.signal(signal.SIGUSR1, timed_out)
+    answer: dict[str, Any]
+    kept: list[BaseException] = []
+    try:
+        act = migrator.roll_back if job["verb"] == "roll_back" else migrator.apply
+        tell("ready")
+        if "ready" in job.get("wait_at", ()):
+            wait_for_go()
+        outcomes = [act(version).outcome.value for version in job["version"].split()]
+        answer = {"outcome": " ".join(outcomes)}
+        running = False
+    except WMigrateError as error:
+        running = False
+        kept.append(error)
+        findings = [f.code for f in getattr(error, "findings", ())]
+        answer = {"error": type(error).__name__, "message": str(error), "retryable": error.retryable, "codes": findings}
+        answer |= {"hint": error.hint}
+    except Struck as error:
+        running = False
+        kept.append(error)
+        answer = {"error": "Struck", "where": "".join(traceback.format_tb(error.__traceback__)[-2:]), "retryable": True}
+    except BaseException as error:
+        running = False
+        kept.append(error)
+        answer = {"error": type(error).__name__, "message": str(error), "retryable": True}
+        answer |= {"foreign": traceback.format_exc()}
+    tell("end", **answer)
+    # It lives on for a while, as a task's process does, and holds on to the exception: what was left open stays open.
+    line.settimeout(20)
+    with contextlib.suppress(OSError):
+        while line.recv(4096):
+            pass
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))

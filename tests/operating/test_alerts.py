@@ -1,0 +1,233 @@
+"""Real mail from real runs: one for each kind of trouble, once per incident, and one when it is over."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from airflow_runner import Runner, TaskLog, audit, connection
+from listeners import Mailbox, mailbox
+
+from airflow_provider_wmigrate import alerts, notices
+from airflow_provider_wmigrate.engine.errors import (
+    ConnectionFailed,
+    LockTimeout,
+    RollbackFailed,
+    StatementFailed,
+    TimedOut,
+)
+
+MakeFolder = Callable[..., Path]
+Conn = psycopg.Connection[Any]
+
+A = {"001_a.sql": "CREATE TABLE a (id int);", "001_a.rollback.sql": "DROP TABLE a;"}
+BROKEN = {"001_a.sql": "CREATE TABLE a (id int", "001_a.rollback.sql": "DROP TABLE a;"}
+ONCE = "settings: {execution: {retry_attempts: 0, timeout_seconds: %s}}\n"
+CONFIG = {"migration_config.yaml": ONCE % 60}
+
+
+@pytest.fixture
+def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    with mailbox() as box:
+        smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": box.port}
+        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com", "retry_limit": 1}
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps({**smtp, "extra": extra}))
+        yield box
+
+
+def notifier(**more: Any) -> Any:
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    return SmtpNotifier(to="duty@example.com", **more)
+
+
+def test_a_failed_migration_is_told_once_and_when_it_has_healed(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, conn: Conn
+) -> None:
+    folder = make_folder({**BROKEN, **CONFIG})
+    run = runner.run(runner.migrations(folder, dag_id="alerted", notifiers=[notifier()]))
+    assert run.state == "failed"
+    assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
+    text = mail.text()
+    for part in ("001_a.sql:1", "syntax error", "target", "alerted", run.run_id, "001_a", "mend the migration"):
+        assert part in text
+    assert re.search("/dags/alerted/runs/[^/]*/tasks/migrate.001_a", text)
+    run.clear("migrate.001_a", "migrate.report")
+    assert len(mail.mails) == 1, "the same incident again"
+    assert [details["kind"] for _, details in audit(conn, "alerted")] == ["migration_failed"]
+
+    make_folder({**A, **CONFIG})
+    run.clear(
+        "migrate.001_a", "migrate.report", dag=runner.migrations(folder, dag_id="alerted", notifiers=[notifier()])
+    )
+    assert run.state == "success"
+    assert mail.subjects[1:] == ["[wmigrate] healed: 001_a on target"]
+    assert "migration failed" in mail.text()
+    run.clear("migrate.001_a")
+    assert len(mail.mails) == 2, "healed once"
+
+
+def test_a_callback_that_runs_twice_tells_once(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, conn: Conn
+) -> None:
+    folder = make_folder({**BROKEN, **CONFIG})
+    run = runner.run(runner.migrations(folder))
+    dag = runner.migrations(folder, dag_id=run.dag.dag_id, notifiers=[notifier()])
+    task = dag.task_dict["migrate.001_a"]
+    for _ in range(2):  # as the DAG processor does: another process, no exception, no state, fields still templates
+        ti = SimpleNamespace(dag_id=dag.dag_id, run_id=run.run_id, task_id=task.task_id, try_number=1, state=None)
+        alerts.tell_failure({"task": task, "ti": ti, "dag": dag})
+    assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
+    assert "ended without a word" in mail.text()
+
+
+def test_a_timeout_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
+    files = {"001_a.sql": "SELECT pg_sleep(30);", "migration_config.yaml": ONCE % 1}
+    runner.run(runner.migrations(make_folder(files), notifiers=[notifier()]))
+    assert mail.subjects == ["[wmigrate] migration timed out: 001_a on target"]
+    assert "raise the budget" in mail.text()
+
+
+def test_a_failed_rollback_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
+    folder = make_folder({**A, "001_a.rollback.sql": "DROP TABLE nothing;", **CONFIG})
+    runner.run(runner.migrations(folder))
+    runner.run(runner.rollback(folder, "0", notifiers=[notifier()]))
+    assert mail.subjects == ["[wmigrate] rollback failed: 001_a on target"]
+    assert "the database needs a person" in mail.text()
+    make_folder({**A, **CONFIG})
+    runner.run(runner.rollback(folder, "0", notifiers=[notifier()]))
+    assert mail.subjects[1:] == ["[wmigrate] healed: 001_a on target"]
+
+
+def test_a_lost_connection_is_told_once_over_many_runs(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder({**A, **CONFIG})
+    nowhere = json.dumps({"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "password": "s3cr3t"})
+    monkeypatch.setenv("AIRFLOW_CONN_TARGET", nowhere)
+    for _ in range(2):
+        runner.run(runner.migrations(folder, dag_id="lost", notifiers=[notifier()]))
+    assert mail.subjects == ["[wmigrate] no connection to the target: migrate.plan on target"]
+    assert "see that the server runs" in mail.text()
+    assert "s3cr3t" not in mail.mails[0].as_string()
+    monkeypatch.setenv("AIRFLOW_CONN_TARGET", connection(database))
+    runner.run(runner.migrations(folder, dag_id="lost", notifiers=[notifier()]))
+    assert mail.subjects[1:] == ["[wmigrate] healed: target"]
+
+
+def test_a_refused_plan_is_told(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
+    folder = make_folder({**A, **CONFIG})
+    runner.run(runner.migrations(folder))
+    make_folder({**A, "001_a.sql": "CREATE TABLE a (id bigint);", **CONFIG})
+    runner.run(runner.migrations(folder, notifiers=[notifier()]))
+    assert mail.subjects == ["[wmigrate] migration failed: migrate.plan on target"]
+    assert "was edited after it was applied" in mail.text()
+
+
+@pytest.mark.parametrize("alerts_config", ["{enabled: false}", "{migration_failure: false}"])
+def test_the_config_decides(runner: Runner, mail: Mailbox, make_folder: MakeFolder, alerts_config: str) -> None:
+    config = f"{CONFIG['migration_config.yaml']}monitoring: {{alerts: {alerts_config}}}\n"
+    run = runner.run(
+        runner.migrations(make_folder({**BROKEN, "migration_config.yaml": config}), notifiers=[notifier()])
+    )
+    assert (run.state, mail.mails) == ("failed", [])
+
+
+def test_what_a_notifier_says_itself_stays(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
+    mine = notifier(subject="{{ wmigrate_alert.kind }}!", html_content="{{ wmigrate_alert.next_step }}")
+    runner.run(runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[mine]))
+    assert mail.subjects == ["migration_failed!"]
+    assert mail.text().strip() == notices.NEXT_STEPS["migration_failed"]
+
+
+def test_an_error_that_looks_like_a_template_is_told_as_it_is(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder
+) -> None:
+    files = {"001_a.sql": "DO $$ BEGIN RAISE EXCEPTION '{{ nothing }} <b>'; END $$;"}
+    runner.run(runner.migrations(make_folder({**files, **CONFIG}), notifiers=[notifier()]))
+    assert "{{ nothing }} &lt;b&gt;" in mail.text()
+
+
+def test_an_alert_that_cannot_be_sent_changes_nothing_and_is_sent_next_time(
+    runner: Runner,
+    mail: Mailbox,
+    make_folder: MakeFolder,
+    conn: Conn,
+    monkeypatch: pytest.MonkeyPatch,
+    task_log: TaskLog,
+) -> None:
+    import os
+
+    working = os.environ["AIRFLOW_CONN_SMTP_DEFAULT"]
+    broken = json.dumps({**json.loads(working), "port": 1})
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", broken)
+    run = runner.run(runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[notifier()]))
+    assert "syntax error" in str(run.errors["001_a"])
+    assert "could not tell" in task_log.text
+    assert [details["kind"] for _, details in audit(conn, "alert_failed")] != []
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", working)
+    run.clear("migrate.001_a", "migrate.report")
+    assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
+
+
+def test_the_report_tells_what_no_callback_could(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dag = runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[notifier()])
+    dag.task_dict["migrate.001_a"].on_failure_callback = []  # as when the process is killed with its last try
+    runner.run(dag)
+    assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
+    assert "ended without a word" in mail.text()
+
+
+def test_a_missed_deadline_is_told(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
+    from airflow.sdk._shared.module_loading import import_string
+
+    folder = make_folder({**A, **CONFIG})
+    dag = runner.migrations(folder, notifiers=[notifier()], deadline=timedelta(minutes=30))
+    (deadline,) = dag.deadline
+    callback = json.loads(json.dumps(deadline.callback.serialize()))
+    # As Airflow's executor calls it, in a process that never saw the DAG file.
+    run = {"dag_id": dag.dag_id, "dag_run_id": "scheduled__1"}
+    import_string(callback["path"])(context={"dag_run": run}, **callback["kwargs"])
+    assert mail.subjects == [f"[wmigrate] deadline missed: {dag.dag_id} on target"]
+    assert "not over 30 minutes after it was queued" in mail.text()
+    assert "scheduled__1" in mail.text()
+
+
+def test_a_notifier_that_is_no_plain_value_cannot_tell_a_deadline(runner: Runner, make_folder: MakeFolder) -> None:
+    with pytest.raises(ValueError, match="SmtpNotifier cannot tell a missed deadline"):
+        runner.migrations(make_folder(A), notifiers=[notifier(files=object())], deadline=timedelta(minutes=30))
+
+
+def test_a_deadline_is_switched_off_with_the_timeouts(runner: Runner, make_folder: MakeFolder) -> None:
+    config = {"migration_config.yaml": "monitoring: {alerts: {migration_timeout: false}}\n"}
+    dag = runner.migrations(make_folder({**A, **config}), notifiers=[notifier()], deadline=timedelta(minutes=30))
+    assert not dag.deadline
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (StatementFailed("001", "f.sql", "no", sqlstate="42601"), "migration_failed"),
+        (StatementFailed("001", "f.sql", "the connection was lost", retryable=True), "connection_lost"),
+        (StatementFailed("001", "f.sql", "shut down", sqlstate="57P01"), "connection_lost"),
+        (TimedOut("001", "f.sql", "budget", sqlstate="57014"), "migration_timed_out"),
+        (LockTimeout("a lock", 5), "migration_timed_out"),
+        (ConnectionFailed("refused"), "connection_lost"),
+        (RollbackFailed("001", ValueError("x")), "rollback_failed"),
+        (None, "migration_failed"),
+    ],
+)
+def test_the_kind_of_an_error(error: Exception | None, kind: str) -> None:
+    outer = RuntimeError("what Airflow was given")
+    outer.__context__ = error
+    assert notices.kind_of(outer if error else None) == kind
+    assert notices.kind_of(error) == kind

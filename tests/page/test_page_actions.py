@@ -1,0 +1,109 @@
+"""Starting runs: what the questions say, what is sent, how a run is followed."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.page import worlds
+from tests.page.conftest import Open
+from tests.page.stub import StubServer
+
+AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
+
+
+def test_apply_names_database_versions_and_mode_before_it_starts(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Apply…").click()
+    dialog = page.get_by_role("dialog", name="Apply pending migrations?")
+    for text in (
+        "warehouse_db",
+        "warehouse_migrations",
+        "for real: changes are committed",
+        "4 migrations will be applied",
+    ):
+        expect(dialog).to_contain_text(text)
+    for version in ("016", "017", "018", "019"):
+        expect(dialog.locator(".versions")).to_contain_text(version)
+    expect(dialog).to_contain_text("The plan has 1 error")
+    assert server.world.started == []
+    dialog.get_by_label("Up to version").select_option("017")
+    dialog.get_by_label("Note").fill("before the release")
+    dialog.get_by_role("button", name="Apply 2 migrations").click()
+    expect(dialog).to_be_hidden()
+    assert server.world.started == [{"action": "migrate", "mode": "apply", "to": "017", "note": "before the release"}]
+
+
+def test_a_started_run_is_followed_to_its_end(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Dry run…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("dry run: everything is executed and rolled back")
+    dialog.get_by_role("button", name="Dry run 4 migrations").click()
+    told = page.locator(".group-run")
+    expect(told).to_contain_text("Dry run queued.")
+    expect(told).to_contain_text("Dry run running. 3 tasks done · running: migrate.017_currency_rates")
+    server.requests.clear()
+    expect(told).to_contain_text("Dry run succeeded.")
+    expect(page.locator("#live")).not_to_be_empty()
+    page.wait_for_timeout(200)
+    assert any(request.endswith("/status") for request in server.requests), (
+        "the page reads again what the run has changed"
+    )
+    assert server.world.started[0]["mode"] == "dry_run"
+    page.get_by_role("button", name="Dismiss").click()
+    expect(told).to_be_empty()
+
+
+def test_roll_back_asks_to_type_the_version(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Roll back…").click()
+    dialog = page.get_by_role("dialog", name="Roll back migrations?")
+    dialog.get_by_label("Version that stays").select_option("013")
+    expect(dialog).to_contain_text("3 migrations will be rolled back, in this order:")
+    expect(dialog.locator(".versions li")).to_have_text(["016 price_history", "015 invoice_lines", "014 invoices"])
+    expect(dialog).to_contain_text("No rollback script: 014")
+    expect(dialog).to_contain_text("warehouse_rollback")
+    button = dialog.get_by_role("button", name="Roll back 3 migrations")
+    expect(button).to_be_disabled()
+    dialog.get_by_label("Type 013 to confirm").fill("016")
+    expect(button).to_be_disabled()
+    dialog.get_by_label("Type 013 to confirm").fill("013")
+    button.click()
+    expect(dialog).to_be_hidden()
+    assert server.world.started == [{"action": "rollback", "mode": "apply", "to": "013"}]
+
+
+def test_a_dry_run_of_a_rollback_needs_no_typing(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Roll back…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Dry run").check()
+    dialog.get_by_label("Environment").select_option("staging")
+    dialog.get_by_role("button", name="Dry run 1 rollback").click()
+    expect(dialog).to_be_hidden()
+    assert server.world.started == [{"action": "rollback", "mode": "dry_run", "to": "015", "environment": "staging"}]
+
+
+def test_roll_back_from_a_migration_keeps_the_one_before(open_page: Open) -> None:
+    page = open_page(AT + "/migrations/001")
+    page.get_by_role("button", name="Roll back this").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Version that stays")).to_have_value("0")
+    expect(dialog).to_contain_text("16 migrations will be rolled back")
+
+
+def test_a_refusal_stays_in_the_dialog(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Apply…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Note").fill("refuse")
+    dialog.get_by_role("button", name="Apply 4 migrations").click()
+    expect(dialog.get_by_role("alert").last).to_contain_text("unpause it first")
+    assert server.world.started == []
+
+
+def test_a_run_that_is_under_way_is_followed_at_once(open_page: Open) -> None:
+    world = worlds.make_world()
+    world.status.last_run = worlds.make_run("running")
+    page = open_page(AT, world)
+    expect(page.locator(".group-run")).to_contain_text("Apply running.")

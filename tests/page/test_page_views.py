@@ -1,0 +1,210 @@
+"""What each view shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page import worlds
+from tests.page.conftest import Open
+from tests.page.stub import STATIC, StubServer
+
+AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
+
+
+def _texts(page: Page, selector: str) -> list[str]:
+    return [" ".join(text.split()) for text in page.locator(selector).all_inner_texts()]
+
+
+def test_overview_shows_every_database_the_worst_first(open_page: Open) -> None:
+    page = open_page()
+    assert _texts(page, ".card-title") == ["warehouse_db", "billing_db", "timescale_eu", "stock_db"]
+    first = page.locator(".group-card").first
+    expect(first).to_contain_text("Needs attention")
+    expect(first).to_contain_text("13 applied")
+    expect(first).to_contain_text("apply failed")
+    page.get_by_role("link", name="billing_db").click()
+    expect(page).to_have_url(re.compile(r"#/dag/billing/migrate/migrations$"))
+
+
+def test_the_tab_of_a_dag_opens_its_only_group(open_page: Open) -> None:
+    page = open_page(f"?dag={worlds.DAG}")
+    page.wait_for_url(re.compile(re.escape(AT) + "/migrations$"))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("warehouse_db")
+
+
+def test_the_tab_of_a_dag_leads_to_the_other_databases_too(open_page: Open) -> None:
+    page = open_page(f"?dag={worlds.DAG}")
+    page.get_by_role("link", name="All databases").click()
+    expect(page.locator(".card-title")).to_have_count(4)
+
+
+def test_the_tab_of_a_dag_without_migrations_says_so(open_page: Open) -> None:
+    page = open_page("?dag=other")
+    expect(page.locator("main")).to_contain_text("other holds no migration group")
+
+
+def test_links_of_tasks_open_one_migration(open_page: Open) -> None:
+    page = open_page(f"?dag={worlds.DAG}&group={worlds.GROUP}&version=009")
+    expect(page.get_by_role("heading", level=2)).to_contain_text("009 shelf locations")
+
+
+def test_list_tells_version_name_status_when_who_how_long_and_links(open_page: Open) -> None:
+    page = open_page(AT)
+    row = page.get_by_role("row").filter(has_text="invoice lines")
+    expect(row).to_contain_text("015")
+    for text in ("applied", "alice", "1.23 s"):
+        expect(row).to_contain_text(text)
+    expect(row.get_by_role("link", name="Log of 015")).to_have_attribute(
+        "href", re.compile(rf"/base/dags/{worlds.DAG}/runs/manual__15/tasks/migrate\.015_invoice_lines$")
+    )
+    expect(page.get_by_role("row").filter(has_text="currency rates")).to_contain_text("failed")
+
+
+def test_search_and_filter_are_kept_in_the_address(open_page: Open) -> None:
+    page = open_page(AT)
+    page.get_by_label("Search migrations").fill("invoice")
+    expect(page.locator(".grid-body .name-text")).to_have_text(["invoice lines", "invoices"])
+    expect(page).to_have_url(re.compile(r"\?q=invoice$"))
+    page.get_by_label("Search migrations").fill("")
+    page.get_by_role("button", name="pending 2").click()
+    expect(page.locator(".grid-body .version-link")).to_have_text(["019", "018"])
+    page.reload()
+    expect(page.locator(".grid-body .version-link")).to_have_text(["019", "018"])
+    page.get_by_label("Search migrations").fill("nothing like it")
+    page.get_by_role("button", name="Show all").click()
+    expect(page.locator(".found")).to_have_text("19 migrations")
+
+
+def test_list_is_sorted_by_its_heads(open_page: Open) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Took").click()
+    expect(page.locator(".grid-body .cell.took").first).to_have_text("11.2 s")
+    expect(page.get_by_role("columnheader", name="Took")).to_have_attribute("aria-sort", "descending")
+
+
+def test_graph_draws_every_migration_and_edge(open_page: Open) -> None:
+    page = open_page(AT + "/graph")
+    page.get_by_label("Fit into view").click()
+    expect(page.locator(".graph .node")).to_have_count(19)
+    edges = sum(len(item.dependencies) for item in worlds.usual_items())
+    expect(page.locator(".graph .edge")).to_have_count(edges)
+    label = page.locator('.graph .node[data-id="015"]').get_attribute("aria-label")
+    assert label == "015 invoice lines, applied, depends on 014, 007"
+    page.locator('.graph .node[data-id="009"]').click()
+    expect(page).to_have_url(re.compile("/migrations/009$"))
+
+
+def test_graph_has_a_table_behind(open_page: Open) -> None:
+    page = open_page(AT + "/graph")
+    page.get_by_text("Show as a table").click()
+    expect(page.get_by_role("table").get_by_role("row")).to_have_count(20)
+
+
+def test_plan_shows_steps_and_findings_with_place_and_next_step(open_page: Open) -> None:
+    page = open_page(AT + "/plan")
+    finding = page.locator(".finding").first
+    for text in (
+        "error",
+        "checksum_mismatch",
+        "009_shelf_locations.sql",
+        "was edited after it was applied",
+        "Next: restore the file",
+    ):
+        expect(finding).to_contain_text(text)
+    expect(page.locator("main")).to_contain_text("4 steps, in this order")
+    expect(page.locator(".held")).to_contain_text("003 extension timescaledb cannot be had")
+
+
+def test_history_shows_runs_and_events(open_page: Open) -> None:
+    page = open_page(AT + "/history")
+    runs = page.get_by_role("table").first
+    expect(runs).to_contain_text("dry run")
+    expect(runs).to_contain_text("rolled back 015")
+    expect(page.get_by_role("table").nth(1)).to_contain_text("42P01")
+
+
+def test_audit_is_filtered_and_its_chain_is_checked(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT + "/audit")
+    expect(page.locator("main")).to_contain_text("The chain is intact.")
+    assert any("verify=true" in request for request in server.requests)
+    page.get_by_label("Event").select_option("failed")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"\?event=failed$"))
+    page.locator(".row-details summary").click()
+    expect(page.locator(".row-details")).to_contain_text("Hash")
+
+
+def test_every_event_can_be_filtered_by() -> None:
+    script = (STATIC / "view_audit.js").read_text().partition("const EVENTS = [")[2].partition("]")[0]
+    code = "".join(file.read_text() for file in STATIC.parents[1].rglob("*.py"))
+    written = set(re.findall(r'(?:append|_append|record)\(\s*(?:\w+\.\w+, |\w+, )?"(\w+)"', code))
+    assert written - set(re.findall(r'"(\w+)"', script)) == set()
+
+
+def test_a_broken_chain_is_told_loudly(open_page: Open) -> None:
+    world = worlds.make_world()
+    world.audit.chain = worlds.broken_chain()
+    page = open_page(AT + "/audit", world)
+    expect(page.get_by_role("alert")).to_contain_text("The chain is broken.")
+    expect(page.locator(".finding")).to_contain_text("row 87 does not have the hash")
+
+
+def test_charts_say_in_words_and_tables_what_they_draw(open_page: Open) -> None:
+    page = open_page(AT + "/charts")
+    expect(page.locator("figure")).to_have_count(3)
+    picture = page.get_by_role("img", name=re.compile("16 migrations took"))
+    expect(picture).to_be_visible()
+    figure = page.locator("figure").filter(has_text="Duration of each migration")
+    figure.get_by_text("Show as a table").click()
+    expect(figure.get_by_role("row")).to_have_count(17)
+    page.get_by_role("link", name="30 days").click()
+    expect(page.locator("main")).to_contain_text("In 30 days")
+
+
+def test_detail_shows_scripts_links_and_neighbours(open_page: Open) -> None:
+    page = open_page(AT + "/migrations/016")
+    main = page.locator("main")
+    for text in (
+        "4 of 6 statements are done",
+        "CREATE TABLE warehouse.products",
+        "DROP TABLE warehouse.products",
+        "as it was applied, from the ledger",
+    ):
+        expect(main).to_contain_text(text)
+    page.get_by_role("link", name="Before 015").click()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("015")
+    page.go_back()
+    expect(page.get_by_role("heading", level=2)).to_contain_text("016")
+
+
+def test_an_unknown_version_is_told(open_page: Open, server: StubServer) -> None:
+    world = worlds.make_world()
+    page = open_page(AT, world)
+    world.denied = 404
+    page.goto(server.url + AT + "/migrations/999")
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+def test_health_is_told_with_its_reasons(open_page: Open) -> None:
+    page = open_page(AT)
+    health = page.locator(".health")
+    expect(health).to_contain_text("degraded")
+    health.locator("summary").click()
+    expect(health).to_contain_text("PostgreSQL 16.4 answered in 12 ms")
+
+
+def test_every_module_is_announced_to_the_browser() -> None:
+    named = set(re.findall(r'static/([\w]+\.js)"', (STATIC / "index.html").read_text()))
+    assert named == {file.name for file in STATIC.glob("*.js")}
+
+
+@pytest.mark.parametrize("file", sorted(STATIC.iterdir()), ids=lambda file: file.name)
+def test_nothing_comes_from_elsewhere_and_nothing_is_parsed_as_markup(file: Path) -> None:
+    text = file.read_text()
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert not re.search(r"\.(innerHTML|outerHTML|insertAdjacentHTML)\b|document\.write|\beval\(|DOMParser", text)
+    assert len(text.splitlines()) <= 300

@@ -1,0 +1,161 @@
+"""Locks that are not free: waits that rise, whole transactions again, who blocks, and for how long others wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_wmigrate.engine.errors import LockTimeout
+from airflow_provider_wmigrate.engine.model import Blocked, Event, HeldLong, Outcome, Retrying
+
+MakeMigrator = Callable[..., Any]
+Conn = psycopg.Connection[Any]
+
+ALTER = "INSERT INTO t VALUES (1);\nALTER TABLE t ADD COLUMN w int;"
+
+
+def budgets(**execution: object) -> str:
+    lines = "".join(f"    {key}: {value}\n" for key, value in execution.items())
+    return f"settings:\n  execution:\n{lines}"
+
+
+@pytest.fixture
+def table(conn: Conn) -> None:
+    conn.execute("CREATE TABLE t (id int)")
+
+
+@pytest.mark.usefixtures("table")
+def test_a_lock_is_waited_for_with_rising_patience(
+    database: str, migrator: MakeMigrator, conn: Conn, events: list[Event]
+) -> None:
+    files = {"001_a.sql": ALTER, "migration_config.yaml": budgets(lock_timeout_seconds=1)}
+    with psycopg.connect(database, application_name="long reader") as reader:
+        reader.execute("SELECT * FROM t")
+        threading.Timer(2.0, reader.rollback).start()
+        record = migrator(files).apply("001")
+    assert record.outcome is Outcome.APPLIED
+    assert record.attempts > 1
+    assert conn.execute("SELECT count(*) FROM t").fetchone() == (1,), "the whole transaction ran again, and counts once"
+    retries = [e for e in events if isinstance(e, Retrying)]
+    assert [e.attempt for e in retries] == list(range(1, record.attempts))
+    assert [e.lock_timeout_seconds for e in retries] == [2 ** (i + 1) for i in range(len(retries))]
+    blocked = next(e for e in events if isinstance(e, Blocked))
+    assert [b.application for b in blocked.blockers] == ["long reader"]
+    assert [b.application for b in record.blocked_by] == ["long reader"]
+    details = conn.execute("SELECT details FROM wmigrate.audit_log WHERE event = 'applied'").fetchone()
+    assert details is not None
+    assert details[0]["attempts"] == record.attempts
+    assert details[0]["blocked_by"][0]["application"] == "long reader"
+    assert "SELECT * FROM t" not in str(details), "a blocker's query may hold values"
+
+
+@pytest.mark.usefixtures("table")
+def test_patience_ends(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    files = {"001_a.sql": ALTER, "migration_config.yaml": budgets(lock_timeout_seconds=0.4, lock_attempts=2)}
+    with psycopg.connect(database, application_name="idler") as reader:
+        pid = reader.info.backend_pid
+        reader.execute("SELECT * FROM t")
+        with pytest.raises(LockTimeout) as failed:
+            migrator(files).apply("001")
+    assert failed.value.retryable
+    assert failed.value.holders == (pid,)
+    assert str(failed.value).startswith(
+        f"001_a.sql:2: a lock of this migration was not free within 0.8 s, held by pid {pid}; "
+        "rolled back, nothing of it was kept; pid"
+    )
+    assert conn.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("table")
+def test_budgets_of_one_migration(database: str, migrator: MakeMigrator) -> None:
+    config = "migrations:\n  - {version: '001', lock_timeout_seconds: 0.1, lock_attempts: 1}\n"
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT * FROM t")
+        start = time.monotonic()
+        with pytest.raises(LockTimeout, match=r"within 0\.1 s"):
+            migrator({"001_a.sql": ALTER, "migration_config.yaml": config}).apply("001")
+        assert time.monotonic() - start < 2
+
+
+@pytest.mark.usefixtures("table")
+def test_the_total_budget_ends_the_attempts(database: str, migrator: MakeMigrator) -> None:
+    config = budgets(lock_timeout_seconds=0.1, lock_timeout_max_seconds=0.1, lock_attempts=1000, timeout_seconds=1)
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT * FROM t")
+        start = time.monotonic()
+        with pytest.raises(LockTimeout):
+            migrator({"001_a.sql": ALTER, "migration_config.yaml": config}).apply("001")
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.usefixtures("table")
+def test_a_deadlock_is_tried_again(database: str, migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:
+    conn.execute("CREATE TABLE u (id int); INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)")
+    script = "UPDATE t SET id = 2;\nSELECT pg_sleep(0.6);\nUPDATE u SET id = 2;"
+    files = {"001_a.sql": script, "migration_config.yaml": budgets(lock_timeout_seconds=20)}
+
+    def crosswise() -> None:
+        with psycopg.connect(database) as other:
+            other.execute("SET deadlock_timeout = '30s'")  # so that the migration is the one that is chosen
+            other.execute("UPDATE u SET id = 3")
+            time.sleep(0.3)
+            other.execute("UPDATE t SET id = 3")
+
+    thread = threading.Thread(target=crosswise)
+    thread.start()
+    time.sleep(0.1)
+    record = migrator(files).apply("001")
+    thread.join()
+    assert record.attempts == 2
+    assert [e.reason for e in events if isinstance(e, Retrying)] == ["deadlock"]
+    assert conn.execute("SELECT t.id, u.id FROM t, u").fetchone() == (2, 2)
+
+
+@pytest.mark.usefixtures("table")
+def test_readers_wait_no_longer_than_the_budget(database: str, migrator: MakeMigrator) -> None:
+    """A storm of readers behind an idle transaction that holds up an ALTER, which holds up the readers."""
+    budget = 0.3
+    config = budgets(lock_timeout_seconds=budget, lock_timeout_max_seconds=budget, lock_attempts=4)
+    waits: list[float] = []
+    over = threading.Event()
+
+    def read() -> None:
+        with psycopg.connect(database, autocommit=True) as conn:
+            while not over.is_set():
+                start = time.monotonic()
+                conn.execute("SELECT count(*) FROM t")
+                waits.append(time.monotonic() - start)
+                time.sleep(0.005)
+
+    readers = [threading.Thread(target=read) for _ in range(8)]
+    with psycopg.connect(database) as idle:
+        idle.execute("SELECT * FROM t")
+        for reader in readers:
+            reader.start()
+        with pytest.raises(LockTimeout):
+            migrator({"001_a.sql": ALTER, "migration_config.yaml": config}).apply("001")
+        over.set()
+        for reader in readers:
+            reader.join()
+    assert max(waits) > budget / 2, "the storm met the migration"
+    assert max(waits) < budget + 1.0
+
+
+@pytest.mark.usefixtures("table")
+def test_a_table_locked_for_long_is_told(migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:
+    script = "ALTER TABLE t ADD COLUMN w int;\nCREATE TABLE mine (id int);\nSELECT pg_sleep(2);"
+    config = budgets(lock_hold_warning_seconds=0.5)
+    record = migrator({"001_a.sql": script, "migration_config.yaml": config}).apply("001")
+    warned = [e for e in events if isinstance(e, HeldLong)]
+    assert [(e.lock.relation, e.lock.mode) for e in warned] == [("public.t", "AccessExclusiveLock")]
+    held = {lock.relation: lock.held_ms for lock in record.locks}
+    assert held["public.mine"] is None, "nobody can wait for what they cannot see"
+    assert 1000 < (held["public.t"] or 0) <= record.duration_ms + 1000
+    rows = conn.execute("SELECT details -> 'locks' FROM wmigrate.audit_log WHERE event = 'applied'").fetchone()
+    assert rows is not None
+    assert {"relation": "public.t", "mode": "AccessExclusiveLock", "held_ms": held["public.t"]} in rows[0]

@@ -1,0 +1,431 @@
+"""What the answers say: live, from what runs left, and when the target is not there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import API, CONFIG, FILES, Place, told
+
+MakePlace = Callable[..., Place]
+
+
+def get(client: Any, place: Place, route: str, **query: Any) -> dict[str, Any]:
+    answer = client.get(f"{place.group}/{route}", params=query)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def statuses(answer: dict[str, Any]) -> dict[str, str]:
+    return {item["version"]: item["status"] for item in answer["migrations"]}
+
+
+def listed(client: Any, place: Place) -> dict[str, Any]:
+    groups = client.get(f"{API}/groups").json()["groups"]
+    return next(each for each in groups if each["group"]["dag_id"] == place.dag.dag_id)
+
+
+# Status
+
+
+def test_status(admin: Any, warehouse: Place) -> None:
+    answer = get(admin, warehouse, "status")
+    assert statuses(answer) == {"001": "applied", "002": "applied", "003": "pending"}
+    assert answer["counts"] == {"pending": 1, "applied": 2, "changed": 0, "missing": 0, "incomplete": 0}
+    assert (answer["schema_version"], answer["ledger_version"]) == ("002", 1)
+    stock, views = answer["migrations"][1:]
+    assert (stock["name"], stock["description"], stock["dependencies"]) == ("stock", "Stock", ["001"])
+    assert (stock["actor"], stock["has_rollback"], views["has_rollback"]) == ("alice", True, False)
+    assert stock["checksum"] == stock["applied_checksum"]
+    run = f"dags/warehouse/runs/{stock['run_id']}"
+    assert (stock["run_url"], stock["log_url"]) == (run, f"{run}/tasks/migrate.002_stock")
+    assert (stock["last_task"]["state"], stock["last_task"]["try_number"]) == ("success", 1)
+    assert views["last_task"] is None
+
+
+def test_a_viewer_gets_the_same_from_what_the_run_left(admin: Any, viewer: Any, warehouse: Place) -> None:
+    live, left = get(admin, warehouse, "status"), get(viewer, warehouse, "status")
+    assert (statuses(left), left["counts"]) == (statuses(live), live["counts"])
+    assert left["source"]["age_seconds"] > 0
+    # Only the moment differs: Airflow's clock when the task ended, not the server's when it was applied.
+    for mine, theirs in zip(left["migrations"], live["migrations"], strict=True):
+        assert {**mine, "applied_at": None} == {**theirs, "applied_at": None}
+
+
+def test_search_and_filter(admin: Any, warehouse: Place) -> None:
+    assert list(statuses(get(admin, warehouse, "status", search="STOCK"))) == ["002"]
+    assert list(statuses(get(admin, warehouse, "status", status=["pending"]))) == ["003"]
+
+
+def test_the_list(viewer: Any, warehouse: Place) -> None:
+    each = listed(viewer, warehouse)
+    assert (each["state"], each["migrations"], each["schema_version"]) == ("pending", 3, "002")
+    assert (each["group"]["conn_id"], each["group"]["environment"]) == ("warehouse", "development")
+    assert each["group"]["rollback_dag"] == {
+        "dag_id": "warehouse_back",
+        "group_id": "rollback",
+        "is_paused": False,
+    }
+    assert each["group"]["migrate"] == {
+        "to": True,
+        "modes": ["apply", "dry_run"],
+        "environments": ["development", "staging"],
+        "environment": "development",
+    }
+
+
+def test_before_any_run(admin: Any, viewer: Any, make_place: MakePlace) -> None:
+    place = make_place("untouched")
+    assert listed(viewer, place)["state"] == "unknown"
+    answer = get(viewer, place, "status")
+    assert (answer["source"]["kind"], answer["source"]["as_of"]) == ("none", None)
+    live = get(admin, place, "status")
+    assert (live["source"]["kind"], live["ledger_version"]) == ("live", None)
+    assert set(statuses(answer).values()) == set(statuses(live).values()) == {"pending"}
+    assert get(admin, place, "audit", verify=True)["chain"]["state"] == "intact"
+    assert get(admin, place, "health")["status"] == "degraded"
+
+
+def test_an_edited_and_a_lost_file(admin: Any, viewer: Any, make_place: MakePlace) -> None:
+    place = make_place("edited")
+    assert place.migrate().state == "success"
+    (place.folder / "001_products.sql").write_text("CREATE TABLE products (id bigint PRIMARY KEY);")
+    (place.folder / "003_views.sql").unlink()
+    (place.folder / "migration_config.yaml").write_text(CONFIG.replace("  - {version: '003'", "#"))
+    place.reparse()
+    for client in (admin, viewer):
+        answer = get(client, place, "status")
+        assert statuses(answer) == {"001": "changed", "002": "applied", "003": "missing"}
+        assert [f["code"] for f in get(client, place, "plan")["findings"]] == ["changed", "missing"]
+    lost = get(admin, place, "migrations/003")
+    assert (lost["migration"]["name"], lost["sql"]["origin"]) == ("views", "unavailable")
+    assert listed(viewer, place)["state"] == "attention"
+    assert get(admin, place, "health")["status"] == "unhealthy"
+
+
+def test_a_failure(admin: Any, viewer: Any, make_place: MakePlace) -> None:
+    place = make_place("failing", {**FILES, "003_views.sql": "CREATE VIEW low_stock AS SELECT * FROM nowhere;"})
+    run = place.migrate()
+    assert run.state == "failed"
+    for client in (admin, viewer):
+        views = get(client, place, "status")["migrations"][2]
+        assert (views["status"], views["last_task"]["state"]) == ("pending", "failed")
+        newest = get(client, place, "history", version="003")["events"][0]
+        assert newest["event"] == "failed"
+        assert newest["url"].endswith("tasks/migrate.003_views")
+        assert get(client, place, "metrics")["totals"]["failed"] == 1
+    each = listed(viewer, place)
+    assert (each["state"], each["last_run"]["state"]) == ("attention", "failed")
+    assert each["last_run"]["failed"] == ["migrate.003_views", "migrate.report"]
+    assert "nowhere" in get(admin, place, "history", version="003")["events"][0]["error"]
+
+
+def test_after_a_rollback_by_the_other_dag(admin: Any, viewer: Any, make_place: MakePlace) -> None:
+    place = make_place("undone")
+    place.migrate(to="002")
+    assert place.roll_back(to="001").state == "success"
+    for client in (admin, viewer):
+        assert statuses(get(client, place, "status")) == {"001": "applied", "002": "pending", "003": "pending"}
+        history = get(client, place, "history")
+        assert [run["direction"] for run in history["runs"]] == ["rollback", "apply"]
+        assert history["runs"][0]["rolled_back"] == ["002"]
+        assert history["events"][0]["event"] == "rolled_back"
+        assert get(client, place, "metrics")["totals"]["rolled_back"] == 1
+
+
+# Plan
+
+
+def test_plan(admin: Any, warehouse: Place) -> None:
+    answer = get(admin, warehouse, "plan")
+    assert [(s["action"], s["version"]) for s in answer["steps"]] == [("apply", "003")]
+    assert answer["skipped"] == {}
+    assert answer["planned_run_id"]
+    told(admin.get(f"{warehouse.group}/plan?to=999"), 422, "unknown_target_version")
+
+
+def test_findings_in_scripts_are_those_of_the_last_plan(admin: Any, make_place: MakePlace) -> None:
+    drops = {"002_stock.sql": "CREATE TABLE stock (id int);\nDROP TABLE stock;"}
+    config = CONFIG + "validation: {sql: {allow_drop: false}}\n"
+    place = make_place("dropping", {**FILES, **drops, "migration_config.yaml": config})
+    assert place.migrate().state == "failed"
+
+    def found() -> list[tuple[str, str, str, int]]:
+        findings = get(admin, place, "plan")["findings"]
+        return [(f["code"], f["version"], f["file"], f["line"]) for f in findings if f["code"] == "allow_drop_violated"]
+
+    assert found() == [("allow_drop_violated", "002", "002_stock.sql", 2)]
+    (place.folder / "002_stock.sql").write_text("CREATE TABLE stock (id int);")
+    place.reparse()
+    assert found() == [], "the file is another one now"
+
+
+# One migration
+
+
+def test_migration(admin: Any, viewer: Any, warehouse: Place) -> None:
+    answer = get(admin, warehouse, "migrations/2")
+    assert (answer["sql"]["text"], answer["sql"]["origin"]) == (FILES["002_stock.sql"].strip(), "dag")
+    assert (answer["rollback"]["text"], answer["rollback"]["origin"]) == (FILES["002_stock.rollback.sql"], "ledger")
+    assert (answer["statements_done"], answer["statements_total"]) == (1, 1)
+    assert answer["dependents"] == ["003"]
+    assert [event["event"] for event in answer["events"]] == ["applied", "started"]
+    left = get(viewer, warehouse, "migrations/002")
+    assert (left["rollback"]["text"], left["rollback"]["origin"]) == ("DROP TABLE stock;", "dag")
+    views = get(admin, warehouse, "migrations/003")
+    assert (views["rollback"]["origin"], views["rollback"]["reason"]) == ("unavailable", "it has none")
+    told(admin.get(f"{warehouse.group}/migrations/999"), 404, "unknown_version")
+
+
+def test_a_long_script(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("long", {"001_long.sql": "-- " + "x" * 5000 + "\nSELECT 1;"})
+    sql = get(admin, place, "migrations/001")["sql"]
+    assert (sql["text"], sql["origin"], sql["file"]) == (None, "unavailable", "001_long.sql")
+    assert "shown in the log" in sql["reason"]
+
+
+def test_scripts_are_not_shown_where_the_config_says_so(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("discreet", {**FILES, "migration_config.yaml": CONFIG + "# \n"})
+    config = CONFIG.replace("settings: {", "settings: {logging: {include_sql: false}, ")
+    (place.folder / "migration_config.yaml").write_text(config)
+    place.reparse()
+    assert "include_sql" in get(admin, place, "migrations/001")["sql"]["reason"]
+
+
+# Audit, history, numbers
+
+
+def test_audit_pages_and_filters(admin: Any, warehouse: Place) -> None:
+    first = get(admin, warehouse, "audit", limit=2)
+    assert len(first["rows"]) == 2
+    assert first["next_before"] == first["rows"][-1]["position"]
+    everything, before = [], None
+    while True:
+        page = get(admin, warehouse, "audit", limit=2, **({"before": before} if before else {}))
+        everything += page["rows"]
+        before = page["next_before"]
+        if before is None:
+            break
+    assert [row["position"] for row in everything] == list(range(len(everything), 0, -1))
+    assert len(everything) == first["total_entries"]
+    rows = get(admin, warehouse, "audit", version="2", event=["applied", "failed"], actor="alice")["rows"]
+    assert [(row["event"], row["version"]) for row in rows] == [("applied", "002")]
+    assert get(admin, warehouse, "audit", until="2001-01-01T00:00:00Z")["total_entries"] == 0
+    assert get(admin, warehouse, "audit", since="2001-01-01T00:00:00")["total_entries"] == first["total_entries"]
+
+
+def test_the_chain(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("forged")
+    place.migrate(to="002")
+    assert get(admin, place, "audit")["chain"]["state"] == "not_checked"
+    chain = get(admin, place, "audit", verify=True)["chain"]
+    assert (chain["state"], chain["findings"]) == ("intact", [])
+    assert chain["head"].partition(":")[0] == chain["expected_head"].partition(":")[0]
+    place.sql("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER")
+    place.sql("UPDATE wmigrate.audit_log SET actor = 'mallory' WHERE position = 3")
+    chain = get(admin, place, "audit", verify=True)["chain"]
+    assert (chain["state"], chain["findings"][0]["code"]) == ("broken", "audit_chain_broken")
+
+
+def test_a_tail_that_was_cut_off_is_found(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("cut")
+    place.migrate(to="002")
+    place.sql("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER")
+    place.sql("DELETE FROM wmigrate.audit_log WHERE position > 3")
+    place.sql(
+        "UPDATE wmigrate.application_metadata SET value = '3:' || hash FROM wmigrate.audit_log"
+        " WHERE key = 'audit_head' AND position = 3"
+    )
+    assert get(admin, place, "audit", verify=True)["chain"]["state"] == "broken"
+
+
+def test_metrics(admin: Any, warehouse: Place) -> None:
+    answer = get(admin, warehouse, "metrics", days=7)
+    assert [item["version"] for item in answer["durations"]] == ["001", "002"]
+    assert len(answer["days"]) == 7
+    assert answer["days"] == sorted(answer["days"], key=lambda day: day["day"])
+    assert answer["totals"]["applied"] == sum(day["applied"] for day in answer["days"]) == 2
+
+
+# A target that is not there
+
+
+def body_and_source(client: Any, place: Place, route: str) -> tuple[str, dict[str, Any]]:
+    answer = client.get(f"{place.group}/{route}")
+    assert answer.status_code == 200, answer.text
+    return answer.text, answer.json()["source"]
+
+
+@pytest.mark.parametrize(
+    "route", ["status", "history", "plan", "health", "audit?verify=true", "metrics", "migrations/1"]
+)
+def test_a_database_that_is_down(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch, route: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://someone:not-to-be-told@127.0.0.1:1/nowhere")
+    text, source = body_and_source(admin, warehouse, route)
+    assert "not-to-be-told" not in text
+    assert source["age_seconds"] is not None
+    if route == "health":  # that nobody answers is the answer
+        assert get(admin, warehouse, "health")["checks"][0]["status"] == "unhealthy"
+    else:
+        assert (source["kind"], source["reason"]["code"]) == ("report", "unreachable")
+
+
+def test_a_server_that_never_answers(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"postgres://someone@127.0.0.1:{silent.getsockname()[1]}/x")
+        began = time.monotonic()
+        _, source = body_and_source(admin, warehouse, "status")
+        assert (source["kind"], source["reason"]["code"]) == ("report", "timeout")
+        assert time.monotonic() - began < 6
+        again = time.monotonic()
+        body_and_source(admin, warehouse, "plan")
+        assert time.monotonic() - again < 1, "it is not asked again at once"
+
+
+def test_a_statement_that_takes_too_long(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg
+
+    from airflow_provider_wmigrate.web import target
+
+    monkeypatch.setattr(target, "STATEMENT_SECONDS", 1)
+    with psycopg.connect(warehouse.dsn) as conn:
+        conn.execute("LOCK TABLE wmigrate.schema_migrations")
+        _, source = body_and_source(admin, warehouse, "status")
+    assert (source["kind"], source["reason"]["code"]) == ("report", "timeout")
+
+
+def test_who_takes_too_long_is_hung_up_on_and_does_not_shut_out_others(
+    admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    from airflow_provider_wmigrate.web import target
+
+    def sleeping() -> bool:
+        with psycopg.connect(warehouse.dsn) as conn:
+            query = "SELECT FROM pg_stat_activity WHERE application_name = 'wmigrate web'"
+            return conn.execute(query).fetchone() is not None
+
+    monkeypatch.setattr(target, "TOTAL_SECONDS", 0.5)
+    with pytest.raises(target.Unreadable, match="did not answer"):
+        target.read("warehouse", lambda conn: conn.execute("SELECT pg_sleep(3)"))
+    assert sleeping()
+    monkeypatch.setattr(target, "TOTAL_SECONDS", 8.0)
+    assert body_and_source(admin, warehouse, "status")[1]["kind"] == "live"
+    end = time.monotonic() + 5
+    while sleeping():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_too_many_at_once(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    from airflow_provider_wmigrate.web import target
+
+    monkeypatch.setattr(target, "_free", threading.BoundedSemaphore(1))
+    target._free.acquire()
+    assert body_and_source(admin, warehouse, "status")[1]["reason"]["code"] == "busy"
+
+
+def test_a_connection_that_airflow_does_not_have(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_WAREHOUSE")
+    assert body_and_source(admin, warehouse, "status")[1]["reason"]["code"] == "no_connection"
+
+
+def test_a_wrong_option_of_the_connection_tells_no_secret(
+    admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "postgres://someone:not-to-be-told@127.0.0.1:1/x?sslmode=not-to-be-told&password2=not-to-be-told"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", uri)
+    text, source = body_and_source(admin, warehouse, "health")
+    assert "not-to-be-told" not in text
+    text, source = body_and_source(admin, warehouse, "status")
+    assert source["kind"] == "report"
+    assert "not-to-be-told" not in text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE wmigrate.application_metadata SET value = '99' WHERE key = 'ledger_version'",
+        "DROP TABLE wmigrate.audit_log",
+    ],
+)
+def test_a_ledger_that_cannot_be_read(
+    admin: Any, make_place: MakePlace, damage: str, request: pytest.FixtureRequest
+) -> None:
+    place = make_place(f"damaged{len(damage)}")
+    place.migrate(to="001")
+    place.sql(damage)
+    for route in ("status", "history", "plan", "audit?verify=true", "metrics", "migrations/001"):
+        assert body_and_source(admin, place, route)[1]["reason"]["code"] == "ledger_unreadable", route
+    assert get(admin, place, "health")["status"] == "unhealthy"
+
+
+def test_a_target_that_a_template_names(admin: Any, make_place: MakePlace) -> None:
+    from airflow.sdk import DAG, Param
+    from airflow_runner import Runner, store
+
+    from airflow_provider_wmigrate import MigrationTaskGroup
+
+    place = make_place("chosen")
+    with DAG("templated", schedule=None, params={"db": Param("chosen", type="string")}) as by_param:
+        MigrationTaskGroup("migrate", folder=place.folder, conn_id="{{ params.db }}")
+    with DAG("obscure", schedule=None) as obscure:
+        MigrationTaskGroup("migrate", folder=place.folder, conn_id="{{ var.value.db | lower }}")
+    store(obscure)
+    Runner().run(by_param)
+    place.dag = by_param
+    assert get(admin, place, "status")["source"]["kind"] == "live"
+    place.dag = obscure
+    answer = get(admin, place, "status")
+    assert answer["source"]["reason"]["code"] == "unresolved_target"
+    assert answer["group"]["conn_id"] is None
+
+
+def test_the_ledger_of_the_environment(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("staged")
+    place.migrate(to="001", environment="staging")
+    answer = get(admin, place, "status")
+    assert (answer["group"]["environment"], answer["group"]["ledger_schema"]) == ("staging", "staging_ledger")
+    assert statuses(answer)["001"] == "applied"
+    started = admin.post(f"{place.group}/migrate", json={"mode": "dry_run"}).json()
+    assert started["conf"] == {"mode": "dry_run", "environment": "staging"}, "not the DAG's default"
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "audit?limit=0",
+        "audit?limit=1000",
+        "audit?version=x",
+        "audit?since=yesterday",
+        "audit?before=0",
+        f"audit?before={2**64}",
+        "metrics?days=0",
+        "metrics?days=100000",
+        "status?status=broken",
+        "history?version=1;drop",
+        "migrations/abc",
+        "migrations/" + "1" * 30,
+        "status?search=" + "x" * 1000,
+        "audit?actor=%00",
+        "audit?event=%00",
+    ],
+)
+def test_wrong_input(admin: Any, warehouse: Place, route: str) -> None:
+    told(admin.get(f"{warehouse.group}/{route}"), 422, "invalid_input")
+
+
+def test_unknown_names(admin: Any, warehouse: Place) -> None:
+    assert "it has migrate" in told(admin.get(f"{API}/dags/warehouse/groups/nope/status"), 404, "unknown_group")
+    told(admin.get(f"{API}/dags/nope/groups/migrate/status"), 404, "unknown_group")
+    told(admin.get(f"{API}/dags/warehouse_back/groups/rollback/status"), 404, "unknown_group")
+    told(admin.get(f"{API}/nowhere"), 404, "not_found")
