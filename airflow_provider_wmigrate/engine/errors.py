@@ -173,7 +173,7 @@ class LockTimeout(WMigrateError):
 class NotTried(WMigrateError):
     """A dry run of a script with a statement that no transaction can undo. Nothing was run."""
 
-    def __init__(self, file: str, line: int, what: str) -> None:
+    def __init__(self, file: str, line: int | None, what: str) -> None:
         self.file, self.line = file, line
         super().__init__(f"{place(file, line)}: not tried: {what} cannot be undone by a transaction")
 

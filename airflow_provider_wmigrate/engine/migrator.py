@@ -15,6 +15,7 @@ from . import planner
 from .errors import (
     ConnectionFailed,
     HistoryError,
+    NotTried,
     RollbackFailed,
     StatementFailed,
     UnknownVersion,
@@ -175,7 +176,7 @@ class Migrator:
     # Deciding under the lock
 
     def _pending_chain(self, migration: Migration, entries: Sequence[Entry]) -> list[Migration]:
-        there = {e.version for e in entries}
+        there = {e.version for e in entries} - {migration.version}
         needed = self.graph.ancestors([migration.version]) | {migration.version}
         return [self.migrations[v] for v in self.graph.order if v in needed and v not in there]
 
@@ -226,6 +227,8 @@ class Migrator:
         )
         job = jobs[-1]
         begun = next((e for e in entries if e.status == "incomplete" and e.direction == direction), None)
+        if dry_run and begun:
+            raise NotTried(job.analysis.script.file, None, "what is left of an incomplete migration")
         if dry_run:
             record = execution.dry_run(jobs)
         elif begun or job.stepwise:

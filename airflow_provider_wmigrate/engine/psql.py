@@ -246,7 +246,7 @@ class _Reader:
     def _command(self, start: int) -> int:
         text = self.script.text
         found = _COMMAND.match(text, start)
-        name = found[1] if found else ""
+        name = (found[1] if found else "") or text[start + 1 : start + 2]
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
         if name in _SKIPPED and not text[text.rfind("\n", 0, start) + 1 : start].strip():
@@ -255,7 +255,7 @@ class _Reader:
         if name == ".":
             raise self._error(start, "\\. ends the data of COPY FROM stdin, and there is none here", "remove it")
         hint = _INSTEAD.get(name, "remove it, or write what it does in SQL")
-        raise self._error(start, f"\\{name or text[start + 1 : start + 2]} is a command of psql, not SQL", hint)
+        raise self._error(start, f"\\{name} is a command of psql, not SQL", hint)
 
     def _error(self, position: int, reason: str, hint: str) -> ScriptError:
         return ScriptError(self.script.file, self.script.text.count("\n", 0, position) + 1, reason, hint=hint)

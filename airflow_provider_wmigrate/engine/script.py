@@ -97,7 +97,8 @@ class Analysis:
         shown = re.split(r"\S*['$]", words, maxsplit=1)[0].rstrip()
         if shown == words and len(shown) <= _EXCERPT:
             return shown
-        return shown[: _EXCERPT - 4].rstrip() + " ..."
+        whole = shown if len(shown) <= _EXCERPT - 4 else shown[: _EXCERPT - 3].rpartition(" ")[0]
+        return f"{whole} ..."
 
 
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)

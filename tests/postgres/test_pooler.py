@@ -29,7 +29,7 @@ Conn = psycopg.Connection[Any]
 StartPooler = Callable[..., AbstractContextManager[str]]
 
 FOLDER = {
-    "001_a.sql": "CREATE TABLE a (id int);\nCREATE INDEX CONCURRENTLY a_id ON a (id);\nINSERT INTO a SELECT pg_backend_pid();",
+    "001_a.sql": "CREATE TABLE a (i int); CREATE INDEX CONCURRENTLY x ON a (i); INSERT INTO a SELECT pg_backend_pid()",
     "001_a.rollback.sql": "DROP TABLE a;",
 }
 REFUSED = (
@@ -137,7 +137,7 @@ def test_session_mode_works(
         assert runner.apply("001").outcome is Outcome.APPLIED
         assert runner.apply("001").outcome is Outcome.ALREADY_APPLIED
         started = next(e for e in events if isinstance(e, Started))
-        assert conn.execute("SELECT id FROM a").fetchone() == (started.backend_pid,), "not the pooler's own number"
+        assert conn.execute("SELECT i FROM a").fetchone() == (started.backend_pid,), "not the pooler's own number"
         assert runner.roll_back("001").outcome is Outcome.ROLLED_BACK
 
 

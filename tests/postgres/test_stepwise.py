@@ -233,6 +233,18 @@ def test_a_dry_run_says_what_it_does_not_try(migrator: MakeMigrator, conn: Conn)
     assert conn.execute("SELECT to_regclass('t') IS NULL AND to_regnamespace('wmigrate') IS NULL").fetchone() == (True,)
 
 
+@pytest.mark.parametrize("transactional", ["auto", "false"])
+def test_a_dry_run_does_not_try_what_was_begun(migrator: MakeMigrator, transactional: str) -> None:
+    declared = {"migration_config.yaml": f"migrations: [{{version: 1, transactional: {transactional}}}]"}
+    with pytest.raises(StatementFailed):
+        migrator({"001_a.sql": TABLE + INDEX + BROKEN} | declared).apply("001")
+    with pytest.raises(NotTried) as told:
+        migrator({"001_a.sql": TABLE + INDEX} | declared).apply("001", dry_run=True)
+    assert str(told.value) == (
+        "001_a.sql: not tried: what is left of an incomplete migration cannot be undone by a transaction"
+    )
+
+
 def test_every_statement_is_in_the_audit_log_as_part_of_one_migration(migrator: MakeMigrator, conn: Conn) -> None:
     with pytest.raises(StatementFailed):
         migrator({"001_a.sql": TABLE + INDEX + BROKEN}).apply("001")

@@ -28,13 +28,10 @@ def _not_the_default(value: Any, default: Any) -> bool:
     return bool(value != default)
 
 
-_NOTHING_READS_IT = "leave it out, or keep it knowing that nothing reads it yet"
-
 PLANNED: dict[str, Planned] = {
     "settings.backup": Planned(
         "backup", "error", "remove it and make the backup yourself: none would be made", counts=_not_the_default
     ),
-    "settings.database": Planned("command line", "warning", _NOTHING_READS_IT),
 }
 """Dotted key, as the docs write it -> what is planned. The list shrinks with every issue."""
 

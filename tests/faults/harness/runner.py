@@ -208,6 +208,7 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
 
     signal.signal(signal.SIGTERM, terminated)
     signal.signal(signal.SIGUSR1, timed_out)
+    import faulthandler; faulthandler.register(signal.SIGUSR2)
     answer: dict[str, Any]
     kept: list[BaseException] = []
     try:
