@@ -62,7 +62,7 @@ class _FolderTaskGroup(TaskGroup):
             "notifiers": tuple(notifiers),
             "retries": max(s.execution.retry_attempts for s in _every_settings(config)),
             "retry_policy": SettingsRetryPolicy(),
-            # For a task whose process is gone, so that nobody is left to ask the policy. Airflow's default is 5 minutes.
+            # For a task whose process is gone, so that nobody is left to ask the policy (Airflow's default: 5 minutes).
             "retry_delay": timedelta(seconds=config.settings.execution.retry_delay_seconds),
         }
 

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the config's models: `python -m dev.reference`. A test holds that the file is current."""
+"""Writes docs/configuration.md from the config's models: `python -m dev.reference`. A test holds it to be current."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ FILE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 
 _HEAD = """# Configuration
 
-`migration_config.yaml` in the folder of migrations. Every key is optional and so is the file. An unknown key, a wrong value
-or a key given twice is refused with its line and the nearest known key. Numbers are decimal (`010` is version 10, not 8),
-truth is `true` or `false`.
+`migration_config.yaml` in the folder of migrations. Every key is optional and so is the file. An unknown key, a wrong
+value or a key given twice is refused with its line and the nearest known key. Numbers are decimal (`010` is version 10,
+not 8), truth is `true` or `false`.
 
-`environments` override settings by name, without the `settings.` level; a task group, operator or sensor chooses one with
-`environment=`:
+`environments` override settings by name, without the `settings.` level; a task group, operator or sensor chooses one
+with `environment=`:
 
 ```yaml
 settings:

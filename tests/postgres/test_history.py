@@ -23,7 +23,7 @@ NOW = datetime.now(timezone.utc)
 
 @pytest.fixture
 def ledger(conn: Conn) -> Ledger:
-    """Rows 1 ledger_created, 2 started, 3 applied, 4 failed, 5 failed (dry run), 6 dry_run, 7 rolled_back, 8 refused."""
+    """Rows: 1 ledger_created, 2 started, 3 applied, 4 failed, 5 failed (dry), 6 dry_run, 7 rolled_back, 8 refused."""
     ledger = Ledger()
     with conn.transaction():
         ledger.create(conn, ANN)

@@ -13,7 +13,9 @@ class HealthCheck(Section):
 
     enabled: Bool = Field(default=True, description="Whether CheckHealthOperator looks at the target.")
     interval_seconds: WholeSeconds = Field(default=300, description="Time between two looks.")
-    timeout_seconds: WholeSeconds = Field(default=30, description="Time after which what has not answered is unhealthy, in every kind of look.")
+    timeout_seconds: WholeSeconds = Field(
+        default=30, description="Time after which what has not answered is unhealthy, in every kind of look."
+    )
 
 
 class Metrics(Section):
@@ -30,7 +32,9 @@ class Alerts(Section):
 
     enabled: Bool = Field(default=True, description="Whether alerts are raised.")
     migration_failure: Bool = Field(default=True, description="Alert when a migration fails.")
-    migration_timeout: Bool = Field(default=True, description="Alert when a budget runs out or a run misses its deadline.")
+    migration_timeout: Bool = Field(
+        default=True, description="Alert when a budget runs out or a run misses its deadline."
+    )
     database_connection_failure: Bool = Field(default=True, description="Alert when the target cannot be reached.")
     rollback_failure: Bool = Field(default=True, description="Alert when a rollback fails.")
 

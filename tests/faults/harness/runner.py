@@ -172,15 +172,12 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
     from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.model import Event, Identity
 
-    lock = threading.Lock()
+    lock = threading.RLock()  # a signal's handler tells too, and may come in between
     running = True
 
     def tell(what: str, **more: Any) -> None:
-        # Signals must not come between a line's halves.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
         with lock:
             line.sendall(json.dumps({"told": what, **more}, default=str).encode() + b"\n")
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR1})
 
     def wait_for_go() -> None:
         # In short waits: a signal that another thread was given is seen only between them.
@@ -208,7 +205,6 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
 
     signal.signal(signal.SIGTERM, terminated)
     signal.signal(signal.SIGUSR1, timed_out)
-    import faulthandler; faulthandler.register(signal.SIGUSR2)
     answer: dict[str, Any]
     kept: list[BaseException] = []
     try:
