@@ -85,6 +85,7 @@ def canonical_text(raw: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1  # `object` is without the byte order mark
         raise FolderError(file, "is not UTF-8", line=line, hint="save it as UTF-8") from None
+    del raw  # a large file is not kept twice while its line ends are changed
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text or text.isspace():
         raise FolderError(file, "is empty", hint="write a migration into it or delete it")

@@ -20,19 +20,59 @@ def ran(conn: Connection[Any], statement: Statement) -> bool | None:
     return look(conn, statement.node) if look else None
 
 
-def drop_invalid(conn: Connection[Any], statement: Statement) -> str | None:
-    """Drop what a failed CREATE INDEX CONCURRENTLY left behind, which IF NOT EXISTS would take for done.
+def drop_invalid(conn: Connection[Any], statement: Statement) -> tuple[str, ...]:
+    """Drop what a failed CREATE INDEX CONCURRENTLY left behind, which IF NOT EXISTS would take for done, and what a
+    failed REINDEX CONCURRENTLY did, which would stay for ever.
 
-    :return: the index's name if there was one.
+    :return: the indexes' names.
     """
-    if statement.kind != "index_stmt" or not statement.node.concurrent:
-        return None
-    found = _index(conn, statement.node)
-    if found is None or found[1]:
-        return None
-    schema, name = found[0]
-    conn.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier(schema, name)))
-    return f"{schema}.{name}"
+    invalid: list[tuple[str, str]] = []
+    if statement.kind == "index_stmt" and statement.node.concurrent:
+        found = _index(conn, statement.node)
+        invalid = [found[0]] if found is not None and not found[1] else []
+    elif statement.kind == "reindex_stmt" and any(p.def_elem.defname == "concurrently" for p in statement.node.params):
+        invalid = _reindex_remains(conn, statement.node)
+    for schema, name in invalid:
+        conn.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(schema, name)))
+    return tuple(f"{schema}.{name}" for schema, name in invalid)
+
+
+_REINDEX_SCOPES = {
+    1: "i.indrelid = (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass(%(name)s))",
+    2: "i.indrelid = pg_catalog.to_regclass(%(name)s)",
+    3: "n.nspname = %(name)s",
+}
+"""By kind of REINDEX: of an index, a table, a schema; others are of the database."""
+
+
+def _reindex_remains(conn: Connection[Any], node: Any) -> list[tuple[str, str]]:
+    """Invalid indexes beside the one they were to replace, with the endings that PostgreSQL gives them (its manual,
+    REINDEX, "Rebuilding Indexes Concurrently")."""
+    name = _name(node.relation) if node.kind in (1, 2) else node.name
+    query = (
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$' AND n.nspname !~ '^pg_'"
+        " AND EXISTS (SELECT FROM pg_catalog.pg_index s JOIN pg_catalog.pg_class sc ON sc.oid = s.indexrelid"
+        "  WHERE s.indrelid = i.indrelid AND s.indexrelid <> i.indexrelid AND s.indkey = i.indkey"
+        "  AND pg_catalog.starts_with(sc.relname, pg_catalog.regexp_replace(c.relname, '_cc(new|old)[0-9]*$', '')))"
+        f" AND {_REINDEX_SCOPES.get(node.kind, 'true')} ORDER BY 1, 2"
+    )
+    return [(schema, index) for schema, index in conn.execute(query.encode(), {"name": name})]
+
+
+def finish_detaching(conn: Connection[Any], statement: Statement) -> bool:
+    """Finish a DETACH PARTITION CONCURRENTLY that was left half done; only FINALIZE can, running it again cannot.
+
+    :return: whether there was one.
+    """
+    if statement.kind != "alter_table_stmt" or not statement.outside:
+        return False
+    if _pending(conn, statement.node) is not True:
+        return False
+    part = getattr(statement.node.cmds[0].alter_table_cmd, "def").partition_cmd.name
+    conn.execute(f"ALTER TABLE {_name(statement.node.relation)} DETACH PARTITION {_name(part)} FINALIZE".encode())
+    return True
 
 
 def built_invalid(conn: Connection[Any], statement: Statement) -> bool:
@@ -85,17 +125,20 @@ def _added_value(conn: Connection[Any], node: Any) -> bool | None:
     return bool(row and row[0])
 
 
-def _detached(conn: Connection[Any], node: Any) -> bool | None:
-    """None where the detaching is half done: ALTER TABLE ... DETACH PARTITION ... FINALIZE is a person's statement."""
+def _pending(conn: Connection[Any], node: Any) -> bool | None:
+    """Whether a partition is half detached; None: it is no partition (any more)."""
     part = getattr(node.cmds[0].alter_table_cmd, "def").partition_cmd.name
     row = conn.execute(
         "SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass(%s)"
         " AND inhparent = pg_catalog.to_regclass(%s)",
         [_name(part), _name(node.relation)],
     ).fetchone()
-    if row is None:
-        return True
-    return None if row[0] else False
+    return None if row is None else bool(row[0])
+
+
+def _detached(conn: Connection[Any], node: Any) -> bool | None:
+    """Half detached is to be run again: that finishes it."""
+    return _pending(conn, node) is None
 
 
 def _database(conn: Connection[Any], name: str) -> bool:

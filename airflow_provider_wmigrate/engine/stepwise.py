@@ -92,10 +92,12 @@ class Stepwise:
     def _one(self, segment: journal.Segment) -> int:
         index = segment.first
         statement = self.analysis.statements[index]
-        self._clear_invalid(index, statement)
+        self.session.limit(self.alone)
+        if self._clear_up(index, statement):
+            self._write_ran(index)
+            return 0
         self._told(index, index + 1, "runs outside a transaction")
         self._write(index, index + 1)
-        self.session.limit(self.alone)
         self._repeat_settings(index)
         try:
             _, rows = self.session.send_alone(self.migration.version, self.analysis, index, index + 1)
@@ -105,16 +107,28 @@ class Stepwise:
             if self.session.answers():  # the server refused it, so it is not in flight
                 self._write(index, index)
             raise self._kept(error, index) from error
-        self._write(index + 1, index + 1)
+        self._write_ran(index)
         return rows
 
-    def _clear_invalid(self, index: int, statement: Statement) -> None:
+    def _write_ran(self, index: int) -> None:
+        """That a statement has run is written in any case, also when a cancel that was meant for it comes too late."""
         try:
-            dropped = probe.drop_invalid(self.session.conn, statement)
+            self._write(index + 1, index + 1)
+        except psycopg.errors.QueryCanceled:
+            self._write(index + 1, index + 1)
+            raise
+
+    def _clear_up(self, index: int, statement: Statement) -> bool:
+        """Take away or finish what an earlier try of the statement left half done; True: with that it has run."""
+        try:
+            for dropped in probe.drop_invalid(self.session.conn, statement):
+                self._told(index, index + 1, f"dropped index {dropped}, which a failed build had left invalid")
+            finished = probe.finish_detaching(self.session.conn, statement)
         except psycopg.Error as error:
             raise self._kept(self._failure(error, index), index) from error
-        if dropped:
-            self._told(index, index + 1, f"dropped index {dropped}, which a failed build had left invalid")
+        if finished:
+            self._told(index, index + 1, "finished the detaching, which had been left half done")
+        return finished
 
     def _failure(self, error: psycopg.Error, index: int) -> Exception:
         file = self.analysis.script.file

@@ -30,6 +30,7 @@ class Terminal:
         self.text = ""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            heed_ctrl_c()
             os.execve(COMMAND[0], [*COMMAND, *words], {**os.environ, "TERM": "xterm-256color", **(environment or {})})
 
     def until(self, text: str, seconds: float = 20) -> None:
@@ -151,6 +152,11 @@ def test_not_a_terminal_gets_plain_text(shop: Path, process: Any) -> None:
 # Ctrl-C
 
 
+def heed_ctrl_c() -> None:
+    """A test run in the background of a script has SIGINT ignored; a program in a terminal has not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def slow(shop: Path) -> None:
     (shop / "003_view.sql").write_text("CREATE TABLE slow ();\nSELECT pg_sleep(60);")
 
@@ -194,7 +200,8 @@ def test_an_interrupted_run_for_programs(shop: Path, conn: Conn) -> None:
     import json
 
     slow(shop)
-    with subprocess.Popen([*COMMAND, "up", "--yes", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    command = [*COMMAND, "up", "--yes", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c) as child:
         wait_until(lambda: running(conn) == 1)
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)

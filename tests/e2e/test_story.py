@@ -125,6 +125,28 @@ def test_a_task_killed_in_the_middle_leaves_nothing(story: Story) -> None:
     assert story.query("SELECT count(*) FROM warehouse.slow") == [(1,)]
 
 
+@pytest.mark.parametrize("how", ["marked failed", "cleared while it runs"])
+def test_a_person_stops_a_task(story: Story, how: str) -> None:
+    """The statement ends on the server within seconds, and nothing of the migration is kept."""
+    seconds = {"marked failed": 61, "cleared while it runs": 62}[how]
+    story.write("009_stopped", f"CREATE TABLE warehouse.stopped ();\nSELECT pg_sleep({seconds});")
+    story.wait_task_known("migrate.009_stopped")
+    run_id = story.server.trigger(DAG)
+    sleeping = f"SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep({seconds})%' AND pid <> pg_backend_pid()"
+    story.wait_for("the long statement", lambda: bool(story.query(sleeping)))
+    story.write("009_stopped", "CREATE TABLE warehouse.stopped ();", rollback="DROP TABLE warehouse.stopped;")
+    if how == "marked failed":
+        story.server.set_task_state(DAG, run_id, "migrate.009_stopped", "failed")
+        story.wait_for("the end of the statement", lambda: not story.query(sleeping), 20)
+        assert story.query("SELECT to_regclass('warehouse.stopped') IS NULL") == [(True,)]
+        assert story.wait(DAG, run_id)[0] == "failed"
+    else:
+        story.server.clear(DAG, run_id, ["migrate.009_stopped"], include_downstream=True)
+        state, tasks = story.wait(DAG, run_id)
+        assert (state, tasks["009_stopped"]) == ("success", "success")
+        assert story.events("009")[-1] == "applied"
+
+
 def test_roll_back_dry_run(story: Story) -> None:
     before = story.applied()
     _, state, tasks = story.run("warehouse_rollback", to="002", mode="dry_run")
@@ -145,7 +167,7 @@ def test_roll_back_to_a_version(story: Story) -> None:
 def test_apply_what_was_rolled_back(story: Story) -> None:
     _, state, _ = story.run()
     assert state == "success"
-    assert story.applied() == ["001", "002", "004", "005", "006", "007", "008"]
+    assert story.applied() == ["001", "002", "004", "005", "006", "007", "008", "009"]
 
 
 def process_of(client_port: int) -> int:

@@ -227,6 +227,9 @@ def dumped_rows(count: int) -> str:
 
 LARGE = {
     "copy": lambda: f"CREATE TABLE t (id int, v text);\nCOPY t FROM stdin;\n{dumped_rows(800_000)}\\.\nSELECT 1;\n",
+    "windows line ends": lambda: (
+        f"CREATE TABLE t (id int, v text);\nCOPY t FROM stdin;\n{dumped_rows(400_000)}\\.\n".replace("\n", "\r\n")
+    ),
     "inserts": lambda: "CREATE TABLE t (id int, v text);\n" + "".join(
         f"INSERT INTO t VALUES ({i}, 'some text that fills the row, as rows do; it''s number {i}');\n"
         for i in range(280_000)
@@ -244,7 +247,7 @@ def test_a_large_file_needs_little_more_than_twice_its_room(
     database: str, conn: Conn, tmp_path: Path, kind: str
 ) -> None:
     file = tmp_path / "001_large.sql"
-    file.write_text(LARGE[kind]())
+    file.write_bytes(LARGE[kind]().encode())
     size = file.stat().st_size / 2**20
     answer = subprocess.run(
         [sys.executable, "-c", APPLY, database, str(tmp_path)], capture_output=True, text=True, check=False

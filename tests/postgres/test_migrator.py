@@ -615,6 +615,23 @@ def test_a_failed_rollback_leaves_things_as_they_were(migrator: MakeMigrator, co
 # Dry run
 
 
+def test_each_script_of_a_dry_run_has_a_session_as_if_it_were_its_own(migrator: MakeMigrator) -> None:
+    settings = ("client_connection_check_interval", "application_name", "idle_in_transaction_session_timeout")
+    shown = "SELECT " + ", ".join(f"current_setting('{name}')" for name in settings)
+    alone = "DO $$ BEGIN RAISE WARNING '%', (SELECT r FROM (" + shown + ") r); END $$;"
+    heard: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Noticed) and event.severity == "WARNING":
+            heard.append(event.message)
+
+    first = alone + "SET application_name = 'other'; SET client_connection_check_interval = 0;"
+    migrator({"001_a.sql": first, "002_b.sql": alone}, on_event=hear).apply("002", dry_run=True)
+    assert len(heard) == 2
+    assert heard[0] == heard[1]
+    assert heard[0].startswith("(500ms,")
+
+
 def test_a_dry_run_on_a_database_without_ledger_leaves_no_trace(migrator: MakeMigrator, conn: Conn) -> None:
     record = migrator(AB).apply("001", dry_run=True)
     assert (record.outcome, record.statements, record.audit_head) == (Outcome.DRY_RUN, 1, None)

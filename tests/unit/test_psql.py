@@ -1,4 +1,4 @@
-"""Where psql's own lines and COPY data stand in a script. What the server does with them: tests/postgres/test_copy.py."""
+"""Where psql's own lines and COPY data stand in a script. What the server does then: tests/postgres/test_copy.py."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ COMMANDS = {
     f"\n{COPY};": "2: COPY FROM stdin waits for data that is not there" + BELOW,
     f"\n{COPY};\n1\n2\n": "2: the data of COPY FROM stdin does not end" + BELOW,
     f"{COPY}; SELECT 1;\n1\n\\.\n": (
-        "1: something follows COPY FROM stdin on its line; its data begins on the next line; put the rest below the data"
+        "1: something follows COPY FROM stdin on its line; its data begins on the next line;"
+        " put the rest below the data"
     ),
 }
 

@@ -16,6 +16,7 @@ from .arena import Arena
 from .crowd import VERSIONS, crowd, write_folder
 from .faults import FAULTS
 from .kinds import KINDS
+from .sabotage import SABOTAGE
 from .strike import Plan, Verdict, plans, strike
 
 
@@ -46,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="only strikes whose description holds this")
     parser.add_argument("--list", action="store_true", help="list the strikes instead of striking")
     parser.add_argument("--crowds", type=int, default=200, help="runs of two and of five runners at once")
+    parser.add_argument("--sabotage", choices=[*SABOTAGE], help="break the engine, to see that it is found")
     parser.add_argument("--verbose", action="store_true", help="a line for every strike")
     return parser.parse_args()
 
@@ -57,6 +59,7 @@ def _strikes(arena: Arena, options: argparse.Namespace) -> list[Verdict]:
     if options.list:
         print(*wanted, sep="\n")
         return []
+    arena.sabotage = options.sabotage
     verdicts = []
     for number, plan in enumerate(wanted, 1):
         verdict = strike(arena, plan)
@@ -88,13 +91,15 @@ def _crowds(arena: Arena, options: argparse.Namespace) -> int:
             if found:
                 print(f"{runners} runners: {found}", flush=True)
         bad += wrong
-        print(f"{options.crowds} runs of {runners} runners: {wrong} wrong, {time.monotonic() - start:.0f} s", flush=True)
+        seconds = time.monotonic() - start
+        print(f"{options.crowds} runs of {runners} runners: {wrong} wrong, {seconds:.0f} s", flush=True)
     return bad
 
 
 def table(verdicts: list[Verdict]) -> str:
     """Markdown: a row for each fault, and for each fault and kind of migration."""
-    lines = ["| fault | migration | tried | recovered by itself | stopped with advice | lost |", "|---|---|--:|--:|--:|--:|"]
+    lines = ["| fault | migration | tried | recovered by itself | stopped with advice | lost |"]
+    lines.append("|---|---|--:|--:|--:|--:|")
     for fault in FAULTS:
         for kind in KINDS:
             lines += _row(fault, kind, [v for v in verdicts if (v.plan.fault, v.plan.kind) == (fault, kind)])
@@ -105,9 +110,7 @@ def _row(fault: str, kind: str, verdicts: list[Verdict]) -> list[str]:
     count = Counter(v.result for v in verdicts)
     if not verdicts:
         return []
-    return [
-        f"| {fault} | {kind} | {len(verdicts)} | {count['recovered']} | {count['stopped']} | {count['lost']} |"
-    ]
+    return [f"| {fault} | {kind} | {len(verdicts)} | {count['recovered']} | {count['stopped']} | {count['lost']} |"]
 
 
 def _tell_what_is_wrong(verdicts: list[Verdict]) -> None:

@@ -1,5 +1,5 @@
-"""Where the strikes happen: a server of its own, the wire to it, warm runners, and for each kind of migration a database
-to copy and the picture a clean run leaves."""
+"""Where the strikes happen: a server of its own, the wire to it, warm runners, and for each kind of migration a
+database to copy and the picture a clean run leaves."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ class Arena:
         self.place = place
         self._numbers = itertools.count(1)
         self.clean: dict[str, Clean] = {}
+        self.sabotage: str | None = None
+        """How the engine of the runners is broken from now on."""
 
     def __enter__(self) -> Arena:
         with contextlib.ExitStack() as stack:
@@ -150,6 +152,7 @@ class Arena:
             version="002",
             name=name,
             wait_at=wait_at.split(),
+            sabotage=self.sabotage,
         )
 
     # The server's end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ def crowd(arena: Arena, folder: Path, runners: int, orders: Sequence[str]) -> li
         runs = [
             arena.zygote.start(
                 dsn=arena.direct(database), folder=str(folder), verb="apply", version=order, name=f"r{i}",
-                wait_at=["ready"],
+                wait_at=["ready"], sabotage=arena.sabotage,
             )
             for i, order in enumerate(orders[:runners])
         ]  # fmt: skip
@@ -59,8 +58,7 @@ def crowd(arena: Arena, folder: Path, runners: int, orders: Sequence[str]) -> li
             rows = conn.execute("SELECT sum(v - id), count(*), sum(w) FROM t").fetchone()
             if rows != (300, 100, 100):
                 wrong.append(f"data {rows}")
-            time.sleep(0)
-            wrong += left_behind(conn) if left_behind(conn) else []
+            wrong += left_behind(conn)
     return wrong
 
 

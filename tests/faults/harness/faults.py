@@ -77,9 +77,10 @@ def terminated(scene: Scene) -> None:
 
 
 def cancelled_outside(scene: Scene) -> None:
-    """pg_cancel_backend. Coin: while it stands, or as soon as it goes on."""
-    if scene.coin:
+    """pg_cancel_backend: while the server stands, or as soon as the runner goes on. Coin: then or a moment later."""
+    if not scene.approach.server_stands:
         scene.release()
+        time.sleep(0.002 if scene.coin else 0)
     _signal_backends(scene, "pg_cancel_backend")
     scene.release()
 
@@ -156,7 +157,7 @@ def doubled(scene: Scene) -> None:
 def _polls(scene: Scene) -> bool:
     query = (
         "SELECT FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'wmigrate%%second'"
-        " AND query LIKE '%%pg_try_advisory_lock%%'"
+        " AND query ~ 'pg_try_advisory_lock|pg_advisory_unlock'"
     )
     with contextlib.suppress(psycopg.Error), scene.arena.conn("postgres") as conn:
         return conn.execute(query.encode(), [scene.database]).fetchone() is not None

@@ -104,8 +104,11 @@ class Approach:
         self.run: Run | None = None
         self.reached = False
         """Whether it stands where it should; not when it was over before."""
+        self.server_stands = False
+        """Whether it is the server that stands, in a statement, and not the runner."""
 
     def begin(self, moment: Moment) -> None:
+        self.server_stands = isinstance(moment, Gate | Held)
         wire, point = self._arena.wire, None
         if isinstance(moment, OnWire):
             point = Point(moment.number, moment.side)

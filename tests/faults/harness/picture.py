@@ -32,12 +32,16 @@ _CATALOG = {
     "function": "SELECT n.nspname, proname, pg_get_functiondef(p.oid) FROM pg_proc p"
     f" JOIN pg_namespace n ON n.oid = pronamespace WHERE {_OURS}",
     "trigger": "SELECT n.nspname, relname, pg_get_triggerdef(t.oid), tgenabled FROM pg_trigger t"
-    f" JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace WHERE NOT tgisinternal AND {_OURS}",
+    f" JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace"
+    f" WHERE NOT tgisinternal AND {_OURS}",
     "inheritance": "SELECT inhparent::regclass::text, inhrelid::regclass::text, inhdetachpending FROM pg_inherits"
     f" JOIN pg_class c ON c.oid = inhrelid JOIN pg_namespace n ON n.oid = relnamespace WHERE {_OURS}",
     "prepared transaction": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
 }
-_TABLES = f"SELECT n.nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'r' AND {_OURS}"
+_TABLES = (
+    "SELECT n.nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+    f" WHERE relkind = 'r' AND {_OURS}"
+)
 _ENTRY = (
     "SELECT version, name, status, direction, checksum, checksum_algorithm, dependencies, rollback_sql,"
     " rollback_checksum, statements_done, statements_total, statement_hashes FROM wmigrate.schema_migrations"
@@ -74,7 +78,7 @@ def differences(wanted: Picture, found: Picture) -> list[str]:
 
 
 def audit_faults(conn: Conn, *, outcome: str) -> list[str]:
-    """What is wrong with the audit log after any number of tries: the chain, or another count than one of the outcome."""
+    """What is wrong with the audit log after any number of tries: the chain, or not one row of the outcome."""
     lines = [f"audit: {finding}" for finding in Ledger().verify(conn)]
     rows = conn.execute("SELECT event, count(*) FROM wmigrate.audit_log WHERE version = '002' GROUP BY 1").fetchall()
     events = dict(rows)

@@ -112,9 +112,9 @@ class Zygote:
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).resolve()), str(theirs.fileno())],
+                [sys.executable, "-m", "harness.runner", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'faults'}"},
                 stdin=subprocess.DEVNULL,
             )
         self._control.settimeout(30)
@@ -122,7 +122,11 @@ class Zygote:
             raise RuntimeError("the runner's process does not start")
 
     def start(self, **job: Any) -> Run:
-        """Begin a run: `dsn`, `folder`, `verb`, `version`, `name`, and `wait_at`: events at which it waits for go."""
+        """Begin a run.
+
+        :param job: `dsn`, `folder`, `verb`, `version` (several apart by spaces), `name`, `wait_at` (events at which it
+            waits for go), `sabotage`.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [json.dumps(job).encode()], [theirs.fileno()])
@@ -138,11 +142,11 @@ class Zygote:
 
 
 def _serve(control: socket.socket) -> None:
-    import postgast  # noqa: F401  # warm
+    # Warm: what a run imports is there before it is forked.
+    import postgast  # noqa: F401
     import psycopg  # noqa: F401
 
-    import airflow_provider_wmigrate.engine.migrator
-    import airflow_provider_wmigrate.engine.repair
+    import airflow_provider_wmigrate.engine.migrator  # noqa: F401
     from airflow_provider_wmigrate.engine.model import Script
     from airflow_provider_wmigrate.engine.script import analyse
 
@@ -164,40 +168,58 @@ def _serve(control: socket.socket) -> None:
         control.sendall(str(pid).encode())
 
 
+class _Teller:
+    """The runner's end of the line."""
+
+    def __init__(self, line: socket.socket, wait_at: list[str]) -> None:
+        self._line, self._wait_at = line, wait_at
+        self._lock = threading.RLock()  # a signal's handler tells too, and may come in between
+
+    def tell(self, what: str, **more: Any) -> None:
+        with self._lock:
+            self._line.sendall(json.dumps({"told": what, **more}, default=str).encode() + b"\n")
+
+    def tell_and_wait(self, what: str, **more: Any) -> None:
+        self.tell(what, **more)
+        if what in self._wait_at:
+            # In short waits: a signal that another thread was given is seen only between them.
+            while not select.select([self._line], [], [], 0.05)[0]:
+                pass
+            self._line.recv(3)
+
+    def linger(self) -> None:
+        """Live on for a while, as a task's process does."""
+        self._line.settimeout(20)
+        with contextlib.suppress(OSError):
+            while self._line.recv(4096):
+                pass
+
+
 def _run(line: socket.socket, job: dict[str, Any]) -> None:
     import psycopg
 
-    from airflow_provider_wmigrate.engine.errors import WMigrateError
     from airflow_provider_wmigrate.engine.folder import read_folder
     from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.model import Event, Identity
 
-    lock = threading.RLock()  # a signal's handler tells too, and may come in between
-    running = True
+    if job.get("sabotage"):
+        from harness.sabotage import SABOTAGE
 
-    def tell(what: str, **more: Any) -> None:
-        with lock:
-            line.sendall(json.dumps({"told": what, **more}, default=str).encode() + b"\n")
-
-    def wait_for_go() -> None:
-        # In short waits: a signal that another thread was given is seen only between them.
-        while not select.select([line], [], [], 0.05)[0]:
-            pass
-        line.recv(3)
+        SABOTAGE[job["sabotage"]]()
+    teller = _Teller(line, job.get("wait_at", []))
 
     def listen(event: Event) -> None:
-        name = type(event).__name__
-        tell(name, event=str(event), pid=getattr(event, "backend_pid", None), first=getattr(event, "first", None))
-        if name in job.get("wait_at", ()):
-            wait_for_go()
+        first = getattr(event, "first", None)
+        teller.tell_and_wait(type(event).__name__, event=str(event), first=first)
 
-    identity = Identity(job.get("name", "runner"), run_id=job.get("name"))
+    identity = Identity(job["name"], run_id=job["name"])
     folder = read_folder(Path(job["folder"]))
     migrator = Migrator(lambda: psycopg.connect(job["dsn"]), folder, identity=identity, on_event=listen)
+    running = True
 
     def terminated(_: int, __: FrameType | None) -> None:
         migrator.cancel()
-        tell("cancelled")
+        teller.tell("cancelled")
 
     def timed_out(_: int, __: FrameType | None) -> None:
         if running:
@@ -205,37 +227,26 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
 
     signal.signal(signal.SIGTERM, terminated)
     signal.signal(signal.SIGUSR1, timed_out)
-    answer: dict[str, Any]
-    kept: list[BaseException] = []
+    kept: BaseException | None = None
     try:
+        teller.tell_and_wait("ready")
         act = migrator.roll_back if job["verb"] == "roll_back" else migrator.apply
-        tell("ready")
-        if "ready" in job.get("wait_at", ()):
-            wait_for_go()
         outcomes = [act(version).outcome.value for version in job["version"].split()]
-        answer = {"outcome": " ".join(outcomes)}
         running = False
-    except WMigrateError as error:
-        running = False
-        kept.append(error)
-        findings = [f.code for f in getattr(error, "findings", ())]
-        answer = {"error": type(error).__name__, "message": str(error), "retryable": error.retryable, "codes": findings}
-        answer |= {"hint": error.hint}
-    except Struck as error:
-        running = False
-        kept.append(error)
-        answer = {"error": "Struck", "where": "".join(traceback.format_tb(error.__traceback__)[-2:]), "retryable": True}
     except BaseException as error:
         running = False
-        kept.append(error)
-        answer = {"error": type(error).__name__, "message": str(error), "retryable": True}
-        answer |= {"foreign": traceback.format_exc()}
-    tell("end", **answer)
-    # It lives on for a while, as a task's process does, and holds on to the exception: what was left open stays open.
-    line.settimeout(20)
-    with contextlib.suppress(OSError):
-        while line.recv(4096):
-            pass
+        kept = error
+    teller.tell("end", **(_described(kept) if kept else {"outcome": " ".join(outcomes)}))
+    teller.linger()  # and holds on to the exception: what was left open stays open
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    from airflow_provider_wmigrate.engine.errors import WMigrateError
+
+    answer = {"error": type(error).__name__, "message": str(error), "retryable": getattr(error, "retryable", True)}
+    if isinstance(error, WMigrateError):
+        return {**answer, "hint": error.hint, "codes": [f.code for f in getattr(error, "findings", ())]}
+    return answer if isinstance(error, Struck) else {**answer, "foreign": "".join(traceback.format_exception(error))}
 
 
 if __name__ == "__main__":

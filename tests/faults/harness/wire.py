@@ -240,7 +240,7 @@ class Wire:
             (length,) = struct.unpack_from("!I", link.answered, at + 1)
             if len(link.answered) < at + 1 + length:
                 return
-            kind = link.answered[at : at + 1]
+            kind = bytes(link.answered[at : at + 1])
             at += 1 + length
             if kind in (b"Z", b"G", b"H"):
                 data = bytes(link.answered[:at])

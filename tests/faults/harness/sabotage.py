@@ -1,0 +1,49 @@
+"""Ways to break the engine, to see that the suite finds them. Done in a forked runner; nobody else imports this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_wmigrate.engine.execution import Execution
+from airflow_provider_wmigrate.engine.session import AdvisoryLock, Session
+from airflow_provider_wmigrate.engine.stepwise import Stepwise
+
+
+def _journal_after_only() -> None:
+    """A statement outside a transaction is journalled when it has run, and not before."""
+    write = Stepwise._write
+
+    def late(self: Stepwise, done: int, begun: int) -> None:
+        if begun == done:
+            write(self, done, begun)
+
+    Stepwise._write = late  # type: ignore[method-assign]
+
+
+def _entry_apart() -> None:
+    """The entry is committed in a transaction of its own, after the script's."""
+    insert = Execution._insert_entry
+
+    def apart(self: Execution, *arguments: Any, **more: Any) -> None:
+        self.session.conn.execute("COMMIT")
+        self.session.conn.execute("BEGIN")
+        insert(self, *arguments, **more)
+
+    Execution._insert_entry = apart  # type: ignore[method-assign]
+
+
+def _no_locks() -> None:
+    """Nobody waits for anybody."""
+
+    def acquire(self: Session, locks: list[AdvisoryLock], **_: Any) -> None:
+        return None
+
+    Session.acquire = acquire  # type: ignore[assignment, method-assign]
+
+
+SABOTAGE: dict[str, Callable[[], None]] = {
+    "journal after": _journal_after_only,
+    "entry apart": _entry_apart,
+    "no locks": _no_locks,
+}

@@ -1,0 +1,98 @@
+"""The fault suite in its short form: every fault on every kind of migration once, and the moments that were hard.
+
+The long form is `make faults`; docs/faults.md says what is struck and how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness.arena import KINDS, Arena
+from harness.crowd import VERSIONS, crowd, write_folder
+from harness.faults import FAULTS
+from harness.kinds import LOCKER, READER, SNAPSHOT, Hold
+from harness.moments import Held, Moment, OnWire, Told, on_wire
+from harness.strike import Plan, Verdict, plans, strike
+
+SEED = 4
+WAITED_THROUGH = {"network silent": 1, "network silent, unnoticed": 1, "server restarted": 3, "server killed (-9)": 3}
+"""Faults that take seconds: how many strikes are enough here."""
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    with Arena(tmp_path_factory.mktemp("faults")) as arena:
+        yield arena
+
+
+def unharmed(verdict: Verdict) -> bool:
+    assert (verdict.losses, verdict.remarks) == ([], []), f"{verdict.plan}: {verdict.advice}"
+    return True
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_on_every_kind_of_migration(arena: Arena, fault: str) -> None:
+    count = WAITED_THROUGH.get(fault, len(KINDS))
+    for plan in plans(arena, SEED, count, kinds=[*KINDS], faults=[fault]):
+        assert unharmed(strike(arena, plan))
+
+
+@pytest.mark.parametrize("fault", ["runner killed (-9)", "backend terminated", "runner cancels (SIGTERM)"])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [
+        pytest.param("journalled", Held(Hold(1, SNAPSHOT)), id="an index built but not valid"),
+        pytest.param("journalled", Held(Hold(5, LOCKER)), id="a REINDEX that leaves its new index behind"),
+        pytest.param("journalled", Held(Hold(7, READER)), id="a partition half detached"),
+        pytest.param("mixed", Told(3), id="a search path that a SELECT has set"),
+    ],
+)
+def test_moments_that_were_hard(arena: Arena, kind: str, moment: Moment, fault: str) -> None:
+    assert unharmed(strike(arena, Plan(kind, fault, moment, coin=True)))
+
+
+def test_a_person_is_asked_where_nobody_else_can_tell(arena: Arena) -> None:
+    """A CALL has run, and its runner died before it could write that down."""
+    calls = [m for m in on_wire(arena.learn(KINDS["each alone"])) if m.side == "after" and "CALL note" in m.text]
+    verdict = strike(arena, Plan("each alone", "runner killed (-9)", calls[0], coin=False))
+    assert unharmed(verdict)
+    assert verdict.result == "stopped"
+    assert "say with repair that it ran" in (verdict.advice or "")
+
+
+@pytest.mark.parametrize("runners", [2, 5])
+def test_several_runners_on_one_folder(arena: Arena, tmp_path: Path, runners: int) -> None:
+    folder = write_folder(tmp_path)
+    for _ in range(3):
+        assert crowd(arena, folder, runners, [" ".join(VERSIONS)] * runners) == []
+
+
+# The suite can fail
+
+
+@pytest.fixture
+def sabotaged(arena: Arena) -> Iterator[Arena]:
+    yield arena
+    arena.sabotage = None
+
+
+def test_a_journal_written_only_afterwards_is_found(sabotaged: Arena) -> None:
+    sabotaged.sabotage = "journal after"
+    call = Held(KINDS["each alone"].holds[0])
+    verdict = strike(sabotaged, Plan("each alone", "runner killed (-9)", call, coin=False))
+    assert 'rows of public.trail too much: (\'("each 1")\',)' in verdict.losses
+
+
+def test_an_entry_in_a_transaction_of_its_own_is_found(sabotaged: Arena) -> None:
+    script: OnWire = next(m for m in on_wire(sabotaged.learn(KINDS["transactional"])) if "INSERT INTO orders" in m.text)
+    sabotaged.sabotage = "entry apart"
+    later = [OnWire(script.number + n, "before", "") for n in range(4, 12)]
+    verdicts = [strike(sabotaged, Plan("transactional", "network reset", moment, coin=False)) for moment in later]
+    assert "lost" in {v.result for v in verdicts}
+
+
+def test_runners_without_locks_are_found(sabotaged: Arena, tmp_path: Path) -> None:
+    sabotaged.sabotage = "no locks"
+    assert any(crowd(sabotaged, write_folder(tmp_path), 5, [" ".join(VERSIONS)] * 5) for _ in range(5))
