@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+STRIKES ?= 500
+SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit dev postgres cli airflow operating web page faults e2e e2e-more build clean
+.PHONY: help demo test lint unit dev postgres cli airflow operating web page faults faults-short e2e e2e-more build clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -13,6 +15,7 @@ help:
 	@echo "make test            every check and test, the slow ones last"
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
+	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"
 	@echo "make build           sdist and wheel"
 	@echo "make clean           remove what the above made"
 
@@ -28,7 +31,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
-PARTS := unit dev postgres cli airflow web page faults operating e2e e2e-more
+PARTS := unit dev postgres cli airflow web page faults-short operating e2e e2e-more
 
 # Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
 test: lint
@@ -41,8 +44,15 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(filter-out e2e%,$(PARTS)): $(VENV)/installed
+$(filter-out e2e% faults%,$(PARTS)): $(VENV)/installed
 	$(BIN)/python -m pytest tests/$@ -m "not e2e" $(ARGS)
+
+faults-short: $(VENV)/installed
+	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+# The long form: what is struck, how, and what came of it stands in docs/faults.md.
+faults: $(VENV)/installed
+	PYTHONPATH=.:tests/faults $(BIN)/python -m harness --strikes $(STRIKES) --seed $(SEED) $(ARGS)
 
 e2e: $(VENV)/installed
 	$(BIN)/python -m pytest tests/e2e/test_story.py $(ARGS)

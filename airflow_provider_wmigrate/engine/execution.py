@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import psycopg
 
 from .config.settings import Execution as ExecutionSettings
-from .errors import RETRYABLE_SQLSTATES, LockTimeout, NotTried, StatementFailed, WMigrateError, place
+from .errors import RETRYABLE_SQLSTATES, LockTimeout, NotTried, ScriptError, StatementFailed, WMigrateError, place
 from .journal import stepwise
 from .ledger import Ledger
 from .model import (
@@ -95,6 +95,9 @@ class Execution:
         """
         start = time.monotonic()
         with self._recorded(job), self._limited(job) as watch:
+            if job.analysis.unparsed:  # nothing would run, and be recorded as applied
+                reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
+                raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
             done = entry.statements_done if entry else 0
             self._append("started", job, details={"direction": self.direction, "statements_done": done})
             self._told_start(job, dry_run=False)

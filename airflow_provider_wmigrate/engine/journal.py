@@ -63,7 +63,13 @@ def segments(analysis: Analysis, transactional: Transactional, first: int = 0) -
 
 def settings_before(analysis: Analysis, index: int) -> tuple[Statement, ...]:
     """SET statements before a statement, which a new session has to repeat; SET LOCAL ends with its transaction."""
-    return tuple(s for s in analysis.statements[:index] if _sets(analysis, s))
+    found: list[Statement] = []
+    for statement in analysis.statements[:index]:
+        if statement.kind == "discard_stmt" and statement.outside:  # DISCARD ALL
+            found.clear()
+        elif _sets(analysis, statement):
+            found.append(statement)
+    return tuple(found)
 
 
 _SET_CONFIG = re.compile(r"\s*SELECT\s+(pg_catalog\s*\.\s*)?set_config\s*\([^()]*,\s*false\s*\)\s*", re.IGNORECASE)

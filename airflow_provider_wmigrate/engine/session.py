@@ -73,6 +73,7 @@ class Session:
         self.pid = pid
         self._watched = watched
         self.application_name = application_name
+        self._locks: tuple[AdvisoryLock, ...] = ()
         self.timed_out = False
         self.cancel_requested = False
         self._interrupted = threading.Event()
@@ -110,6 +111,18 @@ class Session:
                 told = waited * 2 + 1
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(wait_seconds - waited, 0.0)))
             pause = min(pause * 1.5, 1.0)
+        self._locks = tuple(locks)
+
+    def keep_locks(self) -> None:
+        """Take them once more, should a script have given them back (DISCARD ALL, pg_advisory_unlock_all).
+
+        :raises LockTimeout: another runner has them now.
+        """
+        if not self._try(self._locks):
+            outcome = "what ran before is kept, and another runner goes on"
+            hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
+            what = "the advisory lock of this migration"
+            raise LockTimeout(what, 0.0, holders=self._holders(self._locks), outcome=outcome, hint=hint)
 
     def release(self, lock: AdvisoryLock) -> None:
         """Give one back.

@@ -153,6 +153,7 @@ class Stepwise:
             self._record(done, begun)
 
     def _record(self, done: int, begun: int) -> None:
+        self.session.keep_locks()
         hashes = journal.hashes(self.analysis, begun)
         self.ledger.write_journal(self.session.conn, self.migration.version, done=done, hashes=hashes)
 

@@ -67,8 +67,11 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
+    own = request.module.__name__.rpartition(".")[2]
     for name in ("dags", "migrations"):
         shutil.copytree(ROOT / name, folder / name)
     # These tests write migrations of their own, without a block in the config for each.
@@ -79,14 +82,14 @@ def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         .replace("require_rollback_validation: true", "require_rollback_validation: false")
         .replace("require_sequential_versions: true", "require_sequential_versions: false")
     )
-    dsn = cluster.create_database("e2e_warehouse")
-    cluster.create_database("e2e_airflow")
+    dsn = cluster.create_database(f"{own}_warehouse")
+    cluster.create_database(f"{own}_airflow")
     connection = {"conn_type": "postgres", "host": "127.0.0.1", "port": cluster.port, "login": "postgres"}
     server = AirflowServer(
         folder / "airflow",
         folder / "dags",
-        database_url=f"postgresql+psycopg2://postgres@127.0.0.1:{cluster.port}/e2e_airflow",
-        env={"AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": "e2e_warehouse"})},
+        database_url=f"postgresql+psycopg2://postgres@127.0.0.1:{cluster.port}/{own}_airflow",
+        env={"AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": f"{own}_warehouse"})},
     )
     with server:
         server.wait_ready()

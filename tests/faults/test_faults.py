@@ -82,15 +82,15 @@ def test_a_journal_written_only_afterwards_is_found(sabotaged: Arena) -> None:
     sabotaged.sabotage = "journal after"
     call = Held(KINDS["each alone"].holds[0])
     verdict = strike(sabotaged, Plan("each alone", "runner killed (-9)", call, coin=False))
-    assert 'rows of public.trail too much: (\'("each 1")\',)' in verdict.losses
+    assert verdict.losses == ['rows of public.trail too much: ("each 1")']
 
 
 def test_an_entry_in_a_transaction_of_its_own_is_found(sabotaged: Arena) -> None:
     script: OnWire = next(m for m in on_wire(sabotaged.learn(KINDS["transactional"])) if "INSERT INTO orders" in m.text)
     sabotaged.sabotage = "entry apart"
     later = [OnWire(script.number + n, "before", "") for n in range(4, 12)]
-    verdicts = [strike(sabotaged, Plan("transactional", "network reset", moment, coin=False)) for moment in later]
-    assert "lost" in {v.result for v in verdicts}
+    plans = (Plan("transactional", "network reset", moment, coin=False) for moment in later)
+    assert any(strike(sabotaged, plan).losses for plan in plans)
 
 
 def test_runners_without_locks_are_found(sabotaged: Arena, tmp_path: Path) -> None:
