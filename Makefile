@@ -7,7 +7,7 @@ STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit dev postgres cli airflow operating web page faults faults-short e2e e2e-more build clean
+.PHONY: help demo test lint unit dev timescale postgres cli airflow operating web page faults faults-short e2e e2e-more build clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -31,7 +31,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
-PARTS := unit dev postgres cli airflow web page faults-short operating e2e e2e-more
+PARTS := unit dev timescale postgres cli airflow web page faults-short operating e2e e2e-more
 
 # Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
 test: lint

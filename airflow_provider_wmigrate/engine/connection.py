@@ -37,8 +37,9 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
     conn.row_factory = tuple_row
     try:
         pid = server_process(conn)
-        # A pooler answers the login itself, and with a process number of its own.
-        if pid != conn.info.backend_pid and _shared(conn, connect, pid):
+        # A pooler answers the login itself, and with a process number of its own. Process 0 is a PostgreSQL without
+        # processes, embedded into another program: there is but one session, and nobody to share it out.
+        if pid and pid != conn.info.backend_pid and _shared(conn, connect, pid):
             raise not_one_session()
         settle(conn, application_name)
     except psycopg.Error as error:

@@ -6,15 +6,22 @@ The long form is `make faults`; docs/faults.md says what is struck and how.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
-from harness.arena import KINDS, Arena
+from harness.arena import KINDS, LIMIT, Arena, eventually
 from harness.crowd import VERSIONS, crowd, write_folder
 from harness.faults import FAULTS
 from harness.kinds import LOCKER, READER, SNAPSHOT, Hold
 from harness.moments import Held, Moment, OnWire, Told, on_wire
 from harness.strike import Plan, Verdict, plans, strike
+
+from airflow_provider_wmigrate.engine.errors import ScriptError
+from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity, Outcome
 
 SEED = 4
 WAITED_THROUGH = {"network silent": 1, "network silent, unnoticed": 1, "server restarted": 3, "server killed (-9)": 3}
@@ -67,6 +74,40 @@ def test_several_runners_on_one_folder(arena: Arena, tmp_path: Path, runners: in
     folder = write_folder(tmp_path)
     for _ in range(3):
         assert crowd(arena, folder, runners, [" ".join(VERSIONS)] * runners) == []
+
+
+# What it led to
+
+
+def migrator(arena: Arena, database: str, folder: Path, **files: str) -> Migrator:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.{'yaml' if name == 'migration_config' else 'sql'}").write_text(text)
+    return Migrator(lambda: psycopg.connect(arena.direct(database)), read_folder(folder), identity=Identity("tester"))
+
+
+def test_a_script_that_gives_the_locks_back_is_not_run_twice(arena: Arena, tmp_path: Path) -> None:
+    script = "CREATE TABLE t (id int);\nDISCARD ALL;\nSELECT pg_sleep(0.6);\nINSERT INTO t VALUES (1);\n"
+    with arena.database("template0") as database, ThreadPoolExecutor(2) as pool:
+        first, second = (migrator(arena, database, tmp_path / "a", **{"001_a": script}) for _ in range(2))
+        running = pool.submit(first.apply, "001")
+        with arena.conn(database) as conn:
+            here = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            sleeping = f"{here} AND wait_event = 'PgSleep'".encode()
+            eventually(lambda: conn.execute(sleeping).fetchone() == (1,), "the first one sleeps")
+            assert second.apply("001").outcome is Outcome.ALREADY_APPLIED
+            assert running.result(LIMIT).outcome is Outcome.APPLIED
+            assert conn.execute("SELECT id FROM t").fetchall() == [(1,)]
+
+
+def test_a_script_that_nobody_can_split_is_not_recorded_as_applied(arena: Arena, tmp_path: Path) -> None:
+    config = "migrations:\n  - {version: '001', transactional: false}\n"
+    files = {"001_a": "CREATE TABLE t (id int);\nFROBNICATE t;\n", "migration_config": config}
+    with arena.database("template0") as database:
+        runner = migrator(arena, database, tmp_path / "a", **files)
+        with pytest.raises(ScriptError, match="cannot be run statement by statement"):
+            runner.apply("001")
+        assert runner.read().entries == ()
 
 
 # The suite can fail
