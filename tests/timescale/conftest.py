@@ -1,4 +1,4 @@
-"""A real TimescaleDB for the tests: PostgreSQL and the extension as WebAssembly, behind a TCP port, from the npm registry.
+"""A real TimescaleDB for the tests: PostgreSQL and the extension as WebAssembly, on a TCP port, from the npm registry.
 
 One backend serves every connection, one statement at a time. So this shows what the SQL does, and nothing of locks,
 concurrency or cancelling. Node absent: skipped with that reason; CI has it.

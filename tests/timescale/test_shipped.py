@@ -29,6 +29,7 @@ CATALOG = """
     ORDER BY 1, 2, 3
 """
 
+
 def catalog(dsn: str) -> list[Any]:
     with psycopg.connect(dsn, autocommit=True) as conn:
         return conn.execute(CATALOG.encode()).fetchall()
