@@ -159,3 +159,19 @@ def test_a_table_locked_for_long_is_told(migrator: MakeMigrator, conn: Conn, eve
     rows = conn.execute("SELECT details -> 'locks' FROM wmigrate.audit_log WHERE event = 'applied'").fetchone()
     assert rows is not None
     assert {"relation": "public.t", "mode": "AccessExclusiveLock", "held_ms": held["public.t"]} in rows[0]
+
+
+@pytest.mark.usefixtures("table")
+def test_an_index_built_concurrently_has_the_long_budget(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    """It waits for every older transaction; the short budget of an ALTER would end each of its tries."""
+    files = {
+        "001_a.sql": "CREATE INDEX CONCURRENTLY t_id ON t (id);",
+        "migration_config.yaml": budgets(lock_timeout_seconds=0.1, lock_attempts=1),
+    }
+    with psycopg.connect(database) as older:
+        older.execute("INSERT INTO t VALUES (1)")
+        threading.Timer(1.0, older.commit).start()
+        record = migrator(files).apply("001")
+    assert record.outcome is Outcome.APPLIED
+    assert record.duration_ms > 500
+    assert conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_id'::regclass").fetchone() == (True,)

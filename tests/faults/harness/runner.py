@@ -176,7 +176,7 @@ class _Teller:
         self._lock = threading.RLock()  # a signal's handler tells too, and may come in between
 
     def tell(self, what: str, **more: Any) -> None:
-        with self._lock:
+        with self._lock, contextlib.suppress(BrokenPipeError):  # nobody listens any more
             self._line.sendall(json.dumps({"told": what, **more}, default=str).encode() + b"\n")
 
     def tell_and_wait(self, what: str, **more: Any) -> None:
