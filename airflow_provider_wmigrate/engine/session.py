@@ -76,7 +76,8 @@ class Session:
         self._locks: tuple[AdvisoryLock, ...] = ()
         self.timed_out = False
         self.cancel_requested = False
-        self._interrupted = threading.Event()
+        # Not an Event: its lock would stand in the way of a signal that comes while another one is being handled.
+        self._interrupted = False
         self._began_statement = 0.0
         self._statement_limit = float("inf")
 
@@ -237,7 +238,7 @@ class Session:
         """As `send`, outside any transaction."""
         done = rows = 0
         for part in analysis.parts(first, end):
-            if self._interrupted.is_set():
+            if self._interrupted:
                 # A cancel that came between two statements found nothing to cancel.
                 raise self.failure(psycopg.errors.QueryCanceled("not begun"), version, analysis.script.file)
             self._began_statement = time.monotonic()
@@ -364,8 +365,7 @@ class Session:
         over = threading.Event()
 
         def strike() -> None:
-            self.timed_out = True
-            self._interrupted.set()
+            self.timed_out = self._interrupted = True
             self._send_cancel()
             if not over.wait(_SILENCE_SECONDS):
                 self._break_off()
@@ -381,13 +381,15 @@ class Session:
 
     def cancel(self) -> None:
         """Cancel the running statement on the server; callable from a signal handler or another thread."""
-        self.cancel_requested = True
-        self._interrupted.set()
+        self.cancel_requested = self._interrupted = True
         self._send_cancel()
 
     def pause(self, seconds: float) -> bool:
         """Wait between two attempts. False: cancelled, or out of time."""
-        return not self._interrupted.wait(seconds)
+        end = time.monotonic() + seconds
+        while not self._interrupted and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.05))
+        return not self._interrupted
 
     def _send_cancel(self) -> None:
         with suppress(psycopg.Error):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from harness.arena import KINDS, LIMIT, Arena, eventually
-from harness.crowd import VERSIONS, crowd, write_folder
+from harness.crowd import crowd, write_folder
 from harness.faults import FAULTS
 from harness.kinds import LOCKER, READER, SNAPSHOT, Hold
 from harness.moments import Held, Moment, OnWire, Told, on_wire
@@ -73,7 +73,7 @@ def test_a_person_is_asked_where_nobody_else_can_tell(arena: Arena) -> None:
 def test_several_runners_on_one_folder(arena: Arena, tmp_path: Path, runners: int) -> None:
     folder = write_folder(tmp_path)
     for _ in range(3):
-        assert crowd(arena, folder, runners, [" ".join(VERSIONS)] * runners) == []
+        assert crowd(arena, folder, runners) == []
 
 
 # What it led to
@@ -136,4 +136,4 @@ def test_an_entry_in_a_transaction_of_its_own_is_found(sabotaged: Arena) -> None
 
 def test_runners_without_locks_are_found(sabotaged: Arena, tmp_path: Path) -> None:
     sabotaged.sabotage = "no locks"
-    assert any(crowd(sabotaged, write_folder(tmp_path), 5, [" ".join(VERSIONS)] * 5) for _ in range(5))
+    assert any(crowd(sabotaged, write_folder(tmp_path), 5) for _ in range(5))

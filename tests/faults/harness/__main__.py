@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from .arena import Arena
-from .crowd import VERSIONS, crowd, write_folder
+from .crowd import crowd, write_folder
 from .faults import FAULTS
 from .kinds import KINDS
 from .sabotage import SABOTAGE
@@ -86,7 +86,7 @@ def _crowds(arena: Arena, options: argparse.Namespace) -> int:
     for runners in (2, 5):
         start, wrong = time.monotonic(), 0
         for _ in range(options.crowds):
-            found = crowd(arena, folder, runners, [" ".join(VERSIONS)] * runners)
+            found = crowd(arena, folder, runners)
             wrong += bool(found)
             if found:
                 print(f"{runners} runners: {found}", flush=True)
