@@ -9,8 +9,8 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowFailException
 
+from .folder_operator import airflow_errors
 from .hooks import MigrationHook, read_folder
-from .operators import airflow_errors
 
 
 class MigrationSensor(BaseSensorOperator):

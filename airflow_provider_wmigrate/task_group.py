@@ -11,6 +11,7 @@ from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain
 
 from .callbacks import roll_back_on_failure
 from .deadlines import deadline_alert
+from .folder_operator import SettingsRetryPolicy
 from .hooks import read_folder
 from .operators import (
     ApplyMigrationOperator,
@@ -18,7 +19,6 @@ from .operators import (
     ReportMigrationsOperator,
     RollBackMigrationOperator,
     RollBackRunOperator,
-    SettingsRetryPolicy,
 )
 
 if TYPE_CHECKING:

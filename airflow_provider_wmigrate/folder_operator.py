@@ -1,0 +1,124 @@
+"""What every operator on a folder of migrations shares: a folder, a target, an environment, errors and retries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from .alerts import memory_inlets, tell_failure, tell_healed
+from .engine.errors import NotTried, WMigrateError
+from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
+
+if TYPE_CHECKING:
+    from .engine.config import Settings
+    from .engine.folder import Folder
+    from .engine.migrator import Migrator
+
+
+class SettingsRetryPolicy(RetryPolicy):
+    """Retries as often and as late as `settings.execution` of the environment says that the run chose."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        """Called in the task process, after the template fields are rendered."""
+        task = context["task"]
+        execution = task.settings().execution
+        # Clearing a task raises max_tries and keeps try_number: what counts is the tries since then.
+        tries = try_number - (max_tries - task.retries)
+        if tries > execution.retry_attempts:
+            return RetryDecision.fail(f"settings.execution.retry_attempts is {execution.retry_attempts}")
+        return RetryDecision.retry(timedelta(seconds=execution.retry_delay_seconds))
+
+    def serialize(self) -> dict[str, Any]:
+        return {"__type": f"{__name__}.{type(self).__name__}"}
+
+
+class FolderOperator(BaseOperator):
+    """What all operators here share: a folder, a target, an environment, and a way to cancel.
+
+    :param folder: the folder of migrations, absolute.
+    :param conn_id: Airflow connection of the target database (templated).
+    :param environment: name of an environment of the config; empty means none (templated).
+    :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
+    :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "environment", "mode")
+    ui_color = "#e8f4f0"
+    tells_every_failure = True
+    """False: only its own failures are told, not those it only passes on."""
+
+    def __init__(
+        self,
+        *,
+        folder: str,
+        conn_id: str,
+        environment: str | None = None,
+        mode: str = "apply",
+        notifiers: Sequence[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**(_telling(kwargs, conn_id) if notifiers else kwargs))
+        self.folder = folder
+        self.conn_id = conn_id
+        self.environment = environment
+        self.mode = mode
+        self.notifiers = tuple(notifiers)
+        self._migrator: Migrator | None = None
+
+    def settings(self) -> Settings:
+        """The settings of the environment this task runs under."""
+        return self._read_folder().config.settings_for(self.environment or None)
+
+    def on_kill(self) -> None:
+        """Cancel the running statement on the server: killed, cleared and timed-out tasks leave nothing running."""
+        if self._migrator is not None:
+            self._migrator.cancel()
+
+    def _read_folder(self) -> Folder:
+        return read_folder(self.folder)
+
+    def _dry_run(self) -> bool:
+        if self.mode not in ("apply", "dry_run"):
+            raise AirflowFailException(f"mode must be apply or dry_run, not {self.mode!r}")
+        return self.mode == "dry_run"
+
+    def _open(self, context: Mapping[str, Any], folder: Folder) -> Migrator:
+        hook = MigrationHook(self.conn_id)
+        self._migrator = hook.migrator(folder, identity=identity_of(context), environment=self.environment or None)
+        return self._migrator
+
+
+def _telling(kwargs: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
+    """A task's arguments with the callbacks that tell people. Ours come first: the others may take their time."""
+    inlets = [*(kwargs.get("inlets") or ()), *memory_inlets(conn_id)]
+    return {
+        **kwargs,
+        "inlets": inlets or None,
+        "on_failure_callback": [tell_failure, *_as_list(kwargs.get("on_failure_callback"))],
+        "on_success_callback": [tell_healed, *_as_list(kwargs.get("on_success_callback"))],
+    }
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+
+
+@contextmanager
+def airflow_errors() -> Iterator[None]:
+    """Every engine error leaves a task as the exception Airflow acts on.
+
+    The engine's error is one sentence, so its traceback is left out of the task log; it stays in `__context__`.
+    """
+    try:
+        yield
+    except NotTried as error:
+        raise AirflowSkipException(str(error)) from None
+    except WMigrateError as error:
+        raise as_airflow_error(error) from None
