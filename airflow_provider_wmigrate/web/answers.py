@@ -12,6 +12,7 @@ from airflow.models.dag import DagModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from airflow_provider_wmigrate.defaults import chosen_environment
 from airflow_provider_wmigrate.engine.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding
 
@@ -40,11 +41,22 @@ class Target:
 
 
 class View:
-    """One group as one caller sees it in one request. What is asked for is read once."""
+    """One group as one caller sees it in one request. What is asked for is read once.
 
-    def __init__(self, session: Session, user: Any, group: GroupTasks, everything: Sequence[GroupTasks]) -> None:
+    :param chosen: an environment that a run would choose; None: the one the group was last run in.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        user: Any,
+        group: GroupTasks,
+        everything: Sequence[GroupTasks],
+        *,
+        chosen: str | None = None,
+    ) -> None:
         self.session, self.user, self.group = session, user, group
-        self._everything = everything
+        self._everything, self._chosen = everything, chosen
 
     # What belongs to the group
 
@@ -57,14 +69,30 @@ class View:
     def target(self) -> Target:
         plan = self.own_plan.value if self.own_plan else {}
         conn_id: str | None = self.group.conn_id
-        if _is_template(conn_id):
+        if self._follows_chosen(conn_id):
+            conn_id = self.group.with_conf(conn_id, self._chosen_conf)
+        elif _is_template(conn_id):
             conn_id = plan.get("conn_id") or self.group.with_defaults(conn_id)
         environment = self.group.environment
-        if _is_template(environment):
+        if self._chosen is not None:
+            environment = self._chosen
+        elif _is_template(environment):
             environment = plan["environment"] if "environment" in plan else self.group.with_defaults(environment)
+        environment = chosen_environment(environment)
         schemas_by_name = self.group.ledgers
         schema = schemas_by_name.get(environment or "") or schemas_by_name.get("") or "wmigrate"
-        return Target(conn_id or None, environment or None, schema)
+        return Target(conn_id or None, environment, schema)
+
+    @property
+    def _chosen_conf(self) -> dict[str, str]:
+        key = self.group.chosen_by(self.group.environment)
+        return {key: self._chosen} if key and self._chosen is not None else {}
+
+    def _follows_chosen(self, template: str | None) -> bool:
+        """Whether a field may be another one in another environment."""
+        conf = self._chosen_conf
+        obscure = bool(conf) and self.group.with_conf(template, conf) is None
+        return obscure or any(key in self.group.keys_in(template) for key in conf)
 
     @cached_property
     def undo(self) -> GroupTasks | None:
@@ -211,14 +239,24 @@ def allowed(group: GroupTasks, key: str) -> list[str]:
     return [str(value) for value in param.schema.get("enum", ())] if param else []
 
 
+def _check_choice(group: GroupTasks, environment: str) -> None:
+    key = group.chosen_by(group.environment)
+    if key is None and group.environment != environment:
+        raise ProblemError(422, "invalid_params", f"runs of {group.dag_id} cannot choose an environment; leave it out")
+    known = allowed(group, key) if key else []
+    if known and environment not in known:
+        raise ProblemError(422, "invalid_params", f"environment must be one of {', '.join(known)}")
+
+
 def finding(found: Finding) -> schemas.FindingItem:
     return schemas.FindingItem(**asdict(found))
 
 
-def view(session: Session, user: Any, dag_id: str, group_id: str) -> View:
+def view(session: Session, user: Any, dag_id: str, group_id: str, environment: str | None = None) -> View:
     """A group by its names; the right to read its DAG has been checked.
 
-    :raises ProblemError: there is none.
+    :param environment: as a run would choose it.
+    :raises ProblemError: there is no such group, or its runs cannot choose that environment.
     """
     catalog = CATALOG.groups(session)
     everything = [group for groups in catalog.values() for group in groups]
@@ -226,7 +264,9 @@ def view(session: Session, user: Any, dag_id: str, group_id: str) -> View:
         if group.group_id == group_id and group.direction == "apply":
             if session.get(DagModel, dag_id) is None:
                 break
-            return View(session, user, group, everything)
+            if environment is not None:
+                _check_choice(group, environment)
+            return View(session, user, group, everything, chosen=environment)
     mine = [g.group_id for g in catalog.get(dag_id, ()) if g.direction == "apply"]
     hint = f"it has {', '.join(mine)}" if mine else "it has none that migrates"
     raise ProblemError(404, "unknown_group", f"DAG {dag_id} has no migration group {group_id}; {hint}")

@@ -48,7 +48,27 @@ def view(dag_id: DagId, group_id: GroupId, user: GetUserDep, session: SessionDep
     return answers.view(session, user, dag_id, group_id)
 
 
+def view_as_chosen(
+    dag_id: DagId,
+    group_id: GroupId,
+    user: GetUserDep,
+    session: SessionDep,
+    environment: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=100,
+            pattern=r"^[^\x00]*$",
+            description="As a run would see it that chooses this environment; left out: the one of the last run.",
+        ),
+    ] = None,
+) -> answers.View:
+    """The group of the address, in the environment that was asked for."""
+    return answers.view(session, user, dag_id, group_id, environment)
+
+
 ViewDep = Annotated[answers.View, Depends(view)]
+ChosenViewDep = Annotated[answers.View, Depends(view_as_chosen)]
 
 everybody = APIRouter(tags=["wmigrate"], dependencies=[Depends(get_user)], responses=_PROBLEMS)
 groups = APIRouter(
@@ -71,7 +91,7 @@ def get_groups(user: GetUserDep, session: SessionDep) -> schemas.GroupList:
 
 @groups.get("/status")
 def get_status(
-    view: ViewDep,
+    view: ChosenViewDep,
     search: Text = None,
     status: Annotated[list[schemas.StatusName] | None, Query(max_length=5)] = None,
 ) -> schemas.StatusAnswer:
@@ -88,7 +108,7 @@ def get_history(
 
 
 @groups.get("/plan")
-def get_plan(view: ViewDep, to: Version | None = None) -> schemas.PlanAnswer:
+def get_plan(view: ChosenViewDep, to: Version | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
     return looks.plan(view, to=to)
 

@@ -85,6 +85,10 @@ class GroupTasks:
         found = _TEMPLATE.fullmatch((template or "").strip())
         return _key(found) if found else None
 
+    def keys_in(self, template: str | None) -> set[str]:
+        """The keys of a run's conf that a field refers to."""
+        return {_key(found) for found in _TEMPLATE.finditer(template or "")}
+
     def with_defaults(self, template: str | None) -> str | None:
         """A field as it is for a run that chooses nothing; None where only Airflow itself could tell."""
         return self.with_conf(template, {})

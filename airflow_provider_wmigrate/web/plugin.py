@@ -9,22 +9,29 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-_VIEW = {"name": "Migrations", "category": "browse"}
+_VIEW = {
+    "name": "Migrations",
+    "icon": "wmigrate/static/icon.svg",
+    "icon_dark_mode": "wmigrate/static/icon-dark.svg",
+}
 
 
 class WMigratePlugin(AirflowPlugin):
     """The REST API at /wmigrate, the page in the navigation, and its tab on every DAG."""
 
     name = "wmigrate"
-    external_views = [
-        {**_VIEW, "href": "wmigrate/", "destination": "nav", "url_route": "wmigrate"},
-        {
-            "name": "Migrations",
-            "href": "wmigrate/?dag={DAG_ID}",
-            "destination": "dag",
-            "url_route": "wmigrate-dag",
-        },
-    ]
+
+    @property
+    def external_views(self) -> list[dict[str, Any]]:
+        """None where `[wmigrate] page` is false."""
+        from airflow_provider_wmigrate.defaults import page_is_shown
+
+        if not page_is_shown():
+            return []
+        return [
+            {**_VIEW, "href": "wmigrate/", "destination": "nav", "category": "browse", "url_route": "wmigrate"},
+            {**_VIEW, "href": "wmigrate/?dag={DAG_ID}", "destination": "dag", "url_route": "wmigrate-dag"},
+        ]
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:

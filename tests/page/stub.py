@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
                     }
                 )
             case ["dags", _, "groups", _, "plan"]:
-                return self._json(self._plan(world, query.get("to")))
+                return self._json(self._plan(world, query.get("to"), query.get("environment")))
             case ["dags", _, "groups", _, "audit"]:
                 rows = [
                     r
@@ -117,14 +117,19 @@ class _Handler(BaseHTTPRequestHandler):
                     if query.get("event") in (None, r.event) and query.get("version") in (None, r.version)
                 ]
                 return self._json(world.audit.model_copy(update={"rows": rows, "total_entries": len(rows)}))
+            case ["dags", _, "groups", _, "status"] if query.get("environment") == "production":
+                return self._json(self._status_of_production(world))
             case ["dags", _, "groups", _, ("status" | "health" | "history" | "metrics") as what]:
                 return self._json(getattr(world, what))
             case ["dags", _, "groups", _, "migrations", version]:
                 return self._json(world.detail(version))
         return self._problem(404, "no such route", "not_found")
 
-    def _plan(self, world: World, to: str | None) -> BaseModel:
+    def _plan(self, world: World, to: str | None, environment: str | None) -> BaseModel:
         steps = [step for step in world.plan.steps if to is None or int(step.version) <= int(to)]
+        if environment == "production":  # another database, which is one migration ahead
+            there = world.plan.group.model_copy(update={"conn_id": "production_db", "environment": environment})
+            return world.plan.model_copy(update={"group": there, "steps": steps[1:]})
         return world.plan.model_copy(update={"steps": steps})
 
     def _airflow(self, path: str) -> None:
@@ -140,6 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file():
             return self._problem(404, "the page has no such file", "not_found")
         return self._send(200, TYPES[file.suffix] + "; charset=utf-8", file.read_bytes())
+
+    def _status_of_production(self, world: World) -> BaseModel:
+        there = world.status.group.model_copy(update={"conn_id": "production_db", "environment": "production"})
+        known = [one for one in world.status.migrations if int(one.version) <= 14]
+        return world.status.model_copy(update={"group": there, "migrations": known})
 
     def _json(self, value: Any, status: int = 200) -> None:
         text = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value)

@@ -33,6 +33,31 @@ def test_apply_names_database_versions_and_mode_before_it_starts(open_page: Open
     assert server.world.started == [{"action": "migrate", "mode": "apply", "to": "017", "note": "before the release"}]
 
 
+def test_the_plan_of_another_environment_is_shown_before_it_starts(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Apply…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("4 migrations will be applied")
+    dialog.get_by_label("Environment").select_option("production")
+    expect(dialog).to_contain_text("3 migrations will be applied")
+    expect(dialog).to_contain_text("production_db")
+    dialog.get_by_role("button", name="Apply 3 migrations").click()
+    expect(dialog).to_be_hidden()
+    assert server.world.started == [{"action": "migrate", "mode": "apply", "environment": "production"}]
+
+
+def test_what_is_rolled_back_in_another_environment_is_read_there(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.get_by_role("button", name="Roll back…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Version that stays").select_option("012")
+    expect(dialog).to_contain_text("4 migrations will be rolled back")
+    dialog.get_by_label("Environment").select_option("production")
+    expect(dialog.locator(".versions li")).to_have_text(["014 invoices", "013 customer_accounts"])
+    expect(dialog).to_contain_text("production_db")
+    expect(dialog.get_by_label("Version that stays")).to_have_value("012")
+
+
 def test_a_started_run_is_followed_to_its_end(open_page: Open, server: StubServer) -> None:
     page = open_page(AT)
     page.get_by_role("button", name="Dry run…").click()

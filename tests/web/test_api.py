@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import API, CONFIG, FILES, Place, told
+from conftest import API, CONFIG, FILES, Place, make_dags, told
 
 MakePlace = Callable[..., Place]
 
@@ -397,6 +397,34 @@ def test_the_ledger_of_the_environment(admin: Any, make_place: MakePlace) -> Non
     assert started["conf"] == {"mode": "dry_run", "environment": "staging"}, "not the DAG's default"
 
 
+def test_a_plan_as_another_environment_would_make_it(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("chosen_environment")
+    place.migrate(to="002", environment="staging")
+    assert [step["version"] for step in get(admin, place, "plan")["steps"]] == ["003"]
+    answer = get(admin, place, "plan", environment="development")
+    assert (answer["group"]["environment"], answer["group"]["ledger_schema"]) == ("development", "wmigrate")
+    assert [step["version"] for step in answer["steps"]] == ["001", "002", "003"], "another ledger"
+    assert statuses(get(admin, place, "status", environment="development"))["001"] == "pending"
+    detail = told(admin.get(f"{place.group}/plan?environment=moon"), 422, "invalid_params")
+    assert detail == "environment must be one of development, staging"
+
+
+def test_another_environment_may_be_another_database(admin: Any, make_place: MakePlace) -> None:
+    from airflow_runner import store
+
+    place, _ = make_place("elsewhere"), make_place("elsewhere_staging")
+    place.migrate(to="001", environment="development")
+    conn_id = "{{ {'staging': 'x'}.get(params.environment) }}"  # a template that only Airflow can render
+    place.dag, _ = make_dags(place.folder, "elsewhere", conn_id)
+    store(place.dag)
+    assert get(admin, place, "plan", environment="staging")["source"]["reason"]["code"] == "unresolved_target"
+    place.dag, _ = make_dags(place.folder, "elsewhere", "elsewhere_{{ params.environment }}")
+    store(place.dag)
+    answer = get(admin, place, "plan", environment="staging")
+    assert answer["group"]["conn_id"] == "elsewhere_staging"
+    assert answer["source"]["kind"] == "live"
+
+
 # Wrong input
 
 
@@ -418,6 +446,8 @@ def test_the_ledger_of_the_environment(admin: Any, make_place: MakePlace) -> Non
         "status?search=" + "x" * 1000,
         "audit?actor=%00",
         "audit?event=%00",
+        "plan?environment=",
+        "plan?environment=%00",
     ],
 )
 def test_wrong_input(admin: Any, warehouse: Place, route: str) -> None:

@@ -17,10 +17,10 @@ export function askApply(status, mode, started) {
   const pending = status.migrations.filter((one) => ["pending", "incomplete"].includes(one.status));
   const to = select(pending.slice(0, -1).map((one) => [one.version, `${one.version} ${one.name}`]), ["", "everything that is pending"]);
   const rest = commonFields(group.migrate);
-  const preview = h("div", { class: "preview stack", "aria-live": "polite" });
+  const [facts_, preview] = [h("div", {}, target(group, group.dag_id, mode)), h("div", { class: "preview stack", "aria-live": "polite" })];
   const question = ask({
     title: mode === "dry_run" ? "Dry run of pending migrations?" : "Apply pending migrations?",
-    body: [target(group, group.dag_id, mode), group.migrate.to && pending.length > 1 && field("Up to version", to), preview, rest.fields],
+    body: [facts_, group.migrate.to && pending.length > 1 && field("Up to version", to), preview, rest.fields],
     submit: verb,
     onSubmit: async () => {
       const run = await start(place, "migrate", { mode, ...(to.value && { to: to.value }), ...rest.values() });
@@ -32,13 +32,16 @@ export function askApply(status, mode, started) {
     const mine = (asked += 1);
     replace(preview, h("p", { class: "muted" }, "Asking for the plan …"));
     try {
-      const plan = await about(place, "plan", { to: to.value });
-      if (mine === asked) showPlan(plan, { preview, button: question.button, verb, mode });
+      const plan = await about(place, "plan", { to: to.value, environment: rest.environment() });
+      if (mine !== asked) return;
+      replace(facts_, target(plan.group, group.dag_id, mode));
+      showPlan(plan, { preview, button: question.button, verb, mode });
     } catch (problem) {
       if (mine === asked) replace(preview, problemBox(problem));
     }
   };
   to.addEventListener("change", look);
+  rest.onEnvironment(look);
   return look();
 }
 
@@ -56,9 +59,15 @@ function showPlan({ steps, findings, source }, { preview, button, verb, mode }) 
 /** Ask for a rollback; `stay` is the version that stays, if it is known already. */
 export function askRollBack(status, stay, started) {
   const { group } = status;
-  const inLedger = status.migrations.filter((one) => IN_LEDGER.includes(one.status)).reverse();
-  const to = select([...inLedger.slice(1).map((one) => [one.version, `${one.version} ${one.name}`]), ["0", "none: everything is rolled back"]]);
-  if (stay !== null) to.value = stay;
+  let seen = status;
+  let inLedger = [];
+  const to = select([]);
+  const choices = (keep) => {
+    inLedger = seen.migrations.filter((one) => IN_LEDGER.includes(one.status)).reverse();
+    replace(to, options([...inLedger.slice(1).map((one) => [one.version, `${one.version} ${one.name}`]), ["0", "none: everything is rolled back"]]));
+    if ([...to.options].some((one) => one.value === keep)) to.value = keep;
+  };
+  choices(stay);
   const modes = group.rollback.modes;
   const dry = h("input", { type: "checkbox", checked: !modes.includes("apply"), disabled: !modes.includes("apply") });
   const typed = h("input", { autocomplete: "off", autocapitalize: "off", spellcheck: "false", class: "mono" });
@@ -86,15 +95,32 @@ export function askRollBack(status, stay, started) {
   const show = () => {
     const list = doomed();
     const without = list.filter((one) => !one.has_rollback);
-    replace(facts_, target(group, group.rollback_dag.dag_id, mode()));
-    replace(preview, versionList(`${count(list.length, "migration")} will be rolled back, in this order:`, list),
+    replace(facts_, target(seen.group, group.rollback_dag.dag_id, mode()));
+    replace(preview, seen.source.kind !== "live" && banner("changed", "clock", "The database was not read just now: the run decides by what it finds there."),
+      versionList(`${count(list.length, "migration")} will be rolled back, in this order:`, list),
       without.length > 0 && banner("failed", "alert", `No rollback script: ${without.map((one) => one.version).join(", ")}. A run stops before anything is touched.`),
       !dry.checked && banner("changed", "alert", "What these migrations hold in tables they drop is lost. Is there a backup?"));
     replace(confirm, !dry.checked && field(["Type ", h("b", { class: "mono" }, to.value), " to confirm"], typed));
     replace(button, icon(dry.checked ? "flask" : "undo"), dry.checked ? `Dry run ${count(list.length, "rollback")}` : `Roll back ${count(list.length, "migration")}`);
     check();
   };
+  let asked = 0;
+  const look = async () => {
+    const mine = (asked += 1);
+    button.disabled = true;
+    replace(preview, h("p", { class: "muted" }, "Asking what is applied there …"));
+    try {
+      const answer = await about({ dag: group.dag_id, group: group.group_id }, "status", { environment: rest.environment() });
+      if (mine !== asked) return;
+      [seen, typed.value] = [answer, ""];
+      choices(to.value);
+      show();
+    } catch (problem) {
+      if (mine === asked) replace(preview, problemBox(problem));
+    }
+  };
   to.addEventListener("change", () => { typed.value = ""; show(); });
+  rest.onEnvironment(look);
   dry.addEventListener("change", show);
   typed.addEventListener("input", check);
   show();
@@ -117,12 +143,18 @@ function commonFields(choices) {
   const note = h("input", { maxlength: "1000", autocomplete: "off" });
   return {
     fields: [environment && field("Environment", environment), field("Note", note, "Optional; shown with the run in Airflow.")],
+    environment: () => environment?.value.trim() ?? "",
+    onEnvironment: (listener) => environment?.addEventListener("change", listener),
     values: () => ({ ...(environment?.value && { environment: environment.value }), ...(note.value.trim() && { note: note.value.trim() }) }),
   };
 }
 
 function select(choices, first = null) {
-  return h("select", {}, [...(first ? [first] : []), ...choices].map(([value, text]) => h("option", { value }, text)));
+  return h("select", {}, options([...(first ? [first] : []), ...choices]));
+}
+
+function options(choices) {
+  return choices.map(([value, text]) => h("option", { value }, text));
 }
 
 function versionList(title, items) {
