@@ -303,6 +303,10 @@ class Cluster:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the server's own client programs to its end, such as pg_dump."""
+        return self._account.run([str(self.bindir / program), *arguments])
+
     def create_database(self, name: str, template: str | None = None, owner: str | None = None) -> str:
         """Its DSN. A copy of ``template`` needs that nobody is connected to the template."""
         clauses = [f"CREATE DATABASE {quoted(name)}"]

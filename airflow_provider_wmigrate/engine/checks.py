@@ -107,6 +107,7 @@ def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> 
         return
     declared = migration.transactional if rules is not None else migration.rollback_transactional
     yield from _outside_transaction(migration, analysis, declared, rules)
+    yield from _lost_rows(migration, analysis)
     if rules is not None:
         for statement in analysis.statements:
             yield from _forbidden(migration, statement, rules)
@@ -129,8 +130,26 @@ def _outside_transaction(
             nxt = "take it out, or allow it"
             yield _finding("outside_transaction", migration, message, nxt, file=file, line=statement.line)
     for statement in unnamed_indexes(analysis.statements):
-        message = "CREATE INDEX CONCURRENTLY without a name: a failed build could not be found again"
+        message = f"{statement.outside} without a name: a failed build could not be found again"
         yield _finding("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
+
+
+def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
+    """What deletes rows although it says nothing of rows; in a rollback script too."""
+    for statement in analysis.statements:
+        if statement.kind == "drop_stmt" and _drops_timescaledb(statement.node):
+            message = "DROP EXTENSION timescaledb CASCADE deletes the rows of every hypertable in the database"
+            nxt = "drop the tables that are to go by name, and the extension, if at all, without CASCADE"
+            file = analysis.script.file
+            yield _finding("drops_all_hypertables", migration, message, nxt, file=file, line=statement.line)
+
+
+def _drops_timescaledb(node: Any) -> bool:
+    from postgast.pg_query_pb2 import DropBehavior, ObjectType
+
+    names = {item.string.sval for item in node.objects}
+    extension = node.remove_type == ObjectType.OBJECT_EXTENSION and "timescaledb" in names
+    return bool(extension and node.behavior == DropBehavior.DROP_CASCADE)
 
 
 def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> Iterator[Finding]:

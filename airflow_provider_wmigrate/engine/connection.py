@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,42 @@ READABLE = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 
 _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
+
+
+def ready(connect: Connect, application_name: str) -> tuple[psycopg.Connection[Any], int, bool]:
+    """A new connection, made ready: with the server process behind it, and whether the server watches its client.
+
+    :raises ConnectionFailed: no connection, or a pooler does not keep it on one server process.
+    """
+    try:
+        conn = connect()
+    except psycopg.Error as error:
+        raise ConnectionFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    try:
+        return conn, prepare(conn, connect, application_name), watch_client(conn)
+    except BaseException:
+        conn.close()
+        raise
+
+
+def untouched(
+    conn: psycopg.Connection[Any], application_name: str, settings: Mapping[str, str], *, watched: bool
+) -> psycopg.Connection[Any]:
+    """Another connection like a given one, on which nothing was sent yet: what is to be set comes with the login.
+
+    :param watched: the server can watch its clients.
+    :raises ConnectionFailed: no connection.
+    """
+    known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": application_name[:63]}
+    if conn.info.password:
+        known["password"] = conn.info.password
+    settings = {**settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
+    known["options"] = " ".join([known.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())])
+    try:
+        return psycopg.connect(**{**known, "client_encoding": "UTF8"}, autocommit=True)
+    except psycopg.Error as error:
+        hint = "a pooler may refuse settings at login, and gives no new session anyway: connect to the server itself"
+        raise ConnectionFailed(str(error).splitlines()[0], hint=hint) from error
 
 
 def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: str) -> int:

@@ -14,6 +14,7 @@ import psycopg
 
 from .config.settings import Execution as ExecutionSettings
 from .errors import RETRYABLE_SQLSTATES, LockTimeout, NotTried, ScriptError, StatementFailed, WMigrateError, place
+from .jobs import pause_jobs
 from .journal import stepwise
 from .ledger import Ledger
 from .model import (
@@ -140,6 +141,8 @@ class Execution:
         """Run a script in the open transaction and write its entry."""
         start = time.monotonic()
         version, file = job.migration.version, job.analysis.script.file
+        for paused in pause_jobs(self.session.conn, job.analysis):
+            self.tell(Noticed(version, "NOTICE", str(paused)))
         statements, rows = self.session.send(version, job.analysis)
         try:
             self.session.leave_script()
@@ -262,7 +265,7 @@ class Execution:
     def _limited(self, job: Job) -> Iterator[Watch]:
         """Around the acting: the total budget, the server's notices, and an eye on who blocks us."""
         version = job.migration.version
-        self.session.conn.add_notice_handler(
+        self.session.on_notice(
             lambda diag: self.tell(Noticed(version, diag.severity or "", diag.message_primary or ""))
         )
 
@@ -270,7 +273,7 @@ class Execution:
             self.blocked_by.update({blocker.pid: blocker for blocker in blockers})
             self.tell(Blocked(version, blockers, waited))
 
-        watch = Watch(self.connect, self.session.pid, "wmigrate watch", blocked)
+        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked)
         with self.session.limited(self._total(job)), watch:
             yield watch
 

@@ -231,7 +231,8 @@ def _with_defaults(migration: Migration, block: MigrationBlock | None, settings:
     if block is None:
         return replace(migration, timeout_seconds=execution.timeout_seconds, on_failure=execution.on_failure)
     extensions = tuple(
-        RequiredExtension(e.name, e.when_missing or execution.when_extension_missing) for e in block.requires_extensions
+        RequiredExtension(e.name, e.when_missing or execution.when_extension_missing, e.min_version, e.license)
+        for e in block.requires_extensions
     )
     return replace(
         migration,

@@ -119,5 +119,5 @@ def judge(analysis: Analysis, entry: Entry, index: int) -> Finding:
 
 
 def unnamed_indexes(statements: Sequence[Statement]) -> tuple[Statement, ...]:
-    """CREATE INDEX CONCURRENTLY without a name: what a failed build left behind could not be found again."""
-    return tuple(s for s in statements if s.kind == "index_stmt" and s.node.concurrent and not s.node.idxname)
+    """CREATE INDEX CONCURRENTLY or per chunk, without a name: what a failed build left could not be found again."""
+    return tuple(s for s in statements if s.kind == "index_stmt" and s.outside and not s.node.idxname)

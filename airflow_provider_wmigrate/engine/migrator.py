@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from . import planner
+from .advisory import AdvisoryLock
 from .errors import (
     ConnectionFailed,
     HistoryError,
@@ -22,6 +23,7 @@ from .errors import (
     WMigrateError,
 )
 from .execution import Execution, Job
+from .extensions import preflight
 from .folder import Folder, normalise_version
 from .graph import Graph
 from .ledger import Ledger
@@ -42,7 +44,7 @@ from .model import (
     Waiting,
 )
 from .script import analyse
-from .session import AdvisoryLock, Connect, Session, open_session
+from .session import Connect, Session, open_session
 
 
 def _ignore(_: object) -> None:
@@ -138,6 +140,7 @@ class Migrator:
             chain = self._pending_chain(migration, entries) if dry_run else [migration]
             self._refuse(session, migration, planner.refusals(migration, entries, assume=[m.version for m in chain]))
             jobs = [Job(m, analyse(m.script), m.transactional) for m in chain]
+            self._refuse(session, migration, self._lacking(session, jobs))
             return self._act(session, "apply", jobs, _only(version, entries), dry_run=dry_run)
 
     def roll_back(self, version: str, *, dry_run: bool = False) -> Record:
@@ -150,6 +153,7 @@ class Migrator:
         """
         self._allow(dry_run=dry_run, direction="rollback")
         with self._open(f"rollback {version}") as session:
+            self._ensure_ledger(session, create=False)
             known = {*self.migrations, *(e.version for e in self._entries(session))}
             version = normalise_version(version, known, where="this folder or the ledger")
             chain = self._applied_chain(session, version, dry_run)
@@ -237,6 +241,11 @@ class Migrator:
             record = execution.in_one_transaction(job)
         return self._finished(record)
 
+    def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:
+        """The extensions once more: the plan may be old, or there was none."""
+        with _as_connection_failure():
+            return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
+
     def _refuse(self, session: Session, migration: Migration, found: Sequence[Finding]) -> None:
         if not found:
             return
@@ -277,14 +286,19 @@ class Migrator:
         return f"wmigrate {what}" + (f" {run}" if run else "")
 
     def _ensure_ledger(self, session: Session, *, create: bool = True) -> None:
+        """Make the ledger where there is none, and bring an older one to the current version."""
         with _as_connection_failure():
-            if self.ledger.version(session.conn) is not None or not create:
+            version = self.ledger.version(session.conn)
+            if version == self.ledger.newest_version or (version is None and not create):
                 return
             lock = AdvisoryLock(f"wmigrate:{self.ledger.schema}")
             self._acquire(session, [lock], None, "the ledger's lock")
-            if self.ledger.version(session.conn) is None:
-                with session.transaction():
+            version = self.ledger.version(session.conn)
+            with session.transaction():
+                if version is None:
                     self.ledger.create(session.conn, self._identity)
+                elif version < self.ledger.newest_version:
+                    self.ledger.upgrade(session.conn, self._identity, version)
             session.release(lock)
 
     def _lock(self, session: Session, chain: Sequence[Migration], version: str) -> None:
@@ -348,3 +362,8 @@ def _as_connection_failure() -> Iterator[None]:
     except psycopg.errors.InsufficientPrivilege as error:
         hint = "grant the role CREATE on the database once, or all rights on the ledger's schema"
         raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}", hint=hint) from error
+    except psycopg.Error as error:
+        if error.diag.severity_nonlocalized != "FATAL":
+            raise
+        # It ended this session: so does TimescaleDB after an update with each that has loaded the version before.
+        raise ConnectionFailed(error.diag.message_primary or str(error)) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -72,6 +72,23 @@ class RequiredExtension:
 
     name: str
     when_missing: Literal["fail", "skip"] = "fail"
+    min_version: str | None = None
+    license: Literal["timescale"] | None = None
+    """Of timescaledb: what its Apache edition has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension as a target database has it, or could."""
+
+    installed: str | None = None
+    """Its version in this database; None: not created."""
+    default_version: str | None = None
+    """What CREATE EXTENSION would give; None: its files are gone."""
+    preloaded: bool = True
+    """False: the server would have to load its library at start, and did not."""
+    license: str | None = None
+    """Of timescaledb: apache or timescale. None: unknown, which it is as long as the extension is not created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +208,8 @@ class State:
     """What a target database answered: the ledger's entries and the extensions that can be had."""
 
     entries: tuple[Entry, ...] = ()
-    extensions: frozenset[str] | None = None
-    """Names the server can create or has created; None means nobody asked."""
+    extensions: Mapping[str, Extension] | None = None
+    """By name, what the server has files of or the database has created; None means nobody asked."""
     ledger_version: int | None = None
     """None: the database has no ledger yet."""
 

@@ -11,6 +11,12 @@ def outside(kind: str, node: Any) -> str | None:
     return next((why for applies, why in _RULES.get(kind, ()) if applies(node)), None)
 
 
+def first_in_session(kind: str, node: Any) -> bool:
+    """Whether a statement must be the very first one of its session: TimescaleDB's update is refused as soon as the old
+    version is loaded, and any statement before it loads it."""
+    return kind == "alter_extension_stmt" and node.extname == "timescaledb"
+
+
 def _option(options: Any, name: str, *, default: bool = False) -> bool:
     """A boolean option as the server reads it: `name`, `name = on`, `name 1` ..."""
     for option in (o.def_elem for o in options):
@@ -35,7 +41,7 @@ def _has_option(options: Any, *names: str) -> bool:
 
 def _continuous_with_data(node: Any) -> bool:
     options = {(o.def_elem.defnamespace, o.def_elem.defname) for o in node.into.options}
-    return ("timescaledb", "continuous") in options and not node.into.skip_data
+    return bool(options & {("timescaledb", "continuous"), ("tsdb", "continuous")}) and not node.into.skip_data
 
 
 def _detaches_concurrently(node: Any) -> bool:
@@ -94,6 +100,9 @@ _RULES: dict[str, tuple[_Rule, ...]] = {
     "alter_subscription_stmt": ((_talks_to_publisher, "ALTER SUBSCRIPTION"),),
     "drop_subscription_stmt": ((_always, "DROP SUBSCRIPTION"),),
     "alter_table_stmt": ((_detaches_concurrently, "DETACH PARTITION CONCURRENTLY"),),
+    "alter_extension_stmt": (
+        (lambda n: first_in_session("alter_extension_stmt", n), "ALTER EXTENSION timescaledb UPDATE"),
+    ),
     "call_stmt": ((lambda n: n.funccall.funcname[-1].string.sval in _CALLS, "this TimescaleDB procedure"),),
     "create_table_as_stmt": ((_continuous_with_data, "a continuous aggregate WITH DATA"),),
 }

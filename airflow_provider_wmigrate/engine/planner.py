@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timezone
 
+from .extensions import Lack, extension_finding, lacks
 from .graph import Graph
-from .model import Entry, Finding, LatePolicy, Migration, Plan, State, Status, Step, version_key
+from .model import Entry, Finding, LatePolicy, Migration, Plan, RequiredExtension, State, Status, Step, version_key
+
+_Lacking = tuple[RequiredExtension, Lack]
 
 
 def statuses(migrations: Sequence[Migration], entries: Sequence[Entry]) -> dict[str, Status]:
@@ -47,11 +50,12 @@ def plan_apply(
     begun = {e.version for e in state.entries if e.status == "incomplete" and e.direction == "apply"}
     pending = [v for v in graph.order if known[v] is Status.PENDING or v in begun]
     skipped = {v: f"beyond the target {to}" for v in pending if v not in wanted}
-    skipped |= _lacking_extensions([files[v] for v in pending if v in wanted], graph, state)
+    lacking = {v: _lacks(files[v], files, graph, state) for v in pending if v in wanted}
+    skipped |= _skipped_for(lacking, graph)
     steps = tuple(_step(files[v]) for v in pending if v not in skipped)
     findings = [
         *_contradictions(known, files, state.entries),
-        *_missing_extensions([files[s.version] for s in steps], state),
+        *(extension_finding(files[s.version], *found) for s in steps for found in lacking[s.version]),
         *_unmet(steps, graph, known),
         *_applied_before_dependency(graph, known, skipped),
         *_late(steps, known, late),
@@ -162,40 +166,27 @@ def _wanted(graph: Graph, to: str | None) -> set[str]:
     return reached | graph.ancestors(reached)
 
 
-def _absent(migration: Migration, state: State) -> list[tuple[str, str]]:
+def _lacks(migration: Migration, files: Mapping[str, Migration], graph: Graph, state: State) -> tuple[_Lacking, ...]:
+    """What it needs and the server has not. Applied migrations have done all they will."""
     if state.extensions is None:
-        return []
-    return [(e.name, e.when_missing) for e in migration.requires_extensions if e.name not in state.extensions]
+        return ()
+    there = {entry.version for entry in state.entries if entry.status == "applied"}
+    before = [files[v] for v in graph.ancestors([migration.version]) - there]
+    return tuple(lacks(migration, state.extensions, updating=before))
 
 
-def _lacking_extensions(migrations: Sequence[Migration], graph: Graph, state: State) -> dict[str, str]:
+def _skipped_for(lacking: Mapping[str, Sequence[_Lacking]], graph: Graph) -> dict[str, str]:
     """What is skipped because an extension cannot be had, and with it whatever depends on it."""
-    lacking = {
-        m.version: f"extension {name} cannot be had on this server"
-        for m in migrations
-        for name, policy in _absent(m, state)
-        if policy == "skip"
+    skipped = {
+        version: f"extension {needed.name} {found.brief}"
+        for version, found_ones in lacking.items()
+        for needed, found in found_ones
+        if needed.when_missing == "skip"
     }
-    todo = {m.version for m in migrations}
-    for version in [v for v in graph.order if v in lacking]:
-        for dependent in graph.descendants([version]) & todo:
-            lacking.setdefault(dependent, f"needs {version}, which is skipped")
-    return lacking
-
-
-def _missing_extensions(migrations: Sequence[Migration], state: State) -> list[Finding]:
-    return [
-        Finding(
-            "extension_missing",
-            f"migration {m.version} needs extension {name}, which this server cannot create",
-            f"install {name} on the server (and preload it where it must be), or set when_missing: skip",
-            version=m.version,
-            file=m.script.file,
-        )
-        for m in migrations
-        for name, policy in _absent(m, state)
-        if policy == "fail"
-    ]
+    for version in [v for v in graph.order if v in skipped]:
+        for dependent in graph.descendants([version]) & set(lacking):
+            skipped.setdefault(dependent, f"needs {version}, which is skipped")
+    return skipped
 
 
 def _contradictions(

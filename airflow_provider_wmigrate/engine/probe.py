@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from .outside import outside
 from .statements import Statement
 
 
@@ -21,19 +22,20 @@ def ran(conn: Connection[Any], statement: Statement) -> bool | None:
 
 
 def drop_invalid(conn: Connection[Any], statement: Statement) -> tuple[str, ...]:
-    """Drop what a failed CREATE INDEX CONCURRENTLY left behind, which IF NOT EXISTS would take for done, and what a
-    failed REINDEX CONCURRENTLY did, which would stay for ever.
+    """Drop what a failed CREATE INDEX CONCURRENTLY or one per chunk left behind, which IF NOT EXISTS would take for
+    done, and what a failed REINDEX CONCURRENTLY did, which would stay for ever.
 
     :return: the indexes' names.
     """
     invalid: list[tuple[str, str]] = []
-    if statement.kind == "index_stmt" and statement.node.concurrent:
+    if _builds_in_steps(statement):
         found = _index(conn, statement.node)
         invalid = [found[0]] if found is not None and not found[1] else []
     elif statement.kind == "reindex_stmt" and any(p.def_elem.defname == "concurrently" for p in statement.node.params):
         invalid = _reindex_remains(conn, statement.node)
+    how = "" if of_hypertable(statement) else "CONCURRENTLY "
     for schema, name in invalid:
-        conn.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(schema, name)))
+        conn.execute(sql.SQL(f"DROP INDEX {how}IF EXISTS {{}}").format(sql.Identifier(schema, name)))
     return tuple(f"{schema}.{name}" for schema, name in invalid)
 
 
@@ -77,10 +79,20 @@ def finish_detaching(conn: Connection[Any], statement: Statement) -> bool:
 
 def built_invalid(conn: Connection[Any], statement: Statement) -> bool:
     """Whether the index that a statement was to build exists, but cannot be used."""
-    if statement.kind != "index_stmt" or not statement.node.concurrent:
+    if not _builds_in_steps(statement):
         return False
     found = _index(conn, statement.node)
     return found is not None and not found[1]
+
+
+def of_hypertable(statement: Statement) -> bool:
+    """An index built chunk by chunk. Its chunks' indexes go with it, which DROP INDEX CONCURRENTLY does not support."""
+    return _builds_in_steps(statement) and not statement.node.concurrent
+
+
+def _builds_in_steps(statement: Statement) -> bool:
+    """An index whose building commits in between: CONCURRENTLY, or chunk by chunk on a hypertable."""
+    return statement.kind == "index_stmt" and statement.outside is not None
 
 
 def _name(relation: Any) -> str:
@@ -101,7 +113,7 @@ def _index(conn: Connection[Any], node: Any) -> tuple[tuple[str, str], bool] | N
 
 
 def _created_index(conn: Connection[Any], node: Any) -> bool | None:
-    if not node.concurrent:
+    if outside("index_stmt", node) is None:
         return None
     found = _index(conn, node)
     return found is not None and found[1]
@@ -146,6 +158,17 @@ def _database(conn: Connection[Any], name: str) -> bool:
     return bool(row and row[0])
 
 
+def _updated(conn: Connection[Any], node: Any) -> bool | None:
+    """ALTER EXTENSION UPDATE: whether the database has the version it asks for."""
+    wanted = next((option.def_elem.arg.string.sval for option in node.options), None)
+    row = conn.execute(
+        "SELECT e.extversion = coalesce(%s, a.default_version) FROM pg_catalog.pg_extension e"
+        " LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = e.extname WHERE e.extname = %s",
+        [wanted, node.extname],
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def _again(_: Connection[Any], __: Any) -> bool:
     """Running it twice gives what running it once does."""
     return False
@@ -159,6 +182,7 @@ _LOOKS: dict[str, Callable[[Connection[Any], Any], bool | None]] = {
     "index_stmt": _created_index,
     "drop_stmt": _dropped,
     "alter_enum_stmt": _added_value,
+    "alter_extension_stmt": _updated,
     "alter_table_stmt": _detached,
     "createdb_stmt": lambda conn, node: _database(conn, node.dbname),
     "dropdb_stmt": lambda conn, node: not _database(conn, node.dbname),

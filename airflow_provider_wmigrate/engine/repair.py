@@ -13,11 +13,12 @@ from typing import Any, Literal
 from psycopg import sql
 
 from . import planner
+from .advisory import AdvisoryLock
 from .errors import HistoryError, UnknownVersion, WMigrateError
 from .folder import Folder, normalise_version
 from .ledger import Ledger
 from .model import CHECKSUM_ALGORITHM, Entry, Finding, Identity, Listener, Migration, Status, Waiting
-from .session import AdvisoryLock, Connect, Session, open_session
+from .session import Connect, Session, open_session
 
 Decision = Literal["accept", "done", "undone", "ran", "again"]
 

@@ -6,26 +6,27 @@ session locks) can reach the next one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
-import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import generators, pq
+from psycopg import pq
 
-from .connection import OWN_TIMEOUT, READABLE, not_one_session, prepare, settle, watch_client
+from .advisory import AdvisoryLock, give_back, holders, try_all
+from .connection import OWN_TIMEOUT, READABLE, not_one_session, ready, settle, untouched, watch_client
 from .connection import Connect as Connect
-from .errors import ConnectionFailed, LockTimeout, ScriptError, StatementFailed, TimedOut, WMigrateError
+from .errors import ConnectionFailed, LockTimeout, StatementFailed, WMigrateError
+from .failures import Circumstances, failure, place_of
 from .model import LockTaken
 from .script import Analysis, Part
+from .sending import Failed, send_part
 
 _LOCK_STRENGTH = (
     "RowShareLock",
@@ -40,20 +41,10 @@ _LOCK_STRENGTH = (
 
 _GRACE = 5.0
 """Seconds."""
+_HANDOVER_SECONDS = 10.0
+"""How long the server may take to end a closed session, until which that one's locks are held."""
 _SILENCE_SECONDS = 5.0
 """How long a cancelled statement may take to end before the network is taken for dead."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdvisoryLock:
-    """A session lock in the target database. `key` is its name; the number is a hash of it."""
-
-    key: str
-    shared: bool = False
-
-    @property
-    def number(self) -> int:
-        return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:8], "big", signed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +59,12 @@ class Budget:
 class Session:
     """An open connection. Use `open_session`."""
 
-    def __init__(self, conn: psycopg.Connection[Any], application_name: str, pid: int, *, watched: bool) -> None:
-        self.conn = conn
-        self.pid = pid
-        self._watched = watched
+    def __init__(self, connect: Connect, application_name: str) -> None:
         self.application_name = application_name
+        self._connect = connect
+        self.conn, self.pid, self._watched = ready(connect, application_name)
+        self._other: psycopg.Connection[Any] | None = None
+        self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
         self._locks: tuple[AdvisoryLock, ...] = ()
         self.timed_out = False
         self.cancel_requested = False
@@ -80,6 +72,47 @@ class Session:
         self._interrupted = False
         self._began_statement = 0.0
         self._statement_limit = float("inf")
+
+    # The connection
+
+    @property
+    def _acting(self) -> psycopg.Connection[Any]:
+        """The one a script's statement runs on."""
+        return self._other or self.conn
+
+    @property
+    def acting_pid(self) -> int:
+        """The server process that runs the script's statement."""
+        other = self._other
+        return self.pid if other is None or other.closed else other.info.backend_pid
+
+    def on_notice(self, handler: Callable[[psycopg.errors.Diagnostic], None]) -> None:
+        """Whom to tell what the server says beside its answers."""
+        self._notice_handlers.append(handler)
+        self.conn.add_notice_handler(handler)
+
+    def renew(self) -> None:
+        """Go on with a new connection and the same locks: after an update of TimescaleDB the server ends, at its next
+        statement, every session that has loaded the old version.
+
+        :raises LockTimeout: another runner was quicker with the locks, and goes on.
+        """
+        old = self.conn
+        self.conn, self.pid, self._watched = ready(self._connect, self.application_name)
+        for handler in self._notice_handlers:
+            self.conn.add_notice_handler(handler)
+        old.close()
+        self.acquire(self._locks, wait_seconds=_HANDOVER_SECONDS, on_wait=lambda waited, pids: None)
+
+    def close(self) -> None:
+        """Close it. The server ends a closed session a moment later; until then the next runner would have to poll for
+        the locks, so they are given back before."""
+        try:
+            if not self.conn.closed and self.conn.info.transaction_status == pq.TransactionStatus.IDLE:
+                with suppress(psycopg.Error):
+                    self.conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+        finally:  # also when a task's time limit strikes here
+            self.conn.close()
 
     # Locks
 
@@ -98,19 +131,19 @@ class Session:
         :raises LockTimeout: not free within `wait_seconds`.
         """
         start, told, pause = time.monotonic(), 1.0, 0.05
-        while not self._try(locks):
+        while not try_all(self.conn, locks):
             waited = time.monotonic() - start
             if self.cancel_requested:
                 raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
             if waited >= wait_seconds:
                 hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
                 raise LockTimeout(
-                    "the advisory lock of this migration", waited, holders=self._holders(locks), hint=hint
+                    "the advisory lock of this migration", waited, holders=holders(self.conn, locks), hint=hint
                 )
             if waited >= told:
-                on_wait(waited, self._holders(locks))
+                on_wait(waited, holders(self.conn, locks))
                 told = waited * 2 + 1
-            time.sleep(min(pause * random.uniform(0.5, 1.5), max(wait_seconds - waited, 0.0)))
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(min(wait_seconds, told) - waited, 0.0)))
             pause = min(pause * 1.5, 1.0)
         self._locks = tuple(locks)
 
@@ -119,41 +152,18 @@ class Session:
 
         :raises LockTimeout: another runner has them now.
         """
-        if not self._try(self._locks):
+        if not try_all(self.conn, self._locks):
             outcome = "what ran before is kept, and another runner goes on"
             hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
             what = "the advisory lock of this migration"
-            raise LockTimeout(what, 0.0, holders=self._holders(self._locks), outcome=outcome, hint=hint)
+            raise LockTimeout(what, 0.0, holders=holders(self.conn, self._locks), outcome=outcome, hint=hint)
 
     def release(self, lock: AdvisoryLock) -> None:
         """Give one back.
 
         :raises ConnectionFailed: it was not held any more.
         """
-        if self.conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number]).fetchone() != (True,):
-            raise not_one_session()
-
-    def _try(self, locks: Sequence[AdvisoryLock]) -> bool:
-        calls = ", ".join(f"pg_catalog.pg_try_advisory_lock{'_shared' if lock.shared else ''}(%s)" for lock in locks)
-        row = self.conn.execute(f"SELECT {calls}".encode(), [lock.number for lock in locks]).fetchone()
-        got = row or ()
-        if all(got):
-            return True
-        for lock, taken in zip(locks, got, strict=True):
-            if taken:
-                query = f"SELECT pg_catalog.pg_advisory_unlock{'_shared' if lock.shared else ''}(%s)"
-                self.conn.execute(query.encode(), [lock.number])
-        return False
-
-    def _holders(self, locks: Sequence[AdvisoryLock]) -> tuple[int, ...]:
-        rows = self.conn.execute(
-            "SELECT DISTINCT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-            " AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-            " AND (classid::bigint << 32) | objid::bigint = ANY(%s) AND pid <> pg_catalog.pg_backend_pid()"
-            " ORDER BY pid",
-            [[lock.number for lock in locks]],
-        )
-        return tuple(pid for (pid,) in rows)
+        give_back(self.conn, lock)
 
     # One transaction around a script
 
@@ -242,47 +252,30 @@ class Session:
                 # A cancel that came between two statements found nothing to cancel.
                 raise self.failure(psycopg.errors.QueryCanceled("not begun"), version, analysis.script.file)
             self._began_statement = time.monotonic()
-            ran, changed = (self._copy if part.data else self._simple)(version, analysis, part)
+            ran, changed = send_part(self._acting, analysis, part, self._failed_in(version, analysis, part))
             done, rows = done + ran, rows + changed
         return done, rows
 
-    def _simple(self, version: str, analysis: Analysis, part: Part) -> tuple[int, int]:
-        """Over the simple protocol; the server splits what it is given."""
-        pgconn, file = self.conn.pgconn, analysis.script.file
-        try:
-            pgconn.send_query(part.sql)
-            results = self.conn.wait(generators.execute(pgconn))
-        except psycopg.Error as error:
-            raise self.failure(error, version, file) from error
-        done = rows = 0
-        for result in results:
-            index = part.first + done
-            if result.status == pq.ExecStatus.FATAL_ERROR:
-                refused = psycopg.errors.error_from_result(result, "utf-8")
-                raise self.failure(refused, version, file, analysis=analysis, part=part, index=index)
-            if result.status in _COPY:
-                self._refuse_copy(analysis, index, *_COPY[result.status])
-            done += result.status != pq.ExecStatus.EMPTY_QUERY
-            rows += _rows(result)
-        return done, rows
+    def send_first(self, version: str, analysis: Analysis, index: int, budget: Budget) -> tuple[int, int]:
+        """As `send_alone`, but one statement, as the very first one of a session of its own.
 
-    def _copy(self, version: str, analysis: Analysis, part: Part) -> tuple[int, int]:
-        """COPY ... FROM stdin with the data that stands below it, in chunks."""
-        text, (begin, end) = analysis.script.text, part.data or (0, 0)
-        try:
-            with self.conn.cursor() as cursor:
-                with cursor.copy(part.sql) as copy:
-                    for at in range(begin, end, _COPY_CHUNK):
-                        copy.write(text[at : min(at + _COPY_CHUNK, end)].encode())
-                return 1, cursor.rowcount
-        except psycopg.Error as error:
-            file = analysis.script.file
-            raise self.failure(error, version, file, analysis=analysis, part=part, index=part.first) from error
+        Its limits come with the login: setting them would be a statement before it.
+        """
+        with closing(untouched(self.conn, self.application_name, self._limits(budget), watched=self._watched)) as conn:
+            for handler in self._notice_handlers:
+                conn.add_notice_handler(handler)
+            self._other = conn
+            try:
+                return self.send_alone(version, analysis, index, index + 1)
+            finally:
+                self._other = None
 
-    def _refuse_copy(self, analysis: Analysis, index: int, reason: str, hint: str) -> None:
-        self.conn.close()  # the server waits for the other end; the transaction goes with the connection
-        line = analysis.statements[index].line if index < len(analysis.statements) else None
-        raise ScriptError(analysis.script.file, line, reason, hint=hint)
+    def _failed_in(self, version: str, analysis: Analysis, part: Part) -> Failed:
+        def failed(error: psycopg.Error, index: int | None) -> WMigrateError:
+            known = None if index is None else analysis
+            return self.failure(error, version, analysis.script.file, analysis=known, part=part, index=index)
+
+        return failed
 
     def _check_same_transaction(self, version: str, analysis: Analysis) -> None:
         """The last line of defence against transaction control that the grammar did not see."""
@@ -393,11 +386,11 @@ class Session:
 
     def _send_cancel(self) -> None:
         with suppress(psycopg.Error):
-            self.conn.cancel_safe(timeout=3.0)
+            self._acting.cancel_safe(timeout=3.0)
 
     def _break_off(self) -> None:
         """End the waiting for an answer from another thread: only a socket's shutdown wakes whoever reads from it."""
-        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.conn.fileno())) as line:
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self._acting.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 
     def failure(
@@ -414,54 +407,13 @@ class Session:
 
         :param index: number, from 0, of the statement that was next.
         """
-        message = (error.diag.message_primary or str(error)).strip()
-        where = {"sqlstate": error.sqlstate, **(_place(error, analysis, part, index) if analysis else {})}
-        if error.sqlstate is None or self.conn.closed:
-            if self.timed_out:
-                message = "the total budget (timeout_seconds) was used up and the server did not answer any more"
-                return TimedOut(version, file, message, retryable=True, **where)
-            message = f"the connection was lost: {message}"
-            return StatementFailed(version, file, message, retryable=True, **where)
-        if error.sqlstate == "57014":
-            if self.cancel_requested:
-                return StatementFailed(version, file, "cancelled on request", retryable=True, **where)
-            if self.timed_out:
-                message = "the total budget (timeout_seconds) was used up, the statement was cancelled"
-            if self.timed_out or time.monotonic() - self._began_statement >= self._statement_limit:
-                return TimedOut(version, file, message, retryable=True, **where)
-        return StatementFailed(version, file, message, server_hint=error.diag.message_hint, **where)
-
-
-def _place(error: psycopg.Error, analysis: Analysis, part: Part | None, index: int | None) -> dict[str, Any]:
-    """Where in the file and in which statement: by the server's position if it gave one, else what was next."""
-    known = index is not None and index < len(analysis.statements)
-    statement = analysis.statements[index or 0] if known else None
-    line, column = statement.line if statement else None, None
-    row = _COPY_LINE.search(error.diag.context or "")
-    if part is not None and part.data and row:
-        line = analysis.place(part.data[0])[0] + int(row[1]) - 1
-    elif part is not None and error.diag.statement_position:
-        position = part.start + int(error.diag.statement_position) - 1
-        line, column = analysis.place(position)
-        statement = analysis.statement_at(position)
-    return {"line": line, "column": column, "statement": analysis.excerpt(statement) if statement else None}
-
-
-_COPY_LINE = re.compile(r"^COPY [^\n]*?, line (\d+)", re.MULTILINE)
-_COPY_CHUNK = 64 * 1024
-"""Characters of COPY data that are encoded and handed over at a time."""
-
-_COPY = {
-    pq.ExecStatus.COPY_IN: ("COPY FROM stdin waits for data that is not there", "write the data below it"),
-    pq.ExecStatus.COPY_OUT: ("COPY TO stdout has nobody to read it", "select into a table instead"),
-    pq.ExecStatus.COPY_BOTH: ("replication is no migration", "remove it"),
-}
-_COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
-
-
-def _rows(result: Any) -> int:
-    status = result.command_status or b""
-    return int(result.command_tuples or 0) if status.startswith(_COUNTED) else 0
+        known = Circumstances(
+            lost=error.sqlstate is None or self._acting.closed,
+            timed_out=self.timed_out,
+            cancelled=self.cancel_requested,
+            over_limit=time.monotonic() - self._began_statement >= self._statement_limit,
+        )
+        return failure(error, version, file, place_of(error, analysis, part, index) if analysis else {}, known)
 
 
 def _milliseconds(seconds: float) -> str:
@@ -474,22 +426,8 @@ def open_session(connect: Connect, *, application_name: str) -> Iterator[Session
 
     :raises ConnectionFailed: no connection.
     """
+    session = Session(connect, application_name)
     try:
-        conn = connect()
-    except psycopg.Error as error:
-        raise ConnectionFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-    try:
-        pid = prepare(conn, connect, application_name)
-        yield Session(conn, application_name, pid, watched=watch_client(conn))
+        yield session
     finally:
-        try:
-            _give_back_locks(conn)
-        finally:  # also when a task's time limit strikes here
-            conn.close()
-
-
-def _give_back_locks(conn: psycopg.Connection[Any]) -> None:
-    """The server ends a closed session a moment later; until then the next runner would have to poll."""
-    if not conn.closed and conn.info.transaction_status == pq.TransactionStatus.IDLE:
-        with suppress(psycopg.Error):
-            conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+        session.close()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import psycopg
 
 from . import journal, probe
-from .errors import HistoryError, StatementFailed
+from .errors import HistoryError, LockTimeout, StatementFailed
 from .ledger import Ledger
 from .model import Entry, Finding, Listener, Migration, Stepped, Transactional
+from .outside import first_in_session
 from .script import Analysis
 from .session import Budget, Session
 from .statements import Statement
@@ -100,7 +101,7 @@ class Stepwise:
         self._write(index, index + 1)
         self._repeat_settings(index)
         try:
-            _, rows = self.session.send_alone(self.migration.version, self.analysis, index, index + 1)
+            rows = self._send(index, statement)
             if probe.built_invalid(self.session.conn, statement):
                 raise self._invalid(statement)
         except StatementFailed as error:
@@ -109,6 +110,26 @@ class Stepwise:
             raise self._kept(error, index) from error
         self._write_ran(index)
         return rows
+
+    def _send(self, index: int, statement: Statement) -> int:
+        version = self.migration.version
+        if not first_in_session(statement.kind, statement.node):
+            return self.session.send_alone(version, self.analysis, index, index + 1)[1]
+        # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
+        rows = self.retrying(lambda budget: self.session.send_first(version, self.analysis, index, budget)[1])
+        self.session.renew()
+        self._check_still_ours(index)
+        return rows
+
+    def _check_still_ours(self, index: int) -> None:
+        """Between the old connection and the new one the locks were nobody's: another runner may have gone on.
+
+        :raises LockTimeout: it has; what is left of the script must not run twice.
+        """
+        entry = next((e for e in self.ledger.entries(self.session.conn) if e.version == self.migration.version), None)
+        if entry is None or (entry.status, len(entry.statement_hashes)) != ("incomplete", index + 1):
+            outcome = "what ran before is kept, and another runner went on with it"
+            raise LockTimeout("the advisory lock of this migration", 0.0, outcome=outcome)
 
     def _write_ran(self, index: int) -> None:
         """That a statement has run is written in any case, also when a cancel that was meant for it comes too late."""
@@ -121,7 +142,7 @@ class Stepwise:
     def _clear_up(self, index: int, statement: Statement) -> bool:
         """Take away or finish what an earlier try of the statement left half done; True: with that it has run."""
         try:
-            for dropped in probe.drop_invalid(self.session.conn, statement):
+            for dropped in self._drop_invalid(statement):
                 self._told(index, index + 1, f"dropped index {dropped}, which a failed build had left invalid")
             finished = probe.finish_detaching(self.session.conn, statement)
         except psycopg.Error as error:
@@ -129,6 +150,21 @@ class Stepwise:
         if finished:
             self._told(index, index + 1, "finished the detaching, which had been left half done")
         return finished
+
+    def _drop_invalid(self, statement: Statement) -> tuple[str, ...]:
+        if not probe.of_hypertable(statement):
+            return probe.drop_invalid(self.session.conn, statement)
+        dropped: list[str] = []
+
+        def attempt(budget: Budget) -> int:
+            """It keeps everybody out of the hypertable, so it waits for them as briefly as a transaction."""
+            self.session.begin(budget)
+            dropped[:] = probe.drop_invalid(self.session.conn, statement)
+            self.session.commit()
+            return 0
+
+        self.retrying(attempt)
+        return tuple(dropped)
 
     def _failure(self, error: psycopg.Error, index: int) -> Exception:
         file = self.analysis.script.file

@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from .advisory import AdvisoryLock
 from .ledger import Ledger
-from .session import AdvisoryLock
 
 _SETTLING = ("failed", "rollback_failed", "applied", "rolled_back", "repaired", "baselined")
 """Events that say how the last attempt at a migration ended, or that a person has settled it since."""

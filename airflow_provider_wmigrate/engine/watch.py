@@ -26,11 +26,11 @@ class Watch:
 
     That the watching fails is no failure of the migration.
 
-    :param pid: the server process that runs the migration.
+    :param pid: gives the server process that runs the migration; a statement may have one of its own.
     :param on_blocked: called in a thread of its own, with the blockers and the seconds waited for them so far.
     """
 
-    def __init__(self, connect: Connect, pid: int, application_name: str, on_blocked: OnBlocked) -> None:
+    def __init__(self, connect: Connect, pid: Callable[[], int], application_name: str, on_blocked: OnBlocked) -> None:
         self._connect, self._pid, self._name, self._on_blocked = connect, pid, application_name, on_blocked
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
@@ -70,7 +70,7 @@ class Watch:
     def _look_at_blockers(
         self, conn: psycopg.Connection[Any], told: tuple[int, ...], since: float
     ) -> tuple[tuple[int, ...], float]:
-        blockers = _blockers(conn, self._pid)
+        blockers = _blockers(conn, self._pid())
         pids = tuple(blocker.pid for blocker in blockers)
         if not pids:
             return (), time.monotonic()
@@ -79,7 +79,7 @@ class Watch:
         return pids, since
 
     def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
-        held = set(_access_exclusive(conn, self._pid))
+        held = set(_access_exclusive(conn, self._pid()))
         self._held_since = {name: self._held_since.get(name, time.monotonic()) for name in held}
 
 

@@ -19,7 +19,7 @@ _EVENTS_OF_ONE = 50
 _COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending")
 """Findings that come from comparing versions and checksums, which can be done without the folder."""
 
-_OF_PENDING = ("late", "extension_missing")
+_OF_PENDING = ("late", "extension_missing", "extension_not_preloaded", "extension_too_old", "extension_license")
 
 
 def summary(view: View) -> schemas.GroupSummary:

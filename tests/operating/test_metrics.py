@@ -14,6 +14,7 @@ import pytest
 from airflow_runner import Runner, connection
 from listeners import Datagrams, otlp, statsd
 
+from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.errors import LockTimeout
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.model import (
@@ -26,7 +27,6 @@ from airflow_provider_wmigrate.engine.model import (
     Started,
     Waiting,
 )
-from airflow_provider_wmigrate.engine.session import AdvisoryLock
 from airflow_provider_wmigrate.hooks import MigrationHook
 from airflow_provider_wmigrate.lineage import facets
 from airflow_provider_wmigrate.metrics import HEALTH_VALUES, MetricsListener, SpanListener

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
+from catalog import catalog
 
 from airflow_provider_wmigrate.cli.main import main
 from airflow_provider_wmigrate.engine.folder import read_folder
@@ -15,24 +16,10 @@ from airflow_provider_wmigrate.engine.model import Identity, Outcome
 
 SHIPPED = Path(__file__).resolve().parents[2] / "migrations"
 
-CATALOG = """
-    SELECT 'relation', n.nspname || '.' || c.relname, c.relkind::text FROM pg_class c
-      JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname IN ('warehouse', 'audit', 'telemetry', 'reporting') AND c.relkind <> 'S'
-    UNION ALL SELECT 'constraint', conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint
-     WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('warehouse', 'audit', 'telemetry'))
-    UNION ALL SELECT 'hypertable', hypertable_name, num_dimensions::text FROM timescaledb_information.hypertables
-     WHERE hypertable_schema = 'telemetry'
-    UNION ALL SELECT 'aggregate', view_name, materialized_only::text FROM timescaledb_information.continuous_aggregates
-    UNION ALL SELECT 'job', proc_name, count(*)::text FROM timescaledb_information.jobs
-     WHERE hypertable_schema IS NOT NULL GROUP BY 2
-    ORDER BY 1, 2, 3
-"""
 
-
-def catalog(dsn: str) -> list[Any]:
+def looked_at(dsn: str) -> list[tuple[str, ...]]:
     with psycopg.connect(dsn, autocommit=True) as conn:
-        return conn.execute(CATALOG.encode()).fetchall()
+        return catalog(conn)
 
 
 @pytest.fixture
@@ -43,23 +30,23 @@ def migrator(database: str) -> Migrator:
 def test_the_shipped_folder_up_down_up(migrator: Migrator, database: str) -> None:
     plan = migrator.plan(to="004")  # this server's one backend cannot build an index CONCURRENTLY
     assert [step.version for step in plan.steps] == ["001", "002", "003", "004"], "nothing is skipped here"
-    before = catalog(database)
+    before = looked_at(database)
     for step in plan.steps:
         assert migrator.apply(step.version).outcome is Outcome.APPLIED
-    full = catalog(database)
+    full = looked_at(database)
     kinds = [row[0] for row in full]
     assert (kinds.count("hypertable"), kinds.count("aggregate")) == (5, 3)
-    jobs = {name: int(count) for kind, name, count in full if kind == "job"}
+    jobs = Counter(name for kind, name, _ in full if kind == "job")
     assert jobs == {"policy_refresh_continuous_aggregate": 3, "policy_retention": 5}
 
     assert migrator.roll_back("003").outcome is Outcome.ROLLED_BACK
-    assert not [row for row in catalog(database) if row[0] in ("hypertable", "aggregate", "job")]
+    assert not [row for row in looked_at(database) if row[0] in ("hypertable", "aggregate", "job")]
     assert migrator.apply("003").outcome is Outcome.APPLIED
-    assert catalog(database) == full
+    assert looked_at(database) == full
 
     for step in migrator.plan_rollback(to=None).steps:
         migrator.roll_back(step.version)
-    assert catalog(database) == before
+    assert looked_at(database) == before
     with psycopg.connect(database) as conn:
         assert migrator.ledger.verify(conn) == ()
 

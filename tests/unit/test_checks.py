@@ -159,6 +159,41 @@ def test_a_rollback_may_always_do_what_undoing_needs(make_folder: MakeFolder) ->
     assert about_scripts(make_folder(files)) == []
 
 
+ROWS_LOST = (
+    ":2: DROP EXTENSION timescaledb CASCADE deletes the rows of every hypertable in the database;"
+    " drop the tables that are to go by name, and the extension, if at all, without CASCADE"
+)
+
+
+@pytest.mark.parametrize(
+    "statement", ["DROP EXTENSION timescaledb CASCADE", "DROP EXTENSION IF EXISTS a, timescaledb CASCADE"]
+)
+def test_what_deletes_the_rows_of_all_hypertables_is_told_in_both_directions(
+    make_folder: MakeFolder, statement: str
+) -> None:
+    files = {"001_a.sql": f"SELECT 1;\n{statement};", "001_a.rollback.sql": f"SELECT 1;\n{statement};"}
+    assert about_scripts(make_folder(files)) == [f"{file}{ROWS_LOST}" for file in files]
+
+
+@pytest.mark.parametrize(
+    "statement", ["DROP EXTENSION timescaledb", "DROP EXTENSION postgis CASCADE", "DROP TABLE timescaledb CASCADE"]
+)
+def test_what_refuses_by_itself_is_not(make_folder: MakeFolder, statement: str) -> None:
+    assert about_scripts(make_folder({"001_a.sql": statement})) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("CREATE INDEX CONCURRENTLY ON t (a)", "CREATE INDEX CONCURRENTLY"),
+        ("CREATE INDEX ON t (a) WITH (timescaledb.transaction_per_chunk)", "CREATE INDEX with transaction_per_chunk"),
+    ],
+)
+def test_an_index_that_could_not_be_found_again(make_folder: MakeFolder, statement: str, what: str) -> None:
+    says = f"001_a.sql:1: {what} without a name: a failed build could not be found again; name the index"
+    assert about_scripts(make_folder({"001_a.sql": statement})) == [says]
+
+
 def test_every_broken_statement_is_told(make_folder: MakeFolder) -> None:
     files = {"001_a.sql": "DROP TABLE a;\nDROP TABLE b;", "002_b.sql": "DROP TABLE c;", CONFIG: rule("allow_drop")}
     assert [text.split(" ")[0] for text in about_scripts(make_folder(files))] == [

@@ -151,6 +151,15 @@ def test_an_extension_is_a_name_or_a_mapping() -> None:
     assert [(e.name, e.when_missing) for e in required] == [("uuid-ossp", None), ("timescaledb", "skip")]
 
 
+def test_a_version_of_an_extension_is_what_was_written() -> None:
+    """2.10 is no number."""
+    text = (
+        "migrations: [{version: 1, requires_extensions: [{name: timescaledb, min_version: 2.10, license: timescale}]}]"
+    )
+    (required,) = parse_config(text).migrations["001"].requires_extensions
+    assert (required.min_version, required.license) == ("2.10", "timescale")
+
+
 def test_blocks_and_keys_know_their_lines() -> None:
     config = parse_config(
         "migrations:\n  - version: 001\n    description: a\n\n  -\n    description: b\n    version: 002\n"

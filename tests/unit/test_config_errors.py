@@ -240,6 +240,18 @@ MIGRATIONS = [
         "3: migrations[0].requires_extensions[0].when_missing: must be fail or skip, not ignore",
     ),
     (
+        BLOCK + "requires_extensions: [{name: timescaledb, min_version: latest}]",
+        "3: migrations[0].requires_extensions[0].min_version: must be a version such as 2.13, not latest",
+    ),
+    (
+        BLOCK + "requires_extensions: [{name: timescaledb, license: apache}]",
+        "3: migrations[0].requires_extensions[0].license: must be timescale, not apache",
+    ),
+    (
+        BLOCK + "requires_extensions:\n    - pg_trgm\n    - name: postgis\n      license: timescale",
+        "6: migrations[0].requires_extensions[1].license: only timescaledb is known by its licence, not postgis",
+    ),
+    (
         BLOCK + "rollback_supported: false\n    on_failure: rollback",
         "4: migrations[0].on_failure: cannot be rollback where rollback_supported is false",
     ),

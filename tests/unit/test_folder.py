@@ -163,7 +163,7 @@ migrations:
     rollback_supported: false
     estimated_duration_seconds: 1.5
     on_failure: none
-    requires_extensions: [pg_trgm, {name: timescaledb, when_missing: skip}]
+    requires_extensions: [pg_trgm, {name: timescaledb, when_missing: skip, min_version: 2.10, license: timescale}]
   - {version: 3, dependencies: [1]}
 environments:
   development: {execution: {timeout_seconds: 9, when_extension_missing: skip, on_failure: none}}
@@ -174,11 +174,12 @@ environments:
     assert (a.description, a.transactional, a.rollback_transactional) == ("First", "auto", False)
     assert (a.timeout_seconds, a.rollback_supported, a.estimated_duration_seconds) == (7, False, 1.5)
     assert a.on_failure == "none"
-    assert a.requires_extensions == (RequiredExtension("pg_trgm", "fail"), RequiredExtension("timescaledb", "skip"))
+    timescaledb = RequiredExtension("timescaledb", "skip", "2.10", "timescale")
+    assert a.requires_extensions == (RequiredExtension("pg_trgm", "fail"), timescaledb)
     assert (a.config_line, b.config_line, c.config_line) == (2, None, 11)
     assert (b.timeout_seconds, b.on_failure) == (300, "rollback")
     assert (a.dependencies, b.dependencies, c.dependencies) == ((), ("001",), ("001",))
 
     a, b, c = folder.under(folder.config.settings_for("development"))
     assert (a.timeout_seconds, b.timeout_seconds, b.on_failure) == (7, 9, "none")
-    assert a.requires_extensions == (RequiredExtension("pg_trgm", "skip"), RequiredExtension("timescaledb", "skip"))
+    assert a.requires_extensions == (RequiredExtension("pg_trgm", "skip"), timescaledb)

@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine import planner
 from airflow_provider_wmigrate.engine.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
+    Extension,
     Finding,
     Identity,
     Migration,
@@ -82,7 +83,7 @@ def folder(words: str) -> tuple[list[Migration], Graph]:
 
 
 def state(words: str, extensions: str | None = None) -> State:
-    known = None if extensions is None else frozenset(extensions.split())
+    known = None if extensions is None else dict.fromkeys(extensions.split(), Extension(default_version="1.0"))
     return State(tuple(entry(word) for word in words.split()), known, 1)
 
 
@@ -235,8 +236,8 @@ def test_late_beyond_the_target_is_not_late() -> None:
         ),
         (
             plan("1+postgis", extensions="").findings,
-            "001_m.sql: migration 001 needs extension postgis, which this server cannot create;"
-            " install postgis on the server (and preload it where it must be), or set when_missing: skip",
+            "001_m.sql: migration 001 needs extension postgis, which this server cannot create:"
+            " its files are not there; install postgis on the server, or set when_missing: skip",
         ),
     ],
 )

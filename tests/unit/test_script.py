@@ -118,6 +118,9 @@ OUTSIDE = {
     "CALL refresh_continuous_aggregate('v', NULL, NULL)": "this TimescaleDB procedure",
     "CALL public.run_job(1000)": "this TimescaleDB procedure",
     "CREATE MATERIALIZED VIEW v WITH (timescaledb.continuous) AS SELECT 1": "a continuous aggregate WITH DATA",
+    "CREATE MATERIALIZED VIEW v WITH (tsdb.continuous) AS SELECT 1 WITH DATA": "a continuous aggregate WITH DATA",
+    "ALTER EXTENSION timescaledb UPDATE": "ALTER EXTENSION timescaledb UPDATE",
+    "ALTER EXTENSION timescaledb UPDATE TO '2.19.3'": "ALTER EXTENSION timescaledb UPDATE",
 }
 
 
@@ -161,6 +164,9 @@ def test_statements_that_need_to_run_outside_a_transaction(statement: str, why: 
         "SELECT 'VACUUM', 'CREATE INDEX CONCURRENTLY'",
         "DO $$ BEGIN EXECUTE 'VACUUM'; END $$",
         "CREATE EXTENSION pg_trgm",
+        "CREATE EXTENSION timescaledb",
+        "ALTER EXTENSION pg_trgm UPDATE",
+        "ALTER EXTENSION timescaledb SET SCHEMA s",
         "LISTEN c",
     ],
 )

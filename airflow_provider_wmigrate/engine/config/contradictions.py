@@ -36,6 +36,10 @@ def _in_block(block: MigrationBlock, first_lines: dict[str, int | None]) -> Iter
         yield "filename", f"{block.filename} is a rollback script; write the migration's own file"
     if block.on_failure == "rollback" and block.rollback_supported is False:
         yield "on_failure", "cannot be rollback where rollback_supported is false"
+    for number, needed in enumerate(block.requires_extensions):
+        if needed.license is not None and needed.name != "timescaledb":
+            reason = f"only timescaledb is known by its licence, not {needed.name}"
+            yield f"requires_extensions[{number}].license", reason
 
 
 def _has_version(filename: str, version: str) -> bool:

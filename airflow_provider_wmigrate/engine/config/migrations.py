@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -63,7 +63,14 @@ class RequiresExtension(Section):
     )
     when_missing: FailOrSkip | None = Field(
         default=None,
-        description="When it cannot be had; absent: settings.execution.when_extension_missing.",
+        description="When it cannot be had as needed; absent: settings.execution.when_extension_missing.",
+    )
+    min_version: Annotated[str, matching("a version such as 2.13", r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}")] | None = Field(
+        default=None, description="Oldest version that will do, of the database or else of the server's files."
+    )
+    license: Annotated[Literal["timescale"], matching("timescale", "timescale")] | None = Field(
+        default=None,
+        description="Of timescaledb: what needs its community edition (policies, continuous aggregates, columnstore).",
     )
 
 
@@ -104,7 +111,7 @@ class MigrationBlock(Section):
     )
     requires_extensions: Annotated[
         tuple[RequiresExtension, ...], a_list("names such as [timescaledb], or of mappings")
-    ] = Field(default=(), description="PostgreSQL extensions the server must be able to have.")
+    ] = Field(default=(), description="PostgreSQL extensions the server must have or be able to create.")
     _line: int | None = PrivateAttr(None)
 
     @property

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.execution import Execution
-from airflow_provider_wmigrate.engine.session import AdvisoryLock, Session
+from airflow_provider_wmigrate.engine.session import Session
 from airflow_provider_wmigrate.engine.stepwise import Stepwise
 
 

@@ -1,0 +1,198 @@
+"""Every version of the ledger that was ever released is read, upgraded and extended; a new one equals an upgraded one.
+
+`ledgers/v<N>.sql` is what a program of that version left behind; see dev/freeze_ledger.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
+from airflow_provider_wmigrate.engine.ledger import LEDGER_VERSION, Ledger
+from airflow_provider_wmigrate.engine.ledger_upgrades import UPGRADES, LedgerUpgrade, newest
+from airflow_provider_wmigrate.engine.model import Identity, Outcome
+from dev.cluster import Cluster
+from dev.freeze_ledger import FILES, LEDGERS
+
+MakeMigrator = Callable[..., Any]
+Conn = psycopg.Connection[Any]
+
+ANN = Identity("ann")
+VERSIONS = sorted(int(file.stem.removeprefix("v")) for file in LEDGERS.glob("v*.sql"))
+STEP = LedgerUpgrade(
+    newest(UPGRADES) + 1,
+    "ALTER TABLE {schema}.schema_migrations ADD COLUMN owner text;"
+    "COMMENT ON COLUMN {schema}.schema_migrations.owner IS 'Who is asked';"
+    "CREATE TABLE {schema}.notes (id int, tags text[] NOT NULL DEFAULT '{{}}');",
+    {"schema_migrations": ("owner",)},
+)
+"""A step as a later version may have one."""
+LATER = Ledger(upgrades=(*UPGRADES, STEP))
+
+CATALOGS = (
+    "SELECT c.relname, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
+    " pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum)"
+    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    " LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
+    " WHERE c.relnamespace = 'wmigrate'::regnamespace AND c.relkind IN ('r', 'v', 'p', 'm') ORDER BY 1, 3",
+    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    " WHERE connamespace = 'wmigrate'::regnamespace ORDER BY 1, 2",
+    "SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+    " WHERE c.relnamespace = 'wmigrate'::regnamespace ORDER BY 1",
+    "SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
+    " WHERE c.relnamespace = 'wmigrate'::regnamespace AND NOT t.tgisinternal ORDER BY 1",
+    "SELECT pg_get_functiondef(oid), obj_description(oid, 'pg_proc') FROM pg_proc"
+    " WHERE pronamespace = 'wmigrate'::regnamespace ORDER BY 1",
+    "SELECT relname, relkind, relrowsecurity, obj_description(oid, 'pg_class') FROM pg_class"
+    " WHERE relnamespace = 'wmigrate'::regnamespace ORDER BY 1",
+)
+
+
+def catalogs(conn: Conn) -> list[list[tuple[Any, ...]]]:
+    return [conn.execute(query.encode()).fetchall() for query in CATALOGS]
+
+
+def load(conn: Conn, version: int) -> None:
+    """Into an empty database."""
+    conn.execute((LEDGERS / f"v{version}.sql").read_bytes())
+
+
+def entries(conn: Conn) -> dict[str, str]:
+    return dict(conn.execute("SELECT version, status FROM wmigrate.schema_migrations").fetchall())
+
+
+def test_every_version_has_its_frozen_ledger() -> None:
+    assert list(range(1, LEDGER_VERSION + 1)) == VERSIONS
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_older_ledger_is_read_as_it_is(conn: Conn, migrator: MakeMigrator, version: int) -> None:
+    load(conn, version)
+    before = catalogs(conn)
+    old = migrator(FILES)
+    state = old.read()
+    assert state.ledger_version == version
+    assert {e.version: e.status for e in state.entries} == entries(conn)
+    assert [f.code for f in old.plan().findings if f.severity == "error"] == []
+    assert old.ledger.verify(conn) == ()
+    assert catalogs(conn) == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_older_ledger_is_upgraded_and_goes_on(conn: Conn, migrator: MakeMigrator, version: int) -> None:
+    load(conn, version)
+    head = Ledger().metadata(conn)["audit_head"]
+    right = {**FILES, "003_index.sql": FILES["003_index.sql"].replace("nope)", "name)")}
+    run = migrator(right)
+    assert run.apply("001").outcome is Outcome.ALREADY_APPLIED
+    assert run.apply("003").outcome is Outcome.APPLIED
+    assert run.roll_back("004").outcome is Outcome.ROLLED_BACK
+    assert entries(conn) == {"001": "applied", "002": "applied", "003": "applied"}
+    assert run.ledger.version(conn) == LEDGER_VERSION
+    assert run.ledger.verify(conn, expected_head=head) == ()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_new_ledger_equals_an_upgraded_one(cluster: Cluster, conn: Conn, version: int) -> None:
+    """Fails when ledger.sql was edited: add a step to engine/ledger_upgrades.py instead."""
+    load(conn, version)
+    with conn.transaction():
+        Ledger().upgrade(conn, ANN, version)
+    with psycopg.connect(cluster.create_database(f"fresh_{version}", template="template0")) as fresh:
+        Ledger().create(fresh, ANN)
+        assert catalogs(conn) == catalogs(fresh)
+    cluster.drop_database(f"fresh_{version}")
+
+
+# A step that is yet to come
+
+
+def later(migrator: MakeMigrator, files: dict[str, str] = FILES, **more: Any) -> Any:
+    """A migrator of the program that has one more step."""
+    made = migrator(files, **more)
+    made.ledger = LATER
+    return made
+
+
+def test_the_first_run_that_writes_upgrades_once(conn: Conn, migrator: MakeMigrator) -> None:
+    load(conn, VERSIONS[-1])
+    run = later(migrator)
+    assert run.read().ledger_version == LEDGER_VERSION
+    run.record("planned")
+    run.record("planned")
+    assert run.ledger.version(conn) == LEDGER_VERSION + 1
+    rows = [row for row in run.ledger.audit_rows(conn) if row.event == "ledger_upgraded"]
+    assert [row.details for row in rows] == [{"from": LEDGER_VERSION, "to": LEDGER_VERSION + 1}]
+    assert run.ledger.verify(conn) == ()
+    assert run.roll_back("004").outcome is Outcome.ROLLED_BACK
+    assert conn.execute("SELECT count(*) FROM wmigrate.notes").fetchone() == (0,)
+
+
+def test_a_new_ledger_has_the_step_too(cluster: Cluster, conn: Conn) -> None:
+    load(conn, VERSIONS[-1])
+    with conn.transaction():
+        LATER.upgrade(conn, ANN, VERSIONS[-1])
+    with psycopg.connect(cluster.create_database("later", template="template0")) as fresh:
+        LATER.create(fresh, ANN)
+        assert LATER.version(fresh) == LEDGER_VERSION + 1
+        assert catalogs(conn) == catalogs(fresh)
+    cluster.drop_database("later")
+
+
+@pytest.mark.parametrize("act", ["roll_back", "dry_run"])
+def test_rollbacks_and_dry_runs_upgrade_too(conn: Conn, migrator: MakeMigrator, act: str) -> None:
+    load(conn, VERSIONS[-1])
+    run = later(migrator)
+    run.roll_back("004") if act == "roll_back" else run.roll_back("004", dry_run=True)
+    assert run.ledger.version(conn) == LEDGER_VERSION + 1
+
+
+def test_the_program_before_refuses_it(conn: Conn, migrator: MakeMigrator) -> None:
+    load(conn, VERSIONS[-1])
+    later(migrator).record("planned")
+    with pytest.raises(LedgerTooNew):
+        migrator(FILES).apply("001")
+
+
+def test_a_step_that_fails_leaves_the_old_ledger(conn: Conn, migrator: MakeMigrator) -> None:
+    load(conn, VERSIONS[-1])
+    before = catalogs(conn)
+    wrong = LedgerUpgrade(STEP.version, STEP.script + "SELECT 1/0;", STEP.columns)
+    run = migrator(FILES)
+    run.ledger = Ledger(upgrades=(*UPGRADES, wrong))
+    with pytest.raises(Exception, match="division by zero"):
+        run.apply("001")
+    assert catalogs(conn) == before
+    assert Ledger().verify(conn) == ()
+
+
+def test_two_who_come_at_once_upgrade_once(conn: Conn, migrator: MakeMigrator, database: str) -> None:
+    load(conn, VERSIONS[-1])
+    runs = [later(migrator) for _ in range(4)]
+    threads = [threading.Thread(target=run.record, args=("planned",)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    events = [row.event for row in LATER.audit_rows(conn)]
+    assert (events.count("ledger_upgraded"), events[-4:].count("planned")) == (1, 4)
+    assert LATER.verify(conn) == ()
+
+
+def test_a_ledger_that_lacks_the_columns_of_its_version(conn: Conn) -> None:
+    load(conn, VERSIONS[-1])
+    conn.execute(
+        "UPDATE wmigrate.application_metadata SET value = %s WHERE key = 'ledger_version'", [str(STEP.version)]
+    )
+    with pytest.raises(LedgerDamaged, match="other columns"):
+        LATER.version(conn)
+
+
+def test_the_steps_are_numbered_without_gaps() -> None:
+    with pytest.raises(ValueError, match="number them 2, 3, 4"):
+        Ledger(upgrades=[LedgerUpgrade(3, "")])
