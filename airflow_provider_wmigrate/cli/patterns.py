@@ -27,6 +27,8 @@ class Pattern:
 _TABLE = {"table": "my_table"}
 _COLUMN = {**_TABLE, "column": "my_column"}
 _TIMESCALEDB = ("requires_extensions: [timescaledb]",)
+_COMMUNITY = ("requires_extensions:", "  - {name: timescaledb, license: timescale}")
+"""The Apache edition has neither continuous aggregates nor policies."""
 _STEP_BY_STEP = ("transactional:", "  apply: false")
 
 PATTERNS: Mapping[str, Pattern] = {
@@ -51,7 +53,7 @@ PATTERNS: Mapping[str, Pattern] = {
     "continuous-aggregate": Pattern(
         "A TimescaleDB continuous aggregate with its policy.",
         {"view": "{name}", **_TABLE, "time": "at", "group": "source", "value": "value", "bucket": "1 day"},
-        _TIMESCALEDB,
+        _COMMUNITY,
     ),
     "backfill": Pattern(
         "Fill a column in batches, each committed on its own.",
