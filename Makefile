@@ -7,7 +7,7 @@ STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit dev timescale postgres cli airflow operating web page faults faults-short e2e e2e-more build clean
+.PHONY: help demo test lint unit package dev deployment docs timescale postgres cli airflow operating web page faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -16,7 +16,11 @@ help:
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
 	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"
-	@echo "make build           sdist and wheel"
+	@echo "make test-timescale  locks, policies and licences on a native TimescaleDB; as root, or with TIMESCALE_BINDIR"
+	@echo "make test-deployment what docker-compose.yaml starts, as processes: with Celery and with LocalExecutor"
+	@echo "make build           sdist and wheel, checked"
+	@echo "make test-matrix     the wheel on every Python and PostgreSQL found; ARGS='py3.12 pg16', ARGS=--full"
+	@echo "make licenses sbom   the licences of what is installed with it, and the list of it as CycloneDX"
 	@echo "make clean           remove what the above made"
 
 demo:
@@ -31,7 +35,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
-PARTS := unit dev timescale postgres cli airflow web page faults-short operating e2e e2e-more
+PARTS := unit package dev deployment docs timescale postgres cli airflow web page faults-short operating e2e e2e-more deployment-e2e
 
 # Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
 test: lint
@@ -44,11 +48,16 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(filter-out e2e% faults%,$(PARTS)): $(VENV)/installed
+$(filter-out e2e% %e2e faults%,$(PARTS)): $(VENV)/installed
 	$(BIN)/python -m pytest tests/$@ -m "not e2e" $(ARGS)
 
 faults-short: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+# Not a part of `make test`: it needs root and mmdebstrap, or TIMESCALE_BINDIR. See dev/timescale_root.py.
+test-timescale: $(VENV)/installed
+	$(BIN)/python -m dev.timescale_root
+	$(BIN)/python -m pytest tests/timescale_native $(ARGS)
 
 # The long form: what is struck, how, and what came of it stands in docs/faults.md.
 faults: $(VENV)/installed
@@ -60,9 +69,28 @@ e2e: $(VENV)/installed
 e2e-more: $(VENV)/installed
 	$(BIN)/python -m pytest tests/e2e tests/operating -m e2e --ignore tests/e2e/test_story.py $(ARGS)
 
+# The commands of docker-compose.yaml as processes: with Celery, and in the long form with LocalExecutor as well.
+deployment-e2e: $(VENV)/installed
+	$(BIN)/python -m pytest tests/deployment/test_native.py $(ARGS)
+
+test-deployment: $(VENV)/installed
+	$(BIN)/python -m pytest tests/deployment $(ARGS)
+
 build: $(VENV)/installed
 	rm -rf dist
 	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+
+# The wheel on every Python and every PostgreSQL found here; ARGS names rows, or is --full. See docs/compatibility.md.
+test-matrix: build
+	PYTHONPATH=. $(BIN)/python -m dev.matrix $(ARGS)
+
+licenses: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python -m dev.licenses
+
+# What a user gets: the wheel and all it needs in an environment of its own, listed as CycloneDX.
+sbom: build
+	PYTHONPATH=. $(BIN)/python -m dev.sbom
 
 clean:
 	rm -rf .demo .venv .test dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -216,6 +216,9 @@ def _incomplete(entry: Entry, file: str | None) -> Finding:
     if entry.direction == "apply":
         message = f"migration {name} was begun outside a transaction and not finished ({done})"
         nxt = "it goes on where it stopped"
+        if len(entry.statement_hashes) > entry.statements_done:
+            message += f", and statement {entry.statements_done + 1} was running when its runner died"
+            nxt = "the next run finds out whether it ran, and asks you where the database cannot tell"
         return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
     message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"
     return Finding("incomplete", message, "finish it: roll it back again", version=entry.version, file=file)

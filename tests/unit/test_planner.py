@@ -196,6 +196,17 @@ def test_findings(files: str, ledger: str, late: str, errors: str, warnings: str
     assert codes(tuple(f for f in made.findings if f.severity == "warning")) == warnings
 
 
+def test_a_statement_that_was_in_flight_is_told_in_the_plan() -> None:
+    begun = entry("1~", statements_done=0, statements_total=2, statement_hashes=("x",))
+    migrations, graph = folder("1")
+    found = planner.plan_apply(migrations, graph, State((begun,), None, 1)).findings
+    assert str(found[0]) == (
+        "001_m.sql: migration 001_m was begun outside a transaction and not finished (0 of 2 statements done), and"
+        " statement 1 was running when its runner died; the next run finds out whether it ran, and asks you where the"
+        " database cannot tell"
+    )
+
+
 def test_late_beyond_the_target_is_not_late() -> None:
     assert plan("1 2 3", "3", to="1", late="error").errors[0].version == "001"
     assert len(plan("1 2 3", "3", to="1", late="error").errors) == 1
