@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from .alerts import tell_rollback_failure
+from .defaults import chosen_environment
 from .engine.errors import RollbackFailed, WMigrateError
 from .hooks import MigrationHook, identity_of, read_folder
 
@@ -40,7 +41,7 @@ def _handle(context: Any, task: Any) -> None:
     folder = read_folder(task.folder)
     migration = folder.migration(str(task.version))
     hook = MigrationHook(task.conn_id)
-    migrator = hook.migrator(folder, identity=identity_of(context), environment=task.environment or None)
+    migrator = hook.migrator(folder, identity=identity_of(context), environment=chosen_environment(task.environment))
     state = migrator.read()
     if state.ledger_version is None:
         log.info("the database has no ledger, so nothing of %s was kept", migration.stem)

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from .alerts import memory_inlets, tell_failure, tell_healed
+from .defaults import chosen_environment
 from .engine.errors import NotTried, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
 
@@ -72,7 +73,7 @@ class FolderOperator(BaseOperator):
 
     def settings(self) -> Settings:
         """The settings of the environment this task runs under."""
-        return self._read_folder().config.settings_for(self.environment or None)
+        return self._read_folder().config.settings_for(chosen_environment(self.environment))
 
     def on_kill(self) -> None:
         """Cancel the running statement on the server: killed, cleared and timed-out tasks leave nothing running."""
@@ -88,8 +89,9 @@ class FolderOperator(BaseOperator):
         return self.mode == "dry_run"
 
     def _open(self, context: Mapping[str, Any], folder: Folder) -> Migrator:
+        environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id)
-        self._migrator = hook.migrator(folder, identity=identity_of(context), environment=self.environment or None)
+        self._migrator = hook.migrator(folder, identity=identity_of(context), environment=environment)
         return self._migrator
 
 

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from . import alerts, notices
+from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, read_folder
 from .metrics import send_health
@@ -36,7 +37,7 @@ class CheckHealthOperator(BaseOperator):
     Returns the checks as plain values. Nothing is retried: the next look comes soon enough.
 
     :param folder: the folder of migrations; a relative one is relative to the DAG file.
-    :param conn_id: Airflow connection of the target database (templated).
+    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
     :param environment: name of an environment of the config; empty means none (templated).
     :param forget_head: take the audit log as it is now for the right one, after a restored backup (templated).
     :param notifiers: Airflow notifiers that tell people when the target is unhealthy, and when it has healed.
@@ -49,12 +50,13 @@ class CheckHealthOperator(BaseOperator):
         self,
         *,
         folder: str | Path,
-        conn_id: str,
+        conn_id: str | None = None,
         environment: str | None = None,
         forget_head: bool | str = False,
         notifiers: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
+        conn_id = chosen_conn_id(conn_id)
         inlets = [*(kwargs.pop("inlets", None) or ()), *alerts.memory_inlets(conn_id)]
         super().__init__(inlets=inlets, **{"retries": 0, **kwargs})
         path = Path(folder)
@@ -66,7 +68,7 @@ class CheckHealthOperator(BaseOperator):
 
     def settings(self) -> Any:
         """The settings of the environment this task runs under."""
-        return read_folder(self.folder).config.settings_for(self.environment or None)
+        return read_folder(self.folder).config.settings_for(chosen_environment(self.environment))
 
     def execute(self, context: Any) -> dict[str, Any]:
         folder = self._read()
@@ -93,9 +95,10 @@ class CheckHealthOperator(BaseOperator):
         store = alerts.store_of(context, self.conn_id)
         forget = str(self.forget_head).strip().lower() == "true"
         known = None if forget else alerts.stored(store, _HEAD)
+        environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id, libpq={"connect_timeout": max(limit, 2)})
         try:
-            health = hook.check_health(folder, environment=self.environment or None, expected_head=known)
+            health = hook.check_health(folder, environment=environment, expected_head=known)
         except WMigrateError as error:
             raise as_airflow_error(error) from None
         if health.audit_head and store is not None:

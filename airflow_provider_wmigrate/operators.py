@@ -9,6 +9,7 @@ from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
 from .alerts import tell_unreported
+from .defaults import chosen_environment
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator, airflow_errors
 from .lineage import facets
@@ -115,7 +116,7 @@ class PlanMigrationsOperator(FolderOperator):
             "mode": self.mode,
             "to": plan.to,
             "conn_id": self.conn_id,
-            "environment": self.environment or None,
+            "environment": chosen_environment(self.environment),
             "steps": [asdict(step) for step in plan.steps],
             "statuses": {v: s.value for v, s in plan.statuses.items()},
             "skipped": {**reasons, **plan.skipped},

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowFailException
 
+from .defaults import chosen_conn_id, chosen_environment
 from .folder_operator import airflow_errors
 from .hooks import MigrationHook, read_folder
 
@@ -22,7 +23,7 @@ class MigrationSensor(BaseSensorOperator):
 
     Give the versions a pipeline needs, or the folder, which means all of its migrations.
 
-    :param conn_id: Airflow connection of the target database (templated).
+    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
     :param versions: versions that must be applied, or a template that renders to some, separated by commas.
     :param folder: folder of migrations, all of which must be applied; a relative one is relative to the DAG file.
     :param environment: name of an environment of the folder's config (templated).
@@ -36,7 +37,7 @@ class MigrationSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        conn_id: str,
+        conn_id: str | None = None,
         versions: Sequence[str] | str | None = None,
         folder: str | Path | None = None,
         environment: str | None = None,
@@ -47,7 +48,7 @@ class MigrationSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         if (versions is None) == (folder is None):
             raise ValueError("give MigrationSensor either versions or folder")
-        self.conn_id = conn_id
+        self.conn_id = chosen_conn_id(conn_id)
         self.versions = versions
         self.environment = environment
         self.ledger_schema = ledger_schema
@@ -109,7 +110,7 @@ class MigrationSensor(BaseSensorOperator):
             path = Path(context["dag"].fileloc).parent / path
         with airflow_errors():
             folder = read_folder(path)
-            settings = folder.config.settings_for(self.environment or None)
+            settings = folder.config.settings_for(chosen_environment(self.environment))
         return [m.version for m in folder.migrations], settings.ledger.schema_name
 
 

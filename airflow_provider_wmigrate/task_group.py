@@ -11,6 +11,7 @@ from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain
 
 from .callbacks import roll_back_on_failure
 from .deadlines import deadline_alert
+from .defaults import chosen_conn_id
 from .folder_operator import SettingsRetryPolicy
 from .hooks import read_folder
 from .operators import (
@@ -40,7 +41,7 @@ class _FolderTaskGroup(TaskGroup):
         group_id: str,
         *,
         folder: str | Path,
-        conn_id: str,
+        conn_id: str | None = None,
         environment: str | None = None,
         mode: str = "apply",
         notifiers: Sequence[Any] = (),
@@ -48,6 +49,7 @@ class _FolderTaskGroup(TaskGroup):
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id=group_id, **kwargs)
+        conn_id = chosen_conn_id(conn_id)
         self._path = _resolve(folder, self.dag)
         self._folder = read_folder(self._path)
         if deadline is not None:
@@ -114,10 +116,11 @@ class MigrationTaskGroup(_FolderTaskGroup):
 
     :param group_id: id of the group; the tasks are `<group_id>.plan`, `<group_id>.001_initial_schema`, ...
     :param folder: the folder of migrations; a relative one is relative to the DAG file.
-    :param conn_id: Airflow connection of the target database (templated).
+    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
     :param to: last version to apply; empty means all (templated).
     :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
-    :param environment: name of an environment of migration_config.yaml (templated).
+    :param environment: name of an environment of migration_config.yaml (templated); empty or None: that of
+        `[wmigrate] environment`.
     :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
         task of its own.
     :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
@@ -129,7 +132,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         group_id: str = "migrate",
         *,
         folder: str | Path,
-        conn_id: str,
+        conn_id: str | None = None,
         to: str | None = None,
         mode: str = "apply",
         environment: str | None = None,
@@ -174,7 +177,7 @@ class RollbackTaskGroup(_FolderTaskGroup):
         group_id: str = "rollback",
         *,
         folder: str | Path,
-        conn_id: str,
+        conn_id: str | None = None,
         to: str,
         mode: str = "apply",
         environment: str | None = None,

@@ -11,6 +11,8 @@ from typing import Any
 from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from .hooks import postgres_hook
+
 log = logging.getLogger(__name__)
 
 
@@ -66,10 +68,8 @@ class LedgerTrigger(BaseTrigger):
     async def _connection(self) -> AsyncIterator[Any]:
         """Connect in a thread with every option PostgresHook knows, then go on asynchronously on that connection."""
         import psycopg
-        from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-        airflow_connection = await BaseHook.aget_connection(self.conn_id)
-        hook = PostgresHook(postgres_conn_id=self.conn_id, connection=airflow_connection)
+        hook = postgres_hook(await BaseHook.aget_connection(self.conn_id), {})
         opened = await asyncio.to_thread(hook.get_conn)
         conn = psycopg.AsyncConnection(opened.pgconn)
         try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .call import Call
     from .target import Target
 
-_NAME_A_TARGET = "give --conn-id, the id of an Airflow connection"
+_NAME_A_TARGET = "give --conn-id, the id of an Airflow connection, or set conn_id in [wmigrate]"
 
 
 def get_cli_commands() -> list[Any]:
@@ -51,16 +51,22 @@ class _Run:
         self.__name__ = f"wmigrate_{verb.name}"
 
     def __call__(self, arguments: Namespace) -> None:
+        from airflow_provider_wmigrate.defaults import chosen_environment
+
         from .main import execute
 
         arguments.json = arguments.output
+        arguments.environment = chosen_environment(getattr(arguments, "environment", None))
         arguments.dsn = None
         raise SystemExit(execute(self._verb, arguments, _connection, _NAME_A_TARGET, command="airflow wmigrate"))
 
 
 def _connection(call: Call) -> Target | None:
-    """The Airflow connection that was named, from environment, secrets backend or Airflow's own database."""
-    conn_id = getattr(call.arguments, "conn_id", None)
+    """The Airflow connection that was named, or that of `[wmigrate] conn_id`, from environment, secrets backend or
+    Airflow's own database."""
+    from airflow_provider_wmigrate.defaults import default_conn_id
+
+    conn_id = getattr(call.arguments, "conn_id", None) or default_conn_id()
     if conn_id is None:
         return None
     # Without this only environment and secrets backend are asked: it is what Airflow's own commands set.

@@ -146,7 +146,7 @@ def _transaction(conn_id: str, work: Callable[[psycopg.Connection[Any]], Answer]
 def _reason(error: Exception) -> Unreadable:
     """What went wrong, in one sentence without a secret: the driver's texts name hosts and roles, never passwords."""
     import psycopg
-    from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
     if isinstance(error, Unreadable):
         return error
@@ -163,6 +163,8 @@ def _reason(error: Exception) -> Unreadable:
         return Unreadable("no_connection", "Airflow has no connection of that id; create it, or correct conn_id")
     if isinstance(error, psycopg.Error):
         return Unreadable("unreachable", f"the target does not answer: {text}; see that the web server can reach it")
+    if isinstance(error, AirflowFailException):  # of our own hook: one sentence about the connection itself
+        return Unreadable("unreachable", text)
     if not isinstance(error, AirflowException):
         log.error("reading a target failed", exc_info=error)
     return Unreadable("unreachable", f"the target could not be read ({type(error).__name__}); see the server's log")

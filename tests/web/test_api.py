@@ -336,6 +336,13 @@ def test_a_connection_that_airflow_does_not_have(admin: Any, warehouse: Place, m
     assert body_and_source(admin, warehouse, "status")[1]["reason"]["code"] == "no_connection"
 
 
+def test_a_connection_of_another_type(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "mysql://someone@127.0.0.1/x")
+    reason = body_and_source(admin, warehouse, "status")[1]["reason"]
+    assert reason["code"] == "unreachable"
+    assert "is of type mysql; wmigrate needs one of type wmigrate or postgres" in reason["message"]
+
+
 def test_a_wrong_option_of_the_connection_tells_no_secret(
     admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,6 +414,24 @@ def test_a_plan_as_another_environment_would_make_it(admin: Any, make_place: Mak
     assert statuses(get(admin, place, "status", environment="development"))["001"] == "pending"
     detail = told(admin.get(f"{place.group}/plan?environment=moon"), 422, "invalid_params")
     assert detail == "environment must be one of development, staging"
+
+
+def test_the_environment_of_the_installation(
+    admin: Any, make_place: MakePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk import DAG
+    from airflow_runner import store
+
+    from airflow_provider_wmigrate import MigrationTaskGroup
+
+    place = make_place("installed")
+    with DAG("of_the_installation", schedule=None) as place.dag:
+        MigrationTaskGroup("migrate", folder=place.folder, conn_id="installed")
+    store(place.dag)
+    assert get(admin, place, "status")["group"]["ledger_schema"] == "wmigrate"
+    monkeypatch.setenv("AIRFLOW__WMIGRATE__ENVIRONMENT", "staging")
+    group = get(admin, place, "status")["group"]
+    assert (group["environment"], group["ledger_schema"]) == ("staging", "staging_ledger")
 
 
 def test_another_environment_may_be_another_database(admin: Any, make_place: MakePlace) -> None:

@@ -41,6 +41,9 @@ def test_airflow_shows_the_page_in_the_navigation_and_on_the_dag(admin: Any) -> 
     assert views["nav"]["href"] == "wmigrate/"
     assert views["dag"]["href"] == "wmigrate/?dag={DAG_ID}"
     assert views["nav"]["url_route"] != views["dag"]["url_route"]
+    for view in views.values():
+        for icon in (view["icon"], view["icon_dark_mode"]):
+            assert admin.get(f"/{icon}").headers["content-type"] == "image/svg+xml"
     assert admin.get("/api/v2/plugins/importErrors").json()["import_errors"] == []
 
 
