@@ -50,17 +50,20 @@ def test_a_verb_loads_what_it_needs_and_never_airflow(shop: Path, words: list[st
     assert loaded_by(words) & HEAVY <= allowed
 
 
-def test_it_starts_in_well_under_a_second(shop: Path) -> None:
-    fastest = {}
-    for words in (["--help"], ["status"]):
+def test_it_starts_hardly_slower_than_what_it_stands_on(shop: Path) -> None:
+    """As a ratio, measured in turns: a busy machine slows both sides."""
+
+    def fastest(command: list[str]) -> float:
         times = []
         for _ in range(4):
             start = time.monotonic()
-            subprocess.run([*COMMAND, *words], capture_output=True, check=True)
+            subprocess.run(command, capture_output=True, check=True)
             times.append(time.monotonic() - start)
-        fastest[words[0]] = min(times)
-    assert fastest["--help"] < 0.5
-    assert fastest["status"] < 1.0
+        return min(times)
+
+    assert fastest([*COMMAND, "--help"]) < 8 * fastest([sys.executable, "-c", "import argparse, json, logging"])
+    libraries = "import psycopg, pydantic, yaml, rich.console, rich.table"
+    assert fastest([*COMMAND, "status"]) < 4 * fastest([sys.executable, "-c", libraries])
 
 
 # Airflow
@@ -134,6 +137,9 @@ def test_the_real_airflow_command(shop: Path, pg_environment: dict[str, str], tm
     assert unknown.stderr.strip().splitlines()[-1].startswith("airflow wmigrate: The conn_id `shoop` isn't defined")
     nobody = run("up", "--conn-id", "shop")
     assert (nobody.returncode, "there is nobody to ask; give --yes" in nobody.stderr) == (2, True)
+    declared = run("baseline", "2", "--reason", "it was there", "--conn-id", "shop", "--yes")
+    assert declared.returncode == 0, declared.stderr
+    assert "001_shop: declared applied\n002_price: declared applied\n" in declared.stdout
 
 
 # Shells

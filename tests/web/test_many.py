@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -68,13 +67,11 @@ def test_one_page_few_questions(admin: Any, viewer: Any, warehouse: Place, many:
         client.get(f"{many.group}/{route}")
         with counted() as few:
             client.get(f"{warehouse.group}/{route.replace('900', '002')}")
-        began = time.monotonic()
         with counted() as questions:
             answer = client.get(f"{many.group}/{route}")
         assert answer.status_code == 200, answer.text
         assert len(questions) <= len(few) + 2
         assert len(questions) < 40
-        assert time.monotonic() - began < 3
 
 
 def test_all_of_them_are_there(admin: Any, many: Place) -> None:
