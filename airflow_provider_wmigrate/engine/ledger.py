@@ -82,31 +82,43 @@ class Ledger:
         :raises LedgerTooNew: a newer wmigrate wrote it.
         :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger.
         """
-        found: dict[str, list[str]] = dict(
-            conn.execute(
-                "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)"
-                " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-                " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.relname",
-                [self.schema, list(TABLES)],
-            ).fetchall()
-        )
-        if not found:
+        columns = self._columns(conn)
+        if not columns:
             return None
-        absent = sorted(set(TABLES) - set(found))
+        absent = sorted(set(TABLES) - set(columns))
         if absent:
-            raise damaged(f"schema {self.schema} holds {', '.join(sorted(found))} but no {', '.join(absent)}")
-        has_values = {"key", "value"} <= set(found["application_metadata"])
-        value = self.metadata(conn).get("ledger_version", "") if has_values else ""
-        if not value.isdecimal():
+            raise damaged(f"schema {self.schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
+        value = None
+        if {"key", "value"} <= set(columns["application_metadata"]):
+            columns, value = self._columns_and_version(conn)
+        if value is None or not value.isdecimal():
             raise damaged(f"{self.schema}.application_metadata has no ledger_version")
         if int(value) > self.newest_version:
             raise LedgerTooNew(self.schema, int(value), self.newest_version)
         expected = columns_at(int(value), TABLES, self._upgrades)
         for table in TABLES:
-            if found[table] != expected[table]:
+            if columns.get(table) != expected[table]:
                 raise damaged(f"{self.schema}.{table} has other columns than the ledger's table of that name")
         return int(value)
+
+    def _columns(self, conn: Connection[Any]) -> dict[str, list[str]]:
+        return {table: columns for table, columns, _ in conn.execute(*self._look(sql.NULL))}
+
+    def _columns_and_version(self, conn: Connection[Any]) -> tuple[dict[str, list[str]], str | None]:
+        """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
+        value = self._query("(SELECT value FROM {schema}.application_metadata WHERE key = 'ledger_version')")
+        rows = conn.execute(*self._look(value)).fetchall()
+        return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
+
+    def _look(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
+        """The ledger's tables with their columns, and one more value."""
+        query = sql.SQL(
+            "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.relname"
+        )
+        return query.format(more=more), [self.schema, list(TABLES)]
 
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""

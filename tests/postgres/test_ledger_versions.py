@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -171,17 +172,29 @@ def test_a_step_that_fails_leaves_the_old_ledger(conn: Conn, migrator: MakeMigra
     assert Ledger().verify(conn) == ()
 
 
-def test_two_who_come_at_once_upgrade_once(conn: Conn, migrator: MakeMigrator, database: str) -> None:
+def test_two_who_come_at_once_upgrade_once(conn: Conn, migrator: MakeMigrator) -> None:
     load(conn, VERSIONS[-1])
     runs = [later(migrator) for _ in range(4)]
-    threads = [threading.Thread(target=run.record, args=("planned",)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    with ThreadPoolExecutor(len(runs)) as pool:
+        assert list(pool.map(lambda run: bool(run.record("planned")), runs)) == [True] * 4
     events = [row.event for row in LATER.audit_rows(conn)]
     assert (events.count("ledger_upgraded"), events[-4:].count("planned")) == (1, 4)
     assert LATER.verify(conn) == ()
+
+
+def test_an_upgrade_that_commits_during_the_look_is_no_damage(conn: Conn, database: str) -> None:
+    """The look stands at the version, behind the lock; the columns it has seen by then are the old ones."""
+    load(conn, VERSIONS[-1])
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'wmigrate.application_metadata'::regclass"
+    with psycopg.connect(database, autocommit=True) as other, ThreadPoolExecutor(1) as pool:
+        with conn.transaction():
+            conn.execute("LOCK TABLE wmigrate.application_metadata IN ACCESS EXCLUSIVE MODE")
+            found = pool.submit(LATER.version, other)
+            while not conn.execute(waiting).fetchall():
+                assert not found.done()
+                time.sleep(0.01)
+            LATER.upgrade(conn, ANN, VERSIONS[-1])
+        assert found.result() == STEP.version
 
 
 def test_a_ledger_that_lacks_the_columns_of_its_version(conn: Conn) -> None:
