@@ -7,7 +7,7 @@ STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit package dev deployment docs timescale postgres cli airflow operating web page faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom clean
+.PHONY: help demo test lint unit package dev deployment docs timescale postgres cli airflow operating web page faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -21,6 +21,7 @@ help:
 	@echo "make build           sdist and wheel, checked"
 	@echo "make test-matrix     the wheel on every Python and PostgreSQL found; ARGS='py3.12 pg16', ARGS=--full"
 	@echo "make licenses sbom   the licences of what is installed with it, and the list of it as CycloneDX"
+	@echo "make release-notes VERSION=1.2.3   what the changelog says of a version"
 	@echo "make clean           remove what the above made"
 
 demo:
@@ -91,6 +92,9 @@ licenses: $(VENV)/installed
 # What a user gets: the wheel and all it needs in an environment of its own, listed as CycloneDX.
 sbom: build
 	PYTHONPATH=. $(BIN)/python -m dev.sbom
+
+release-notes: $(VENV)/installed
+	@PYTHONPATH=. $(BIN)/python -m dev.release_notes $(VERSION)
 
 clean:
 	rm -rf .demo .venv .test dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -39,6 +39,14 @@ def test_every_make_target_exists(file: Path) -> None:
     assert set(used) <= targets
 
 
+def test_the_tests_have_what_ci_run_installs() -> None:
+    (wanted,) = re.findall(r"^wanted=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.M)
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yaml").read_text())["jobs"]["test"]
+    (install,) = [step["run"] for step in job["steps"] if "apt-get install" in step.get("run", "")]
+    there = {"chromium" if word == "chromium-browser" else word for word in install.split()}
+    assert set(wanted.split()) <= there
+
+
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_they_may_do_as_little_as_possible(file: Path) -> None:
     workflow = yaml.safe_load(file.read_text())
