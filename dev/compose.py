@@ -1,11 +1,13 @@
-"""Reads a compose file as ``docker compose`` would, as far as ours goes: anchors, merges, profiles, ``${...}``.
+"""docker-compose.yaml as a compose implementation reads it: anchors, merges, profiles, ``${...}``.
 
-What it does not know it refuses, so that a test never passes because something was overlooked.
+podman-compose does the reading; with ``--dry-run`` it asks for no container engine.
 """
 
 from __future__ import annotations
 
-import re
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,9 @@ from typing import Any
 
 import yaml
 
-_REFERENCE = re.compile(
-    r"\$(?:(?P<dollar>\$)|(?P<plain>[A-Za-z_]\w*)"
-    r"|\{(?P<name>[A-Za-z_]\w*)(?:(?P<how>:-|:\?)(?P<text>[^}]*))?\}|(?P<unknown>))"
-)
-
 
 class ComposeError(Exception):
-    """The compose file cannot be used as it stands; the message names the place."""
+    """The compose file cannot be used as it stands; the message is the reader's own."""
 
 
 @dataclass(frozen=True)
@@ -78,45 +75,28 @@ class Compose:
 
     @classmethod
     def read(cls, file: Path, variables: Mapping[str, str], profiles: Iterable[str] = ()) -> Compose:
-        """:raises ComposeError: a variable that has to be set is not, or something unknown is in the file."""
-        wanted = set(profiles)
-        raw = _interpolated(yaml.safe_load(file.read_text()), variables, file.name)
-        found = {name: Service(name, service) for name, service in raw["services"].items()}
-        chosen = {
-            name: service
-            for name, service in found.items()
-            if not service.profiles or wanted & set(service.profiles) or "*" in wanted
-        }
-        return cls(chosen, raw)
+        """:param variables: all there are: neither .env nor the caller's own environment is looked at.
+
+        :raises ComposeError: a variable that has to be set is not, or the file is not a compose file.
+        """
+        command = [sys.executable, "-m", "podman_compose", "--dry-run", "--env-file", os.devnull, "--file", str(file)]
+        for profile in profiles:
+            command += ["--profile", profile]
+        answer = subprocess.run(
+            [*command, "config"],
+            env={"PATH": os.defpath, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise ComposeError(f"{file.name}: {answer.stderr.strip().rpartition(chr(10))[2]}")
+        raw = yaml.safe_load(answer.stdout)
+        return cls({name: Service(name, service) for name, service in raw["services"].items()}, raw)
 
 
 def read_env_file(text: str) -> dict[str, str]:
     """``NAME=value`` lines; we write neither quotes nor references into it."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
-
-
-def _interpolated(value: Any, variables: Mapping[str, str], place: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _interpolated(item, variables, f"{place}: {key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [_interpolated(item, variables, place) for item in value]
-    if not isinstance(value, str):
-        return value
-    return _REFERENCE.sub(lambda match: _resolved(match, variables, place), value)
-
-
-def _resolved(match: re.Match[str], variables: Mapping[str, str], place: str) -> str:
-    if match["dollar"]:
-        return "$"
-    name = match["plain"] or match["name"]
-    if name is None:
-        raise ComposeError(f"{place}: a reference of a kind not known here at {match.string[match.start() :][:30]!r}")
-    value = variables.get(name, "")
-    if value:
-        return value
-    if match["how"] == ":?":
-        raise ComposeError(f"{place}: {match['text']}")
-    if match["how"] == ":-":
-        return match["text"] or ""
-    raise ComposeError(f"{place}: {name} has neither a default nor a sentence for when it is unset")
