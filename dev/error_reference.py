@@ -44,6 +44,7 @@ FINDINGS = {
     "executed_statement_edited": (E, "a statement that has run was edited or is gone", "restore that statement"),
     "in_flight": (E, "it is not known whether a statement of a dead runner ran", "`repair --ran` or `--again`"),
     "not_repairable": (E, "the decision does not fit the migration's status", "look at `wmigrate status`"),
+    "not_declarable": (E, "the ledger contradicts a baseline", "what the finding says: repair, or apply"),
     "dependency_unmet": (E, "what it needs is not applied", "apply that first"),
     "dependency_pending": (W, "applied, what it depends on is pending", "apply that, or correct the dependencies"),
     "depended_on": (E, "cannot be rolled back: an applied migration needs it", "roll that back first"),

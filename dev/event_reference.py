@@ -23,6 +23,7 @@ MEANINGS = {
     "dry_run": ("A dry run was executed and rolled back.", "the audit record"),
     "refused": ("A finding stopped one migration under its lock; nothing was touched.", "`findings`, `error`"),
     "repaired": ("A person settled an entry.", "`decision`, `reason`, `before`, `after`"),
+    "baselined": ("A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
     "alerted": ("People were told of an incident.", "`kind`, `subject`, `what`"),
     "alert_failed": ("No notifier could be reached.", "`kind`, `subject`, and why"),
     "healed": ("People were told that incidents are over.", "`kinds`, `subject`"),

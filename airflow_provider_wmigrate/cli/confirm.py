@@ -30,3 +30,19 @@ def refuse_without_a_person(call: Call, what: str) -> None:
     """Without a terminal, and with --json, there is nobody to ask."""
     if call.screen.as_json or not call.screen.somebody_answers:
         raise UsageError(f"this would change the target ({what}), and there is nobody to ask", hint="give --yes")
+
+
+def ask_reason(call: Call, what: str, question: str) -> str:
+    """The one that was given, else what a person answers.
+
+    :raises UsageError: neither.
+    """
+    reason = " ".join((call.arguments.reason or "").split())
+    if reason:
+        return reason
+    if call.arguments.yes or call.screen.as_json or not call.screen.somebody_answers:
+        raise UsageError(f"{what} needs a reason, which the audit log keeps", hint="give --reason")
+    reason = call.screen.ask(f"{question} (kept in the audit log)")
+    if not reason:
+        raise UsageError(f"{what} needs a reason, which the audit log keeps")
+    return reason

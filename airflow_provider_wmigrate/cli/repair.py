@@ -10,7 +10,7 @@ from airflow_provider_wmigrate.engine.folder import normalise_version
 from airflow_provider_wmigrate.engine.model import Finding
 
 from .call import Answer, Call, identity
-from .confirm import confirm, refuse_without_a_person
+from .confirm import ask_reason, confirm
 from .failure import UsageError
 from .progress import Progress
 
@@ -26,7 +26,7 @@ def repair(call: Call) -> Answer:
     decision = _decision(call)
     folder, target = call.folder, call.target
     version = _fitting(call, decision)
-    reason = _reason(call, version)
+    reason = ask_reason(call, "a repair", f"Why is {version} repaired?")
     confirm(call, f"Repair the ledger on {target}:\n  {version}: {DECISIONS[decision]}\n  reason: {reason}")
     done = carry_out(
         target.connect,
@@ -64,16 +64,3 @@ def _decision(call: Call) -> Decision:
         known = ", ".join(f"--{decision}" for decision in DECISIONS)
         raise UsageError(f"a repair needs one decision, {len(given)} are given", hint=f"one of {known}")
     return given[0]
-
-
-def _reason(call: Call, version: str) -> str:
-    reason = " ".join((call.arguments.reason or "").split())
-    if reason:
-        return reason
-    if call.arguments.yes or call.screen.as_json or not call.screen.somebody_answers:
-        raise UsageError("a repair needs a reason, which the audit log keeps", hint="give --reason")
-    refuse_without_a_person(call, "Repair the ledger")
-    reason = call.screen.ask(f"Why is {version} repaired? (kept in the audit log)")
-    if not reason:
-        raise UsageError("a repair needs a reason, which the audit log keeps")
-    return reason

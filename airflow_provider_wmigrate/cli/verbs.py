@@ -117,7 +117,7 @@ VERBS = (
     ),
     Verb(
         "history",
-        "What was applied, rolled back, repaired or failed: when, by whom, how long.",
+        "What was applied, rolled back, repaired, baselined or failed: when, by whom, how long.",
         "trail:history",
         (*_FILTERS, Argument(("--daily",), "Counts per day instead of rows.", kind="flag")),
     ),
@@ -164,6 +164,16 @@ VERBS = (
             ),
             Argument(("--ran",), "Incomplete: the statement in flight has run; go on behind it.", kind="flag"),
             Argument(("--again",), "Incomplete: the statement in flight has not run; run it again.", kind="flag"),
+            Argument(("--reason",), "Why, for the audit log.", "TEXT"),
+        ),
+        asks=True,
+    ),
+    Verb(
+        "baseline",
+        "Declare an existing database to be at a version, without running anything.",
+        "baseline:baseline",
+        (
+            Argument(("version",), "It and everything below it, and what these need, counts as applied.", "VERSION"),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,

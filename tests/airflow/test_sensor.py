@@ -21,7 +21,10 @@ from airflow.triggers.base import TriggerEvent
 from airflow_runner import Runner, TaskLog, connection
 
 from airflow_provider_wmigrate import MigrationSensor, MigrationTaskGroup, schema_asset
+from airflow_provider_wmigrate.engine.baseline import baseline
+from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.triggers import LedgerTrigger
 
 MakeFolder = Callable[..., Path]
@@ -96,6 +99,17 @@ def test_a_notification_wakes_it(runner: Runner, migrator: MakeMigrator, conn: C
     made = migrator({**A, **B})
     made.apply("001")
     assert run_beside(trigger("001", "002"), conn, lambda: made.apply("002")) < 5
+
+
+def test_a_baseline_wakes_it(runner: Runner, make_folder: MakeFolder, conn: Conn, database: str) -> None:
+    folder = read_folder(make_folder({**A, **B}))
+    connect = lambda: psycopg.connect(database)  # noqa: E731
+
+    def declare(to: str) -> None:
+        baseline(connect, folder, to, reason="it was there", identity=Identity("ann"))
+
+    declare("001")
+    assert run_beside(trigger("001", "002"), conn, lambda: declare("002")) < 5
 
 
 def test_a_ledger_made_later(runner: Runner, migrator: MakeMigrator, conn: Conn) -> None:

@@ -77,12 +77,14 @@ def versions(conn: Conn) -> list[str]:
         ["down", "0"],
         ["repair", "1", "--accept", "--reason", "x"],
         ["repair", "1", "--accept"],
+        ["baseline", "1", "--reason", "x"],
+        ["baseline", "1"],
     ],
 )
 def test_without_a_terminal_it_is_refused(
     shop: Path, process: Any, wmigrate: Callable[..., Any], conn: Conn, words: list[str]
 ) -> None:
-    if words[0] != "up":
+    if words[0] in ("down", "repair"):
         assert wmigrate("up", "--yes").code == 0
     if words[0] == "repair":
         (shop / "001_shop.sql").write_text("CREATE TABLE shop (id int); -- edited")
@@ -90,9 +92,9 @@ def test_without_a_terminal_it_is_refused(
     answer = process(*words)
     assert answer.returncode == 2
     told = answer.stderr + answer.stdout
-    assert "nobody to ask" in told or "a repair needs a reason" in told
+    assert "nobody to ask" in told or f"a {words[0]} needs a reason" in told
     assert versions(conn) == before
-    assert process(*words, "--yes", *(["--reason", "y"] if words[0] == "repair" else [])).returncode == 0
+    assert process(*words, "--yes", *(["--reason", "y"] if words[0] in ("repair", "baseline") else [])).returncode == 0
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 1), ("", 1), ("yess", 1), ("\x04", 1)])
@@ -120,6 +122,20 @@ def test_a_repair_asks_for_the_reason(shop: Path, conn: Conn, wmigrate: Callable
     terminal.type("y\n")
     assert terminal.end() == 0
     assert "002_price: changed -> applied" in terminal.plain
+
+
+def test_a_baseline_asks_for_the_reason_and_names_what_it_declares(shop: Path, conn: Conn) -> None:
+    terminal = Terminal("baseline", "2")
+    terminal.until("Why is 002 the baseline?")
+    terminal.type("made by hand\n")
+    terminal.until("[y/N]")
+    place = f"database {conn.info.dbname} on 127.0.0.1:{conn.info.port} as postgres"
+    assert f"Declare 2 migrations applied, without running them, on {place}:" in terminal.plain
+    assert "  001_shop\n  002_price\n  reason: made by hand\n" in terminal.plain
+    assert versions(conn) == []
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert versions(conn) == ["001", "002"]
 
 
 def test_colours_and_a_bar_in_a_terminal(shop: Path) -> None:

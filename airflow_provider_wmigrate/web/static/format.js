@@ -69,7 +69,7 @@ export function tone(state) {
 const TONES = {
   applied: "applied", success: "applied", healthy: "applied", healed: "applied",
   pending: "pending", queued: "pending", scheduled: "pending", apply: "pending",
-  changed: "changed", degraded: "changed", warning: "changed", rollback: "changed", rolled_back: "changed", repaired: "changed",
+  changed: "changed", degraded: "changed", warning: "changed", rollback: "changed", rolled_back: "changed", repaired: "changed", baselined: "changed",
   up_for_retry: "changed", upstream_failed: "changed", alerted: "changed",
   missing: "missing", dry_run: "missing", deferred: "missing",
   incomplete: "failed", failed: "failed", unhealthy: "failed", error: "failed", rollback_failed: "failed", refused: "failed",

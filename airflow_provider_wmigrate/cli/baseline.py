@@ -1,0 +1,73 @@
+"""baseline: a person says that the database has it already; the ledger follows, the log keeps who and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.errors import HistoryError
+from airflow_provider_wmigrate.engine.folder import normalise_version
+
+from .call import Answer, Call, identity
+from .confirm import ask_reason, confirm
+from .progress import Progress
+from .screen import Screen, plural
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.model import Plan
+
+
+def baseline(call: Call) -> Answer:
+    """Declare what a version stands for applied, without running it."""
+    from airflow_provider_wmigrate.engine.baseline import baseline as carry_out
+
+    planned = _planned(call)
+    if not planned.steps:
+        return _answer(call, planned, None)
+    reason = ask_reason(call, "a baseline", f"Why is {planned.to} the baseline?")
+    names = "".join(f"  {step.version}_{step.name}\n" for step in planned.steps)
+    what = f"Declare {plural(len(planned.steps), 'migration')} applied, without running them, on {call.target}"
+    confirm(call, f"{what}:\n{names}  reason: {reason}")
+    done = carry_out(
+        call.target.connect,
+        call.folder,
+        str(planned.to),
+        reason=reason,
+        identity=identity(),
+        environment=call.environment,
+        agreed=[step.version for step in planned.steps],
+        on_event=Progress(call.screen, 0),
+    )
+    return _answer(call, planned, asdict(done))
+
+
+def _planned(call: Call) -> Plan:
+    """Looked at before anything is asked: nobody writes a reason for what will be refused."""
+    from airflow_provider_wmigrate.engine.baseline import plan_baseline
+
+    migrator = call.migrator()
+    to = normalise_version(str(call.arguments.version), migrator.migrations)
+    planned = plan_baseline(list(migrator.migrations.values()), migrator.graph, migrator.read(), to=to)
+    if planned.findings:
+        raise HistoryError(planned.findings)
+    return planned
+
+
+def _answer(call: Call, planned: Plan, done: dict[str, Any] | None) -> Answer:
+    """:param done: None: there was nothing to do."""
+    declared = set(done["versions"] if done else ())
+
+    def show(screen: Screen) -> None:
+        for step in planned.steps:
+            if step.version in declared:
+                screen.line(f"{step.version}_{step.name}: declared applied")
+        for version, reason in planned.skipped.items():
+            screen.line(f"{version}: stays pending ({reason})")
+        if declared:
+            what = f"Declared {plural(len(declared), 'migration')} applied, ran nothing"
+        else:
+            what = f"Nothing to declare up to {planned.to}"
+        screen.line(f"{what}, on {call.target}.")
+
+    data = {"target": call.target_document(), "baselined": done, "skipped": planned.skipped}
+    return Answer(data, show)

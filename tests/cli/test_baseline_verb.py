@@ -1,0 +1,152 @@
+"""A person says that the database has it already; nothing is run, and the audit log keeps who and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+Wmigrate = Callable[..., Any]
+Conn = psycopg.Connection[Any]
+WHY = ("--reason", "made by hand\nin 2019", "--yes")
+
+
+@pytest.fixture
+def old_shop(shop: Path, conn: Conn) -> Path:
+    """The database has what 001 and 002 make, and no ledger."""
+    conn.execute("CREATE TABLE shop (id int, price int)")
+    return shop
+
+
+def statuses(wmigrate: Wmigrate) -> dict[str, str]:
+    return {m["version"]: m["status"] for m in wmigrate("status", "--json").json["migrations"]}
+
+
+def has_ledger(conn: Conn) -> bool:
+    return conn.execute("SELECT to_regnamespace('wmigrate')").fetchone() != (None,)
+
+
+def test_a_database_is_adopted(old_shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    result = wmigrate("baseline", "2", *WHY)
+    place = f"database {conn.info.dbname} on 127.0.0.1:{conn.info.port} as postgres"
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        "001_shop: declared applied",
+        "002_price: declared applied",
+        f"Declared 2 migrations applied, ran nothing, on {place}.",
+    ]
+    assert statuses(wmigrate) == {"001": "applied", "002": "applied", "003": "pending"}
+    assert [s["version"] for s in wmigrate("plan", "--json").json["steps"]] == ["003"]
+    assert wmigrate("up", "--yes").code == 0
+    assert conn.execute("SELECT count(*) FROM shop").fetchone() == (0,)
+    assert wmigrate("info", "--json").json["server"]["schema_version"] == "003"
+    assert wmigrate("health").code == 0
+    assert wmigrate("audit", "verify").code == 0
+
+
+def test_history_tells_it(old_shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("baseline", "2", *WHY)
+    lines = wmigrate("history").out.splitlines()
+    assert [line.split()[2:4] for line in lines[1:3]] == [["baselined", "002"], ["baselined", "001"]]
+    assert lines[1].endswith("made by hand in 2019")
+    assert wmigrate("history", "--event", "baselined", "--json").json["total"] == 2
+
+
+def test_the_document(old_shop: Path, wmigrate: Wmigrate) -> None:
+    data = wmigrate("baseline", "2", *WHY, "--json").json
+    assert set(data["baselined"]) == {"to", "versions", "reason", "identity", "audit_head"}
+    assert (data["baselined"]["to"], data["baselined"]["versions"]) == ("002", ["001", "002"])
+    assert data["baselined"]["reason"] == "made by hand in 2019"
+    again = wmigrate("baseline", "2", "--json").json
+    assert (again["baselined"], again["skipped"]) == (None, {})
+
+
+def test_it_is_taken_back_by_its_script(old_shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    wmigrate("baseline", "2", *WHY)
+    assert wmigrate("down", "1", "--yes").code == 0
+    columns = conn.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'shop'::regclass AND attnum > 0")
+    assert [name for (name,) in columns if "dropped" not in name] == ["id"]
+    assert statuses(wmigrate)["002"] == "pending"
+
+
+def test_a_failure_that_was_done_by_hand_is_settled(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    (shop / "003_view.sql").unlink()
+    (shop / "003_view.rollback.sql").unlink()
+    wmigrate("up", "--to", "1", "--yes")
+    (shop / "002_price.sql").write_text("ALTER TABLE shop ADD price int;\nSELECT nowhere;")
+    (shop / "migration_config.yaml").write_text("settings:\n  execution: {retry_attempts: 0}\n")
+    assert wmigrate("up", "--to", "2", "--yes").code == 1
+    assert wmigrate("health").code == 3
+    conn.execute("ALTER TABLE shop ADD price int")
+    assert wmigrate("baseline", "2", *WHY).out.startswith("002_price: declared applied\nDeclared 1 migration applied")
+    assert wmigrate("health").code == 0
+
+
+def test_nothing_is_left_to_declare(shop: Path, wmigrate: Wmigrate) -> None:
+    """So neither a reason nor a yes is asked for."""
+    wmigrate("up", "--yes")
+    result = wmigrate("baseline", "3")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Nothing to declare up to 003, on database ")
+
+
+def test_what_stays_pending_is_told(shop: Path, wmigrate: Wmigrate) -> None:
+    block = "{version: '002', requires_extensions: [{name: nowhere_to_be_had, when_missing: skip}]}"
+    (shop / "migration_config.yaml").write_text(f"migrations:\n  - {block}\n")
+    out = wmigrate("baseline", "2", *WHY).out
+    assert out.splitlines()[:2] == [
+        "001_shop: declared applied",
+        "002: stays pending (extension nowhere_to_be_had cannot be had on this server)",
+    ]
+    assert statuses(wmigrate)["002"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["9", *WHY], 2, "no migration 9 in this folder; the newest one is 003"),
+        (["0002x", *WHY], 2, "no migration 0002x in this folder; did you mean 002?"),
+        ([*WHY], 2, "the following arguments are required: VERSION; see `wmigrate baseline --help`"),
+        (["2", "--yes"], 2, "a baseline needs a reason, which the audit log keeps; give --reason"),
+        (["2", "--yes", "--reason", " "], 2, "a baseline needs a reason"),
+        (["2", "--reason", "x"], 2, "without running them, on database"),
+        (["2", "--reason", "x", "--json"], 2, ""),
+        (["2", "--raeson", "x"], 2, "wmigrate baseline has no option --raeson; did you mean --reason?"),
+    ],
+)
+def test_wrong_input_changes_nothing(
+    shop: Path, wmigrate: Wmigrate, conn: Conn, words: list[str], code: int, sentence: str
+) -> None:
+    result = wmigrate("baseline", *words)
+    assert result.code == code
+    assert sentence in result.err
+    assert not has_ledger(conn)
+
+
+def test_a_changed_migration_is_refused(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    wmigrate("up", "--to", "1", "--yes")
+    (shop / "001_shop.sql").write_text("CREATE TABLE shop (id bigint);")
+    rows = conn.execute("SELECT count(*) FROM wmigrate.audit_log").fetchone()
+    result = wmigrate("baseline", "2", "--json")
+    document = result.out
+    assert result.code == 3
+    assert '"not_declarable"' in document
+    assert "migration 001 is changed, so nothing is declared" in document
+    assert conn.execute("SELECT count(*) FROM wmigrate.audit_log").fetchone() == rows
+
+
+def test_a_role_without_rights_is_told_what_it_lacks(
+    old_shop: Path, wmigrate: Wmigrate, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"reader_of_{conn.info.dbname}"
+    conn.execute(f"CREATE ROLE {role} LOGIN".encode())
+    monkeypatch.setenv("PGUSER", role)
+    result = wmigrate("baseline", "2", *WHY)
+    conn.execute(f"DROP ROLE {role}".encode())
+    assert result.code == 1
+    assert "the ledger is out of reach: permission denied for database" in result.err
+    assert "grant the role" in result.err
+    assert not has_ledger(conn)
