@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .callbacks import roll_back_on_failure
     from .health import CheckHealthOperator, health_interval
     from .hooks import MigrationHook
+    from .notifications import MigrationNotifier
     from .operators import (
         ApplyMigrationOperator,
         PlanMigrationsOperator,
@@ -29,6 +30,7 @@ _WHERE = {
     "ApplyMigrationOperator": "operators",
     "CheckHealthOperator": "health",
     "MigrationHook": "hooks",
+    "MigrationNotifier": "notifications",
     "MigrationSensor": "sensors",
     "MigrationTaskGroup": "task_group",
     "PlanMigrationsOperator": "operators",
@@ -45,6 +47,7 @@ __all__ = [
     "ApplyMigrationOperator",
     "CheckHealthOperator",
     "MigrationHook",
+    "MigrationNotifier",
     "MigrationSensor",
     "MigrationTaskGroup",
     "PlanMigrationsOperator",

@@ -75,14 +75,7 @@ class MigrationHook(BaseHook):
             with closing(patient.get_conn()) as conn:
                 return True, str(introduce(conn))
         except Exception as error:  # the form shows whatever went wrong
-            return False, self._told(str(error))
-
-    @staticmethod
-    def _told(text: str) -> str:
-        """On one line, and without the secrets that Airflow knows, wherever somebody may have put them."""
-        from airflow.sdk.log import redact
-
-        return " ".join(str(redact(text)).split())
+            return False, one_line(str(error))
 
     def migrator(self, folder: Folder, *, identity: Identity, environment: str | None = None) -> Migrator:
         """A migrator for one folder whose events go to this hook's log."""
@@ -134,6 +127,13 @@ def postgres_hook(connection: Any, libpq: Mapping[str, Any]) -> Any:
     given = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
     connection.extra = json.dumps({**given, **libpq})
     return PostgresHook(postgres_conn_id=connection.conn_id, connection=connection)
+
+
+def one_line(text: str) -> str:
+    """A text for people, on one line and without the secrets that Airflow knows, wherever somebody put them."""
+    from airflow.sdk.log import redact
+
+    return " ".join(str(redact(text)).split())
 
 
 def read_folder(path: str | Path) -> Folder:

@@ -19,6 +19,7 @@ TITLES = {
     "rollback_failed": "rollback failed",
     "deadline_missed": "deadline missed",
     "unhealthy": "target unhealthy",
+    "task_failed": "task failed",
     "healed": "healed",
 }
 """Every kind of alert, with the beginning of its subject line."""
@@ -30,7 +31,9 @@ SWITCHES = {
     "connection_lost": "database_connection_failure",
     "rollback_failed": "rollback_failure",
 }
-"""Kind -> key of `monitoring.alerts` that switches it. Kinds without one are told whenever alerts are enabled."""
+"""Kind -> key of `monitoring.alerts` that switches it. Kinds without one are told whenever alerts are enabled.
+
+`task_failed` is told of DAGs that have no config, so nothing switches it."""
 
 NEXT_STEPS = {
     "migration_failed": "mend the migration, then clear the task with its downstream",
@@ -39,6 +42,7 @@ NEXT_STEPS = {
     "rollback_failed": "the database needs a person: read the task log, mend the rollback script, roll back",
     "deadline_missed": "look at the run: a task may wait for a lock, an approval or a free worker",
     "unhealthy": "do what the reasons say",
+    "task_failed": "read the task's log; where a migration above may be why, mend it with another one",
     "healed": "nothing",
 }
 

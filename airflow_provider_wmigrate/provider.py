@@ -25,6 +25,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [_modules("sensors")],
         "hooks": [_modules("hooks")],
         "triggers": [_modules("triggers")],
+        "notifications": [f"{_ROOT}.notifications.MigrationNotifier"],
         "extra-links": [f"{_ROOT}.links.MigrationLink"],
         "connection-types": [_CONNECTION_TYPE],
         "config": {_NAME: _CONFIG},

@@ -21,11 +21,12 @@ _KINDS = (
     ("Task groups", r"TaskGroup$"),
     ("Operators", r"Operator$"),
     ("Sensor", r"Sensor$"),
+    ("Notifier", r"Notifier$"),
     ("Callbacks, schedules, assets", r"^[a-z]"),
     ("Hook", r"Hook$"),
 )
 
-_HEAD = """# Operators, task groups, sensor, hook
+_HEAD = """# Operators, task groups, sensor, notifier, hook
 
 What `airflow_provider_wmigrate` exports; how it is used is told in [In Airflow](../airflow.md). Arguments that are not
 listed go to Airflow's own class (`task_id`, `retries`, `pool`, `queue` ...).

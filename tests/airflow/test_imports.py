@@ -19,6 +19,7 @@ PUBLIC = {
     "ApplyMigrationOperator",
     "CheckHealthOperator",
     "MigrationHook",
+    "MigrationNotifier",
     "MigrationSensor",
     "MigrationTaskGroup",
     "PlanMigrationsOperator",

@@ -43,6 +43,8 @@ def test_the_modules_listed_are_those_where_the_public_classes_are() -> None:
         import_module(name)
     offered = {name for name in package.__all__ if name.endswith(("Operator", "Sensor", "Hook"))}
     assert {getattr(package, name).__module__ for name in offered} <= listed
+    notifiers = [getattr(package, name) for name in package.__all__ if name.endswith("Notifier")]
+    assert info["notifications"] == [f"{n.__module__}.{n.__qualname__}" for n in notifiers]
 
 
 AIRFLOW = """

@@ -53,6 +53,13 @@ def mailbox() -> Iterator[Mailbox]:
         controller.stop()
 
 
+def smtp_notifier(**more: Any) -> Any:
+    """One that writes to the mailbox."""
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    return SmtpNotifier(to="duty@example.com", **more)
+
+
 @dataclass
 class Datagrams:
     port: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from airflow_runner import Runner, TaskLog, audit, connection
-from listeners import Mailbox, mailbox
+from listeners import Mailbox, smtp_notifier
 
 from airflow_provider_wmigrate import alerts, notices
 from airflow_provider_wmigrate.engine.errors import (
@@ -33,26 +33,11 @@ ONCE = "settings: {execution: {retry_attempts: 0, timeout_seconds: %s}}\n"
 CONFIG = {"migration_config.yaml": ONCE % 60}
 
 
-@pytest.fixture
-def mail(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    with mailbox() as box:
-        smtp = {"conn_type": "smtp", "host": "127.0.0.1", "port": box.port}
-        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com", "retry_limit": 1}
-        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps({**smtp, "extra": extra}))
-        yield box
-
-
-def notifier(**more: Any) -> Any:
-    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-
-    return SmtpNotifier(to="duty@example.com", **more)
-
-
 def test_a_failed_migration_is_told_once_and_when_it_has_healed(
     runner: Runner, mail: Mailbox, make_folder: MakeFolder, conn: Conn
 ) -> None:
     folder = make_folder({**BROKEN, **CONFIG})
-    run = runner.run(runner.migrations(folder, dag_id="alerted", notifiers=[notifier()]))
+    run = runner.run(runner.migrations(folder, dag_id="alerted", notifiers=[smtp_notifier()]))
     assert run.state == "failed"
     assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
     text = mail.text()
@@ -65,7 +50,7 @@ def test_a_failed_migration_is_told_once_and_when_it_has_healed(
 
     make_folder({**A, **CONFIG})
     run.clear(
-        "migrate.001_a", "migrate.report", dag=runner.migrations(folder, dag_id="alerted", notifiers=[notifier()])
+        "migrate.001_a", "migrate.report", dag=runner.migrations(folder, dag_id="alerted", notifiers=[smtp_notifier()])
     )
     assert run.state == "success"
     assert mail.subjects[1:] == ["[wmigrate] healed: 001_a on target"]
@@ -79,7 +64,7 @@ def test_a_callback_that_runs_twice_tells_once(
 ) -> None:
     folder = make_folder({**BROKEN, **CONFIG})
     run = runner.run(runner.migrations(folder))
-    dag = runner.migrations(folder, dag_id=run.dag.dag_id, notifiers=[notifier()])
+    dag = runner.migrations(folder, dag_id=run.dag.dag_id, notifiers=[smtp_notifier()])
     task = dag.task_dict["migrate.001_a"]
     for _ in range(2):  # as the DAG processor does: another process, no exception, no state, fields still templates
         ti = SimpleNamespace(dag_id=dag.dag_id, run_id=run.run_id, task_id=task.task_id, try_number=1, state=None)
@@ -90,7 +75,7 @@ def test_a_callback_that_runs_twice_tells_once(
 
 def test_a_timeout_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
     files = {"001_a.sql": "SELECT pg_sleep(30);", "migration_config.yaml": ONCE % 1}
-    runner.run(runner.migrations(make_folder(files), notifiers=[notifier()]))
+    runner.run(runner.migrations(make_folder(files), notifiers=[smtp_notifier()]))
     assert mail.subjects == ["[wmigrate] migration timed out: 001_a on target"]
     assert "raise the budget" in mail.text()
 
@@ -98,11 +83,11 @@ def test_a_timeout_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, make_fold
 def test_a_failed_rollback_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
     folder = make_folder({**A, "001_a.rollback.sql": "DROP TABLE nothing;", **CONFIG})
     runner.run(runner.migrations(folder))
-    runner.run(runner.rollback(folder, "0", notifiers=[notifier()]))
+    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
     assert mail.subjects == ["[wmigrate] rollback failed: 001_a on target"]
     assert "the database needs a person" in mail.text()
     make_folder({**A, **CONFIG})
-    runner.run(runner.rollback(folder, "0", notifiers=[notifier()]))
+    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
     assert mail.subjects[1:] == ["[wmigrate] healed: 001_a on target"]
 
 
@@ -113,12 +98,12 @@ def test_a_lost_connection_is_told_once_over_many_runs(
     nowhere = json.dumps({"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "password": "s3cr3t"})
     monkeypatch.setenv("AIRFLOW_CONN_TARGET", nowhere)
     for _ in range(2):
-        runner.run(runner.migrations(folder, dag_id="lost", notifiers=[notifier()]))
+        runner.run(runner.migrations(folder, dag_id="lost", notifiers=[smtp_notifier()]))
     assert mail.subjects == ["[wmigrate] no connection to the target: migrate.plan on target"]
     assert "see that the server runs" in mail.text()
     assert "s3cr3t" not in mail.mails[0].as_string()
     monkeypatch.setenv("AIRFLOW_CONN_TARGET", connection(database))
-    runner.run(runner.migrations(folder, dag_id="lost", notifiers=[notifier()]))
+    runner.run(runner.migrations(folder, dag_id="lost", notifiers=[smtp_notifier()]))
     assert mail.subjects[1:] == ["[wmigrate] healed: target"]
 
 
@@ -126,7 +111,7 @@ def test_a_refused_plan_is_told(runner: Runner, mail: Mailbox, make_folder: Make
     folder = make_folder({**A, **CONFIG})
     runner.run(runner.migrations(folder))
     make_folder({**A, "001_a.sql": "CREATE TABLE a (id bigint);", **CONFIG})
-    runner.run(runner.migrations(folder, notifiers=[notifier()]))
+    runner.run(runner.migrations(folder, notifiers=[smtp_notifier()]))
     assert mail.subjects == ["[wmigrate] migration failed: migrate.plan on target"]
     assert "was edited after it was applied" in mail.text()
 
@@ -135,13 +120,13 @@ def test_a_refused_plan_is_told(runner: Runner, mail: Mailbox, make_folder: Make
 def test_the_config_decides(runner: Runner, mail: Mailbox, make_folder: MakeFolder, alerts_config: str) -> None:
     config = f"{CONFIG['migration_config.yaml']}monitoring: {{alerts: {alerts_config}}}\n"
     run = runner.run(
-        runner.migrations(make_folder({**BROKEN, "migration_config.yaml": config}), notifiers=[notifier()])
+        runner.migrations(make_folder({**BROKEN, "migration_config.yaml": config}), notifiers=[smtp_notifier()])
     )
     assert (run.state, mail.mails) == ("failed", [])
 
 
 def test_what_a_notifier_says_itself_stays(runner: Runner, mail: Mailbox, make_folder: MakeFolder) -> None:
-    mine = notifier(subject="{{ wmigrate_alert.kind }}!", html_content="{{ wmigrate_alert.next_step }}")
+    mine = smtp_notifier(subject="{{ wmigrate_alert.kind }}!", html_content="{{ wmigrate_alert.next_step }}")
     runner.run(runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[mine]))
     assert mail.subjects == ["migration_failed!"]
     assert mail.text().strip() == notices.NEXT_STEPS["migration_failed"]
@@ -151,7 +136,7 @@ def test_an_error_that_looks_like_a_template_is_told_as_it_is(
     runner: Runner, mail: Mailbox, make_folder: MakeFolder
 ) -> None:
     files = {"001_a.sql": "DO $$ BEGIN RAISE EXCEPTION '{{ nothing }} <b>'; END $$;"}
-    runner.run(runner.migrations(make_folder({**files, **CONFIG}), notifiers=[notifier()]))
+    runner.run(runner.migrations(make_folder({**files, **CONFIG}), notifiers=[smtp_notifier()]))
     assert "{{ nothing }} &lt;b&gt;" in mail.text()
 
 
@@ -168,7 +153,7 @@ def test_an_alert_that_cannot_be_sent_changes_nothing_and_is_sent_next_time(
     working = os.environ["AIRFLOW_CONN_SMTP_DEFAULT"]
     broken = json.dumps({**json.loads(working), "port": 1})
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", broken)
-    run = runner.run(runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[notifier()]))
+    run = runner.run(runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[smtp_notifier()]))
     assert "syntax error" in str(run.errors["001_a"])
     assert "could not tell" in task_log.text
     assert [details["kind"] for _, details in audit(conn, "alert_failed")] != []
@@ -180,7 +165,7 @@ def test_an_alert_that_cannot_be_sent_changes_nothing_and_is_sent_next_time(
 def test_the_report_tells_what_no_callback_could(
     runner: Runner, mail: Mailbox, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dag = runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[notifier()])
+    dag = runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[smtp_notifier()])
     dag.task_dict["migrate.001_a"].on_failure_callback = []  # as when the process is killed with its last try
     runner.run(dag)
     assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
@@ -191,7 +176,7 @@ def test_a_missed_deadline_is_told(runner: Runner, mail: Mailbox, make_folder: M
     from airflow.sdk._shared.module_loading import import_string
 
     folder = make_folder({**A, **CONFIG})
-    dag = runner.migrations(folder, notifiers=[notifier()], deadline=timedelta(minutes=30))
+    dag = runner.migrations(folder, notifiers=[smtp_notifier()], deadline=timedelta(minutes=30))
     (deadline,) = dag.deadline
     callback = json.loads(json.dumps(deadline.callback.serialize()))
     # As Airflow's executor calls it, in a process that never saw the DAG file.
@@ -204,12 +189,12 @@ def test_a_missed_deadline_is_told(runner: Runner, mail: Mailbox, make_folder: M
 
 def test_a_notifier_that_is_no_plain_value_cannot_tell_a_deadline(runner: Runner, make_folder: MakeFolder) -> None:
     with pytest.raises(ValueError, match="SmtpNotifier cannot tell a missed deadline"):
-        runner.migrations(make_folder(A), notifiers=[notifier(files=object())], deadline=timedelta(minutes=30))
+        runner.migrations(make_folder(A), notifiers=[smtp_notifier(files=object())], deadline=timedelta(minutes=30))
 
 
 def test_a_deadline_is_switched_off_with_the_timeouts(runner: Runner, make_folder: MakeFolder) -> None:
     config = {"migration_config.yaml": "monitoring: {alerts: {migration_timeout: false}}\n"}
-    dag = runner.migrations(make_folder({**A, **config}), notifiers=[notifier()], deadline=timedelta(minutes=30))
+    dag = runner.migrations(make_folder({**A, **config}), notifiers=[smtp_notifier()], deadline=timedelta(minutes=30))
     assert not dag.deadline
 
 

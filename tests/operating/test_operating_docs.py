@@ -54,7 +54,9 @@ def test_every_check_is_documented() -> None:
 def test_every_kind_of_alert_is_documented_with_its_switch() -> None:
     page = (DOCS / "alerts.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| `(\w+)` \|$", page, re.MULTILINE))
-    assert rows == {kind: notices.SWITCHES.get(kind, "enabled") for kind in notices.TITLES}
+    told = set(notices.TITLES) - {"task_failed"}  # of somebody else's DAG, which knows no config
+    assert rows == {kind: notices.SWITCHES.get(kind, "enabled") for kind in told}
+    assert first_cells("alerts.md") >= set(notices.TITLES)
     keys = {key.key.rpartition(".")[2] for key in describe() if key.key.startswith("monitoring.alerts.")}
     assert set(rows.values()) == keys
 

@@ -1,0 +1,121 @@
+"""A notifier for the DAGs that work on a target: what failed there, and which migrations may be why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseNotifier
+
+from .defaults import chosen_conn_id
+from .hooks import MigrationHook, one_line
+from .notices import NEXT_STEPS, Alert, links, send, where
+
+if TYPE_CHECKING:
+    from .engine.ledger import AuditRow
+
+_SHOWN = 5
+"""Events named in one alert."""
+_SECONDS = 10
+"""How long an alert waits for the target, to connect and for each answer."""
+_CHARACTERS = 500
+
+
+class MigrationNotifier(BaseNotifier):
+    """Tell of a failed task of any pipeline, with what was migrated on its target in the hours before.
+
+    .. code-block:: python
+
+        tell = MigrationNotifier(conn_id="warehouse_db", notifiers=[SmtpNotifier(to="duty@example.com")])
+
+        with DAG("stock_pipeline", schedule="@daily", default_args={"on_failure_callback": tell}):
+            ...
+
+    The tasks of wmigrate tell their own failures: give the `notifiers` to them instead.
+
+    :param notifiers: Airflow notifiers that say it.
+    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
+    :param hours: how far to look back.
+    :param ledger_schema: schema of the ledger (templated).
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "ledger_schema")
+
+    def __init__(
+        self,
+        *,
+        notifiers: Sequence[Any],
+        conn_id: str | None = None,
+        hours: float = 24,
+        ledger_schema: str = "wmigrate",
+    ) -> None:
+        super().__init__()
+        if hours <= 0:
+            raise ValueError(f"hours must be more than 0, not {hours!r}")
+        self.notifiers = tuple(notifiers)
+        self.conn_id = chosen_conn_id(conn_id)
+        self.hours = hours
+        self.ledger_schema = ledger_schema
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """Called by Airflow when a task has failed. One notifier that fails keeps no other from telling."""
+        alert = self._alert(context)
+        for notifier in self.notifiers:
+            try:
+                send(notifier, context, alert)
+            except Exception as error:
+                self.log.error("%s could not tell %r: %s", type(notifier).__name__, alert.title, error)
+
+    def _alert(self, context: Mapping[str, Any]) -> Alert:
+        ti = context["ti"]
+        error = context.get("exception")
+        what = str(error) if error else str(context.get("reason") or "it ended without a word; its log may say why")
+        return Alert(
+            "task_failed",
+            f"{ti.dag_id}.{ti.task_id} on {self.conn_id}",
+            one_line(what)[:_CHARACTERS],
+            where(context, self.conn_id, *self._schema()),
+            NEXT_STEPS["task_failed"],
+            links(context),
+        )
+
+    def _schema(self) -> list[tuple[str, str]]:
+        """The target's schema and what has become of it lately. That nobody can tell is no reason to be silent."""
+        try:
+            version, rows, total = self._look()
+        except Exception as error:
+            return [("schema", f"not known, the target could not be asked: {one_line(str(error))[:_CHARACTERS]}")]
+        if version is None:
+            return [("schema", f"no ledger in schema {self.ledger_schema}")]
+        span = f"in the last {self.hours:g} hours"
+        told = [("schema", f"version {version}" if version else "no migration is applied")]
+        told += [(_when(row), _happened(row)) for row in rows]
+        if total > len(rows):
+            told.append(("migrations", f"{total - len(rows)} more events {span}"))
+        return told if rows else [*told, ("migrations", f"none {span}")]
+
+    def _look(self) -> tuple[str | None, Sequence[AuditRow], int]:
+        from .engine.history import ACTED, EventFilter, events
+        from .engine.ledger import Ledger
+
+        ledger = Ledger(self.ledger_schema)
+        since = datetime.now(timezone.utc) - timedelta(hours=self.hours)
+        with closing(MigrationHook(self.conn_id, libpq={"connect_timeout": _SECONDS}).get_conn()) as conn:
+            conn.autocommit = True
+            conn.execute(f"SET statement_timeout = {_SECONDS * 1000}".encode())
+            if ledger.version(conn) is None:
+                return None, (), 0
+            page = events(conn, ledger, EventFilter(events=ACTED, since=since), limit=_SHOWN)
+            return ledger.metadata(conn).get("schema_version", ""), page.rows, page.total
+
+
+def _when(row: AuditRow) -> str:
+    return f"{row.at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+def _happened(row: AuditRow) -> str:
+    name = row.details.get("name")
+    about = f"{row.version}_{name}" if name else row.version
+    return f"{about} {row.event.replace('_', ' ')} by {row.actor}"
