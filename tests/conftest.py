@@ -44,6 +44,13 @@ def pytest_report_header() -> str:
     return f"PostgreSQL: {major_version(bindir)} in {bindir}"
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs_postgresql"):
+        major, what = marker.args
+        if major_version(find_bindir()) < major:
+            pytest.skip(f"PostgreSQL {major} was the first with {what}")
+
+
 @contextmanager
 def _temporary_cluster(**arguments: Any) -> Iterator[Cluster]:
     with ExitStack() as stack:

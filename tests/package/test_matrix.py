@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dev.matrix_places import find_pythons
+from dev.matrix_places import MAJORS, NPM_VERSIONS, find_pythons
 from dev.matrix_plan import Environment, plan
+from dev.server_binaries import OLDEST_MAJOR
 
 PYTHONS = {version: Path(version) for version in ("3.9", "3.13", "3.10")}
 SERVERS = {major: Path(str(major)) for major in (18, 14, 15)}
@@ -25,6 +26,13 @@ def test_each_python_once_each_server_once_and_the_oldest_together() -> None:
         ("lowest", Environment("3.9", "lowest"), 14),
         ("extras", Environment("3.13", "extras"), 15),
     ]
+
+
+def test_every_supported_major_comes_from_one_place() -> None:
+    """Debian's is found first; the others are fetched."""
+    assert min(MAJORS) == OLDEST_MAJOR
+    assert all(version.startswith(f"{major}.") for major, version in NPM_VERSIONS.items())
+    assert set(NPM_VERSIONS) <= set(MAJORS)
 
 
 def test_the_environments_have_names_of_their_own() -> None:

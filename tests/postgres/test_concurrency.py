@@ -215,6 +215,7 @@ def test_a_rollback_and_the_apply_of_a_dependent_never_both_succeed(migrator: Ma
 # Runners that die
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_after_kill_9_nothing_is_left_and_the_next_one_succeeds(
     migrator: MakeMigrator, conn: Conn, database: str, make_folder: MakeFolder
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import ScriptError, StatementFailed
 from airflow_provider_wmigrate.engine.model import Event, Outcome, Stepped
 from dev.cluster import Cluster
+from dev.server_binaries import client_program
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -77,8 +78,8 @@ def test_what_looks_like_something_else(migrator: MakeMigrator, conn: Conn, ends
 def test_psql_reads_it_the_same_way(cluster: Cluster, database: str, conn: Conn, migrator: MakeMigrator) -> None:
     # psql alone forgets at the end of a line that a string which goes on there began with E, and wants a last line end.
     script = WHAT_LOOKS_LIKE_SQL.replace("'\n  'con", "con") + "\n"
-    psql = [str(cluster.bindir / "psql"), "-qXd", database, "-v", "ON_ERROR_STOP=1", "-f", "-"]
-    answer = subprocess.run(psql, input=script.encode(), capture_output=True, check=False)
+    command = [str(client_program("psql", cluster.bindir)), "-qXd", database, "-v", "ON_ERROR_STOP=1", "-f", "-"]
+    answer = subprocess.run(command, input=script.encode(), capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr.decode()
     theirs = rows(conn)
     conn.execute("DROP TABLE t")
@@ -154,6 +155,7 @@ def test_a_script_newer_than_the_grammar_has_data_too(migrator: MakeMigrator, co
     assert rows(conn, "SELECT to_regclass('t')") == [(None,)]
 
 
+@pytest.mark.needs_postgresql(14, "BEGIN ATOMIC")
 def test_a_dump_is_a_migration(cluster: Cluster, migrator: MakeMigrator, database: str, conn: Conn) -> None:
     """Dumped, applied elsewhere and dumped again, a database is the same."""
     conn.execute(
@@ -173,7 +175,7 @@ def test_a_dump_is_a_migration(cluster: Cluster, migrator: MakeMigrator, databas
     )
 
     def dump(dsn: str) -> str:
-        command = [str(cluster.bindir / "pg_dump"), "--no-owner", "--exclude-schema=wmigrate", dsn]
+        command = [str(client_program("pg_dump", cluster.bindir)), "--no-owner", "--exclude-schema=wmigrate", dsn]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     original = dump(database)

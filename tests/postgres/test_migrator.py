@@ -390,7 +390,7 @@ UNRULY = {
         " $$ SELECT 'epoch'::timestamptz $$; SET search_path = s, pg_catalog;"
     ),
     "operators that shadow": (
-        "CREATE SCHEMA s; CREATE FUNCTION s.never(text, text) RETURNS bool LANGUAGE sql RETURN false;"
+        "CREATE SCHEMA s; CREATE FUNCTION s.never(text, text) RETURNS bool LANGUAGE sql AS 'SELECT false';"
         " CREATE OPERATOR s.= (LEFTARG = text, RIGHTARG = text, FUNCTION = s.never); SET search_path = s, pg_catalog;"
     ),
     "reset all": "SET search_path = pg_temp; RESET ALL;",
@@ -615,6 +615,7 @@ def test_a_failed_rollback_leaves_things_as_they_were(migrator: MakeMigrator, co
 # Dry run
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_each_script_of_a_dry_run_has_a_session_as_if_it_were_its_own(migrator: MakeMigrator) -> None:
     settings = ("client_connection_check_interval", "application_name", "idle_in_transaction_session_timeout")
     shown = "SELECT " + ", ".join(f"current_setting('{name}')" for name in settings)
@@ -834,6 +835,7 @@ def test_cancel_from_another_thread(migrator: MakeMigrator, conn: Conn) -> None:
     assert audited(conn)[-1] == ("failed", "001")
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_an_exception_from_outside_ends_the_statement_on_the_server(migrator: MakeMigrator, conn: Conn) -> None:
     """As Airflow's task timeout does it: a signal handler raises in the middle of the wait."""
 

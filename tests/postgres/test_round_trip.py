@@ -19,6 +19,7 @@ from dev.server_binaries import (
     EMBEDDED_REQUIREMENTS,
     OLDEST_MAJOR,
     SYSTEM_BINDIRS,
+    client_program,
     embedded_bindir,
     major_version,
 )
@@ -63,7 +64,7 @@ def folder(shipped: Path) -> Folder:
 
 def dump(server: Cluster, dsn: str) -> list[str]:
     """The schema as DDL, without the ledger, and without what newer pg_dumps write with a random key."""
-    command = [str(server.bindir / "pg_dump"), "--schema-only", "--exclude-schema=wmigrate", dsn]
+    command = [str(client_program("pg_dump", server.bindir)), "--schema-only", "--exclude-schema=wmigrate", dsn]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     return [line for line in answer.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]

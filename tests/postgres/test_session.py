@@ -36,6 +36,7 @@ def send_first(session: Session, text: str) -> tuple[int, int]:
     return session.send_first("001", analyse(Script.of("001_a.sql", text)), 0, BUDGET)
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_limits_and_name_come_with_the_login(session: Session, conn: Conn) -> None:
     conn.execute("CREATE TABLE seen (pid int, name text, value text)")
     names = (

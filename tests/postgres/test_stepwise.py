@@ -132,6 +132,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_an_index_in_flight_is_found_out(
     database: str, migrator: MakeMigrator, make_folder: Any, conn: Conn, events: list[Event]
 ) -> None:
@@ -158,6 +159,7 @@ def test_an_index_that_was_built_is_not_built_again(migrator: MakeMigrator, conn
     assert notes(events) == ["2-2 was in flight; it has run"]
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_what_nobody_can_tell_is_left_to_a_person(
     database: str, migrator: MakeMigrator, make_folder: Any, conn: Conn
 ) -> None:
