@@ -138,6 +138,7 @@ def kill_when_asleep(process: multiprocessing.Process, conn: Conn) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_killed_in_the_middle_of_a_migration(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     folder = make_folder(SLOW)
     kill_when_asleep(execute_in_a_process(step(ApplyMigrationOperator, folder)), conn)
@@ -151,6 +152,7 @@ def test_killed_in_the_middle_of_a_migration(runner: Runner, make_folder: MakeFo
     assert relations(conn) == {"a", "b"}
 
 
+@pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_killed_in_the_middle_of_a_rollback(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     folder = make_folder(QUICK)
     step(ApplyMigrationOperator, folder).execute(CONTEXT)
