@@ -245,8 +245,10 @@ class AirflowServer(AirflowClient):
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports.trigger_log),
             # By default the scheduler sleeps 1 s after each task of a chain.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            # A new migration is a new file, which by default is seen after 30 s and a changed one kept for 30 s more.
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
         if self.database_url is not None:
