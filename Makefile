@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+JOBS   ?= 3
 STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
@@ -38,9 +39,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
 PARTS := unit package dev deployment docs timescale postgres cli airflow web page faults-short operating e2e e2e-more deployment-e2e
 
-# Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
+# More at a time than a small machine has cores: half of the tests wait for a server most of the time. Each part's output is
+# printed when it ends.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(PARTS)
+	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target $(PARTS)
 	@echo "every part passed: lint $(PARTS)"
 
 lint: $(VENV)/installed
@@ -65,10 +67,10 @@ faults: $(VENV)/installed
 	PYTHONPATH=.:tests/faults $(BIN)/python -m harness --strikes $(STRIKES) --seed $(SEED) $(ARGS)
 
 e2e: $(VENV)/installed
-	$(BIN)/python -m pytest tests/e2e/test_story.py $(ARGS)
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
 e2e-more: $(VENV)/installed
-	$(BIN)/python -m pytest tests/e2e tests/operating -m e2e --ignore tests/e2e/test_story.py $(ARGS)
+	$(BIN)/python -m pytest tests/operating -m e2e $(ARGS)
 
 # The commands of docker-compose.yaml as processes: with Celery, and in the long form with LocalExecutor as well.
 deployment-e2e: $(VENV)/installed

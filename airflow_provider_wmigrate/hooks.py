@@ -14,7 +14,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from .engine.errors import WMigrateError
-from .engine.model import Event, Identity, Listener
+from .engine.events import Event, Listener
+from .engine.model import Identity
 from .metrics import MetricsListener, SpanListener
 from .task_log import log_listener
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .engine.model import Blocked, Event, Failed, Finished, Identity, Outcome, Retrying, Started, Stepped, Waiting
+from .engine.events import Blocked, Event, Failed, Finished, Retrying, Started, Stepped, Waiting
+from .engine.model import Identity, Outcome
 
 if TYPE_CHECKING:
     from .engine.config.monitoring import Metrics

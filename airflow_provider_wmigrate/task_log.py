@@ -7,20 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .engine.model import (
-    Blocked,
-    Event,
-    Failed,
-    Finished,
-    HeldLong,
-    Noticed,
-    Record,
-    Retrying,
-    Script,
-    Started,
-    Stepped,
-    Waiting,
-)
+from .engine.events import Blocked, Event, Failed, Finished, HeldLong, Noticed, Retrying, Started, Stepped, Waiting
+from .engine.model import Record, Script
 
 if TYPE_CHECKING:
     from .engine.config import Logging

@@ -17,9 +17,10 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.config import CONFIG_FILE
+from airflow_provider_wmigrate.engine.events import Event
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Event, Identity
+from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError
 from dev.server_binaries import find_bindir, major_version
 

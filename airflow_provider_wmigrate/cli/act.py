@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, NotTried, WMigrateError
-from airflow_provider_wmigrate.engine.model import Direction, Event, Finding, Plan, Record
+from airflow_provider_wmigrate.engine.events import Event
+from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan, Record
 
 from .call import Answer, Call
 from .confirm import confirm

@@ -21,10 +21,10 @@ from .screen import Screen
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.config import Config, Settings
+    from airflow_provider_wmigrate.engine.events import Listener
     from airflow_provider_wmigrate.engine.folder import Folder
     from airflow_provider_wmigrate.engine.ledger import Ledger
     from airflow_provider_wmigrate.engine.migrator import Migrator
-    from airflow_provider_wmigrate.engine.model import Listener
     from airflow_provider_wmigrate.engine.session import Session
 
     from .target import Target

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.model import Event, Failed, Finished, Started
+from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Started
 
 if TYPE_CHECKING:
     from collections.abc import Callable

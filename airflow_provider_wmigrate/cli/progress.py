@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from airflow_provider_wmigrate.engine.model import (
+from airflow_provider_wmigrate.engine.events import (
     Blocked,
     Event,
     Finished,

@@ -24,6 +24,16 @@ class AdvisoryLock:
         return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:8], "big", signed=True)
 
 
+def ledger_lock(schema: str, *, shared: bool = False) -> AdvisoryLock:
+    """Of the whole ledger in a schema: shared for who acts on one migration, exclusive for who changes the ledger."""
+    return AdvisoryLock(f"wmigrate:{schema}", shared)
+
+
+def version_lock(schema: str, version: str, *, shared: bool = False) -> AdvisoryLock:
+    """Of one migration: exclusive for who acts on it, shared for who needs it to stay as it is."""
+    return AdvisoryLock(f"wmigrate:{schema}:{version}", shared)
+
+
 def try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
     """Take all locks, or none."""
     calls = ", ".join(f"pg_catalog.pg_try_advisory_lock{'_shared' if lock.shared else ''}(%s)" for lock in locks)

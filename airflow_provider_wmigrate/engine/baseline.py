@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import planner
-from .advisory import AdvisoryLock
+from .advisory import ledger_lock
 from .errors import HistoryError, WMigrateError
+from .events import Listener, Waiting
 from .folder import Folder, normalise_version
 from .graph import Graph
 from .ledger import Ledger
-from .model import Finding, Identity, Listener, Migration, Plan, State, Status, Waiting, version_key
+from .model import Finding, Identity, Migration, Plan, State, Status, version_key
 from .session import Connect, Session, open_session
 
 _NEXT = {
@@ -81,7 +82,7 @@ def baseline(
     to = normalise_version(to, migrations)
     with open_session(connect, application_name=f"wmigrate baseline {to}") as session:
         session.acquire(
-            [AdvisoryLock(f"wmigrate:{ledger.schema}")],
+            [ledger_lock(ledger.schema)],
             wait_seconds=settings.execution.lock_wait_seconds,
             on_wait=lambda waited, holders: on_event(Waiting(to, "the ledger's lock", waited, holders)),
         )
@@ -94,16 +95,9 @@ def baseline(
         head = None
         if versions:
             with session.transaction():
-                _make_current(session, ledger, identity, state.ledger_version)
+                ledger.make_current(session.conn, identity, state.ledger_version)
                 head = _declare(session, ledger, [migrations[v] for v in versions], to, reason, identity)
     return Baselined(to, versions, reason, identity, head)
-
-
-def _make_current(session: Session, ledger: Ledger, identity: Identity, version: int | None) -> None:
-    if version is None:
-        ledger.create(session.conn, identity)
-    elif version < ledger.newest_version:
-        ledger.upgrade(session.conn, identity, version)
 
 
 def _declare(

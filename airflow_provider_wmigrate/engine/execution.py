@@ -14,27 +14,12 @@ import psycopg
 
 from .config.settings import Execution as ExecutionSettings
 from .errors import RETRYABLE_SQLSTATES, LockTimeout, NotTried, ScriptError, StatementFailed, WMigrateError, place
+from .events import Blocked, Failed, HeldLong, Listener, Noticed, Retrying, Started
 from .jobs import pause_jobs
 from .journal import stepwise
 from .ledger import Ledger
-from .model import (
-    Blocked,
-    Blocker,
-    Direction,
-    Entry,
-    Failed,
-    HeldLong,
-    Identity,
-    Listener,
-    LockTaken,
-    Migration,
-    Noticed,
-    Outcome,
-    Record,
-    Retrying,
-    Started,
-    Transactional,
-)
+from .locks import locks_taken
+from .model import Blocker, Direction, Entry, Identity, LockTaken, Migration, Outcome, Record, Transactional
 from .script import Analysis
 from .session import Budget, Connect, Session, open_session
 from .stepwise import Stepwise
@@ -207,7 +192,7 @@ class Execution:
         """Read before commit, with the time for which everybody else was kept out."""
         limit = self.settings.lock_hold_warning_seconds
         locks = []
-        for lock in self.session.locks_taken(self.ledger.schema):
+        for lock in locks_taken(self.session.conn, self.ledger.schema):
             if lock.mode == "AccessExclusiveLock":
                 lock = replace(lock, held_ms=watch.held_ms(lock.relation))
             if lock.held_ms is not None and lock.held_ms > limit * 1000:
@@ -257,7 +242,7 @@ class Execution:
                 reason = _RETRY_REASONS[error.sqlstate]
                 following = self._budget(job, attempt=attempt + 1).lock
                 self.tell(Retrying(job.migration.version, attempt, reason, pause, following))
-                if not self.session.pause(pause):
+                if not self.session.interruption.pause(pause):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -274,7 +259,7 @@ class Execution:
             self.tell(Blocked(version, blockers, waited))
 
         watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked)
-        with self.session.limited(self._total(job)), watch:
+        with self.session.interruption.limited(self._total(job)), watch:
             yield watch
 
     @contextmanager
@@ -287,7 +272,7 @@ class Execution:
             self._fail(job, error, dry_run=dry_run)
         except BaseException:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.
-            self.session.cancel()
+            self.session.interruption.cancel()
             raise
 
     def _fail(self, job: Job, error: WMigrateError | psycopg.Error, *, dry_run: bool) -> NoReturn:

@@ -178,6 +178,16 @@ class Ledger:
         self._set(conn, HEAD, f"0:{GENESIS}")
         self.append(conn, "ledger_created", identity, details={"ledger_version": self.newest_version})
 
+    def make_current(self, conn: Connection[Any], identity: Identity, version: int | None) -> None:
+        """Make the ledger where there is none, and bring an older one to the current version.
+
+        One transaction, under the exclusive ledger lock, under which `version` was read.
+        """
+        if version is None:
+            self.create(conn, identity)
+        elif version < self.newest_version:
+            self.upgrade(conn, identity, version)
+
     def upgrade(self, conn: Connection[Any], identity: Identity, version: int) -> None:
         """Bring an older ledger to the current version. One transaction, under the exclusive ledger lock."""
         self._run_upgrades(conn, version)

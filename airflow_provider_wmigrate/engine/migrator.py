@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from . import planner
-from .advisory import AdvisoryLock
+from .advisory import AdvisoryLock, ledger_lock, version_lock
 from .errors import (
     ConnectionFailed,
     HistoryError,
@@ -22,27 +22,13 @@ from .errors import (
     UnknownVersion,
     WMigrateError,
 )
+from .events import Finished, Listener, Waiting
 from .execution import Execution, Job
 from .extensions import preflight
 from .folder import Folder, normalise_version
 from .graph import Graph
 from .ledger import Ledger
-from .model import (
-    Direction,
-    Entry,
-    Finding,
-    Finished,
-    Identity,
-    Listener,
-    Migration,
-    Outcome,
-    Plan,
-    Record,
-    Script,
-    State,
-    Status,
-    Waiting,
-)
+from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
 from .script import analyse
 from .session import Connect, Session, open_session
 
@@ -175,7 +161,7 @@ class Migrator:
     def cancel(self) -> None:
         """Cancel on the server whatever this migrator is doing. Safe in a signal handler."""
         if self._session is not None:
-            self._session.cancel()
+            self._session.interruption.cancel()
 
     # Deciding under the lock
 
@@ -291,14 +277,11 @@ class Migrator:
             version = self.ledger.version(session.conn)
             if version == self.ledger.newest_version or (version is None and not create):
                 return
-            lock = AdvisoryLock(f"wmigrate:{self.ledger.schema}")
+            lock = ledger_lock(self.ledger.schema)
             self._acquire(session, [lock], None, "the ledger's lock")
             version = self.ledger.version(session.conn)
             with session.transaction():
-                if version is None:
-                    self.ledger.create(session.conn, self._identity)
-                elif version < self.ledger.newest_version:
-                    self.ledger.upgrade(session.conn, self._identity, version)
+                self.ledger.make_current(session.conn, self._identity, version)
             session.release(lock)
 
     def _lock(self, session: Session, chain: Sequence[Migration], version: str) -> None:
@@ -308,10 +291,10 @@ class Migrator:
 
     def _lock_versions(self, session: Session, mine: Sequence[str], needed: Sequence[str], version: str) -> None:
         """Exclusive on what is run, shared on what it needs: so nothing it needs is rolled back meanwhile."""
-        ledger = f"wmigrate:{self.ledger.schema}"
-        locks = [AdvisoryLock(ledger, shared=True)]
-        locks += [AdvisoryLock(f"{ledger}:{v}") for v in mine]
-        locks += [AdvisoryLock(f"{ledger}:{v}", shared=True) for v in needed]
+        schema = self.ledger.schema
+        locks = [ledger_lock(schema, shared=True)]
+        locks += [version_lock(schema, v) for v in mine]
+        locks += [version_lock(schema, v, shared=True) for v in needed]
         self._acquire(session, locks, version, "the lock of this migration")
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:

@@ -13,11 +13,12 @@ from typing import Any, Literal
 from psycopg import sql
 
 from . import planner
-from .advisory import AdvisoryLock
+from .advisory import ledger_lock
 from .errors import HistoryError, UnknownVersion, WMigrateError
+from .events import Listener, Waiting
 from .folder import Folder, normalise_version
 from .ledger import Ledger
-from .model import CHECKSUM_ALGORITHM, Entry, Finding, Identity, Listener, Migration, Status, Waiting
+from .model import CHECKSUM_ALGORITHM, Entry, Finding, Identity, Migration, Status
 from .session import Connect, Session, open_session
 
 Decision = Literal["accept", "done", "undone", "ran", "again"]
@@ -96,7 +97,7 @@ def repair(
         if ledger.version(session.conn) is None:
             raise UnknownVersion(version, (), where="the ledger, which this database does not have")
         session.acquire(
-            [AdvisoryLock(f"wmigrate:{ledger.schema}")],
+            [ledger_lock(ledger.schema)],
             wait_seconds=settings.execution.lock_wait_seconds,
             on_wait=lambda waited, holders: on_event(Waiting(version, "the ledger's lock", waited, holders)),
         )
@@ -108,6 +109,7 @@ def repair(
             raise HistoryError([after])
         assert entry is not None  # no entry is a finding
         with session.transaction():
+            ledger.make_current(session.conn, identity, ledger.version(session.conn))
             _write(session, ledger, entry, after, migration if decision in ("accept", "done") else None)
             ledger.set_schema_version(session.conn)
             details = {"decision": decision, "reason": reason, "before": _summary(entry), "after": _summary(after)}

@@ -1,4 +1,4 @@
-"""One connection for one call: its settings, its advisory locks, its budget, and the way to cancel it.
+"""One connection for one call: its settings, its advisory locks, its budget, and what may interrupt it.
 
 Every migration gets a connection of its own, so that nothing a script leaves behind (settings, temporary tables,
 session locks) can reach the next one.
@@ -6,10 +6,7 @@ session locks) can reach the next one.
 
 from __future__ import annotations
 
-import os
 import random
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -24,27 +21,14 @@ from .connection import OWN_TIMEOUT, READABLE, not_one_session, ready, settle, u
 from .connection import Connect as Connect
 from .errors import ConnectionFailed, LockTimeout, StatementFailed, WMigrateError
 from .failures import Circumstances, failure, place_of
-from .model import LockTaken
+from .interruption import Interruption
 from .script import Analysis, Part
 from .sending import Failed, send_part
-
-_LOCK_STRENGTH = (
-    "RowShareLock",
-    "RowExclusiveLock",
-    "ShareUpdateExclusiveLock",
-    "ShareLock",
-    "ShareRowExclusiveLock",
-    "ExclusiveLock",
-    "AccessExclusiveLock",
-)
-"""PostgreSQL's table lock modes that stand in somebody's way, from weak to strong (its manual, section 13.3)."""
 
 _GRACE = 5.0
 """Seconds."""
 _HANDOVER_SECONDS = 10.0
 """How long the server may take to end a closed session, until which that one's locks are held."""
-_SILENCE_SECONDS = 5.0
-"""How long a cancelled statement may take to end before the network is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +50,7 @@ class Session:
         self._other: psycopg.Connection[Any] | None = None
         self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
         self._locks: tuple[AdvisoryLock, ...] = ()
-        self.timed_out = False
-        self.cancel_requested = False
-        # Not an Event: its lock would stand in the way of a signal that comes while another one is being handled.
-        self._interrupted = False
+        self.interruption = Interruption(lambda: self._acting)
         self._began_statement = 0.0
         self._statement_limit = float("inf")
 
@@ -133,7 +114,7 @@ class Session:
         start, told, pause = time.monotonic(), 1.0, 0.05
         while not try_all(self.conn, locks):
             waited = time.monotonic() - start
-            if self.cancel_requested:
+            if self.interruption.requested:
                 raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
             if waited >= wait_seconds:
                 hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
@@ -248,7 +229,7 @@ class Session:
         """As `send`, outside any transaction."""
         done = rows = 0
         for part in analysis.parts(first, end):
-            if self._interrupted:
+            if self.interruption.struck:
                 # A cancel that came between two statements found nothing to cancel.
                 raise self.failure(psycopg.errors.QueryCanceled("not begun"), version, analysis.script.file)
             self._began_statement = time.monotonic()
@@ -312,19 +293,6 @@ class Session:
             " WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'"
         )
 
-    def locks_taken(self, ledger_schema: str) -> tuple[LockTaken, ...]:
-        """The strongest lock this transaction holds on each relation, readers' locks and the ledger's own apart."""
-        rows = self.conn.execute(
-            "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), pg_catalog.array_agg(l.mode)"
-            " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
-            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted"
-            " AND l.mode = ANY(%s) AND c.relkind IN ('r', 'p', 'm', 'v', 'f')"
-            " AND n.nspname <> ALL(%s) AND n.nspname NOT LIKE 'pg\\_toast%%' GROUP BY 1 ORDER BY 1",
-            [list(_LOCK_STRENGTH), ["pg_catalog", "information_schema", ledger_schema]],
-        )
-        return tuple(LockTaken(relation, max(modes, key=_LOCK_STRENGTH.index)) for relation, modes in rows)
-
     def commit(self) -> None:
         """Commit, and make sure that the server did.
 
@@ -346,53 +314,6 @@ class Session:
             with suppress(psycopg.Error):
                 self.conn.execute("ROLLBACK")
 
-    # Limits
-
-    @contextmanager
-    def limited(self, total_seconds: float) -> Iterator[None]:
-        """Cancel whatever runs when the total budget is used up.
-
-        statement_timeout counts each statement of a script anew, so the total needs a clock on this side. Where even
-        the cancelling changes nothing, the network is silent, and the connection is given up.
-        """
-        over = threading.Event()
-
-        def strike() -> None:
-            self.timed_out = self._interrupted = True
-            self._send_cancel()
-            if not over.wait(_SILENCE_SECONDS):
-                self._break_off()
-
-        timer = threading.Timer(total_seconds, strike)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            over.set()
-
-    def cancel(self) -> None:
-        """Cancel the running statement on the server; callable from a signal handler or another thread."""
-        self.cancel_requested = self._interrupted = True
-        self._send_cancel()
-
-    def pause(self, seconds: float) -> bool:
-        """Wait between two attempts. False: cancelled, or out of time."""
-        end = time.monotonic() + seconds
-        while not self._interrupted and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, 0.05))
-        return not self._interrupted
-
-    def _send_cancel(self) -> None:
-        with suppress(psycopg.Error):
-            self._acting.cancel_safe(timeout=3.0)
-
-    def _break_off(self) -> None:
-        """End the waiting for an answer from another thread: only a socket's shutdown wakes whoever reads from it."""
-        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self._acting.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
-
     def failure(
         self,
         error: psycopg.Error,
@@ -409,8 +330,8 @@ class Session:
         """
         known = Circumstances(
             lost=error.sqlstate is None or self._acting.closed,
-            timed_out=self.timed_out,
-            cancelled=self.cancel_requested,
+            timed_out=self.interruption.timed_out,
+            cancelled=self.interruption.requested,
             over_limit=time.monotonic() - self._began_statement >= self._statement_limit,
         )
         return failure(error, version, file, place_of(error, analysis, part, index) if analysis else {}, known)

@@ -13,8 +13,9 @@ import psycopg
 
 from . import journal, probe
 from .errors import HistoryError, LockTimeout, StatementFailed
+from .events import Listener, Stepped
 from .ledger import Ledger
-from .model import Entry, Finding, Listener, Migration, Stepped, Transactional
+from .model import Entry, Finding, Migration, Transactional
 from .outside import first_in_session
 from .script import Analysis
 from .session import Budget, Session

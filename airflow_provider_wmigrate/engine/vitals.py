@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from .advisory import AdvisoryLock
+from .advisory import ledger_lock, version_lock
 from .ledger import Ledger
 
 _SETTLING = ("failed", "rollback_failed", "applied", "rolled_back", "repaired", "baselined")
@@ -54,8 +54,7 @@ def last_attempts(conn: Connection[Any], ledger: Ledger, versions: Sequence[str]
 
 def lock_holders(conn: Connection[Any], ledger: Ledger, versions: Sequence[str]) -> tuple[LockHolder, ...]:
     """Who holds the ledger's lock or that of one of these versions, longest first."""
-    key = f"wmigrate:{ledger.schema}"
-    numbers = {AdvisoryLock(f"{key}:{v}").number: v for v in versions}
+    numbers = {version_lock(ledger.schema, v).number: v for v in versions}
     rows = conn.execute(
         "SELECT l.pid, a.application_name,"
         " pg_catalog.array_agg((l.classid::bigint << 32) | l.objid::bigint) FILTER (WHERE l.mode = 'ExclusiveLock'),"
@@ -68,7 +67,7 @@ def lock_holders(conn: Connection[Any], ledger: Ledger, versions: Sequence[str])
         " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
         " AND (l.classid::bigint << 32) | l.objid::bigint = ANY(%s)"
         " GROUP BY l.pid, a.application_name, a.xact_start, a.query_start, a.backend_start ORDER BY 4 DESC, 1",
-        [[AdvisoryLock(key).number, *numbers]],
+        [[ledger_lock(ledger.schema).number, *numbers]],
     )
     return tuple(
         LockHolder(pid, application, tuple(numbers[n] for n in held or () if n in numbers), float(age), tuple(waiting))

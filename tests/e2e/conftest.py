@@ -21,7 +21,7 @@ DAG = "warehouse_migrations"
 
 @dataclass
 class Story:
-    """One Airflow, one warehouse: the tests of a module go on where the one before left off."""
+    """One Airflow, one warehouse: each test goes on where the one before left off, those of the page first."""
 
     server: AirflowServer
     dsn: str
@@ -66,12 +66,9 @@ class Story:
         self.wait_for(f"task {task_id}", known)
 
 
-@pytest.fixture(scope="module")
-def story(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Story]:
+@pytest.fixture(scope="session")
+def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
-    own = request.module.__name__.rpartition(".")[2]
     for name in ("dags", "migrations"):
         shutil.copytree(ROOT / name, folder / name)
     # These tests write migrations of their own, without a block in the config for each.
@@ -82,14 +79,14 @@ def story(
         .replace("require_rollback_validation: true", "require_rollback_validation: false")
         .replace("require_sequential_versions: true", "require_sequential_versions: false")
     )
-    dsn = cluster.create_database(f"{own}_warehouse")
-    cluster.create_database(f"{own}_airflow")
+    dsn = cluster.create_database("story_warehouse")
+    cluster.create_database("story_airflow")
     connection = {"conn_type": "postgres", "host": "127.0.0.1", "port": cluster.port, "login": "postgres"}
     server = AirflowServer(
         folder / "airflow",
         folder / "dags",
-        database_url=f"postgresql+psycopg2://postgres@127.0.0.1:{cluster.port}/{own}_airflow",
-        env={"AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": f"{own}_warehouse"})},
+        database_url=f"postgresql+psycopg2://postgres@127.0.0.1:{cluster.port}/story_airflow",
+        env={"AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": "story_warehouse"})},
     )
     with server:
         server.wait_ready()

@@ -1,4 +1,7 @@
-"""The page inside the real Airflow: found in the navigation and on the DAG, and a dry run started by its button."""
+"""The page inside the real Airflow: found in the navigation and on the DAG, and a dry run started by its button.
+
+They leave the warehouse as empty as it was, for the story that comes after them.
+"""
 
 from __future__ import annotations
 

@@ -16,17 +16,9 @@ from listeners import Datagrams, otlp, statsd
 
 from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.errors import LockTimeout
+from airflow_provider_wmigrate.engine.events import Failed, Started, Waiting
 from airflow_provider_wmigrate.engine.folder import read_folder
-from airflow_provider_wmigrate.engine.model import (
-    Failed,
-    Identity,
-    LockTaken,
-    Outcome,
-    Record,
-    Script,
-    Started,
-    Waiting,
-)
+from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, Record, Script
 from airflow_provider_wmigrate.hooks import MigrationHook
 from airflow_provider_wmigrate.lineage import facets
 from airflow_provider_wmigrate.metrics import HEALTH_VALUES, MetricsListener, SpanListener

@@ -39,7 +39,7 @@ def world(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[AirflowServer, Mai
     for name in ("dags", "migrations"):
         (tmp_path / name).mkdir()
     (tmp_path / "dags" / "watched.py").write_text(dedent(DAG_FILE))
-    (tmp_path / "migrations" / "001_slow.sql").write_text("SELECT pg_sleep(20);")
+    (tmp_path / "migrations" / "001_slow.sql").write_text("SELECT pg_sleep(10);")
     (tmp_path / "migrations" / "002_broken.sql").write_text("SELECT 1 / 0;")
     cluster.create_database("watched_target")
     cluster.create_database("watched_airflow")

@@ -17,10 +17,11 @@ import pytest
 from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.baseline import Baselined, baseline, plan_baseline
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, UnknownVersion, WMigrateError
+from airflow_provider_wmigrate.engine.events import Waiting
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger_upgrades import UPGRADES
-from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Identity, Outcome, Script, Status, Waiting
+from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Identity, Outcome, Script, Status
 
 Files = dict[str, str]
 MakeFolder = Callable[[Files], Path]

@@ -20,7 +20,8 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed, WMigrateError
-from airflow_provider_wmigrate.engine.model import Event, Outcome, Record, Waiting
+from airflow_provider_wmigrate.engine.events import Event, Waiting
+from airflow_provider_wmigrate.engine.model import Outcome, Record
 from dev.cluster import Cluster, free_port
 
 MakeMigrator = Callable[..., Any]
@@ -42,7 +43,7 @@ from pathlib import Path
 import psycopg
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.model import (Identity)
 
 dsn, folder, *versions = sys.argv[1:]
 migrator = Migrator(lambda: psycopg.connect(dsn), read_folder(Path(folder)), identity=Identity("process"))

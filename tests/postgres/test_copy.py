@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import ScriptError, StatementFailed
-from airflow_provider_wmigrate.engine.model import Event, Outcome, Stepped
+from airflow_provider_wmigrate.engine.events import Event, Stepped
+from airflow_provider_wmigrate.engine.model import Outcome
 from dev.cluster import Cluster
 from dev.server_binaries import client_program
 
@@ -208,7 +209,7 @@ from pathlib import Path
 import psycopg
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Script
+from airflow_provider_wmigrate.engine.model import (Identity, Script)
 from airflow_provider_wmigrate.engine.script import analyse
 
 def peak():  # ru_maxrss would count what the parent had at the fork

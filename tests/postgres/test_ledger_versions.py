@@ -8,12 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine import repair
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
+from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger import LEDGER_VERSION, Ledger
 from airflow_provider_wmigrate.engine.ledger_upgrades import UPGRADES, LedgerUpgrade, newest
 from airflow_provider_wmigrate.engine.model import Identity, Outcome
@@ -151,6 +154,18 @@ def test_rollbacks_and_dry_runs_upgrade_too(conn: Conn, migrator: MakeMigrator, 
     run = later(migrator)
     run.roll_back("004") if act == "roll_back" else run.roll_back("004", dry_run=True)
     assert run.ledger.version(conn) == LEDGER_VERSION + 1
+
+
+def test_a_repair_upgrades_too(
+    conn: Conn, make_folder: Callable[..., Path], database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(conn, VERSIONS[-1])
+    name = next(name for name in FILES if name.startswith("001"))
+    folder = read_folder(make_folder({**FILES, name: FILES[name] + "-- edited"}))
+    monkeypatch.setattr(repair, "Ledger", lambda schema: Ledger(schema, upgrades=(*UPGRADES, STEP)))
+    repair.repair(lambda: psycopg.connect(database), folder, "001", "accept", reason="a comment", identity=ANN)
+    assert [row.event for row in LATER.audit_rows(conn)][-2:] == ["ledger_upgraded", "repaired"]
+    assert LATER.version(conn) == STEP.version
 
 
 def test_the_program_before_refuses_it(conn: Conn, migrator: MakeMigrator) -> None:

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout
-from airflow_provider_wmigrate.engine.model import Blocked, Event, HeldLong, Outcome, Retrying
+from airflow_provider_wmigrate.engine.events import Blocked, Event, HeldLong, Retrying
+from airflow_provider_wmigrate.engine.model import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -28,18 +28,8 @@ from airflow_provider_wmigrate.engine.errors import (
     UnknownVersion,
     WMigrateError,
 )
-from airflow_provider_wmigrate.engine.model import (
-    Event,
-    Failed,
-    Finished,
-    Identity,
-    LockTaken,
-    Noticed,
-    Outcome,
-    Started,
-    Status,
-    Waiting,
-)
+from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started, Waiting
+from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, Status
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

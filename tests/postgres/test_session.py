@@ -71,7 +71,7 @@ def test_a_password_comes_along(database: str) -> None:
 
 
 def test_a_cancel_reaches_it(session: Session) -> None:
-    threading.Timer(0.5, session.cancel).start()
+    threading.Timer(0.5, session.interruption.cancel).start()
     start = time.monotonic()
     with pytest.raises(StatementFailed, match="cancelled on request"):
         send_first(session, "SELECT pg_sleep(20)")
@@ -81,7 +81,7 @@ def test_a_cancel_reaches_it(session: Session) -> None:
 
 def test_the_total_budget_reaches_it(session: Session) -> None:
     start = time.monotonic()
-    with session.limited(0.5), pytest.raises(TimedOut, match="the total budget"):
+    with session.interruption.limited(0.5), pytest.raises(TimedOut, match="the total budget"):
         send_first(session, "SELECT pg_sleep(20)")
     assert time.monotonic() - start < 5
 

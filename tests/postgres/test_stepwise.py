@@ -14,9 +14,10 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, NotTried, RollbackFailed, StatementFailed
+from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Event, Identity, Outcome, Status, Stepped
+from airflow_provider_wmigrate.engine.model import Identity, Outcome, Status
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, TimedOut
-from airflow_provider_wmigrate.engine.model import Blocked, Event, Outcome, Stepped, checksum
+from airflow_provider_wmigrate.engine.events import Blocked, Event, Stepped
+from airflow_provider_wmigrate.engine.model import Outcome, checksum
 from dev.cluster import Cluster
 from dev.timescale_root import ChrootCluster
 

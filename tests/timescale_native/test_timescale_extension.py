@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed, WMigrateError
-from airflow_provider_wmigrate.engine.model import Event, Outcome, Stepped
+from airflow_provider_wmigrate.engine.events import Event, Stepped
+from airflow_provider_wmigrate.engine.model import Outcome
 from dev.cluster import Cluster
 from dev.timescale_root import timescale_server
 

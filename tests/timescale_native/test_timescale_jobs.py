@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from native import eventually, fill, killed_while, running_server, skip_unless_full
 
-from airflow_provider_wmigrate.engine.model import Event, Noticed, Outcome
+from airflow_provider_wmigrate.engine.events import Event, Noticed
+from airflow_provider_wmigrate.engine.model import Outcome
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

@@ -13,7 +13,8 @@ import pytest
 from native import WORKING, eventually
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed
-from airflow_provider_wmigrate.engine.model import Blocked, Event, Outcome, Retrying, Waiting
+from airflow_provider_wmigrate.engine.events import Blocked, Event, Retrying, Waiting
+from airflow_provider_wmigrate.engine.model import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -11,8 +11,9 @@ from native import killed_while
 
 from airflow_provider_wmigrate.engine.checks import script_findings
 from airflow_provider_wmigrate.engine.errors import StatementFailed
+from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder import read_folder
-from airflow_provider_wmigrate.engine.model import Event, Outcome, Stepped
+from airflow_provider_wmigrate.engine.model import Outcome
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

@@ -198,9 +198,10 @@ class _Teller:
 def _run(line: socket.socket, job: dict[str, Any]) -> None:
     import psycopg
 
+    from airflow_provider_wmigrate.engine.events import Event
     from airflow_provider_wmigrate.engine.folder import read_folder
     from airflow_provider_wmigrate.engine.migrator import Migrator
-    from airflow_provider_wmigrate.engine.model import Event, Identity
+    from airflow_provider_wmigrate.engine.model import Identity
 
     if job.get("sabotage"):
         from harness.sabotage import SABOTAGE
