@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-JOBS   ?= 3
+JOBS   ?= 2
 STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
@@ -39,8 +39,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
 PARTS := lint unit package dev deployment docs timescale postgres cli airflow web page faults-short operating e2e deployment-e2e e2e-more
 
-# More at a time than a small machine has cores: half of the tests wait for a server most of the time. Each part's output is
-# printed when it ends.
+# Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
 test: $(VENV)/installed
 	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target $(PARTS)
 	@echo "every part passed: $(PARTS)"

@@ -246,7 +246,7 @@ class AirflowServer(AirflowClient):
             # By default the scheduler sleeps 1 s after each task of a chain.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
             # A new migration is a new file, which by default is seen after 30 s and a changed one kept for 30 s more.
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3",
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
             "USAGE_DATA_COLLECTION__ENABLED": "False",

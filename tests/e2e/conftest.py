@@ -57,7 +57,8 @@ class Story:
             (self.migrations / f"{name}.rollback.sql").write_text(rollback)
 
     def wait_task_known(self, task_id: str, dag_id: str = DAG) -> None:
-        """Until the DAG processor has seen a new file."""
+        """Have the DAG read anew, until Airflow knows a new file's task."""
+        self.server.read_again(dag_id)
 
         def known() -> bool:
             tasks = self.server.api("GET", f"/api/v2/dags/{dag_id}/tasks")["tasks"]
@@ -86,7 +87,11 @@ def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         folder / "airflow",
         folder / "dags",
         database_url=f"postgresql+psycopg2://postgres@127.0.0.1:{cluster.port}/story_airflow",
-        env={"AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": "story_warehouse"})},
+        env={
+            "AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": "story_warehouse"}),
+            # Reading four DAG files again and again would take a processor for itself; see wait_task_known.
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        },
     )
     with server:
         server.wait_ready()

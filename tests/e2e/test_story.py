@@ -148,6 +148,7 @@ def test_a_person_stops_a_task(story: Story, how: str) -> None:
 
 
 def test_roll_back_dry_run(story: Story) -> None:
+    story.wait_task_known("rollback.009_stopped", "warehouse_rollback")
     before = story.applied()
     _, state, tasks = story.run("warehouse_rollback", to="002", mode="dry_run")
     assert state == "success"

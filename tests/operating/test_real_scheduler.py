@@ -54,6 +54,7 @@ def world(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[AirflowServer, Mai
             env={
                 "AIRFLOW_CONN_TARGET": json.dumps({**target, "schema": "watched_target"}),
                 "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(smtp),
+                "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
                 "AIRFLOW__METRICS__STATSD_ON": "True",
                 "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
                 "AIRFLOW__METRICS__STATSD_PORT": str(heard.port),
