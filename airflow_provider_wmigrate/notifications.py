@@ -21,6 +21,7 @@ _SHOWN = 5
 _SECONDS = 10
 """How long an alert waits for the target, to connect and for each answer."""
 _CHARACTERS = 500
+_WORDLESS = "it ended without a word; its log may say why"
 
 
 class MigrationNotifier(BaseNotifier):
@@ -70,12 +71,10 @@ class MigrationNotifier(BaseNotifier):
 
     def _alert(self, context: Mapping[str, Any]) -> Alert:
         ti = context["ti"]
-        error = context.get("exception")
-        what = str(error) if error else str(context.get("reason") or "it ended without a word; its log may say why")
         return Alert(
             "task_failed",
             f"{ti.dag_id}.{ti.task_id} on {self.conn_id}",
-            one_line(what)[:_CHARACTERS],
+            one_line(_what(context))[:_CHARACTERS],
             where(context, self.conn_id, *self._schema()),
             NEXT_STEPS["task_failed"],
             links(context),
@@ -109,6 +108,14 @@ class MigrationNotifier(BaseNotifier):
                 return None, (), 0
             page = events(conn, ledger, EventFilter(events=ACTED, since=since), limit=_SHOWN)
             return ledger.metadata(conn).get("schema_version", ""), page.rows, page.total
+
+
+def _what(context: Mapping[str, Any]) -> str:
+    """A task's callback is given an exception, unless its process was killed; a DAG's a reason."""
+    error = context.get("exception")
+    if error is None:
+        return str(context.get("reason") or _WORDLESS)
+    return str(error) or type(error).__name__
 
 
 def _when(row: AuditRow) -> str:

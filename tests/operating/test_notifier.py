@@ -135,6 +135,11 @@ def test_a_run_that_failed_without_an_error(mail: Mailbox) -> None:
     assert "ended without a word" in mail.text(1)
 
 
+def test_an_error_without_a_message_has_a_name(runner: Runner, mail: Mailbox) -> None:
+    runner.run(pipeline(runner, script="raise KeyError"))
+    assert "KeyError" in mail.text()
+
+
 def test_a_word_of_your_own(runner: Runner, mail: Mailbox) -> None:
     own = smtp_notifier(subject="{{ wmigrate_alert.about }}!")
     run = runner.run(pipeline(runner, notifiers=[own]))
