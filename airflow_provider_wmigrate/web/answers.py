@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -156,7 +156,14 @@ class View:
 
     @cached_property
     def folder(self) -> Any:
-        return facts.stand_in(self.group, self.target.ledger_schema)
+        return facts.stand_in(self.group, self.target.ledger_schema, self.skipped_before)
+
+    @cached_property
+    def skipped_before(self) -> Mapping[str, str]:
+        """Version -> why the last plan left it out. In another environment it may be no reason to."""
+        plan = self.own_plan.value if self.own_plan else {}
+        same = chosen_environment(plan.get("environment")) == self.target.environment
+        return plan.get("skipped") or {} if same else {}
 
     def source(self, reason: schemas.Reason | None, *, live: bool) -> schemas.Source:
         """Where an answer comes from."""

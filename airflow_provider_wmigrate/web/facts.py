@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.model import (
     Entry,
     Identity,
     Migration,
+    RequiredExtension,
     Script,
     State,
     Status,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HEAD = re.compile(r"\*\*(?P<stem>[^*]+)\*\*: (?P<description>.*)")
 _SCRIPT = re.compile(r"^`(?P<file>[^`]+\.sql)`\n\n```sql\n(?P<text>.*?)\n```$", re.MULTILINE | re.DOTALL)
+_LACKED = re.compile(r"extension (?P<name>\S+) ")
 _TOO_LONG = re.compile(r"^`(?P<file>[^`]+\.sql)`: (?P<why>.+)$", re.MULTILINE)
 
 
@@ -95,17 +97,22 @@ def documented(step: StepTask) -> Documented:
     )
 
 
-def stand_in(group: GroupTasks, ledger_schema: str) -> Folder:
-    """The folder as the engine needs it to compare: versions, checksums and dependencies, without any text."""
+def stand_in(group: GroupTasks, ledger_schema: str, skipped: Mapping[str, str]) -> Folder:
+    """The folder as the engine needs it to compare: versions, checksums and dependencies, without any text.
+
+    :param skipped: version -> why the last plan left it out. Which extensions a file requires only a run knows; the
+        one that was missing then is asked for again.
+    """
     config = Config()
     ledger = config.settings.ledger.model_copy(update={"schema_name": ledger_schema})
     config = config.model_copy(update={"settings": config.settings.model_copy(update={"ledger": ledger})})
-    migrations = tuple(_migration(step) for step in group.steps)
+    migrations = tuple(_migration(step, skipped.get(step.version, "")) for step in group.steps)
     graph = Graph({m.version: m.dependencies for m in migrations})
     return Folder(Path(group.group_id), config, migrations, graph)
 
 
-def _migration(step: StepTask) -> Migration:
+def _migration(step: StepTask, skipped_because: str) -> Migration:
+    lacked = _LACKED.match(skipped_because)
     rollback = Script(f"{step.stem}.rollback.sql", "", "") if documented(step).has_rollback else None
     return Migration(
         version=step.version,
@@ -113,6 +120,7 @@ def _migration(step: StepTask) -> Migration:
         script=Script(f"{step.stem}.sql", "", step.checksum),
         rollback=rollback,
         dependencies=step.dependencies,
+        requires_extensions=(RequiredExtension(lacked["name"], when_missing="skip"),) if lacked else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -89,7 +90,7 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
     state = state or facts.as_state(known, folder)
     made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted)
     left = view.own_plan.value if view.own_plan else {}
-    skipped = {**_lacking(left, made), **made.skipped}
+    skipped = {**_lacking(view.skipped_before, made), **made.skipped}
     return schemas.PlanAnswer(
         group=view.described,
         steps=[schemas.StepItem(**asdict(step)) for step in made.steps if step.version not in skipped],
@@ -101,10 +102,10 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
     )
 
 
-def _lacking(left: dict[str, Any], made: Plan) -> dict[str, str]:
+def _lacking(skipped: Mapping[str, str], made: Plan) -> dict[str, str]:
     """What the last plan skipped because of the server; only a run knows which extensions a file requires."""
     pending = {step.version for step in made.steps}
-    found = {v: str(why) for v, why in (left.get("skipped") or {}).items() if v in pending}
+    found = {v: why for v, why in skipped.items() if v in pending}
     return {v: why for v, why in found.items() if why.startswith(("extension ", "needs "))}
 
 

@@ -163,6 +163,22 @@ def test_findings_in_scripts_are_those_of_the_last_plan(admin: Any, make_place: 
     assert found() == [], "the file is another one now"
 
 
+def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, make_place: MakePlace) -> None:
+    needs = "{name: nowhere_to_be_had, when_missing: skip}"
+    config = CONFIG.replace("description: Stock,", f"description: Stock, requires_extensions: [{needs}],")
+    place = make_place("lacking", {**FILES, "migration_config.yaml": config})
+    assert place.migrate().state == "success"
+    answer = get(admin, place, "plan")
+    why = "extension nowhere_to_be_had cannot be had on this server"
+    assert (answer["steps"], answer["skipped"]) == ([], {"002": why, "003": "needs 002, which is skipped"})
+    found = get(admin, place, "health")
+    assert (found["status"], found["reasons"]) == ("healthy", [])
+    (check,) = [check for check in found["checks"] if check["name"] == "pending"]
+    assert check["message"].startswith(f"nothing is pending; 002: {why}")
+    elsewhere = get(admin, place, "plan", environment="staging")
+    assert ([s["version"] for s in elsewhere["steps"]], elsewhere["skipped"]) == (["001", "002", "003"], {})
+
+
 # One migration
 
 
