@@ -71,11 +71,12 @@ class MigrationNotifier(BaseNotifier):
 
     def _alert(self, context: Mapping[str, Any]) -> Alert:
         ti = context["ti"]
+        schema = self._schema()  # first: from then on Airflow knows the connection's secrets, and takes them out
         return Alert(
             "task_failed",
             f"{ti.dag_id}.{ti.task_id} on {self.conn_id}",
             one_line(_what(context))[:_CHARACTERS],
-            where(context, self.conn_id, *self._schema()),
+            where(context, self.conn_id, *schema),
             NEXT_STEPS["task_failed"],
             links(context),
         )
