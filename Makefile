@@ -13,7 +13,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, and stop by itself"
-	@echo "make test            every check and test, the slow ones last"
+	@echo "make test            every check and test, the slow ones last; JOBS=2 parts at a time"
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
 	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"

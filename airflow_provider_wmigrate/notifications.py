@@ -84,7 +84,7 @@ class MigrationNotifier(BaseNotifier):
     def _schema(self) -> list[tuple[str, str]]:
         """The target's schema and what has become of it lately. That nobody can tell is no reason to be silent."""
         try:
-            version, rows, total = self._look()
+            version, rows, total = self._ask()
         except Exception as error:
             return [("schema", f"not known, the target could not be asked: {one_line(str(error))[:_CHARACTERS]}")]
         if version is None:
@@ -96,7 +96,7 @@ class MigrationNotifier(BaseNotifier):
             told.append(("migrations", f"{total - len(rows)} more events {span}"))
         return told if rows else [*told, ("migrations", f"none {span}")]
 
-    def _look(self) -> tuple[str | None, Sequence[AuditRow], int]:
+    def _ask(self) -> tuple[str | None, Sequence[AuditRow], int]:
         from .engine.history import ACTED, EventFilter, events
         from .engine.ledger import Ledger
 

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from . import planner
-from .advisory import ledger_lock
-from .errors import HistoryError, WMigrateError
-from .events import Listener, Waiting
+from .decisions import alone_with_the_ledger, stated
+from .errors import HistoryError
+from .events import Listener
 from .folder import Folder, normalise_version
 from .graph import Graph
 from .ledger import Ledger
 from .model import Finding, Identity, Migration, Plan, State, Status, version_key
-from .session import Connect, Session, open_session
+from .session import Connect, Session
 
 _NEXT = {
     Status.CHANGED: "restore its file, or accept it with `wmigrate repair`",
@@ -73,19 +73,12 @@ def baseline(
     :raises UnknownVersion: the folder has no such version.
     :raises LockTimeout: a runner is at work.
     """
-    reason = " ".join(reason.split())
-    if not reason:
-        raise WMigrateError("a baseline needs a reason", hint="it is kept in the audit log")
+    reason = stated(reason, "baseline")
     settings = folder.config.settings_for(environment)
     ledger = Ledger(settings.ledger.schema_name)
     migrations = {m.version: m for m in folder.under(settings)}
     to = normalise_version(to, migrations)
-    with open_session(connect, application_name=f"wmigrate baseline {to}") as session:
-        session.acquire(
-            [ledger_lock(ledger.schema)],
-            wait_seconds=settings.execution.lock_wait_seconds,
-            on_wait=lambda waited, holders: on_event(Waiting(to, "the ledger's lock", waited, holders)),
-        )
+    with alone_with_the_ledger(connect, settings, "baseline", to, on_event) as session:
         state = ledger.state(session.conn)
         plan = plan_baseline(list(migrations.values()), folder.graph, state, to=to)
         versions = tuple(step.version for step in plan.steps)

@@ -102,15 +102,15 @@ class Ledger:
         return int(value)
 
     def _columns(self, conn: Connection[Any]) -> dict[str, list[str]]:
-        return {table: columns for table, columns, _ in conn.execute(*self._look(sql.NULL))}
+        return {table: columns for table, columns, _ in conn.execute(*self._tables(sql.NULL))}
 
     def _columns_and_version(self, conn: Connection[Any]) -> tuple[dict[str, list[str]], str | None]:
         """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
         value = self._query("(SELECT value FROM {schema}.application_metadata WHERE key = 'ledger_version')")
-        rows = conn.execute(*self._look(value)).fetchall()
+        rows = conn.execute(*self._tables(value)).fetchall()
         return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
 
-    def _look(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
+    def _tables(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
         """The ledger's tables with their columns, and one more value."""
         query = sql.SQL(
             "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"

@@ -13,13 +13,13 @@ from typing import Any, Literal
 from psycopg import sql
 
 from . import planner
-from .advisory import ledger_lock
-from .errors import HistoryError, UnknownVersion, WMigrateError
-from .events import Listener, Waiting
+from .decisions import alone_with_the_ledger, stated
+from .errors import HistoryError, UnknownVersion
+from .events import Listener
 from .folder import Folder, normalise_version
 from .ledger import Ledger
 from .model import CHECKSUM_ALGORITHM, Entry, Finding, Identity, Migration, Status
-from .session import Connect, Session, open_session
+from .session import Connect, Session
 
 Decision = Literal["accept", "done", "undone", "ran", "again"]
 
@@ -87,20 +87,13 @@ def repair(
     :raises HistoryError: the decision does not fit the migration's status; nothing was changed.
     :raises LockTimeout: a runner is at work.
     """
-    reason = " ".join(reason.split())
-    if not reason:
-        raise WMigrateError("a repair needs a reason", hint="it is kept in the audit log")
+    reason = stated(reason, "repair")
     settings = folder.config.settings_for(environment)
     ledger = Ledger(settings.ledger.schema_name)
     migrations = {m.version: m for m in folder.under(settings)}
-    with open_session(connect, application_name=f"wmigrate repair {version}") as session:
+    with alone_with_the_ledger(connect, settings, "repair", version, on_event) as session:
         if ledger.version(session.conn) is None:
             raise UnknownVersion(version, (), where="the ledger, which this database does not have")
-        session.acquire(
-            [ledger_lock(ledger.schema)],
-            wait_seconds=settings.execution.lock_wait_seconds,
-            on_wait=lambda waited, holders: on_event(Waiting(version, "the ledger's lock", waited, holders)),
-        )
         entries = {e.version: e for e in ledger.entries(session.conn)}
         version = normalise_version(version, {*migrations, *entries}, where="this folder or the ledger")
         migration, entry = migrations.get(version), entries.get(version)

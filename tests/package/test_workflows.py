@@ -51,6 +51,8 @@ def test_the_tests_have_what_ci_run_installs() -> None:
 def test_they_may_do_as_little_as_possible(file: Path) -> None:
     workflow = yaml.safe_load(file.read_text())
     assert workflow["permissions"] == {"contents": "read"}
+    more = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
+    assert more == {"release": {"publish": {"id-token": "write"}, "announce": {"contents": "write"}}}.get(file.stem, {})
     assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
     assert "secrets." not in file.read_text()
     assert all(re.search(r"@(v\d+|release/v\d+)$", step["uses"]) for step in steps(workflow) if "uses" in step)
