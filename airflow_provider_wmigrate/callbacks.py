@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .alerts import tell_rollback_failure
+from .alerting.alerts import tell_rollback_failure
 from .defaults import chosen_environment
 from .engine.errors import RollbackFailed, WMigrateError
 from .hooks import MigrationHook, identity_of, read_folder

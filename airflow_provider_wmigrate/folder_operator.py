@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from .alerts import memory_inlets, tell_failure, tell_healed
+from .alerting.alerts import memory_inlets, tell_failure, tell_healed
 from .defaults import chosen_environment
 from .engine.errors import NotTried, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
 
 if TYPE_CHECKING:
-    from .engine.config import Settings
-    from .engine.folder import Folder
+    from .engine.folder.config import Settings
+    from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from . import alerts, notices
+from .alerting import alerts, notices
 from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, read_folder
-from .metrics import send_health
+from .telling.metrics import send_health
 
 if TYPE_CHECKING:
-    from .engine.folder import Folder
-    from .engine.health import Health
+    from .engine.folder.folder import Folder
+    from .engine.health.health import Health
 
 _HEAD = "wmigrate_audit_head"
 """Where Airflow keeps the head of the audit log from one look to the next, so that a cut-off tail is found."""
@@ -152,7 +152,7 @@ def health_interval(folder: str | Path) -> timedelta | None:
     frame = inspect.currentframe()
     caller = frame.f_back.f_code.co_filename if frame and frame.f_back else __file__
     path = Path(folder)
-    from .engine.config import load_config
+    from .engine.folder.config import load_config
 
     check = load_config(path if path.is_absolute() else _beside(caller, path)).monitoring.health_check
     return timedelta(seconds=check.interval_seconds) if check.enabled else None

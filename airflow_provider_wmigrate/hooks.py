@@ -16,14 +16,14 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from .engine.errors import WMigrateError
 from .engine.events import Event, Listener
 from .engine.model import Identity
-from .metrics import MetricsListener, SpanListener
-from .task_log import log_listener
+from .telling.metrics import MetricsListener, SpanListener
+from .telling.task_log import log_listener
 
 if TYPE_CHECKING:
     import psycopg
 
-    from .engine.folder import Folder
-    from .engine.health import Health
+    from .engine.folder.folder import Folder
+    from .engine.health.health import Health
     from .engine.migrator import Migrator
 
 CONNECTION_TYPES = ("wmigrate", "postgres")
@@ -68,7 +68,7 @@ class MigrationHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the target answers, and what it is, in one sentence: the button in Airflow's form."""
-        from .engine.introduction import introduce
+        from .engine.health.introduction import introduce
 
         try:
             given = self._postgres.connection.extra_dejson.get("connect_timeout", _TRY_SECONDS)
@@ -101,7 +101,7 @@ class MigrationHook(BaseHook):
 
         Give the hook a `connect_timeout`, or an attempt to connect that hangs outlives the look by two minutes.
         """
-        from .engine.health import check_health
+        from .engine.health.health import check_health
 
         _ = self._postgres  # Airflow is asked for the connection in this thread, not in that of the look
         return check_health(
@@ -139,7 +139,7 @@ def one_line(text: str) -> str:
 
 def read_folder(path: str | Path) -> Folder:
     """Read a folder of migrations; its errors become the one sentence Airflow shows."""
-    from .engine import folder
+    from .engine.folder import folder
 
     return folder.read_folder(Path(path))
 

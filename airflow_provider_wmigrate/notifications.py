@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
+from .alerting.notices import NEXT_STEPS, Alert, links, send, where
 from .defaults import chosen_conn_id
 from .hooks import MigrationHook, one_line
-from .notices import NEXT_STEPS, Alert, links, send, where
 
 if TYPE_CHECKING:
-    from .engine.ledger import AuditRow
+    from .engine.ledger.ledger import AuditRow
 
 _SHOWN = 5
 """Events named in one alert."""
@@ -97,8 +97,8 @@ class MigrationNotifier(BaseNotifier):
         return told if rows else [*told, ("migrations", f"none {span}")]
 
     def _ask(self) -> tuple[str | None, Sequence[AuditRow], int]:
-        from .engine.history import ACTED, EventFilter, events
-        from .engine.ledger import Ledger
+        from .engine.ledger.history import ACTED, EventFilter, events
+        from .engine.ledger.ledger import Ledger
 
         ledger = Ledger(self.ledger_schema)
         since = datetime.now(timezone.utc) - timedelta(hours=self.hours)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
-from .alerts import tell_unreported
+from .alerting.alerts import tell_unreported
 from .defaults import chosen_environment
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator, airflow_errors
-from .lineage import facets
 from .links import MigrationLink
-from .metrics import send_pending
-from .summaries import plain, plan_markdown, records_of, report_markdown, summarise
+from .telling.lineage import facets
+from .telling.metrics import send_pending
+from .telling.summaries import plain, plan_markdown, records_of, report_markdown, summarise
 
 if TYPE_CHECKING:
-    from .engine.folder import Folder
+    from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
     from .engine.model import Finding, Migration, Plan, Record
 
@@ -90,8 +90,8 @@ class PlanMigrationsOperator(FolderOperator):
         return migrator.plan_rollback(to=to)
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
-        from .engine.checks import folder_findings, script_findings
         from .engine.model import Finding
+        from .engine.plan.checks import folder_findings, script_findings
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
@@ -181,7 +181,7 @@ class ApplyMigrationOperator(_StepOperator):
     def _check_against_plan(
         self, plan: dict[str, Any] | None, folder: Folder, migration: Migration, migrator: Migrator
     ) -> None:
-        from .engine.checks import script_findings
+        from .engine.plan.checks import script_findings
 
         if plan is None:
             return

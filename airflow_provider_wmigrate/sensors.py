@@ -77,7 +77,7 @@ class MigrationSensor(BaseSensorOperator):
         """One look at the ledger. A target out of reach is no reason to fail: it may be coming up."""
         import psycopg
 
-        from .engine.ledger import Ledger
+        from .engine.ledger.ledger import Ledger
 
         versions, schema = self._wanted(context)
         ledger = Ledger(schema)

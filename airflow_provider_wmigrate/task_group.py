@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain
 
+from .alerting.deadlines import deadline_alert
 from .callbacks import roll_back_on_failure
-from .deadlines import deadline_alert
 from .defaults import chosen_conn_id
 from .folder_operator import SettingsRetryPolicy
 from .hooks import read_folder
@@ -23,7 +23,7 @@ from .operators import (
 )
 
 if TYPE_CHECKING:
-    from .engine.config import Config, Settings
+    from .engine.folder.config import Config, Settings
     from .engine.model import Migration
 
 _SQL_SHOWN = 4_000

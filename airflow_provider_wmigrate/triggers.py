@@ -55,7 +55,7 @@ class LedgerTrigger(BaseTrigger):
 
     async def _wait(self) -> None:
         """Listen first, look afterwards: a change between the two is then never missed."""
-        from .engine.ledger import CHANNEL
+        from .engine.ledger.ledger import CHANNEL
 
         async with self._connection() as conn:
             await conn.set_autocommit(True)

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.folder import read_folder
-from airflow_provider_wmigrate.engine.ledger import LEDGER_VERSION
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster

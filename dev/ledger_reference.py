@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster
 

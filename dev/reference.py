@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_provider_wmigrate.engine.config import PLANNED, KeyDescription, describe
+from airflow_provider_wmigrate.engine.folder.config import PLANNED, KeyDescription, describe
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 

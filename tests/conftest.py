@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.config import CONFIG_FILE
 from airflow_provider_wmigrate.engine.events import Event
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.config import CONFIG_FILE
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
-from airflow_provider_wmigrate.engine.folder import normalise_version
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
 from .call import Answer, Call, identity
 from .confirm import ask_reason, confirm
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def baseline(call: Call) -> Answer:
     """Declare what a version stands for applied, without running it."""
-    from airflow_provider_wmigrate.engine.baseline import baseline as carry_out
+    from airflow_provider_wmigrate.engine.decisions.baseline import baseline as carry_out
 
     planned = _planned(call)
     if not planned.steps:
@@ -43,7 +43,7 @@ def baseline(call: Call) -> Answer:
 
 def _planned(call: Call) -> Plan:
     """Looked at before anything is asked: nobody writes a reason for what will be refused."""
-    from airflow_provider_wmigrate.engine.baseline import plan_baseline
+    from airflow_provider_wmigrate.engine.decisions.baseline import plan_baseline
 
     migrator = call.migrator()
     to = normalise_version(str(call.arguments.version), migrator.migrations)

@@ -20,12 +20,12 @@ from .failure import DONE, UsageError
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.config import Config, Settings
     from airflow_provider_wmigrate.engine.events import Listener
-    from airflow_provider_wmigrate.engine.folder import Folder
-    from airflow_provider_wmigrate.engine.ledger import Ledger
+    from airflow_provider_wmigrate.engine.folder.config import Config, Settings
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+    from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
     from airflow_provider_wmigrate.engine.migrator import Migrator
-    from airflow_provider_wmigrate.engine.session import Session
+    from airflow_provider_wmigrate.engine.session.session import Session
 
     from .target import Target
 
@@ -65,7 +65,7 @@ class Call:
     @cached_property
     def folder(self) -> Folder:
         """The folder, read. An unknown environment is wrong usage, like an unknown folder."""
-        from airflow_provider_wmigrate.engine.folder import read_folder
+        from airflow_provider_wmigrate.engine.folder.folder import read_folder
 
         folder = read_folder(self._existing_folder())
         self._check_environment(folder.config)
@@ -74,7 +74,7 @@ class Call:
     @cached_property
     def config(self) -> Config:
         """The config alone: for verbs that do not care about the SQL files, and work without any folder."""
-        from airflow_provider_wmigrate.engine.config import load_config
+        from airflow_provider_wmigrate.engine.folder.config import load_config
 
         folder = self._existing_folder() if self.arguments.folder else self.folder_path
         config = load_config(folder)
@@ -87,7 +87,7 @@ class Call:
 
     @property
     def ledger(self) -> Ledger:
-        from airflow_provider_wmigrate.engine.ledger import Ledger
+        from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 
         return Ledger(self.settings.ledger.schema_name)
 
@@ -112,7 +112,7 @@ class Call:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """A connection for reading."""
-        from airflow_provider_wmigrate.engine.session import open_session
+        from airflow_provider_wmigrate.engine.session.session import open_session
 
         with open_session(self.target.connect, application_name="wmigrate read") as session:
             session.conn.execute("SET default_transaction_read_only = on")

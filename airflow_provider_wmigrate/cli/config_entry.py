@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_wmigrate.engine.config import parse_config
 from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.folder.config import parse_config
 
 _INDENT = "  "
 

@@ -65,7 +65,7 @@ def stoppable(migrator: Migrator, stop: Stop, tell: Callable[[str], None]) -> It
 
 def state_sentence(migrator: Migrator) -> str:
     """What is true of the database now, asked anew."""
-    from airflow_provider_wmigrate.engine.planner import statuses
+    from airflow_provider_wmigrate.engine.plan.planner import statuses
 
     try:
         known = statuses(list(migrator.migrations.values()), migrator.read().entries)

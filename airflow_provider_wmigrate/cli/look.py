@@ -25,7 +25,7 @@ _GRAPH_COLOURS = {
 
 def status(call: Call) -> Answer:
     """Every migration that the folder or the ledger knows."""
-    from airflow_provider_wmigrate.engine.planner import statuses
+    from airflow_provider_wmigrate.engine.plan.planner import statuses
 
     migrator = call.migrator()
     state = migrator.read()
@@ -88,7 +88,7 @@ def _entry_document(entry: Entry | None) -> dict[str, Any]:
 
 def health(call: Call) -> Answer:
     """Whether the target is healthy: exit code 3 if it is not."""
-    from airflow_provider_wmigrate.engine.health import check_health
+    from airflow_provider_wmigrate.engine.health.health import check_health
 
     found = check_health(call.target.connect, call.folder, environment=call.environment)
     data = {"target": call.target_document(), **found.as_dict()}
@@ -155,7 +155,7 @@ def _pairs(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def graph(call: Call) -> Answer:
     """The dependencies as a drawing."""
-    from airflow_provider_wmigrate.engine.planner import statuses
+    from airflow_provider_wmigrate.engine.plan.planner import statuses
 
     folder = call.folder
     known: dict[str, Status] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import FolderError, WMigrateError
-from airflow_provider_wmigrate.engine.folder import Folder, normalise_version, read_folder
+from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version, read_folder
 from airflow_provider_wmigrate.engine.model import canonical_version, version_key
 
 from .call import Answer, Call

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
-from airflow_provider_wmigrate.engine.folder import normalise_version
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.model import Finding
 
 from .call import Answer, Call, identity
@@ -15,13 +15,13 @@ from .failure import UsageError
 from .progress import Progress
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.repair import Decision
+    from airflow_provider_wmigrate.engine.decisions.repair import Decision
 
 
 def repair(call: Call) -> Answer:
     """Settle one migration."""
-    from airflow_provider_wmigrate.engine.repair import DECISIONS
-    from airflow_provider_wmigrate.engine.repair import repair as carry_out
+    from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS
+    from airflow_provider_wmigrate.engine.decisions.repair import repair as carry_out
 
     decision = _decision(call)
     folder, target = call.folder, call.target
@@ -44,7 +44,7 @@ def repair(call: Call) -> Answer:
 
 def _fitting(call: Call, decision: Decision) -> str:
     """The version, looked at before anything is asked: nobody writes a reason for what will be refused."""
-    from airflow_provider_wmigrate.engine.repair import repaired
+    from airflow_provider_wmigrate.engine.decisions.repair import repaired
 
     migrator = call.migrator()
     entries = {e.version: e for e in migrator.read().entries}
@@ -57,7 +57,7 @@ def _fitting(call: Call, decision: Decision) -> str:
 
 
 def _decision(call: Call) -> Decision:
-    from airflow_provider_wmigrate.engine.repair import DECISIONS
+    from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS
 
     given = [decision for decision in DECISIONS if getattr(call.arguments, decision)]
     if len(given) != 1:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wmigrate.engine.folder import normalise_version
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
 from .call import Answer, Call
 from .failure import DONE, FOUND, UsageError
@@ -16,8 +16,8 @@ from .look import moment, summary
 from .screen import Screen, took
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.history import EventFilter, EventPage
-    from airflow_provider_wmigrate.engine.ledger import AuditRow
+    from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPage
+    from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
 
 _AGO = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _HEAD = re.compile(r"[0-9]+:[0-9a-f]{64}")
@@ -25,7 +25,7 @@ _HEAD = re.compile(r"[0-9]+:[0-9a-f]{64}")
 
 def history(call: Call) -> Answer:
     """What changed the schema or the ledger, or tried to: newest first."""
-    from airflow_provider_wmigrate.engine.history import ACTED, days, events
+    from airflow_provider_wmigrate.engine.ledger.history import ACTED, days, events
 
     where = _filter(call)
     where = where if where.events else replace(where, events=ACTED)
@@ -66,7 +66,7 @@ def audit(call: Call) -> Answer:
         return _verify(call)
     if call.arguments.head:
         raise UsageError("--head belongs to `audit verify`")
-    from airflow_provider_wmigrate.engine.history import events
+    from airflow_provider_wmigrate.engine.ledger.history import events
 
     with call.session() as session:
         page = events(session.conn, call.ledger, _filter(call), limit=call.arguments.limit)
@@ -139,7 +139,7 @@ def _what(row: AuditRow) -> str:
 
 
 def _filter(call: Call) -> EventFilter:
-    from airflow_provider_wmigrate.engine.history import EventFilter
+    from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 
     given = call.arguments
     version = given.migration

@@ -14,9 +14,9 @@ import psycopg
 from psycopg import Connection, sql
 
 from .errors import ConnectionFailed, WMigrateError
-from .ledger import Ledger
+from .ledger.ledger import Ledger
 from .model import Identity
-from .session import Connect, Session, open_session
+from .session.session import Connect, Session, open_session
 
 
 class Incidents:

@@ -11,8 +11,7 @@ from typing import Any
 
 import psycopg
 
-from . import planner
-from .advisory import AdvisoryLock, ledger_lock, version_lock
+from .catalog.extensions import preflight
 from .errors import (
     ConnectionFailed,
     HistoryError,
@@ -23,14 +22,15 @@ from .errors import (
     WMigrateError,
 )
 from .events import Finished, Listener, Waiting
-from .execution import Execution, Job
-from .extensions import preflight
-from .folder import Folder, normalise_version
-from .graph import Graph
-from .ledger import Ledger
+from .folder.folder import Folder, normalise_version
+from .folder.graph import Graph
+from .ledger.ledger import Ledger
 from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
-from .script import analyse
-from .session import Connect, Session, open_session
+from .plan import planner
+from .run.execution import Execution, Job
+from .session.advisory import AdvisoryLock, ledger_lock, version_lock
+from .session.session import Connect, Session, open_session
+from .sql.script import analyse
 
 
 def _ignore(_: object) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.defaults import chosen_environment
-from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding
 
 from . import access, facts, leftovers, schemas, target

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from airflow_provider_wmigrate.engine.history import EventFilter
+from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 
 from . import access, answers, looks, numbers, page, problems, schemas, starting
 

@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_wmigrate.engine.config import Config
-from airflow_provider_wmigrate.engine.folder import Folder
-from airflow_provider_wmigrate.engine.graph import Graph
+from airflow_provider_wmigrate.engine.folder.config import Config
+from airflow_provider_wmigrate.engine.folder.folder import Folder
+from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
     Entry,
@@ -23,7 +23,7 @@ from airflow_provider_wmigrate.engine.model import (
     Status,
     version_key,
 )
-from airflow_provider_wmigrate.engine.planner import statuses
+from airflow_provider_wmigrate.engine.plan.planner import statuses
 
 from .catalog import GroupTasks, StepTask
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from airflow.models.dagrun import DagRun
 
-from airflow_provider_wmigrate.engine.ledger import AuditRow
+from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
 from airflow_provider_wmigrate.engine.model import Script, Status
 
 from . import leftovers, schemas

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
-from airflow_provider_wmigrate.engine.folder import normalise_version
-from airflow_provider_wmigrate.engine.history import ACTED, EventFilter, events
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
+from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, events
 from airflow_provider_wmigrate.engine.model import Plan, Script, State, Status
-from airflow_provider_wmigrate.engine.planner import plan_apply
+from airflow_provider_wmigrate.engine.plan.planner import plan_apply
 
 from . import facts, items, schemas
 from .answers import View, finding, utc_now

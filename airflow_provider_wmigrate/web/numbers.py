@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
-from airflow_provider_wmigrate.engine.health import Health, check_health
-from airflow_provider_wmigrate.engine.history import EventFilter, EventPage, days, events
-from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.health.health import Health, check_health
+from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPage, days, events
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import version_key
 
 from . import facts, items, schemas, target

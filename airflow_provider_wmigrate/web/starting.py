@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.models.dag import DagModel
 
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
-from airflow_provider_wmigrate.engine.folder import normalise_version
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
 from . import access, leftovers, schemas
 from .answers import View, allowed, modes

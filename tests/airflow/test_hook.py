@@ -17,7 +17,7 @@ from airflow_runner import Runner
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_provider_wmigrate import MigrationHook
-from airflow_provider_wmigrate.engine.introduction import Introduction
+from airflow_provider_wmigrate.engine.health.introduction import Introduction
 from dev.cluster import Cluster
 
 StartCluster = Callable[..., AbstractContextManager[Cluster]]

@@ -21,8 +21,8 @@ from airflow.triggers.base import TriggerEvent
 from airflow_runner import Runner, TaskLog, connection
 
 from airflow_provider_wmigrate import MigrationSensor, MigrationTaskGroup, schema_asset
-from airflow_provider_wmigrate.engine.baseline import baseline
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.decisions.baseline import baseline
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.triggers import LedgerTrigger

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS, repaired
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Migration, Script
-from airflow_provider_wmigrate.engine.repair import DECISIONS, repaired
 
 Wmigrate = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -111,7 +111,7 @@ def test_a_repair_needs_a_reason(half_done: Path, wmigrate: Wmigrate) -> None:
 
 
 def test_a_repair_waits_for_runners(half_done: Path, wmigrate: Wmigrate, conn: Conn) -> None:
-    from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
+    from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 
     (half_done / "migration_config.yaml").write_text("settings:\n  execution: {lock_wait_seconds: 0.3}\n")
     conn.execute("SELECT pg_advisory_lock_shared(%s)", [AdvisoryLock("wmigrate:wmigrate").number])

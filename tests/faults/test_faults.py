@@ -19,7 +19,7 @@ from harness.moments import Held, Moment, OnWire, Told, on_wire
 from harness.strike import Plan, Verdict, plans, strike
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, Outcome
 

@@ -15,7 +15,7 @@ import pytest
 from airflow_runner import Runner, TaskLog, audit, connection
 from listeners import Mailbox, smtp_notifier
 
-from airflow_provider_wmigrate import alerts, notices
+from airflow_provider_wmigrate.alerting import alerts, notices
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,
     LockTimeout,

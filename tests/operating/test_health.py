@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine import health as engine_health
-from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.folder import read_folder
-from airflow_provider_wmigrate.engine.health import CHECKS, Health, check_health
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.health import health as engine_health
+from airflow_provider_wmigrate.engine.health.health import CHECKS, Health, check_health
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 
 A = {"001_a.sql": "CREATE TABLE a (id int);", "001_a.rollback.sql": "DROP TABLE a;"}
 B = {"002_b.sql": "CREATE TABLE b (id int);", "002_b.rollback.sql": "DROP TABLE b;"}

@@ -14,14 +14,14 @@ import pytest
 from airflow_runner import Runner, connection
 from listeners import Datagrams, otlp, statsd
 
-from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.errors import LockTimeout
 from airflow_provider_wmigrate.engine.events import Failed, Started, Waiting
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, Record, Script
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.hooks import MigrationHook
-from airflow_provider_wmigrate.lineage import facets
-from airflow_provider_wmigrate.metrics import HEALTH_VALUES, MetricsListener, SpanListener
+from airflow_provider_wmigrate.telling.lineage import facets
+from airflow_provider_wmigrate.telling.metrics import HEALTH_VALUES, MetricsListener, SpanListener
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeFolder = Callable[..., Path]

@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) ->
     files = {name for name in files if "__pycache__" not in name}
     info = {f"{INFO}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert set(wheel.namelist()) == files | info
-    for name in ("py.typed", "engine/ledger.sql", "cli/templates/table.sql", "web/static/index.html"):
+    for name in ("py.typed", "engine/ledger/ledger.sql", "cli/templates/table.sql", "web/static/index.html"):
         assert f"{PACKAGE}/{name}" in files
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
-from airflow_provider_wmigrate.engine.baseline import Baselined, baseline, plan_baseline
+from airflow_provider_wmigrate.engine.decisions.baseline import Baselined, baseline, plan_baseline
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, UnknownVersion, WMigrateError
 from airflow_provider_wmigrate.engine.events import Waiting
-from airflow_provider_wmigrate.engine.folder import read_folder
-from airflow_provider_wmigrate.engine.ledger import Ledger
-from airflow_provider_wmigrate.engine.ledger_upgrades import UPGRADES
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import UPGRADES
 from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Identity, Outcome, Script, Status
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 
 Files = dict[str, str]
 MakeFolder = Callable[[Files], Path]
@@ -158,8 +158,8 @@ def test_all_or_nothing(declare: Declare, conn: Conn) -> None:
 
 
 def test_an_older_ledger_is_upgraded(declare: Declare, conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_wmigrate.engine import baseline as module
-    from airflow_provider_wmigrate.engine.ledger_upgrades import LedgerUpgrade
+    from airflow_provider_wmigrate.engine.decisions import baseline as module
+    from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import LedgerUpgrade
 
     declare(SHOP, "1")
     step = LedgerUpgrade(len(UPGRADES) + 2, "COMMENT ON SCHEMA {schema} IS 'newer'")

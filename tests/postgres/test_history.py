@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine import history
-from airflow_provider_wmigrate.engine.history import EventFilter
-from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger import history
+from airflow_provider_wmigrate.engine.ledger.history import EventFilter
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 
 Conn = psycopg.Connection[Any]

@@ -15,10 +15,10 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
-from airflow_provider_wmigrate.engine.ledger import AuditRow, Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow, Ledger
+from airflow_provider_wmigrate.engine.ledger.trail import GENESIS
 from airflow_provider_wmigrate.engine.model import Identity, Outcome
-from airflow_provider_wmigrate.engine.session import open_session
-from airflow_provider_wmigrate.engine.trail import GENESIS
+from airflow_provider_wmigrate.engine.session.session import open_session
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine import repair
+from airflow_provider_wmigrate.engine.decisions import repair
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
-from airflow_provider_wmigrate.engine.folder import read_folder
-from airflow_provider_wmigrate.engine.ledger import LEDGER_VERSION, Ledger
-from airflow_provider_wmigrate.engine.ledger_upgrades import UPGRADES, LedgerUpgrade, newest
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION, Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import UPGRADES, LedgerUpgrade, newest
 from airflow_provider_wmigrate.engine.model import Identity, Outcome
 from dev.cluster import Cluster
 from dev.freeze_ledger import FILES, LEDGERS
@@ -103,7 +103,7 @@ def test_an_older_ledger_is_upgraded_and_goes_on(conn: Conn, migrator: MakeMigra
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_new_ledger_equals_an_upgraded_one(cluster: Cluster, conn: Conn, version: int) -> None:
-    """Fails when ledger.sql was edited: add a step to engine/ledger_upgrades.py instead."""
+    """Fails when ledger.sql was edited: add a step to engine/ledger/ledger_upgrades.py instead."""
     load(conn, version)
     with conn.transaction():
         Ledger().upgrade(conn, ANN, version)

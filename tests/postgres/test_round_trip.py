@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.folder import Folder, read_folder
+from airflow_provider_wmigrate.engine.folder.folder import Folder, read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError, find_bindir

@@ -13,12 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
-from airflow_provider_wmigrate.engine.connection import untouched
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeout, StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.script import analyse
-from airflow_provider_wmigrate.engine.session import Budget, Session, open_session
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.connection import untouched
+from airflow_provider_wmigrate.engine.session.session import Budget, Session, open_session
+from airflow_provider_wmigrate.engine.sql.script import analyse
 
 Conn = psycopg.Connection[Any]
 BUDGET = Budget(total=30, statement=25, lock=7)
@@ -109,7 +109,7 @@ def test_the_session_goes_on_with_its_locks(database: str, session: Session, con
 def test_a_runner_that_was_quicker_goes_on_alone(
     database: str, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.session._HANDOVER_SECONDS", 0.3)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.session.session._HANDOVER_SECONDS", 0.3)
     with open_session(lambda: psycopg.connect(database), application_name="other") as other:
         other.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
         session._locks = (MINE,)  # as if it had been given back and taken in between

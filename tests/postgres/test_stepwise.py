@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, NotTried, RollbackFailed, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, Outcome, Status
 

@@ -13,10 +13,10 @@ from catalog import catalog
 
 from airflow_provider_wmigrate.engine.errors import NotTried, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, Outcome, Script, Status
-from airflow_provider_wmigrate.engine.script import analyse
+from airflow_provider_wmigrate.engine.sql.script import analyse
 
 Conn = psycopg.Connection[Any]
 Make = Callable[..., Migrator]

@@ -10,7 +10,7 @@ import pytest
 from catalog import catalog
 
 from airflow_provider_wmigrate.cli.main import main
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, Outcome
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError

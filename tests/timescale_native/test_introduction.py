@@ -6,7 +6,7 @@ import re
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.introduction import introduce
+from airflow_provider_wmigrate.engine.health.introduction import introduce
 
 _VERSION = r"TimescaleDB \d+\.\d+\.\d+"
 

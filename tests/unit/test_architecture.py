@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,9 +35,9 @@ def test_the_probe_sees_what_is_loaded() -> None:
     ("module", "never"),
     [
         (f"{ENGINE}.model", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
-        (f"{ENGINE}.planner", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
-        (f"{ENGINE}.folder", {"airflow", "fastapi", "psycopg", "postgast"}),
-        (f"{ENGINE}.checks", {"airflow", "fastapi", "psycopg", "postgast"}),
+        (f"{ENGINE}.plan.planner", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
+        (f"{ENGINE}.folder.folder", {"airflow", "fastapi", "psycopg", "postgast"}),
+        (f"{ENGINE}.plan.checks", {"airflow", "fastapi", "psycopg", "postgast"}),
         (f"{ENGINE}.migrator", {"airflow", "fastapi", "postgast"}),
     ],
 )
@@ -53,7 +54,22 @@ def test_the_layers_hold() -> None:
 
 def test_the_engine_reads_no_environment_and_logs_nothing() -> None:
     """config.py alone is given the environment's values, by whoever calls it."""
-    for file in sorted((ROOT / "airflow_provider_wmigrate" / "engine").glob("*.py")):
+    for file in sorted((ROOT / "airflow_provider_wmigrate" / "engine").rglob("*.py")):
         text = file.read_text()
         for word in ("os.environ", "getenv", "import logging", "print("):
             assert word not in text, f"{file.name} has {word}"
+
+
+def test_contributing_draws_every_file_of_the_engine() -> None:
+    """Each room with all its files, and no file that is not there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    drawn = text[text.index("  engine/\n") :].split("```")[0]
+    engine = ROOT / "airflow_provider_wmigrate" / "engine"
+    rooms = {line.split("/")[0].strip(): line for line in drawn.splitlines() if re.match(r"    \w+/", line)}
+    assert set(rooms) == {d.name for d in engine.iterdir() if d.is_dir() and d.name != "__pycache__"}
+    for room, line in rooms.items():
+        files = {f.stem for f in (engine / room).glob("*.py")} - {"__init__"}
+        assert files <= set(re.findall(r"\w+", line)), f"{room}/ has files that CONTRIBUTING.md does not draw"
+        assert (engine / room / "__init__.py").read_text().startswith('"""'), f"{room}/ does not say what it is for"
+    ground = {f.stem for f in engine.glob("*.py")} - {"__init__"}
+    assert ground <= set(re.findall(r"\w+", drawn))

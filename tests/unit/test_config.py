@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.config import (
+from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.folder.config import (
     CONFIG_FILE,
     PLANNED,
     Config,
@@ -17,8 +18,7 @@ from airflow_provider_wmigrate.engine.config import (
     parse_config,
     resolve_database,
 )
-from airflow_provider_wmigrate.engine.config.settings import Database, Execution
-from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution
 
 SHIPPED = Path(__file__).parents[2] / "migrations"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.config import CONFIG_FILE, load_config, parse_config
 from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.folder.config import CONFIG_FILE, load_config, parse_config
 
 EXECUTION = "settings:\n  execution:\n    "
 BLOCK = "migrations:\n  - version: 002\n    "

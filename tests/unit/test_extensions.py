@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_wmigrate.engine import planner
-from airflow_provider_wmigrate.engine.extensions import lack, remedy
-from airflow_provider_wmigrate.engine.graph import Graph
+from airflow_provider_wmigrate.engine.catalog.extensions import lack, remedy
+from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
     Extension,
@@ -17,6 +16,7 @@ from airflow_provider_wmigrate.engine.model import (
     Script,
     State,
 )
+from airflow_provider_wmigrate.engine.plan import planner
 
 FILES = Extension(default_version="2.19.3")
 OLD = Extension("2.10.1", "2.19.3", license="timescale")

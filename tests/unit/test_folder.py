@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
-from airflow_provider_wmigrate.engine.folder import Folder, canonical_text, normalise_version, read_folder
+from airflow_provider_wmigrate.engine.folder.folder import Folder, canonical_text, normalise_version, read_folder
 from airflow_provider_wmigrate.engine.model import RequiredExtension, checksum
 
 MakeFolder = Callable[..., Path]

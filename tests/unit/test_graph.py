@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import FolderError
-from airflow_provider_wmigrate.engine.graph import Graph
+from airflow_provider_wmigrate.engine.folder.graph import Graph
 
 DIAMOND = {"001": [], "002": ["001"], "003": ["001"], "004": ["002", "003"]}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_wmigrate.engine.jobs import used_then_changed
+from airflow_provider_wmigrate.engine.catalog.jobs import used_then_changed
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.script import analyse
+from airflow_provider_wmigrate.engine.sql.script import analyse
 
 CHANGED = {
     "rows, then a column": ("UPDATE m SET v = 1; ALTER TABLE m ADD c int", [("", "m")]),

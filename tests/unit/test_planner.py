@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wmigrate.engine import planner
-from airflow_provider_wmigrate.engine.graph import Graph
+from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
     Extension,
@@ -29,6 +28,7 @@ from airflow_provider_wmigrate.engine.model import (
     State,
     canonical_version,
 )
+from airflow_provider_wmigrate.engine.plan import planner
 
 _WORD = re.compile(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<policy>[+?])?(?P<extension>[a-z]+)?(?P<edited>!)?")
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from airflow_provider_wmigrate.engine import psql
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql import psql
+from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
 
 
 def analysed(text: str) -> Analysis:
@@ -131,8 +131,8 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_large_insert_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psql, "PIECE", 1)
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.psql.LARGE", 20)
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.script.LARGE", 20)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.psql.LARGE", 20)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.script.LARGE", 20)
     insert = "INSERT INTO t WIBBLE (1), (2), (3)"
     analysis = analysed(f"SELECT 1;\n\n-- x\n{insert} ;\nSELECT 2;")
     assert [(s.line, s.kind, analysis.text_of(s)) for s in analysis.statements] == [

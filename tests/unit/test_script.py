@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.script import Analysis, analyse, line_and_column
+from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse, line_and_column
 
 
 def analysed(text: str) -> Analysis:

@@ -35,7 +35,7 @@ def many(make_place: Callable[..., Place]) -> Place:
 def _apply_first(place: Place) -> None:
     import psycopg
 
-    from airflow_provider_wmigrate.engine.folder import read_folder
+    from airflow_provider_wmigrate.engine.folder.folder import read_folder
     from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.model import Identity
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 
 from .arena import LIMIT, Arena
 from .picture import Picture, differences, left_behind, take

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from airflow_provider_wmigrate.engine.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 
 Conn = psycopg.Connection[Any]
 Picture = dict[str, list[Any]]

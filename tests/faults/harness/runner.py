@@ -148,7 +148,7 @@ def _serve(control: socket.socket) -> None:
 
     import airflow_provider_wmigrate.engine.migrator  # noqa: F401
     from airflow_provider_wmigrate.engine.model import Script
-    from airflow_provider_wmigrate.engine.script import analyse
+    from airflow_provider_wmigrate.engine.sql.script import analyse
 
     analyse(Script.of("001_warm.sql", "SELECT 1"))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the dead
@@ -199,7 +199,7 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
     import psycopg
 
     from airflow_provider_wmigrate.engine.events import Event
-    from airflow_provider_wmigrate.engine.folder import read_folder
+    from airflow_provider_wmigrate.engine.folder.folder import read_folder
     from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.model import Identity
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_wmigrate.engine.advisory import AdvisoryLock
-from airflow_provider_wmigrate.engine.execution import Execution
-from airflow_provider_wmigrate.engine.session import Session
-from airflow_provider_wmigrate.engine.stepwise import Stepwise
+from airflow_provider_wmigrate.engine.run.execution import Execution
+from airflow_provider_wmigrate.engine.run.stepwise import Stepwise
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.session import Session
 
 
 def _journal_after_only() -> None:

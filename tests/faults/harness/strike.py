@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.decisions.repair import Decision, repair
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity
-from airflow_provider_wmigrate.engine.repair import Decision, repair
 
 from . import picture
 from .arena import KINDS, LIMIT, Arena, Clean, Conn, eventually

@@ -1,0 +1,285 @@
+"""Tells people what broke, once per incident, and when it has healed. Runs in callbacks, where it never raises.
+
+Callbacks may run twice and in other processes, so who has been told is remembered in the audit log; while the target is
+out of reach, in Airflow's store for the target's asset.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.assets import schema_asset
+from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.model import canonical_version
+from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
+
+from .notices import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send, where
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10
+"""How long an alert waits for the target: it has other ways to remember."""
+
+TARGET = "target"
+"""Subject of the incidents that are about the target as a whole."""
+
+_STORED = "wmigrate_alerts"
+
+
+class Memory:
+    """Who has been told of what, about one target.
+
+    :param context: of the task that tells.
+    :param conn_id: Airflow connection of the target.
+    :param schema: the ledger's schema.
+    """
+
+    def __init__(self, context: Mapping[str, Any], conn_id: str, schema: str) -> None:
+        from airflow_provider_wmigrate.engine.incidents import Incidents
+
+        hook = MigrationHook(conn_id, libpq={"connect_timeout": CONNECT_SECONDS})
+        self._incidents = Incidents(hook.get_conn, schema, identity_of(context))
+        self._store = store_of(context, conn_id)
+
+    def claim(self, kind: str, subject: str, *, version: str | None, what: str, unless_any: bool = False) -> bool:
+        """Whether the caller is to tell."""
+        stored = self._stored()
+        mine = [key for key in stored if key.startswith(f"{subject}|")]
+        if f"{subject}|{kind}" in mine or (unless_any and mine):
+            return False
+        try:
+            claimed = self._incidents.claim(kind, subject, version=version, what=what, unless_any=unless_any)
+        except WMigrateError as error:
+            log.warning("the ledger cannot remember this alert: %s", error)
+            claimed = None
+        if claimed is None:
+            self._keep([*stored, f"{subject}|{kind}"])
+            return True
+        return claimed
+
+    def release(self, kind: str, subject: str, *, version: str | None, error: str) -> None:
+        """Nobody could be told."""
+        stored = self._stored()
+        if f"{subject}|{kind}" in stored:
+            self._keep([key for key in stored if key != f"{subject}|{kind}"])
+            return
+        try:
+            self._incidents.release(kind, subject, version=version, error=error)
+        except WMigrateError as failed:
+            log.warning("the ledger cannot remember that an alert was not sent: %s", failed)
+
+    def heal(self, subject: str, *, version: str | None) -> tuple[str, ...]:
+        """The kinds of incident that were open, and are not any more."""
+        remembered = self._incidents.heal(subject, version=version)
+        stored = self._stored()
+        mine = [key for key in stored if key.startswith(f"{subject}|")]
+        if mine:
+            self._keep([key for key in stored if key not in mine])
+        return tuple(sorted({*remembered, *(key.partition("|")[2] for key in mine)}))
+
+    def _stored(self) -> list[str]:
+        return list(stored(self._store, _STORED) or ())
+
+    def _keep(self, keys: Sequence[str]) -> None:
+        if self._store is None:
+            log.warning("nothing can remember this alert; it may be told again")
+            return
+        try:
+            self._store.set(_STORED, list(keys))
+        except Exception as error:
+            log.warning("nothing can remember this alert, it may be told again: %s", error)
+
+
+def store_of(context: Mapping[str, Any], conn_id: str) -> Any:
+    """Airflow's store for the target's asset, in a task that names it as an inlet."""
+    try:
+        return context["asset_state_store"][schema_asset(conn_id)]
+    except Exception:
+        return None
+
+
+def stored(store: Any, key: str) -> Any:
+    """What Airflow's store has under a key; None: nothing, or it does not answer."""
+    try:
+        return store.get(key) if store is not None else None
+    except Exception as error:
+        log.debug("Airflow's store does not answer: %s", error)
+        return None
+
+
+def memory_inlets(conn_id: str) -> list[Any]:
+    """The inlets that give a task the store; none where the connection id is a template."""
+    return [] if "{{" in conn_id else [schema_asset(conn_id)]
+
+
+# Callbacks of tasks
+
+
+def tell_failure(context: Any) -> None:
+    """`on_failure_callback` of the tasks that were given notifiers: the alert for a failure that is for good."""
+    _guarded(_tell_failure, context)
+
+
+def tell_healed(context: Any) -> None:
+    """`on_success_callback` of the tasks that were given notifiers: says so if somebody had been told of trouble."""
+    _guarded(_tell_healed, context)
+
+
+def tell_rollback_failure(context: Any, error: BaseException) -> None:
+    """For a rollback that failed while a failure was handled."""
+    _guarded(lambda c: _tell_error(c, error), context)
+
+
+def tell_unreported(context: Any, task_ids: Sequence[str]) -> None:
+    """For the report: failures that no callback told, because the process of the task was killed with its last try."""
+
+    def tell_all(context: Any) -> None:
+        for task_id in task_ids:
+            _tell_killed(context, task_id)
+
+    _guarded(tell_all, context)
+
+
+def _guarded(tell: Any, context: Any) -> None:
+    task = context["task"]
+    try:
+        if not task.notifiers:
+            return
+        if context["ti"].state is None:
+            # In the DAG processor the task was just parsed, so its fields are still templates.
+            task.render_template_fields(context)
+        tell(context)
+    except Exception as error:
+        # Nothing that goes wrong here may hide the failure that brought us here.
+        log.error("an alert of %s could not be told: %s", task.task_id, error)
+
+
+def _tell_failure(context: Any) -> None:
+    error = context.get("exception")
+    # The report fails because a migration did; that has been told by then.
+    if not getattr(context["task"], "tells_every_failure", True) and not isinstance(engine_error(error), WMigrateError):
+        return
+    _tell_error(context, error)
+
+
+def _tell_error(context: Any, error: Any) -> None:
+    task = context["task"]
+    kind = kind_of(error)
+    found = engine_error(error)
+    what = str(found) if found else "the process of the task ended without a word; the log may say why"
+    version, name = _version(task)
+    about = f"{name or context['ti'].task_id} on {task.conn_id}"
+    more = (("migration", name),) if name else ()
+    alert = Alert(kind, about, what, where(context, task.conn_id, *more), NEXT_STEPS[kind], links(context))
+    on_target = kind == "connection_lost"
+    subject = TARGET if on_target else _subject(context)
+    tell(context, alert, subject=subject, version=None if on_target else version)
+
+
+def _tell_killed(context: Any, task_id: str) -> None:
+    task, stem = context["task"], task_id.rpartition(".")[2]
+    number = stem.partition("_")[0]
+    if not number.isdecimal():
+        return
+    what = "the task ended without a word: its process was killed, or its worker is gone"
+    about = f"{stem} on {task.conn_id}"
+    place = where(context, task.conn_id, ("migration", stem), ("failed task", task_id))
+    alert = Alert("migration_failed", about, what, place, NEXT_STEPS["migration_failed"], links(context, task_id))
+    version = canonical_version(int(number))
+    tell(context, alert, subject=version, version=version, unless_any=True)
+
+
+def _tell_healed(context: Any) -> None:
+    task = context["task"]
+    if task.mode == "dry_run":
+        return
+    version, name = _version(task)
+    about = f"{name or context['ti'].task_id} on {task.conn_id}"
+    heal(context, (TARGET, task.conn_id), (_subject(context), about), version=version)
+
+
+def heal(context: Any, *subjects: tuple[str, str], version: str | None = None) -> None:
+    """Close the incidents of some subjects, and tell it where there were any.
+
+    :param subjects: each with what it is called; the last one may be a migration.
+    :param version: of that migration.
+    """
+    memory = Memory(context, context["task"].conn_id, _schema(context["task"]))
+    for subject, about in subjects:
+        kinds = memory.heal(subject, version=version if subject == version else None)
+        if kinds:
+            _say_healed(context, about, kinds)
+
+
+def _say_healed(context: Any, about: str, kinds: Sequence[str]) -> None:
+    task = context["task"]
+    what = f"what had been told ({', '.join(k.replace('_', ' ') for k in kinds)}) is over"
+    alert = Alert("healed", about, what, where(context, task.conn_id), NEXT_STEPS["healed"], links(context))
+    if wanted("healed", _folder(task)):
+        _send_all(context, alert)
+
+
+def tell(context: Any, alert: Alert, *, subject: str, version: str | None = None, unless_any: bool = False) -> None:
+    """Tell an alert through the task's notifiers, unless it is switched off or somebody has been told already."""
+    task = context["task"]
+    if not wanted(alert.kind, _folder(task)):
+        return
+    memory = Memory(context, task.conn_id, _schema(task))
+    if not memory.claim(alert.kind, subject, version=version, what=alert.what[:500], unless_any=unless_any):
+        return
+    errors = _send_all(context, alert)
+    if len(errors) == len(task.notifiers):
+        memory.release(alert.kind, subject, version=version, error="; ".join(errors))
+
+
+def _send_all(context: Any, alert: Alert) -> list[str]:
+    errors = []
+    for notifier in context["task"].notifiers:
+        try:
+            send(notifier, context, alert)
+        except Exception as error:
+            errors.append(f"{type(notifier).__name__}: {type(error).__name__}")
+            log.error("%s could not tell %r: %s", type(notifier).__name__, alert.title, error)
+    return errors
+
+
+def wanted(kind: str, folder: Folder | None) -> bool:
+    """A folder that cannot be read is no reason to be silent."""
+    if folder is None:
+        return True
+    alerts = folder.config.monitoring.alerts
+    return alerts.enabled and (kind not in SWITCHES or bool(getattr(alerts, SWITCHES[kind])))
+
+
+def _folder(task: Any) -> Folder | None:
+    try:
+        return read_folder(task.folder)
+    except WMigrateError:
+        return None
+
+
+def _schema(task: Any) -> str:
+    try:
+        return str(task.settings().ledger.schema_name)
+    except WMigrateError:
+        return "wmigrate"
+
+
+def _version(task: Any) -> tuple[str | None, str | None]:
+    """Version and full name of the migration a task is for."""
+    given = getattr(task, "version", None)
+    if given is None:
+        return None, None
+    version = canonical_version(int(given))
+    stem = task.task_id.rpartition(".")[2]
+    return version, stem if stem.startswith(version) else version
+
+
+def _subject(context: Any) -> str:
+    version, _ = _version(context["task"])
+    return version or f"{context['ti'].dag_id}.{context['ti'].task_id}"

@@ -1,0 +1,52 @@
+"""A deadline for the runs of a DAG, told through the same notifiers as everything else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from .alerts import wanted
+from .notices import NEXT_STEPS, Alert, as_data, from_data, send
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+
+log = logging.getLogger(__name__)
+
+
+def deadline_alert(within: timedelta, *, folder: Folder, conn_id: str, notifiers: Sequence[Any]) -> Any:
+    """A DAG's deadline: a run that is not over so long after it was queued is told about. None: switched off.
+
+    Airflow runs its callback outside the DAG file, so the notifiers go there as plain values.
+    """
+    from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+
+    if not notifiers or not wanted("deadline_missed", folder):
+        return None
+    arguments = {
+        "conn_id": conn_id,
+        "minutes": within.total_seconds() / 60,
+        "notifiers": [as_data(notifier) for notifier in notifiers],
+    }
+    path = f"{__name__}.{tell_missed_deadline.__name__}"
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=within, callback=SyncCallback(path, kwargs=arguments)
+    )
+
+
+def tell_missed_deadline(
+    conn_id: str, minutes: float, notifiers: Sequence[Mapping[str, Any]], context: Mapping[str, Any]
+) -> None:
+    """Called by Airflow, once for every run that misses its deadline."""
+    run = context.get("dag_run") or {}
+    dag_id, run_id = run.get("dag_id", ""), run.get("dag_run_id") or run.get("run_id", "")
+    what = f"the run is not over {minutes:g} minutes after it was queued"
+    place = (("target", conn_id), ("DAG", dag_id), ("run", run_id))
+    alert = Alert("deadline_missed", f"{dag_id} on {conn_id}", what, place, NEXT_STEPS["deadline_missed"])
+    for data in notifiers:
+        try:
+            send(from_data(data), dict(context), alert)
+        except Exception as error:
+            log.error("%s could not tell %r: %s", data["path"], alert.title, error)

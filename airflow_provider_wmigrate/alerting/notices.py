@@ -1,0 +1,189 @@
+"""What an alert says, and how any Airflow notifier comes to say it. Knows no database."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from airflow_provider_wmigrate.engine.errors import (
+    ConnectionFailed,
+    LockTimeout,
+    RollbackFailed,
+    StatementFailed,
+    TimedOut,
+    WMigrateError,
+)
+
+TITLES = {
+    "migration_failed": "migration failed",
+    "migration_timed_out": "migration timed out",
+    "connection_lost": "no connection to the target",
+    "rollback_failed": "rollback failed",
+    "deadline_missed": "deadline missed",
+    "unhealthy": "target unhealthy",
+    "task_failed": "task failed",
+    "healed": "healed",
+}
+"""Every kind of alert, with the beginning of its subject line."""
+
+SWITCHES = {
+    "migration_failed": "migration_failure",
+    "migration_timed_out": "migration_timeout",
+    "deadline_missed": "migration_timeout",
+    "connection_lost": "database_connection_failure",
+    "rollback_failed": "rollback_failure",
+}
+"""Kind -> key of `monitoring.alerts` that switches it. Kinds without one are told whenever alerts are enabled.
+
+`task_failed` is told of DAGs that have no config, so nothing switches it."""
+
+NEXT_STEPS = {
+    "migration_failed": "mend the migration, then clear the task with its downstream",
+    "migration_timed_out": "see what held it up (the task log names lock holders) or raise the budget, clear the task",
+    "connection_lost": "see that the server runs and that the connection leads to it; then clear the task",
+    "rollback_failed": "the database needs a person: read the task log, mend the rollback script, roll back",
+    "deadline_missed": "look at the run: a task may wait for a lock, an approval or a free worker",
+    "unhealthy": "do what the reasons say",
+    "task_failed": "read the task's log; where a migration above may be why, mend it with another one",
+    "healed": "nothing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing a person is told: what, where, what next. Never SQL, never a secret."""
+
+    kind: str
+    about: str
+    """What it is about, in a few words: `002_warehouse_tables on warehouse_db`."""
+    what: str
+    where: tuple[tuple[str, str], ...] = ()
+    next_step: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The subject line."""
+        return f"[wmigrate] {TITLES[self.kind]}: {self.about}"
+
+    @property
+    def text(self) -> str:
+        """All of it, as plain lines."""
+        lines = [self.title, "", self.what, ""]
+        lines += [f"{name}: {value}" for name, value in self.where]
+        lines += [f"next: {self.next_step}"] * bool(self.next_step)
+        lines += [f"{name}: {url}" for name, url in self.links]
+        return "\n".join(lines)
+
+    @property
+    def html(self) -> str:
+        """The same for mail."""
+        rows = [(name, escape(value)) for name, value in self.where]
+        rows += [("next", escape(self.next_step))] * bool(self.next_step)
+        rows += [(name, f'<a href="{escape(url)}">{escape(url)}</a>') for name, url in self.links]
+        cells = "".join(f"<tr><th align='left'>{escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
+        return f"<h3>{escape(self.title)}</h3><p>{escape(self.what)}</p><table>{cells}</table>"
+
+
+def engine_error(error: BaseException | None) -> BaseException | None:
+    """The engine's own error behind the one Airflow was given, else the given one."""
+    seen: set[int] = set()
+    found = error
+    while found is not None and id(found) not in seen:
+        if isinstance(found, WMigrateError):
+            return found
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return error
+
+
+def kind_of(error: BaseException | None) -> str:
+    """Which kind of alert an error is."""
+    found = engine_error(error)
+    if isinstance(found, RollbackFailed):
+        return "rollback_failed"
+    if isinstance(found, (TimedOut, LockTimeout)) or type(found).__name__ == "AirflowTaskTimeout":
+        return "migration_timed_out"
+    if isinstance(found, ConnectionFailed) or (isinstance(found, StatementFailed) and _connection_broke(found)):
+        return "connection_lost"
+    return "migration_failed"
+
+
+def _connection_broke(error: StatementFailed) -> bool:
+    if error.sqlstate is None:
+        return error.retryable
+    return error.sqlstate.startswith("08") or error.sqlstate in ("57P01", "57P02", "57P03")
+
+
+_FILLED = {
+    "subject": "{{ wmigrate_alert.title }}",
+    "title": "{{ wmigrate_alert.title }}",
+    "html_content": "{{ wmigrate_alert.html }}",
+    "text": "{{ wmigrate_alert.text }}",
+    "message": "{{ wmigrate_alert.text }}",
+    "body": "{{ wmigrate_alert.text }}",
+    "content": "{{ wmigrate_alert.text }}",
+    "description": "{{ wmigrate_alert.text }}",
+}
+"""Templated fields in which notifiers keep what they say, and what ours say where a field is left as it was made."""
+
+
+def send(notifier: Any, context: Mapping[str, Any], alert: Alert) -> None:
+    """Have a copy of the notifier tell the alert: rendering changes it for good.
+
+    Its templated fields can use `wmigrate_alert`. Those it speaks through that were left empty are filled in.
+    """
+    told = copy.copy(notifier)
+    defaults = inspect.signature(type(notifier).__init__).parameters
+    for name in set(told.template_fields) & set(_FILLED):
+        left = (None, "", getattr(defaults.get(name), "default", None))
+        if getattr(told, name, None) in left:
+            setattr(told, name, _FILLED[name])
+    told({**context, "wmigrate_alert": alert})
+
+
+def as_data(notifier: Any) -> dict[str, Any]:
+    """A notifier as plain values, for a callback that runs where the DAG file does not: class path and arguments."""
+    kind = type(notifier)
+    names = [n for n in inspect.signature(kind.__init__).parameters if n not in ("self", "context", "kwargs")]
+    arguments = {n: getattr(notifier, n) for n in names if getattr(notifier, n, None) is not None}
+    try:
+        json.dumps(arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"{kind.__name__} cannot tell a missed deadline: its arguments must be plain values"
+        ) from error
+    return {"path": f"{kind.__module__}.{kind.__qualname__}", "arguments": arguments}
+
+
+def from_data(data: Mapping[str, Any]) -> Any:
+    """The notifier that `as_data` was given."""
+    from importlib import import_module
+
+    module, _, name = data["path"].rpartition(".")
+    return getattr(import_module(module), name)(**data["arguments"])
+
+
+def where(context: Mapping[str, Any], conn_id: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Target, DAG, run, task and try."""
+    ti = context["ti"]
+    return (
+        ("target", conn_id),
+        *more,
+        ("DAG", ti.dag_id),
+        ("run", ti.run_id),
+        ("task", f"{ti.task_id}, try {getattr(ti, 'try_number', 0)}"),
+    )
+
+
+def links(context: Mapping[str, Any], task_id: str | None = None) -> tuple[tuple[str, str], ...]:
+    """The log of the task, or of another one of its run, and the run."""
+    url = str(getattr(context["ti"], "log_url", "") or "")
+    run = url.partition("/tasks/")[0]
+    log = url if task_id is None else f"{run}/tasks/{task_id}"
+    return (("log", log), ("run page", run)) if url else ()

@@ -1,0 +1,116 @@
+"""Keeps TimescaleDB's background jobs away from a hypertable while a script changes it.
+
+A job that starts between two statements of a script can make it fail for good: rows are taken out of the columnstore,
+the policy puts others in, and the columnstore cannot be switched off any more. Or both wait for one another. Pausing
+the jobs with `alter_job` in the same transaction does not help, since the scheduler does not see it before the commit.
+So the lock that the script takes anyway is taken first: every job of the table then waits at its first step, and goes
+on after commit or rollback. There is nothing to restore, and a killed runner leaves nothing paused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection, sql
+
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+Name = tuple[str, str]
+"""Schema ("" where the script gives none) and relation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PausedJobs:
+    """Jobs that wait until the transaction ends."""
+
+    table: str
+    jobs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.table} is locked from here on, so that its {', '.join(self.jobs)} waits until this has ended"
+
+
+def pause_jobs(conn: Connection[Any], analysis: Analysis) -> tuple[PausedJobs, ...]:
+    """Lock, in the open transaction, the hypertables with jobs that the script first works on and then changes.
+
+    A script without such a table costs nothing, a database without TimescaleDB one query at the most.
+    """
+    names = used_then_changed(analysis)
+    if not names:
+        return ()
+    schemas, relations = [list(part) for part in zip(*names, strict=True)]
+    paused = []
+    for schema, table in conn.execute(_TABLES, [schemas, relations]).fetchall():
+        jobs = tuple(f"{procedure} (job {number})" for number, procedure in conn.execute(_JOBS, [schema, table]))
+        if jobs:
+            conn.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(schema, table)))
+            paused.append(PausedJobs(f"{schema}.{table}", jobs))
+    return tuple(paused)
+
+
+# The jobs' view is there and may be read, the table is there and may be locked: an error would end the transaction.
+_TABLES = """
+SELECT DISTINCT n.nspname, c.relname FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[]))
+       AS named (schema, relation)
+    ON c.relname = named.relation
+   AND (n.nspname = named.schema OR (named.schema = '' AND pg_catalog.pg_table_is_visible(c.oid)))
+ WHERE c.relkind = 'r' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+   AND pg_catalog.has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE')
+   AND EXISTS (SELECT FROM pg_catalog.pg_class v JOIN pg_catalog.pg_namespace s ON s.oid = v.relnamespace
+                WHERE s.nspname = 'timescaledb_information' AND v.relname = 'jobs'
+                  AND pg_catalog.has_schema_privilege(s.oid, 'USAGE')
+                  AND pg_catalog.has_table_privilege(v.oid, 'SELECT'))
+ ORDER BY 1, 2
+"""
+_JOBS = """
+SELECT job_id, proc_name FROM timescaledb_information.jobs
+ WHERE scheduled AND hypertable_schema = %s AND hypertable_name = %s ORDER BY 1
+"""
+
+
+def used_then_changed(analysis: Analysis) -> tuple[Name, ...]:
+    """Tables that the script names before the first statement that takes the strongest lock on them.
+
+    The order is that of those statements. Not among them: what the script itself makes.
+    """
+    made: set[Name] = set()
+    changed: dict[Name, int] = {}
+    for number, statement in enumerate(analysis.statements):
+        if statement.kind == "create_stmt":
+            made.add(_name(statement.node.relation))
+        for name in _changes(statement.kind, statement.node):
+            if name not in made:
+                changed.setdefault(name, number)
+    return tuple(name for name, number in changed.items() if _named_before(analysis, name, number))
+
+
+def _changes(kind: str, node: Any) -> Iterator[Name]:
+    """What a statement takes an AccessExclusive lock on, as far as it can be a table."""
+    if kind in ("alter_table_stmt", "rename_stmt", "alter_object_schema_stmt"):
+        if node.relation.relname:
+            yield _name(node.relation)
+    elif kind == "truncate_stmt":
+        yield from (_name(relation.range_var) for relation in node.relations)
+    elif kind == "drop_stmt":
+        for dropped in node.objects:
+            parts = [item.string.sval for item in dropped.list.items]
+            if parts:
+                yield ("".join(parts[-2:-1]), parts[-1])
+
+
+def _name(relation: Any) -> Name:
+    return relation.schemaname, relation.relname
+
+
+def _named_before(analysis: Analysis, name: Name, number: int) -> bool:
+    """Also in strings, where TimescaleDB's functions take tables; not in comments."""
+    text = analysis.sql(0, analysis.statements[number].start)
+    return re.search(rf"(?<!\w){re.escape(name[1])}(?!\w)", _COMMENT.sub(" ", text), re.IGNORECASE) is not None
+
+
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)

@@ -1,0 +1,1 @@
+"""What a person decides, carried out without running a script."""

@@ -1,0 +1,134 @@
+"""Declares an existing database to be at a version. It runs no script and changes no schema.
+
+What is declared is decided by a pure function; the entries and their audit rows commit together, under the ledger's
+exclusive lock, so that no runner is at work meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from airflow_provider_wmigrate.engine.errors import HistoryError
+from airflow_provider_wmigrate.engine.events import Listener
+from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
+from airflow_provider_wmigrate.engine.folder.graph import Graph
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.model import Finding, Identity, Migration, Plan, State, Status, version_key
+from airflow_provider_wmigrate.engine.plan import planner
+from airflow_provider_wmigrate.engine.session.session import Connect, Session
+
+from .alone import alone_with_the_ledger, stated
+
+_NEXT = {
+    Status.CHANGED: "restore its file, or accept it with `wmigrate repair`",
+    Status.INCOMPLETE: "settle it first with `wmigrate repair`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Baselined:
+    """What a baseline did."""
+
+    to: str
+    versions: tuple[str, ...]
+    """Those declared applied, dependencies first. Empty: every one of them was applied already."""
+    reason: str
+    identity: Identity
+    audit_head: str | None
+    """None: nothing was written."""
+
+
+def plan_baseline(migrations: Sequence[Migration], graph: Graph, state: State, *, to: str) -> Plan:
+    """Whose steps are declared instead of applied; none of them when there are findings.
+
+    What this server cannot have stays pending, as it would after applying everything.
+
+    :param to: a version of the folder in canonical form.
+    """
+    forward = planner.plan_apply(migrations, graph, state, to=to)
+    reached = {v for v in forward.statuses if version_key(v) <= version_key(to)}
+    among = reached | graph.ancestors(reached & set(graph.order))
+    unsettled = [_unsettled(v, status) for v, status in forward.statuses.items() if v in among and status in _NEXT]
+    findings = tuple(unsettled or _too_late([step.version for step in forward.steps], graph, state))
+    skipped = {v: reason for v, reason in forward.skipped.items() if v in among}
+    return replace(forward, steps=() if findings else forward.steps, findings=findings, skipped=skipped)
+
+
+def baseline(
+    connect: Connect,
+    folder: Folder,
+    to: str,
+    *,
+    reason: str,
+    identity: Identity,
+    environment: str | None = None,
+    agreed: Collection[str] | None = None,
+    on_event: Listener = lambda event: None,
+) -> Baselined:
+    """Declare every migration up to `to`, and what these need, applied; create the ledger where there is none.
+
+    :param reason: why, for the audit log; one line that holds no secret.
+    :param agreed: versions that somebody agreed to; whatever else would be declared by now is refused. None: all.
+    :raises HistoryError: the ledger contradicts it; nothing was changed.
+    :raises UnknownVersion: the folder has no such version.
+    :raises LockTimeout: a runner is at work.
+    """
+    reason = stated(reason, "baseline")
+    settings = folder.config.settings_for(environment)
+    ledger = Ledger(settings.ledger.schema_name)
+    migrations = {m.version: m for m in folder.under(settings)}
+    to = normalise_version(to, migrations)
+    with alone_with_the_ledger(connect, settings, "baseline", to, on_event) as session:
+        state = ledger.state(session.conn)
+        plan = plan_baseline(list(migrations.values()), folder.graph, state, to=to)
+        versions = tuple(step.version for step in plan.steps)
+        findings = plan.findings or tuple(_not_agreed(versions, agreed))
+        if findings:
+            raise HistoryError(findings)
+        head = None
+        if versions:
+            with session.transaction():
+                ledger.make_current(session.conn, identity, state.ledger_version)
+                head = _declare(session, ledger, [migrations[v] for v in versions], to, reason, identity)
+    return Baselined(to, versions, reason, identity, head)
+
+
+def _declare(
+    session: Session, ledger: Ledger, migrations: Sequence[Migration], to: str, reason: str, identity: Identity
+) -> str:
+    """Entries as an apply would leave them, then the audit rows, which keep the head locked until the commit."""
+    for migration in migrations:
+        ledger.insert_entry(session.conn, migration, identity, duration_ms=0, statements=0)
+    ledger.set_schema_version(session.conn)
+    head = ""
+    for migration in migrations:
+        details = {"to": to, "reason": reason, "name": migration.name, "checksum": migration.script.checksum}
+        head = ledger.append(session.conn, "baselined", identity, version=migration.version, details=details)
+    return head
+
+
+def _unsettled(version: str, status: Status) -> Finding:
+    message = f"migration {version} is {status.value}, so nothing is declared"
+    return Finding("not_declarable", message, _NEXT[status], version=version)
+
+
+def _too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[Finding]:
+    """An entry that needs one of them went on without it; the ledger must not say that it had been there."""
+    for version in versions:
+        needing = graph.descendants([version])
+        names = [e.version for e in state.entries if e.version in needing or version in e.dependencies]
+        if names:
+            message = (
+                f"migration {version} cannot be declared applied: {', '.join(names)}, which"
+                f" need{'s' * (len(names) == 1)} it, went on without it"
+            )
+            nxt = f"apply {version}, or correct the dependencies of {', '.join(names)}"
+            yield Finding("not_declarable", message, nxt, version=version)
+
+
+def _not_agreed(versions: Sequence[str], agreed: Collection[str] | None) -> Iterator[Finding]:
+    for version in versions:
+        if agreed is not None and version not in agreed:
+            message = f"migration {version} was rolled back meanwhile, so nothing is declared"
+            yield Finding("not_declarable", message, "look at `wmigrate status`", version=version)

@@ -1,0 +1,1 @@
+"""The folder: its files, its config, its graph."""

@@ -1,0 +1,1 @@
+"""Whether a target is in order, and how it introduces itself."""

@@ -1,0 +1,168 @@
+"""Is this target in order? A look that changes nothing, takes no longer than it may, and never raises for the database.
+
+The look runs in a thread of its own, so that the time limit holds even when the server accepts and never answers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.folder.config import Settings
+from airflow_provider_wmigrate.engine.folder.folder import Folder
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.model import Migration, State
+from airflow_provider_wmigrate.engine.plan import planner
+from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
+
+from . import verdicts
+from .verdicts import CHECKS, Check, CheckStatus, Health, HealthStatus
+from .vitals import is_standby, last_attempts, lock_holders, only_read
+
+__all__ = ["AUDIT_ROWS", "CHECKS", "Check", "CheckStatus", "Health", "HealthStatus", "check_health"]
+
+AUDIT_ROWS = 10_000
+"""How many of the newest audit rows one look recomputes: a tenth of a second or so. `audit verify` takes them all."""
+
+
+def check_health(
+    connect: Connect,
+    folder: Folder,
+    *,
+    environment: str | None = None,
+    timeout_seconds: float | None = None,
+    expected_head: str | None = None,
+) -> Health:
+    """Look at one target with the eyes of one folder. Takes `timeout_seconds` at the most, whatever the server does.
+
+    :param connect: opens a new psycopg connection to the target; called once, in another thread.
+    :param folder: the folder, already read.
+    :param environment: name of an environment of the config, or None.
+    :param timeout_seconds: None means `monitoring.health_check.timeout_seconds` of the config.
+    :param expected_head: `audit_head` of an earlier look, kept outside the database.
+    :raises ConfigError: no such environment is declared.
+    """
+    limit = float(timeout_seconds or folder.config.monitoring.health_check.timeout_seconds)
+    look = _Look(connect, folder, folder.config.settings_for(environment), limit, expected_head)
+    thread = threading.Thread(target=look.run, name="wmigrate health", daemon=True)
+    thread.start()
+    thread.join(limit)
+    return look.answer(timed_out=thread.is_alive())
+
+
+class _Look:
+    """The state of one look: written by its thread, read by the caller at any time."""
+
+    def __init__(
+        self, connect: Connect, folder: Folder, settings: Settings, limit: float, expected_head: str | None
+    ) -> None:
+        self._connect, self._folder, self._settings = connect, folder, settings
+        self._limit, self._expected_head = limit, expected_head
+        self._began, self._at = time.monotonic(), datetime.now(timezone.utc)
+        self._ledger = Ledger(settings.ledger.schema_name)
+        self._guard = threading.Lock()
+        self._session: Session | None = None
+        self._checks: list[Check] = []
+        self._over = False
+        self._pending: int | None = None
+        self._head: str | None = None
+        self._bug: BaseException | None = None
+
+    # In the caller's thread
+
+    def answer(self, *, timed_out: bool) -> Health:
+        """What is known by now. What has not answered yet is told as such."""
+        with self._guard:
+            self._over = True
+            checks = list(self._checks)
+            if timed_out:
+                _hang_up(self._session)
+        if self._bug is not None:
+            raise self._bug
+        if timed_out and len(checks) < len(CHECKS):
+            checks.append(verdicts.unanswered(CHECKS[len(checks)], self._limit))
+        checks += [Check(name, "unknown", "not looked at") for name in CHECKS[len(checks) :]]
+        took = round((time.monotonic() - self._began) * 1000)
+        return Health(verdicts.worst(checks), tuple(checks), self._at, took, self._pending, self._head)
+
+    # In the thread of the look
+
+    def run(self) -> None:
+        try:
+            with (
+                open_session(self._connect, application_name="wmigrate health") as session,
+                self._shared(session),
+            ):
+                self._look(session)
+        except (WMigrateError, psycopg.Error) as error:
+            self._tell(verdicts.refused(CHECKS[min(len(self._checks), len(CHECKS) - 1)], error))
+        except BaseException as error:
+            self._bug = error
+
+    @contextmanager
+    def _shared(self, session: Session) -> Iterator[None]:
+        """The connection can be hung up by the other thread for as long as it is certainly this one."""
+        with self._guard:
+            self._session = session
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._session = None
+
+    def _tell(self, check: Check) -> None:
+        with self._guard:
+            if not self._over and len(self._checks) < len(CHECKS):
+                self._checks.append(check)
+
+    def _look(self, session: Session) -> None:
+        if self._over:
+            return
+        left = max(self._limit - (time.monotonic() - self._began), 0.1)
+        only_read(session.conn, statement_seconds=left, lock_seconds=min(left / 2, 5.0))
+        took = round((time.monotonic() - self._began) * 1000)
+        self._tell(verdicts.connection(session.conn.info.server_version, is_standby(session.conn), took))
+        state = self._ledger.state(session.conn)
+        self._tell(verdicts.ledger(state, self._ledger.schema))
+        migrations = self._folder.under(self._settings)
+        versions = sorted({*(m.version for m in migrations), *(e.version for e in state.entries)})
+        late = self._settings.execution.late_migrations
+        plan = planner.plan_apply(list(migrations), self._folder.graph, state, late=late)
+        self._tell(verdicts.checksums(plan))
+        attempts = last_attempts(session.conn, self._ledger, versions) if state.ledger_version else ()
+        self._tell(verdicts.failures(plan, attempts, state.entries))
+        self._pending = len(plan.steps)
+        self._tell(verdicts.pending(plan))
+        holders = lock_holders(session.conn, self._ledger, versions)
+        self._tell(verdicts.locks(holders, self._longest_budget(migrations)))
+        self._tell(self._audit_chain(session, state))
+
+    def _longest_budget(self, migrations: Sequence[Migration]) -> float:
+        return max([self._settings.execution.timeout_seconds, *(m.timeout_seconds or 0 for m in migrations)])
+
+    def _audit_chain(self, session: Session, state: State) -> Check:
+        if state.ledger_version is None:
+            return Check("audit_chain", "unknown", "there is no ledger yet")
+        found = self._ledger.verify(session.conn, expected_head=self._expected_head, last=AUDIT_ROWS)
+        if found:
+            return Check("audit_chain", "unhealthy", found[0].message, found[0].next_step)
+        self._head = self._ledger.metadata(session.conn).get("audit_head")
+        count = int((self._head or "0").partition(":")[0])
+        part = f"the last {AUDIT_ROWS} of {count} rows" if count > AUDIT_ROWS else f"{count} rows"
+        return Check("audit_chain", "healthy", f"{part} follow one another")
+
+
+def _hang_up(session: Session | None) -> None:
+    """End the connection from this side: the thread that waits on it wakes, the server cancels what it does."""
+    if session is None:
+        return
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(session.conn.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)

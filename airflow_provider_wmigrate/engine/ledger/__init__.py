@@ -1,0 +1,1 @@
+"""The tables in which the target database remembers."""

@@ -1,0 +1,287 @@
+"""The tables in which the target database remembers, and every query on them. Each name is schema-qualified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from importlib.resources import files
+from typing import Any, Literal
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from airflow_provider_wmigrate.engine.catalog.extensions import read_extensions
+from airflow_provider_wmigrate.engine.errors import LedgerTooNew
+from airflow_provider_wmigrate.engine.model import (
+    CHECKSUM_ALGORITHM,
+    Entry,
+    Finding,
+    Identity,
+    Migration,
+    Script,
+    State,
+    canonical_version,
+    version_key,
+)
+
+from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, columns_at, newest
+from .trail import GENESIS, HEAD, Trail, damaged
+from .trail import AuditRow as AuditRow
+
+LEDGER_VERSION = newest(UPGRADES)
+CHANNEL = "wmigrate"
+"""The NOTIFY channel on which a change of schema_migrations is told; the payload is the ledger's schema."""
+
+_ENTRY = (
+    "version", "name", "status", "direction", "checksum", "checksum_algorithm", "dependencies",
+    "rollback_sql", "rollback_checksum", "applied_at", "duration_ms",
+    "statements_done", "statements_total", "statement_hashes",
+    "actor", "dag_id", "run_id", "task_id", "try_number",
+)  # fmt: skip
+
+_DESCRIPTIONS = {
+    "ledger_version": "Version of the ledger's own tables",
+    HEAD: "Number of rows in audit_log and the hash of the last one",
+    "schema_version": "Highest version that is applied",
+    "application_version": "migration_system.version of the last successful run",
+    "application_description": "migration_system.description of the last successful run",
+    "folder_created": "migration_system.created of the last successful run",
+    "folder_last_updated": "migration_system.last_updated of the last successful run",
+    "last_successful_run": "When a run last ended with nothing failed",
+}
+
+
+TABLES = {
+    "schema_migrations": _ENTRY,
+    "application_metadata": ("key", "value", "description", "created_at", "updated_at"),
+    "audit_log": tuple(f.name for f in fields(AuditRow)),
+}
+"""The columns of ledger version 1, in their order."""
+
+
+class Ledger:
+    """The ledger in one schema of one database. It keeps no connection: each call is given one.
+
+    :param schema: the schema its tables live in.
+    :param upgrades: the steps from version 1 to the current one.
+    """
+
+    def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
+        self.schema = schema
+        self._trail = Trail(schema)
+        self._upgrades = tuple(upgrades)
+        self.newest_version = newest(upgrades)
+
+    def _query(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self.schema))
+
+    # Reading
+
+    def version(self, conn: Connection[Any]) -> int | None:
+        """The ledger's version, or None when this database has no ledger.
+
+        :raises LedgerTooNew: a newer wmigrate wrote it.
+        :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger.
+        """
+        columns = self._columns(conn)
+        if not columns:
+            return None
+        absent = sorted(set(TABLES) - set(columns))
+        if absent:
+            raise damaged(f"schema {self.schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
+        value = None
+        if {"key", "value"} <= set(columns["application_metadata"]):
+            columns, value = self._columns_and_version(conn)
+        if value is None or not value.isdecimal():
+            raise damaged(f"{self.schema}.application_metadata has no ledger_version")
+        if int(value) > self.newest_version:
+            raise LedgerTooNew(self.schema, int(value), self.newest_version)
+        expected = columns_at(int(value), TABLES, self._upgrades)
+        for table in TABLES:
+            if columns.get(table) != expected[table]:
+                raise damaged(f"{self.schema}.{table} has other columns than the ledger's table of that name")
+        return int(value)
+
+    def _columns(self, conn: Connection[Any]) -> dict[str, list[str]]:
+        return {table: columns for table, columns, _ in conn.execute(*self._tables(sql.NULL))}
+
+    def _columns_and_version(self, conn: Connection[Any]) -> tuple[dict[str, list[str]], str | None]:
+        """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
+        value = self._query("(SELECT value FROM {schema}.application_metadata WHERE key = 'ledger_version')")
+        rows = conn.execute(*self._tables(value)).fetchall()
+        return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
+
+    def _tables(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
+        """The ledger's tables with their columns, and one more value."""
+        query = sql.SQL(
+            "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.relname"
+        )
+        return query.format(more=more), [self.schema, list(TABLES)]
+
+    def state(self, conn: Connection[Any]) -> State:
+        """Everything a plan needs to know about the database."""
+        version = self.version(conn)
+        entries = self.entries(conn) if version is not None else ()
+        return State(entries, read_extensions(conn), version)
+
+    def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
+        """All rows of schema_migrations in numeric order, without the rollback scripts."""
+        columns = ", ".join(column for column in _ENTRY if column != "rollback_sql")
+        with conn.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(self._query(f"SELECT {columns} FROM {{schema}}.schema_migrations")).fetchall()
+        return tuple(sorted((_entry(row) for row in rows), key=lambda e: version_key(e.version)))
+
+    def rollback_script(self, conn: Connection[Any], entry: Entry) -> Script | None:
+        """The rollback script as it was when the migration was applied."""
+        query = self._query("SELECT rollback_sql FROM {schema}.schema_migrations WHERE version = %s")
+        row = conn.execute(query, [entry.version]).fetchone()
+        return Script.of(f"{entry.version}_{entry.name}.rollback.sql", row[0]) if row and row[0] else None
+
+    def metadata(self, conn: Connection[Any]) -> dict[str, str]:
+        """application_metadata as a dictionary."""
+        return dict(conn.execute(self._query("SELECT key, value FROM {schema}.application_metadata")).fetchall())
+
+    # The audit log
+
+    def audit_rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
+        """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
+        return self._trail.rows(conn, after=after, limit=limit)
+
+    def verify(
+        self, conn: Connection[Any], *, expected_head: str | None = None, last: int | None = None
+    ) -> tuple[Finding, ...]:
+        """Recompute the audit log's chain; see `Trail.verify`."""
+        return self._trail.verify(conn, expected_head=expected_head, last=last)
+
+    def append(
+        self,
+        conn: Connection[Any],
+        event: str,
+        identity: Identity,
+        *,
+        version: str | None = None,
+        duration_ms: int | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Append one row to the audit log, last before commit, and return the new head, `count:hash`."""
+        return self._trail.append(conn, event, identity, version=version, duration_ms=duration_ms, details=details)
+
+    # Writing: the caller holds the transaction and the locks
+
+    def create(self, conn: Connection[Any], identity: Identity) -> None:
+        """Make the ledger's tables. One transaction, under the exclusive ledger lock."""
+        script = files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
+        conn.execute(self._query(script))
+        self._run_upgrades(conn, 1)
+        self._set(conn, HEAD, f"0:{GENESIS}")
+        self.append(conn, "ledger_created", identity, details={"ledger_version": self.newest_version})
+
+    def make_current(self, conn: Connection[Any], identity: Identity, version: int | None) -> None:
+        """Make the ledger where there is none, and bring an older one to the current version.
+
+        One transaction, under the exclusive ledger lock, under which `version` was read.
+        """
+        if version is None:
+            self.create(conn, identity)
+        elif version < self.newest_version:
+            self.upgrade(conn, identity, version)
+
+    def upgrade(self, conn: Connection[Any], identity: Identity, version: int) -> None:
+        """Bring an older ledger to the current version. One transaction, under the exclusive ledger lock."""
+        self._run_upgrades(conn, version)
+        self.append(conn, "ledger_upgraded", identity, details={"from": version, "to": self.newest_version})
+
+    def _run_upgrades(self, conn: Connection[Any], version: int) -> None:
+        for step in after(version, self._upgrades):
+            conn.execute(self._query(step.script))
+        self._set(conn, "ledger_version", str(self.newest_version))
+
+    def insert_entry(
+        self,
+        conn: Connection[Any],
+        migration: Migration,
+        identity: Identity,
+        *,
+        duration_ms: int,
+        statements: int,
+        status: Literal["applied", "incomplete"] = "applied",
+        statement_hashes: Sequence[str] = (),
+    ) -> None:
+        """Record a migration as applied, or as begun: incomplete, with none of its statements done."""
+        rollback = migration.rollback
+        values = {
+            "version": migration.version,
+            "name": migration.name,
+            "status": status,
+            "direction": "apply",
+            "checksum": migration.script.checksum,
+            "checksum_algorithm": CHECKSUM_ALGORITHM,
+            "dependencies": list(migration.dependencies),
+            "rollback_sql": rollback.text if rollback else None,
+            "rollback_checksum": rollback.checksum if rollback else None,
+            "duration_ms": duration_ms,
+            "statements_done": statements if status == "applied" else 0,
+            "statements_total": statements,
+            "statement_hashes": list(statement_hashes),
+            **asdict(identity),
+        }
+        columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
+        now = "pg_catalog.clock_timestamp()"
+        query = f"INSERT INTO {{schema}}.schema_migrations (applied_at, {columns}) VALUES ({now}, {places})"
+        conn.execute(self._query(query), [*values.values()])
+
+    def begin_rollback(self, conn: Connection[Any], version: str, *, statements: int) -> None:
+        """Mark an entry as being rolled back statement by statement, with none of them done."""
+        conn.execute(
+            self._query(
+                "UPDATE {schema}.schema_migrations SET status = 'incomplete', direction = 'rollback',"
+                " statements_done = 0, statements_total = %s, statement_hashes = '{{}}' WHERE version = %s"
+            ),
+            [statements, version],
+        )
+
+    def write_journal(self, conn: Connection[Any], version: str, *, done: int, hashes: Sequence[str]) -> None:
+        """Write how far an incomplete migration has come. The total follows the script, which may have been edited."""
+        conn.execute(
+            self._query(
+                "UPDATE {schema}.schema_migrations SET statements_done = %s, statement_hashes = %s,"
+                " statements_total = greatest(statements_total, %s) WHERE version = %s"
+            ),
+            [done, list(hashes), len(hashes), version],
+        )
+
+    def delete_entry(self, conn: Connection[Any], version: str) -> None:
+        """Forget a migration that was rolled back; the audit log keeps it."""
+        conn.execute(self._query("DELETE FROM {schema}.schema_migrations WHERE version = %s"), [version])
+
+    def set_metadata(self, conn: Connection[Any], values: Mapping[str, str]) -> None:
+        """Write several values of application_metadata; the keys are those described in this module."""
+        for key, value in values.items():
+            self._set(conn, key, value)
+
+    def _set(self, conn: Connection[Any], key: str, value: str) -> None:
+        conn.execute(
+            self._query(
+                "INSERT INTO {schema}.application_metadata (key, value, description) VALUES (%s, %s, %s)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = pg_catalog.clock_timestamp()"
+            ),
+            [key, value, _DESCRIPTIONS[key]],
+        )
+
+    def set_schema_version(self, conn: Connection[Any]) -> None:
+        """Write the highest applied version into application_metadata. Like `append`, late: it locks the head."""
+        # The head row is locked first, as in append, so that two transactions never wait for each other crosswise.
+        conn.execute(self._query("SELECT FROM {schema}.application_metadata WHERE key = %s FOR UPDATE"), [HEAD])
+        query = self._query("SELECT max(version::numeric) FROM {schema}.schema_migrations WHERE status = 'applied'")
+        row = conn.execute(query).fetchone()
+        self._set(conn, "schema_version", canonical_version(int(row[0])) if row and row[0] is not None else "")
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    row["identity"] = Identity(*(row.pop(f.name) for f in fields(Identity)))
+    for name in ("dependencies", "statement_hashes"):
+        row[name] = tuple(row[name])
+    return Entry(**row)

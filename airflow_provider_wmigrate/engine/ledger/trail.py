@@ -1,0 +1,207 @@
+"""The audit log: a chain of hashes, so that a change behind the trigger that refuses changes is found.
+
+A row is appended last, just before its transaction commits, under a row lock on the chain's head, so that parallel
+migrations wait for one another only for that moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from typing import Any
+
+from psycopg import Connection, DataError, sql
+from psycopg.pq import TransactionStatus
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from airflow_provider_wmigrate.engine.errors import LedgerDamaged
+from airflow_provider_wmigrate.engine.model import Finding, Identity
+
+GENESIS = "0" * 64
+HEAD = "audit_head"
+"""Key of application_metadata under which the chain's length and last hash stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One row of audit_log, in the order in which its columns are hashed."""
+
+    position: int
+    at: datetime
+    event: str
+    version: str | None
+    actor: str
+    dag_id: str | None
+    run_id: str | None
+    task_id: str | None
+    try_number: int | None
+    duration_ms: int | None
+    details: dict[str, Any]
+    previous_hash: str
+    hash: str
+
+    def computed_hash(self) -> str:
+        """SHA-256 over canonical JSON: sorted keys, no spaces, UTC with microseconds."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hash"}
+        values["at"] = self.at.astimezone(timezone.utc).isoformat(timespec="microseconds")
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def damaged(message: str) -> LedgerDamaged:
+    return LedgerDamaged(message, hint="restore the ledger, or choose another settings.ledger.schema")
+
+
+class Trail:
+    """The audit log of the ledger in one schema. It keeps no connection: each call is given one."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+
+    def _query(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self.schema))
+
+    def _head(self, conn: Connection[Any]) -> str | None:
+        query = self._query("SELECT value FROM {schema}.application_metadata WHERE key = %s")
+        found = conn.execute(query, [HEAD]).fetchone()
+        return str(found[0]) if found else None
+
+    def rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
+        """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
+        columns = ", ".join(f.name for f in fields(AuditRow))
+        query = self._query(
+            f"SELECT {columns} FROM {{schema}}.audit_log WHERE position >= %s ORDER BY position LIMIT %s"
+        )
+        with conn.cursor(row_factory=dict_row) as cursor:
+            for row in cursor.execute(query, [after + 1, limit]):
+                yield AuditRow(**row)
+
+    def _all_rows(self, conn: Connection[Any], *, after: int | None, page: int = 5000) -> Iterator[AuditRow]:
+        """The whole log, or what follows a row, in pieces, so that memory does not grow with it. A forged row may have
+        any position."""
+        after = -(2**63) - 1 if after is None else after
+        while rows := list(self.rows(conn, after=after, limit=page)):
+            yield from rows
+            after = rows[-1].position
+            if after == 2**63 - 1:
+                return
+
+    def verify(
+        self, conn: Connection[Any], *, expected_head: str | None = None, last: int | None = None
+    ) -> tuple[Finding, ...]:
+        """Recompute the audit log's chain.
+
+        :param expected_head: a `count:hash` kept outside the database, for instance in a run's report: it finds a
+            tail that was cut off together with the head row.
+        :param last: recompute only so many of the newest rows; None: all of them.
+        """
+        idle = conn.info.transaction_status is TransactionStatus.IDLE
+        with conn.transaction():
+            if idle:  # one snapshot for rows and head, so that nobody who appends meanwhile is taken for a forger
+                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            try:
+                return tuple(self._breaks(conn, expected_head, last))
+            except DataError as error:
+                # Values that no row of ours ever had, such as the timestamp infinity.
+                return (_broken(None, f"a row cannot be read: {error}"),)
+
+    def _breaks(self, conn: Connection[Any], expected_head: str | None, last: int | None) -> Iterator[Finding]:
+        """The first break of the chain; what follows it says nothing any more."""
+        count, previous = self._before(conn, last)
+        expected_met = expected_head is None or self._passed(conn, expected_head, count)
+        for row in self._all_rows(conn, after=count or None):
+            count += 1
+            reason = _break(row, count, previous)
+            if reason:
+                yield _broken(count, reason)
+                return
+            previous = row.hash
+            expected_met = expected_met or expected_head == f"{count}:{previous}"
+        head = self._head(conn)
+        if head != f"{count}:{previous}":
+            yield _broken(count, f"the chain ends at row {count}, its head says {head}")
+        elif not expected_met:
+            yield _broken(count, f"the chain never passed through {expected_head}")
+
+    def _before(self, conn: Connection[Any], last: int | None) -> tuple[int, str]:
+        """Where to begin so that `last` rows are left: the position and the hash of the row before them."""
+        count = (self._head(conn) or "").partition(":")[0]
+        before = int(count) - last if last is not None and count.isdecimal() else 0
+        rows = self.rows(conn, after=before - 1, limit=1) if before > 0 else ()
+        return next(((row.position, row.hash) for row in rows if row.position == before), (0, GENESIS))
+
+    def _passed(self, conn: Connection[Any], head: str, before: int) -> bool:
+        """Whether a row that is not recomputed is the one a head names."""
+        position = int(head.partition(":")[0])
+        rows = self.rows(conn, after=position - 1, limit=1) if position <= before else ()
+        return any(head == f"{row.position}:{row.hash}" for row in rows)
+
+    def append(
+        self,
+        conn: Connection[Any],
+        event: str,
+        identity: Identity,
+        *,
+        version: str | None = None,
+        duration_ms: int | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Append one row to the audit log and return the new head, `count:hash`.
+
+        Call it last before commit: it keeps the head locked until then.
+        """
+        # The details make a round trip, so that the hash is over what jsonb keeps of them (numbers, keys, order).
+        query = self._query(
+            "SELECT value, pg_catalog.clock_timestamp(), %s::pg_catalog.jsonb FROM {schema}.application_metadata"
+            " WHERE key = %s FOR UPDATE"
+        )
+        found = conn.execute(query, [Jsonb(dict(details or {})), HEAD]).fetchone()
+        count, _, previous = (found[0] if found else "").partition(":")
+        if found is None or not count.isdecimal():
+            raise damaged(f"{self.schema}.application_metadata has no {HEAD}")
+        row = AuditRow(
+            position=int(count) + 1,
+            at=found[1],
+            event=event,
+            version=version,
+            **asdict(identity),
+            duration_ms=duration_ms,
+            details=found[2],
+            previous_hash=previous,
+            hash="",
+        )
+        digest = row.computed_hash()
+        values = [getattr(row, f.name) for f in fields(row)]
+        values[-3:] = [Jsonb(row.details), previous, digest]
+        conn.execute(self._query("INSERT INTO {schema}.audit_log VALUES (" + ", ".join(["%s"] * 13) + ")"), values)
+        head = f"{row.position}:{digest}"
+        query = self._query(
+            "UPDATE {schema}.application_metadata SET value = %s, updated_at = pg_catalog.clock_timestamp()"
+            " WHERE key = %s"
+        )
+        conn.execute(query, [head, HEAD])
+        return head
+
+
+def _break(row: AuditRow, place: int, previous: str) -> str | None:
+    """Why this row cannot be the one at this place of the chain."""
+    if row.position != place:
+        return f"row {place} is gone or out of place: found row {row.position}"
+    if row.previous_hash != previous:
+        return f"row {place} does not follow the row before it"
+    if row.computed_hash() != row.hash:
+        return f"row {place} ({row.event}) was changed"
+    return None
+
+
+def _broken(row: int | None, message: str) -> Finding:
+    return Finding(
+        "audit_chain_broken",
+        f"audit_log: {message}",
+        "compare with a backup, and find out who has write access to the ledger",
+        line=row,
+    )

@@ -1,0 +1,1 @@
+"""Pure: decisions over values. Nothing here asks a database."""

@@ -1,0 +1,194 @@
+"""What the files say that they must not say: the rules of the config's `validation`, as findings with file and line.
+
+Found with PostgreSQL's own grammar. A script newer than that grammar passes: the server decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from airflow_provider_wmigrate.engine.errors import ScriptError
+from airflow_provider_wmigrate.engine.folder.config import Config, SqlRules
+from airflow_provider_wmigrate.engine.folder.folder import Folder
+from airflow_provider_wmigrate.engine.model import (
+    Finding,
+    Migration,
+    Script,
+    Transactional,
+    canonical_version,
+    version_key,
+)
+from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql.statements import Statement
+
+from .journal import unnamed_indexes
+
+_DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt", "truncate_stmt"}
+_DROPS = {
+    "drop_stmt",
+    "drop_owned_stmt",
+    "drop_role_stmt",
+    "drop_table_space_stmt",
+    "dropdb_stmt",
+    "drop_subscription_stmt",
+}
+_NEITHER = {
+    "select_stmt", "do_stmt", "call_stmt", "variable_set_stmt", "variable_show_stmt", "transaction_stmt", "vacuum_stmt",
+    "lock_stmt", "notify_stmt", "listen_stmt", "unlisten_stmt", "explain_stmt", "check_point_stmt", "discard_stmt",
+    "refresh_mat_view_stmt", "constraints_set_stmt", "prepare_stmt", "execute_stmt", "deallocate_stmt",
+}  # fmt: skip
+
+
+def folder_findings(folder: Folder) -> tuple[Finding, ...]:
+    """Findings that need no SQL: keys without an effect yet, gaps, descriptions, missing or undeclared rollbacks."""
+    found = [*folder.config.findings]
+    if folder.config.validation.migrations.require_sequential_versions:
+        found += _gaps(folder.migrations)
+    for migration in folder.migrations:
+        found += _pairing(migration, folder.config)
+        if folder.config.validation.files.require_description and not migration.description:
+            message, nxt = "has no description", f"describe {migration.version} in {folder.config.file}"
+            found.append(_finding("description_missing", migration, message, nxt))
+        found += _sizes(migration, folder.config)
+    return tuple(found)
+
+
+def script_findings(migrations: Iterable[Migration], config: Config) -> tuple[Finding, ...]:
+    """Findings in the SQL of the given migrations and their rollbacks: usually those about to run."""
+    found: list[Finding] = []
+    for migration in migrations:
+        found += _in_script(migration, migration.script, config.validation.sql)
+        if migration.rollback:
+            found += _in_script(migration, migration.rollback, None)
+    return tuple(found)
+
+
+def _finding(
+    code: str, migration: Migration, message: str, next_step: str, *, file: str | None = None, line: int | None = None
+) -> Finding:
+    return Finding(code, message, next_step, version=migration.version, file=file or migration.script.file, line=line)
+
+
+def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
+    numbers = {version_key(m.version) for m in migrations}
+    for number in sorted(set(range(1, max(numbers, default=0) + 1)) - numbers):
+        version = canonical_version(number)
+        message = f"no migration has version {version}, and require_sequential_versions is on"
+        yield Finding("version_gap", message, "add it or renumber the later ones", version=version)
+
+
+def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
+    there = migration.rollback is not None
+    name = migration.stem + ".rollback.sql"
+    where = {"file": config.file, "line": migration.config_line}
+    if migration.rollback_supported is True and not there:
+        message = f"rollback_supported is true, but there is no {name}"
+        yield Finding("rollback_missing", message, "write it or say false", version=migration.version, **where)  # type: ignore[arg-type]
+    elif migration.rollback_supported is False and there:
+        message = f"rollback_supported is false, but there is {name}"
+        yield Finding("rollback_undeclared", message, "delete it or say true", version=migration.version, **where)  # type: ignore[arg-type]
+    elif (
+        config.validation.migrations.require_rollback_validation and not there and migration.rollback_supported is None
+    ):
+        message = "has no rollback script, and require_rollback_validation is on"
+        yield _finding("rollback_missing", migration, message, f"write {name}, or declare rollback_supported: false")
+
+
+def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
+    limit = config.validation.files.max_file_size_mb
+    for script in filter(None, (migration.script, migration.rollback)):
+        text = script.text
+        megabytes = len(text if text.isascii() else text.encode()) / 1_000_000
+        if megabytes > limit:
+            message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
+            yield _finding("file_too_large", migration, message, "split it or raise the limit", file=script.file)
+
+
+def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> Iterator[Finding]:
+    """`rules` is None for a rollback script, which may always do what undoing needs."""
+    try:
+        analysis = analyse(script)
+    except ScriptError as error:
+        nxt = error.hint
+        yield _finding("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
+        return
+    declared = migration.transactional if rules is not None else migration.rollback_transactional
+    yield from _outside_transaction(migration, analysis, declared, rules)
+    yield from _lost_rows(migration, analysis)
+    if rules is not None:
+        for statement in analysis.statements:
+            yield from _forbidden(migration, statement, rules)
+
+
+def _outside_transaction(
+    migration: Migration, analysis: Analysis, declared: Transactional, rules: SqlRules | None
+) -> Iterator[Finding]:
+    """What keeps a script that does not fit into one transaction from being run safely."""
+    file = analysis.script.file
+    if declared is False and analysis.unparsed:
+        message = f"is declared transactional: false, but cannot be split into statements ({analysis.unparsed})"
+        yield _finding("unsplittable", migration, message, "write it so that PostgreSQL's parser reads it", file=file)
+    for statement in analysis.outside:
+        reason = "transactional is true" if declared is True else None
+        if rules is not None and rules.require_transaction:
+            reason = "validation.sql.require_transaction is true"
+        if reason:
+            message = f"{statement.outside} cannot run inside a transaction, and {reason}"
+            nxt = "take it out, or allow it"
+            yield _finding("outside_transaction", migration, message, nxt, file=file, line=statement.line)
+    for statement in unnamed_indexes(analysis.statements):
+        message = f"{statement.outside} without a name: a failed build could not be found again"
+        yield _finding("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
+
+
+def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
+    """What deletes rows although it says nothing of rows; in a rollback script too."""
+    for statement in analysis.statements:
+        if statement.kind == "drop_stmt" and _drops_timescaledb(statement.node):
+            message = "DROP EXTENSION timescaledb CASCADE deletes the rows of every hypertable in the database"
+            nxt = "drop the tables that are to go by name, and the extension, if at all, without CASCADE"
+            file = analysis.script.file
+            yield _finding("drops_all_hypertables", migration, message, nxt, file=file, line=statement.line)
+
+
+def _drops_timescaledb(node: Any) -> bool:
+    from postgast.pg_query_pb2 import DropBehavior, ObjectType
+
+    names = {item.string.sval for item in node.objects}
+    extension = node.remove_type == ObjectType.OBJECT_EXTENSION and "timescaledb" in names
+    return bool(extension and node.behavior == DropBehavior.DROP_CASCADE)
+
+
+def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> Iterator[Finding]:
+    kind = statement.kind
+    what = kind.removesuffix("_stmt").replace("_", " ").upper()
+    if kind in _DROPS or (kind == "alter_table_stmt" and _drops_part(statement.node)):
+        broken, key = not rules.allow_drop, "allow_drop"
+    elif kind in _DML or (kind == "select_stmt" and _writes(statement.node)):
+        broken, key = not rules.allow_dml, "allow_dml"
+    else:
+        broken, key = not rules.allow_ddl and (kind not in _NEITHER or _creates(statement)), "allow_ddl"
+    if broken:
+        message, nxt = f"{what} is not allowed: validation.sql.{key} is false", "take it out or allow it"
+        yield _finding(f"{key}_violated", migration, message, nxt, line=statement.line)
+
+
+def _writes(select: Any) -> bool:
+    """WITH ... AS (INSERT ...) SELECT. PostgreSQL allows such parts at the top of a statement only."""
+    return select is not None and any(
+        cte.common_table_expr.ctequery.WhichOneof("node") in _DML for cte in select.with_clause.ctes
+    )
+
+
+def _creates(statement: Statement) -> bool:
+    """SELECT ... INTO a new table."""
+    node = statement.node
+    return statement.kind == "select_stmt" and node is not None and bool(node.HasField("into_clause"))
+
+
+def _drops_part(node: object) -> bool:
+    from postgast.pg_query_pb2 import AlterTableType
+
+    dropping = {AlterTableType.AT_DropColumn, AlterTableType.AT_DropConstraint}
+    return any(command.alter_table_cmd.subtype in dropping for command in node.cmds)  # type: ignore[attr-defined]

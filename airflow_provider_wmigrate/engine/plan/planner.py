@@ -1,0 +1,321 @@
+"""The decision alone: which steps lead from what the ledger says to what the folder says. Pure, and acts on nothing.
+
+A contradiction between folder and ledger is never an exception here but a `Finding` in the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timezone
+
+from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks
+from airflow_provider_wmigrate.engine.folder.graph import Graph
+from airflow_provider_wmigrate.engine.model import (
+    Entry,
+    Finding,
+    LatePolicy,
+    Migration,
+    Plan,
+    RequiredExtension,
+    State,
+    Status,
+    Step,
+    version_key,
+)
+
+_Lacking = tuple[RequiredExtension, Lack]
+
+
+def statuses(migrations: Sequence[Migration], entries: Sequence[Entry]) -> dict[str, Status]:
+    """The status of every version that the folder or the ledger knows, in numeric order."""
+    files = {m.version: m for m in migrations}
+    rows = {e.version: e for e in entries}
+    return {v: _status(files.get(v), rows.get(v)) for v in sorted({*files, *rows}, key=version_key)}
+
+
+def _status(migration: Migration | None, entry: Entry | None) -> Status:
+    if entry is None:
+        return Status.PENDING
+    if entry.status == "incomplete":
+        return Status.INCOMPLETE
+    if migration is None:
+        return Status.MISSING
+    return Status.APPLIED if migration.script.checksum == entry.checksum else Status.CHANGED
+
+
+def plan_apply(
+    migrations: Sequence[Migration],
+    graph: Graph,
+    state: State,
+    *,
+    to: str | None = None,
+    late: LatePolicy = "apply",
+) -> Plan:
+    """Steps that apply what is pending, up to and with version `to` and whatever that one needs.
+
+    :param to: a version of the folder in canonical form, or None for everything.
+    """
+    files = {m.version: m for m in migrations}
+    known = statuses(migrations, state.entries)
+    wanted = _wanted(graph, to)
+    begun = {e.version for e in state.entries if e.status == "incomplete" and e.direction == "apply"}
+    pending = [v for v in graph.order if known[v] is Status.PENDING or v in begun]
+    skipped = {v: f"beyond the target {to}" for v in pending if v not in wanted}
+    lacking = {v: _lacks(files[v], files, graph, state) for v in pending if v in wanted}
+    skipped |= _skipped_for(lacking, graph)
+    steps = tuple(_step(files[v]) for v in pending if v not in skipped)
+    findings = [
+        *_contradictions(known, files, state.entries),
+        *(extension_finding(files[s.version], *found) for s in steps for found in lacking[s.version]),
+        *_unmet(steps, graph, known),
+        *_applied_before_dependency(graph, known, skipped),
+        *_late(steps, known, late),
+        *_over_budget([files[s.version] for s in steps]),
+    ]
+    return Plan("apply", to, steps, known, tuple(findings), skipped)
+
+
+def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | None) -> Plan:
+    """Steps that roll back every applied version above `to` (None: all of them), dependents first.
+
+    The order comes from the dependencies **as applied**, so that an older checkout can still do it.
+    """
+    files = {m.version: m for m in migrations}
+    rows = {e.version: e for e in state.entries}
+    known = statuses(migrations, state.entries)
+    going = {v for v in rows if to is None or version_key(v) > version_key(to)}
+    order = Graph({v: [d for d in rows[v].dependencies if d in going] for v in going}).order
+    steps = tuple(Step("rollback", v, rows[v].name, rows[v].checksum) for v in reversed(order))
+    findings = [
+        *(f for v in order for f in dependents(v, state.entries, leaving=going)),
+        *(f for v in order for f in _no_rollback(rows[v], files.get(v), known[v])),
+    ]
+    skipped = {v: f"not above the target {to}" for v in rows if v not in going}
+    return Plan("rollback", to, steps, known, tuple(findings), skipped)
+
+
+def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable[str] = ()) -> tuple[Finding, ...]:
+    """Why this one migration cannot be applied now, decided again under its lock.
+
+    :param assume: versions that the same transaction applies before it (a dry run).
+    """
+    rows = {e.version: e for e in entries}
+    mine = [rows[migration.version]] if migration.version in rows else []
+    known = statuses([migration], mine)
+    found = [f for f in _contradictions(known, {migration.version: migration}, mine) if f.severity == "error"]
+    there = {v for v, e in rows.items() if e.status == "applied"} | set(assume)
+    found += [
+        Finding(
+            "dependency_unmet",
+            f"migration {migration.version} needs {parent}, which is not applied",
+            f"apply {parent} first",
+            version=migration.version,
+            file=migration.script.file,
+        )
+        for parent in migration.dependencies
+        if parent not in there
+    ]
+    return tuple(found)
+
+
+def dependents(version: str, entries: Iterable[Entry], *, leaving: Iterable[str] = ()) -> tuple[Finding, ...]:
+    """Why this one migration cannot be rolled back now: applied migrations that declared it when they were applied."""
+    names = [e.version for e in entries if version in e.dependencies and e.version not in set(leaving)]
+    if not names:
+        return ()
+    message = f"migration {version} cannot be rolled back: {', '.join(names)} depend{'s' * (len(names) == 1)} on it"
+    return (Finding("depended_on", message, f"roll back {', '.join(names)} first", version=version),)
+
+
+def applied_chain(version: str, entries: Iterable[Entry]) -> tuple[str, ...]:
+    """The version and every applied one that needs it, in the order in which they can be rolled back."""
+    parents = {e.version: e.dependencies for e in entries}
+    graph = Graph({v: [d for d in needs if d in parents] for v, needs in parents.items()})
+    going = graph.descendants([version]) | {version}
+    return tuple(v for v in reversed(graph.order) if v in going)
+
+
+def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
+    """Which rollback script fits what is in the database: "folder", "ledger", or None for neither.
+
+    A file edited after it was applied may have a rollback that undoes something else, so the folder's script counts
+    only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was
+    mended.
+    """
+    unchanged = migration is not None and migration.script.checksum == entry.checksum
+    if unchanged and migration is not None and migration.rollback is not None:
+        return "folder"
+    return "ledger" if entry.rollback_checksum is not None else None
+
+
+def _step(migration: Migration) -> Step:
+    estimate = migration.estimated_duration_seconds
+    return Step("apply", migration.version, migration.name, migration.script.checksum, estimate)
+
+
+def _over_budget(migrations: Iterable[Migration]) -> list[Finding]:
+    """What would probably be cancelled."""
+    return [
+        Finding(
+            "estimate_over_budget",
+            f"migration {m.version} should take {m.estimated_duration_seconds:g} s, more than its budget of"
+            f" {m.timeout_seconds:g} s",
+            "raise its timeout_seconds, or correct the estimate",
+            severity="warning",
+            version=m.version,
+            file=m.script.file,
+        )
+        for m in migrations
+        if m.estimated_duration_seconds and m.timeout_seconds and m.estimated_duration_seconds > m.timeout_seconds
+    ]
+
+
+def _wanted(graph: Graph, to: str | None) -> set[str]:
+    if to is None:
+        return set(graph.order)
+    reached = {v for v in graph.order if version_key(v) <= version_key(to)}
+    return reached | graph.ancestors(reached)
+
+
+def _lacks(migration: Migration, files: Mapping[str, Migration], graph: Graph, state: State) -> tuple[_Lacking, ...]:
+    """What it needs and the server has not. Applied migrations have done all they will."""
+    if state.extensions is None:
+        return ()
+    there = {entry.version for entry in state.entries if entry.status == "applied"}
+    before = [files[v] for v in graph.ancestors([migration.version]) - there]
+    return tuple(lacks(migration, state.extensions, updating=before))
+
+
+def _skipped_for(lacking: Mapping[str, Sequence[_Lacking]], graph: Graph) -> dict[str, str]:
+    """What is skipped because an extension cannot be had, and with it whatever depends on it."""
+    skipped = {
+        version: f"extension {needed.name} {found.brief}"
+        for version, found_ones in lacking.items()
+        for needed, found in found_ones
+        if needed.when_missing == "skip"
+    }
+    for version in [v for v in graph.order if v in skipped]:
+        for dependent in graph.descendants([version]) & set(lacking):
+            skipped.setdefault(dependent, f"needs {version}, which is skipped")
+    return skipped
+
+
+def _contradictions(
+    known: Mapping[str, Status], files: Mapping[str, Migration], entries: Sequence[Entry]
+) -> list[Finding]:
+    rows = {e.version: e for e in entries}
+    found = []
+    for version, status in known.items():
+        file = files[version].script.file if version in files else None
+        if status is Status.CHANGED:
+            applied_at = rows[version].applied_at.astimezone(timezone.utc)
+            message = f"was edited after it was applied on {applied_at:%Y-%m-%d %H:%M} UTC"
+            nxt = "restore the file and write a new migration instead"
+            found.append(Finding("changed", message, nxt, version=version, file=file))
+        elif status is Status.MISSING:
+            message = f"migration {version}_{rows[version].name} is applied but its file is gone"
+            found.append(Finding("missing", message, "restore the file", version=version, file=file))
+        elif status is Status.INCOMPLETE:
+            found.append(_incomplete(rows[version], file))
+    return found
+
+
+def _incomplete(entry: Entry, file: str | None) -> Finding:
+    """An interrupted apply goes on by itself; an interrupted rollback must be finished before anything else."""
+    done = f"{entry.statements_done} of {entry.statements_total} statements done"
+    name = f"{entry.version}_{entry.name}"
+    if entry.direction == "apply":
+        message = f"migration {name} was begun outside a transaction and not finished ({done})"
+        nxt = "it goes on where it stopped"
+        if len(entry.statement_hashes) > entry.statements_done:
+            message += f", and statement {entry.statements_done + 1} was running when its runner died"
+            nxt = "the next run finds out whether it ran, and asks you where the database cannot tell"
+        return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
+    message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"
+    return Finding("incomplete", message, "finish it: roll it back again", version=entry.version, file=file)
+
+
+def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status]) -> list[Finding]:
+    """Steps whose dependency is neither applied nor a step: only possible when that dependency is incomplete."""
+    coming = {s.version for s in steps}
+    return [
+        Finding(
+            "dependency_unmet",
+            f"migration {s.version} needs {parent}, which is {known[parent].value}",
+            f"finish {parent} first",
+            version=s.version,
+        )
+        for s in steps
+        for parent in graph.parents[s.version]
+        if parent not in coming and known[parent] in (Status.PENDING, Status.INCOMPLETE)
+    ]
+
+
+def _applied_before_dependency(graph: Graph, known: Mapping[str, Status], skipped: Mapping[str, str]) -> list[Finding]:
+    return [
+        Finding(
+            "dependency_pending",
+            f"migration {version} is applied but {parent}, on which it depends, is pending",
+            f"apply {parent}, or correct the dependencies of {version}",
+            severity="warning",
+            version=version,
+        )
+        for version in graph.order
+        if known[version] is not Status.PENDING
+        for parent in graph.parents[version]
+        if known[parent] is Status.PENDING
+    ]
+
+
+def _late(steps: Sequence[Step], known: Mapping[str, Status], policy: LatePolicy) -> list[Finding]:
+    newest = max((version_key(v) for v, s in known.items() if s is not Status.PENDING), default=0)
+    if policy == "apply":
+        return []
+    return [
+        Finding(
+            "late",
+            f"migration {s.version} is pending although {newest:03d} is applied: it was merged late or left behind",
+            "renumber it, or set execution.late_migrations: apply",
+            severity="error" if policy == "error" else "warning",
+            version=s.version,
+        )
+        for s in steps
+        if version_key(s.version) < newest
+    ]
+
+
+def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> list[Finding]:
+    source = rollback_of(migration, entry)
+    file = migration.script.file if migration else None
+    if source is None:
+        return [
+            Finding(
+                "no_rollback",
+                f"migration {entry.version}_{entry.name} has no rollback script,"
+                " neither in the folder nor in the ledger",
+                "write one, or restore a backup",
+                version=entry.version,
+                file=file,
+            )
+        ]
+    edited = (
+        source == "folder"
+        and migration is not None
+        and migration.rollback is not None
+        and migration.rollback.checksum != entry.rollback_checksum
+    )
+    if edited or (source == "ledger" and status is Status.CHANGED):
+        which = (
+            "the folder's script is run" if edited else "the ledger's script is run, because the migration changed too"
+        )
+        return [
+            Finding(
+                "rollback_differs",
+                f"the rollback of {entry.version} differs from the one recorded when it was applied; {which}",
+                "read it before you go on",
+                severity="warning",
+                version=entry.version,
+                file=migration.rollback.file if migration and migration.rollback else file,
+            )
+        ]
+    return []

@@ -1,0 +1,1 @@
+"""How a script is run and recorded."""

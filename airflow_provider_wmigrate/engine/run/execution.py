@@ -1,0 +1,353 @@
+"""Runs scripts and records what became of them: the part of the migrator that acts, once locks are held and it is
+decided that there is something to do."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, TypeVar
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs
+from airflow_provider_wmigrate.engine.catalog.locks import locks_taken
+from airflow_provider_wmigrate.engine.errors import (
+    RETRYABLE_SQLSTATES,
+    LockTimeout,
+    NotTried,
+    ScriptError,
+    StatementFailed,
+    WMigrateError,
+    place,
+)
+from airflow_provider_wmigrate.engine.events import Blocked, Failed, HeldLong, Listener, Noticed, Retrying, Started
+from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.model import (
+    Blocker,
+    Direction,
+    Entry,
+    Identity,
+    LockTaken,
+    Migration,
+    Outcome,
+    Record,
+    Transactional,
+)
+from airflow_provider_wmigrate.engine.plan.journal import stepwise
+from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session, open_session
+from airflow_provider_wmigrate.engine.session.watch import Watch
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+from .stepwise import Stepwise
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A migration and the script of it that is to run."""
+
+    migration: Migration
+    analysis: Analysis
+    transactional: Transactional
+
+    @property
+    def stepwise(self) -> bool:
+        return stepwise(self.analysis, self.transactional)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One call's acting half.
+
+    :param connect: opens other connections: to see who blocks this one, and to record a failure when this one is gone.
+    """
+
+    session: Session
+    ledger: Ledger
+    settings: ExecutionSettings
+    identity: Identity
+    direction: Direction
+    tell: Listener
+    connect: Connect
+    blocked_by: dict[int, Blocker] = field(default_factory=dict)
+
+    # Three ways to run
+
+    def in_one_transaction(self, job: Job) -> Record:
+        """Script, entry and audit row commit together or not at all."""
+
+        def attempt(number: int, budget: Budget) -> Record:
+            self.session.begin(budget)
+            record = replace(self._script(job, self._done_outcome(), watch), attempts=number)
+            record = self._last_row(job, record)
+            self.session.commit()
+            return record
+
+        with self._recorded(job), self._limited(job) as watch:
+            self._append("started", job, details={"direction": self.direction})
+            self._told_start(job, dry_run=False)
+            return self._retrying(job, attempt)
+
+    def stepwise(self, job: Job, entry: Entry | None) -> Record:
+        """Segment by segment, journalled in the entry, which stays `incomplete` until the last one has run.
+
+        :param entry: the incomplete entry of an earlier try in the same direction, or None.
+        """
+        start = time.monotonic()
+        with self._recorded(job), self._limited(job) as watch:
+            if job.analysis.unparsed:  # nothing would run, and be recorded as applied
+                reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
+                raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
+            done = entry.statements_done if entry else 0
+            self._append("started", job, details={"direction": self.direction, "statements_done": done})
+            self._told_start(job, dry_run=False)
+            entry = entry or self._open_journal(job)
+            alone = self._budget(job, lock=self.settings.concurrent_lock_timeout_seconds)
+            retrying = lambda run: self._retrying(job, lambda _, budget: run(budget))  # noqa: E731
+            statements, rows = Stepwise(
+                self.session, self.ledger, job.migration, job.analysis, job.transactional, alone, retrying, self.tell
+            ).run(entry)
+            duration = round((time.monotonic() - start) * 1000)
+            with self.session.transaction():
+                self.session.leave_script()
+                self._close_journal(job, duration)
+                record = self._record(job, self._done_outcome(), duration, rows, statements, watch)
+                return self._last_row(job, record)
+
+    def dry_run(self, jobs: Sequence[Job]) -> Record:
+        """Really execute all jobs in one transaction, measure the last one, and roll back.
+
+        :raises NotTried: a script has a statement that a transaction cannot undo.
+        """
+        for job in jobs:
+            for statement in job.analysis.outside:
+                raise NotTried(job.analysis.script.file, statement.line, statement.outside or "")
+        with self._recorded(jobs[-1], dry_run=True), self._limited(jobs[-1]) as watch:
+            self.session.begin(self._budget(jobs[-1]))
+            if self.ledger.version(self.session.conn) is None:
+                self.ledger.create(self.session.conn, self.identity)
+            for i, job in enumerate(jobs):
+                if i:
+                    self.session.next_script(self._budget(jobs[-1]))
+                self._told_start(job, dry_run=True)
+                record = self._script(job, Outcome.DRY_RUN, watch)
+            self.session.conn.execute("ROLLBACK")
+        return self._record_dry_run(jobs[-1], record)
+
+    # Parts of them
+
+    def _script(self, job: Job, outcome: Outcome, watch: Watch) -> Record:
+        """Run a script in the open transaction and write its entry."""
+        start = time.monotonic()
+        version, file = job.migration.version, job.analysis.script.file
+        for paused in pause_jobs(self.session.conn, job.analysis):
+            self.tell(Noticed(version, "NOTICE", str(paused)))
+        statements, rows = self.session.send(version, job.analysis)
+        try:
+            self.session.leave_script()
+        except psycopg.Error as error:  # a deferred constraint: of this script, whatever others share the transaction
+            raise self.session.failure(error, version, file) from error
+        duration = round((time.monotonic() - start) * 1000)
+        if self.direction == "apply":
+            self._insert_entry(job, duration)
+        else:
+            self.ledger.delete_entry(self.session.conn, job.migration.version)
+        return self._record(job, outcome, duration, rows, statements, watch)
+
+    def _insert_entry(self, job: Job, duration: int, **status: Any) -> None:
+        total = len(job.analysis.statements)
+        self.ledger.insert_entry(
+            self.session.conn, job.migration, self.identity, duration_ms=duration, statements=total, **status
+        )
+
+    def _open_journal(self, job: Job) -> Entry:
+        version = job.migration.version
+        with self.session.transaction():
+            if self.direction == "apply":
+                self._insert_entry(job, 0, status="incomplete")
+            else:
+                self.ledger.begin_rollback(self.session.conn, version, statements=len(job.analysis.statements))
+        return next(e for e in self.ledger.entries(self.session.conn) if e.version == version)
+
+    def _close_journal(self, job: Job, duration: int) -> None:
+        self.ledger.delete_entry(self.session.conn, job.migration.version)
+        if self.direction == "apply":
+            self._insert_entry(job, duration)
+
+    def _last_row(self, job: Job, record: Record) -> Record:
+        """The audit row, appended last: it keeps the head of the chain locked until the commit."""
+        self.ledger.set_schema_version(self.session.conn)
+        head = self.ledger.append(
+            self.session.conn,
+            record.outcome.value,
+            self.identity,
+            version=job.migration.version,
+            duration_ms=record.duration_ms,
+            details=_details(record),
+        )
+        return replace(record, audit_head=head)
+
+    def _record(self, job: Job, outcome: Outcome, duration: int, rows: int, statements: int, watch: Watch) -> Record:
+        migration = job.migration
+        return Record(
+            migration.version,
+            migration.name,
+            outcome,
+            migration.script.checksum,
+            self.identity,
+            duration,
+            rows,
+            statements,
+            self._locks(migration.version, watch),
+            blocked_by=tuple(self.blocked_by.values()),
+        )
+
+    def _locks(self, version: str, watch: Watch) -> tuple[LockTaken, ...]:
+        """Read before commit, with the time for which everybody else was kept out."""
+        limit = self.settings.lock_hold_warning_seconds
+        locks = []
+        for lock in locks_taken(self.session.conn, self.ledger.schema):
+            if lock.mode == "AccessExclusiveLock":
+                lock = replace(lock, held_ms=watch.held_ms(lock.relation))
+            if lock.held_ms is not None and lock.held_ms > limit * 1000:
+                self.tell(HeldLong(version, lock, limit))
+            locks.append(lock)
+        return tuple(locks)
+
+    def _record_dry_run(self, job: Job, record: Record) -> Record:
+        """A dry run on a database without a ledger leaves no trace at all."""
+        if self.ledger.version(self.session.conn) is None:
+            return record
+        details = {**_details(record), "direction": self.direction}
+        return replace(record, audit_head=self._append("dry_run", job, details=details, duration_ms=record.duration_ms))
+
+    def _done_outcome(self) -> Outcome:
+        return Outcome.APPLIED if self.direction == "apply" else Outcome.ROLLED_BACK
+
+    def _told_start(self, job: Job, *, dry_run: bool) -> None:
+        migration, undo = job.migration, job.migration.rollback if self.direction == "apply" else None
+        version, name, script = migration.version, migration.name, job.analysis.script
+        self.tell(Started(version, name, self.direction, script, dry_run, undo, self.session.pid))
+
+    # Limits and failures
+
+    def _total(self, job: Job) -> float:
+        return job.migration.timeout_seconds or self.settings.timeout_seconds
+
+    def _budget(self, job: Job, *, lock: float | None = None, attempt: int = 1) -> Budget:
+        first = job.migration.lock_timeout_seconds or self.settings.lock_timeout_seconds
+        risen = min(first * 2 ** (attempt - 1), max(first, self.settings.lock_timeout_max_seconds))
+        return Budget(self._total(job), self.settings.statement_timeout_seconds, lock or risen)
+
+    def _retrying(self, job: Job, run: Callable[[int, Budget], _T]) -> _T:
+        """Run a whole transaction again when a lock was not free: first with little patience, then with more.
+
+        A short wait first, because everybody who wants the table queues up behind whoever waits for it.
+        """
+        attempts = job.migration.lock_attempts or self.settings.lock_attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                return run(attempt, self._budget(job, attempt=attempt))
+            except (StatementFailed, psycopg.Error) as error:
+                self.session.roll_back()
+                if error.sqlstate not in RETRYABLE_SQLSTATES or attempt == attempts:
+                    raise
+                pause = random.uniform(0.5, 1.5) * min(0.25 * 2**attempt, 10.0)
+                reason = _RETRY_REASONS[error.sqlstate]
+                following = self._budget(job, attempt=attempt + 1).lock
+                self.tell(Retrying(job.migration.version, attempt, reason, pause, following))
+                if not self.session.interruption.pause(pause):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def _limited(self, job: Job) -> Iterator[Watch]:
+        """Around the acting: the total budget, the server's notices, and an eye on who blocks us."""
+        version = job.migration.version
+        self.session.on_notice(
+            lambda diag: self.tell(Noticed(version, diag.severity or "", diag.message_primary or ""))
+        )
+
+        def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:
+            self.blocked_by.update({blocker.pid: blocker for blocker in blockers})
+            self.tell(Blocked(version, blockers, waited))
+
+        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked)
+        with self.session.interruption.limited(self._total(job)), watch:
+            yield watch
+
+    @contextmanager
+    def _recorded(self, job: Job, *, dry_run: bool = False) -> Iterator[None]:
+        """Around the acting: a failure is rolled back, told, recorded and raised in the engine's words."""
+        try:
+            yield
+        except (WMigrateError, psycopg.Error) as error:
+            self.session.roll_back()
+            self._fail(job, error, dry_run=dry_run)
+        except BaseException:
+            # A signal or a task timeout ends the call from inside: the server must not run on without us.
+            self.session.interruption.cancel()
+            raise
+
+    def _fail(self, job: Job, error: WMigrateError | psycopg.Error, *, dry_run: bool) -> NoReturn:
+        file = job.analysis.script.file
+        failure: WMigrateError
+        if isinstance(error, WMigrateError):
+            failure = error
+        else:
+            failure = self.session.failure(error, job.migration.version, file)
+        if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
+            failure = self._lock_timeout(job, failure)
+        self._record_failure(job, failure, dry_run=dry_run)
+        raise failure from error
+
+    def _lock_timeout(self, job: Job, error: StatementFailed) -> LockTimeout:
+        attempts = job.migration.lock_attempts or self.settings.lock_attempts
+        waited = self._budget(job, attempt=attempts).lock
+        blockers = "; ".join(map(str, self.blocked_by.values()))
+        hint = f"{blockers} held it up" if blockers else "the next try may find it free"
+        what = f"{place(error.file, error.line)}: a lock of this migration"
+        return LockTimeout(what, waited, holders=tuple(self.blocked_by), outcome=error.outcome, hint=hint)
+
+    def _record_failure(self, job: Job, error: WMigrateError, *, dry_run: bool) -> None:
+        """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
+        sqlstate = getattr(error, "sqlstate", None)
+        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate))
+        event = "rollback_failed" if self.direction == "rollback" else "failed"
+        details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
+        with suppress(WMigrateError, psycopg.Error):
+            if not self.session.conn.closed:
+                self._append_if_there(self.session, event, job, details)
+                return
+            with open_session(self.connect, application_name="wmigrate record") as fresh:
+                self._append_if_there(fresh, event, job, details)
+
+    def _append_if_there(self, session: Session, event: str, job: Job, details: dict[str, Any]) -> None:
+        if self.ledger.version(session.conn) is not None:
+            with session.transaction():
+                session.leave_script()
+                self.ledger.append(session.conn, event, self.identity, version=job.migration.version, details=details)
+
+    def _append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
+        version = job.migration.version
+        with self.session.transaction():
+            return self.ledger.append(
+                self.session.conn, event, self.identity, version=version, duration_ms=duration_ms, details=details
+            )
+
+
+_RETRY_REASONS = {
+    "55P03": "a lock was not free within its budget",
+    "40P01": "deadlock",
+    "40001": "serialization failure",
+}
+
+
+def _details(record: Record) -> dict[str, Any]:
+    plain = record.as_dict()
+    return {key: plain[key] for key in ("name", "checksum", "rows", "statements", "locks", "attempts", "blocked_by")}

@@ -1,0 +1,77 @@
+"""Sends a piece of a script to the server: over the simple protocol, which splits it there, or as COPY with data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg import Connection, generators, pq
+
+from airflow_provider_wmigrate.engine.errors import ScriptError, WMigrateError
+from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
+
+Failed = Callable[[psycopg.Error, "int | None"], WMigrateError]
+"""A psycopg error in the engine's words; with the number, from 0, of the statement that was next, if it is known."""
+
+_COPY_CHUNK = 64 * 1024
+"""Characters of COPY data that are encoded and handed over at a time."""
+
+_COPY = {
+    pq.ExecStatus.COPY_IN: ("COPY FROM stdin waits for data that is not there", "write the data below it"),
+    pq.ExecStatus.COPY_OUT: ("COPY TO stdout has nobody to read it", "select into a table instead"),
+    pq.ExecStatus.COPY_BOTH: ("replication is no migration", "remove it"),
+}
+_COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
+
+
+def send_part(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> tuple[int, int]:
+    """Run one piece.
+
+    :return: statements run, rows they inserted, updated, deleted or copied.
+    :raises WMigrateError: what `failed` made of the server's refusal.
+    :raises ScriptError: a COPY that has nothing to read from or to write to.
+    """
+    return (_copy if part.data else _simple)(conn, analysis, part, failed)
+
+
+def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> tuple[int, int]:
+    try:
+        conn.pgconn.send_query(part.sql)
+        results = conn.wait(generators.execute(conn.pgconn))
+    except psycopg.Error as error:
+        raise failed(error, None) from error
+    done = rows = 0
+    for result in results:
+        index = part.first + done
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            raise failed(psycopg.errors.error_from_result(result, "utf-8"), index)
+        if result.status in _COPY:
+            conn.close()  # the server waits for the other end; the transaction goes with the connection
+            raise _refused(analysis, index, *_COPY[result.status])
+        done += result.status != pq.ExecStatus.EMPTY_QUERY
+        rows += _rows(result)
+    return done, rows
+
+
+def _copy(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> tuple[int, int]:
+    """COPY ... FROM stdin with the data that stands below it, in chunks."""
+    text, (begin, end) = analysis.script.text, part.data or (0, 0)
+    try:
+        with conn.cursor() as cursor:
+            with cursor.copy(part.sql) as copy:
+                for at in range(begin, end, _COPY_CHUNK):
+                    copy.write(text[at : min(at + _COPY_CHUNK, end)].encode())
+            return 1, cursor.rowcount
+    except psycopg.Error as error:
+        raise failed(error, part.first) from error
+
+
+def _refused(analysis: Analysis, index: int, reason: str, hint: str) -> ScriptError:
+    line = analysis.statements[index].line if index < len(analysis.statements) else None
+    return ScriptError(analysis.script.file, line, reason, hint=hint)
+
+
+def _rows(result: Any) -> int:
+    status = result.command_status or b""
+    return int(result.command_tuples or 0) if status.startswith(_COUNTED) else 0

@@ -1,0 +1,355 @@
+"""One connection for one call: its settings, its advisory locks, its budget, and what may interrupt it.
+
+Every migration gets a connection of its own, so that nothing a script leaves behind (settings, temporary tables,
+session locks) can reach the next one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeout, StatementFailed, WMigrateError
+from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
+
+from .advisory import AdvisoryLock, give_back, holders, try_all
+from .connection import OWN_TIMEOUT, READABLE, not_one_session, ready, settle, untouched, watch_client
+from .connection import Connect as Connect
+from .failures import Circumstances, failure, place_of
+from .interruption import Interruption
+from .sending import Failed, send_part
+
+_GRACE = 5.0
+"""Seconds."""
+_HANDOVER_SECONDS = 10.0
+"""How long the server may take to end a closed session, until which that one's locks are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one script, in seconds."""
+
+    total: float
+    statement: float | None
+    lock: float
+
+
+class Session:
+    """An open connection. Use `open_session`."""
+
+    def __init__(self, connect: Connect, application_name: str) -> None:
+        self.application_name = application_name
+        self._connect = connect
+        self.conn, self.pid, self._watched = ready(connect, application_name)
+        self._other: psycopg.Connection[Any] | None = None
+        self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
+        self._locks: tuple[AdvisoryLock, ...] = ()
+        self.interruption = Interruption(lambda: self._acting)
+        self._began_statement = 0.0
+        self._statement_limit = float("inf")
+
+    # The connection
+
+    @property
+    def _acting(self) -> psycopg.Connection[Any]:
+        """The one a script's statement runs on."""
+        return self._other or self.conn
+
+    @property
+    def acting_pid(self) -> int:
+        """The server process that runs the script's statement."""
+        other = self._other
+        return self.pid if other is None or other.closed else other.info.backend_pid
+
+    def on_notice(self, handler: Callable[[psycopg.errors.Diagnostic], None]) -> None:
+        """Whom to tell what the server says beside its answers."""
+        self._notice_handlers.append(handler)
+        self.conn.add_notice_handler(handler)
+
+    def renew(self) -> None:
+        """Go on with a new connection and the same locks: after an update of TimescaleDB the server ends, at its next
+        statement, every session that has loaded the old version.
+
+        :raises LockTimeout: another runner was quicker with the locks, and goes on.
+        """
+        old = self.conn
+        self.conn, self.pid, self._watched = ready(self._connect, self.application_name)
+        for handler in self._notice_handlers:
+            self.conn.add_notice_handler(handler)
+        old.close()
+        self.acquire(self._locks, wait_seconds=_HANDOVER_SECONDS, on_wait=lambda waited, pids: None)
+
+    def close(self) -> None:
+        """Close it. The server ends a closed session a moment later; until then the next runner would have to poll for
+        the locks, so they are given back before."""
+        try:
+            if not self.conn.closed and self.conn.info.transaction_status == pq.TransactionStatus.IDLE:
+                with suppress(psycopg.Error):
+                    self.conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+        finally:  # also when a task's time limit strikes here
+            self.conn.close()
+
+    # Locks
+
+    def acquire(
+        self,
+        locks: Sequence[AdvisoryLock],
+        *,
+        wait_seconds: float,
+        on_wait: Callable[[float, tuple[int, ...]], None],
+    ) -> None:
+        """Take all locks or none, polling outside any transaction.
+
+        A waiter that sits in a transaction would hold a snapshot, and CREATE INDEX CONCURRENTLY of the runner it waits
+        for would wait for that snapshot: neither would ever end.
+
+        :raises LockTimeout: not free within `wait_seconds`.
+        """
+        start, told, pause = time.monotonic(), 1.0, 0.05
+        while not try_all(self.conn, locks):
+            waited = time.monotonic() - start
+            if self.interruption.requested:
+                raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
+            if waited >= wait_seconds:
+                hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
+                raise LockTimeout(
+                    "the advisory lock of this migration", waited, holders=holders(self.conn, locks), hint=hint
+                )
+            if waited >= told:
+                on_wait(waited, holders(self.conn, locks))
+                told = waited * 2 + 1
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(min(wait_seconds, told) - waited, 0.0)))
+            pause = min(pause * 1.5, 1.0)
+        self._locks = tuple(locks)
+
+    def keep_locks(self) -> None:
+        """Take them once more, should a script have given them back (DISCARD ALL, pg_advisory_unlock_all).
+
+        :raises LockTimeout: another runner has them now.
+        """
+        if not try_all(self.conn, self._locks):
+            outcome = "what ran before is kept, and another runner goes on"
+            hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
+            what = "the advisory lock of this migration"
+            raise LockTimeout(what, 0.0, holders=holders(self.conn, self._locks), outcome=outcome, hint=hint)
+
+    def release(self, lock: AdvisoryLock) -> None:
+        """Give one back.
+
+        :raises ConnectionFailed: it was not held any more.
+        """
+        give_back(self.conn, lock)
+
+    # One transaction around a script
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A short transaction for the ledger's own rows."""
+        self.conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        try:
+            yield
+        except BaseException:
+            self.roll_back()
+            raise
+        self.commit()
+
+    def begin(self, budget: Budget) -> None:
+        """Open the transaction a script runs in, with its limits."""
+        self.conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        self._limit(budget)
+        self._began = self._transaction_start()
+
+    def next_script(self, budget: Budget) -> None:
+        """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
+        self.conn.execute("RESET ALL")
+        self.conn.execute("DISCARD TEMP")
+        settle(self.conn, self.application_name)
+        if self._watched:
+            watch_client(self.conn)
+        self._limit(budget)
+
+    def limit(self, budget: Budget) -> None:
+        """Limits for what follows outside a transaction."""
+        for name, value in self._limits(budget).items():
+            self.conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+
+    def answers(self) -> bool:
+        """Whether the server is still there to answer; if not, it is open what became of the last statement."""
+        try:
+            self.conn.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def _limit(self, budget: Budget) -> None:
+        self._set_local(**self._limits(budget))
+
+    def _limits(self, budget: Budget) -> dict[str, str]:
+        """The total is our clock's business; the server strikes a little later, should nobody be there any more."""
+        self._statement_limit = budget.statement or budget.total + _GRACE
+        return {
+            "lock_timeout": _milliseconds(budget.lock),
+            "statement_timeout": _milliseconds(self._statement_limit),
+        }
+
+    def _set_local(self, **settings: str) -> None:
+        calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in settings)
+        self.conn.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
+
+    def _transaction_start(self) -> int:
+        """Microseconds. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
+
+        :raises ConnectionFailed: it is in another server process than the advisory locks.
+        """
+        start, pid = self.conn.execute(
+            "SELECT (pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
+            " pg_catalog.pg_backend_pid()"
+        ).fetchone() or (0, 0)
+        if pid != self.pid:
+            raise not_one_session()
+        return int(start)
+
+    def send(self, version: str, analysis: Analysis, first: int = 0, end: int | None = None) -> tuple[int, int]:
+        """Run a script, or its statements from `first` to before `end`, inside the transaction that `begin` opened.
+
+        :return: statements run, rows they inserted, updated, deleted or copied.
+        :raises StatementFailed: the server refused one of them.
+        """
+        done = self.send_alone(version, analysis, first, end)
+        self._check_same_transaction(version, analysis)
+        return done
+
+    def send_alone(self, version: str, analysis: Analysis, first: int = 0, end: int | None = None) -> tuple[int, int]:
+        """As `send`, outside any transaction."""
+        done = rows = 0
+        for part in analysis.parts(first, end):
+            if self.interruption.struck:
+                # A cancel that came between two statements found nothing to cancel.
+                raise self.failure(psycopg.errors.QueryCanceled("not begun"), version, analysis.script.file)
+            self._began_statement = time.monotonic()
+            ran, changed = send_part(self._acting, analysis, part, self._failed_in(version, analysis, part))
+            done, rows = done + ran, rows + changed
+        return done, rows
+
+    def send_first(self, version: str, analysis: Analysis, index: int, budget: Budget) -> tuple[int, int]:
+        """As `send_alone`, but one statement, as the very first one of a session of its own.
+
+        Its limits come with the login: setting them would be a statement before it.
+        """
+        with closing(untouched(self.conn, self.application_name, self._limits(budget), watched=self._watched)) as conn:
+            for handler in self._notice_handlers:
+                conn.add_notice_handler(handler)
+            self._other = conn
+            try:
+                return self.send_alone(version, analysis, index, index + 1)
+            finally:
+                self._other = None
+
+    def _failed_in(self, version: str, analysis: Analysis, part: Part) -> Failed:
+        def failed(error: psycopg.Error, index: int | None) -> WMigrateError:
+            known = None if index is None else analysis
+            return self.failure(error, version, analysis.script.file, analysis=known, part=part, index=index)
+
+        return failed
+
+    def _check_same_transaction(self, version: str, analysis: Analysis) -> None:
+        """The last line of defence against transaction control that the grammar did not see."""
+        inside = self.conn.info.transaction_status == pq.TransactionStatus.INTRANS
+        if not inside or self._transaction_start() != self._began:
+            raise StatementFailed(
+                version,
+                analysis.script.file,
+                "the script ended the transaction it ran in",
+                server_hint="remove its transaction control; what it committed must be judged by a person",
+                outcome="part of it may have been committed, the ledger does not know it",
+                retryable=False,
+            )
+
+    def leave_script(self) -> None:
+        """From here on the ledger speaks: whatever role, path, format or limits the script set no longer hold.
+
+        Deferred constraints are checked now, so that a dry run finds what a commit would.
+        """
+        self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self.conn.execute("RESET SESSION AUTHORIZATION")
+        self.conn.execute("RESET ROLE")
+        self._set_local(
+            search_path="pg_catalog",
+            row_security="off",
+            lock_timeout=OWN_TIMEOUT,
+            statement_timeout=OWN_TIMEOUT,
+            idle_in_transaction_session_timeout="0",
+            **READABLE,
+        )
+        # Only a superuser may touch this one; left at `replica`, nobody would be told of the new entry.
+        self.conn.execute(
+            "SELECT pg_catalog.set_config('session_replication_role', 'origin', true)"
+            " WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'"
+        )
+
+    def commit(self) -> None:
+        """Commit, and make sure that the server did.
+
+        :raises ConnectionFailed: the connection broke meanwhile. Only the ledger knows what became of it.
+        """
+        try:
+            answer = self.conn.execute("COMMIT").statusmessage
+        except psycopg.OperationalError as error:
+            if not self.conn.closed:
+                raise
+            hint = "whether it was committed stands in the ledger, where the next try looks first"
+            raise ConnectionFailed(f"it broke during the commit ({error})", hint=hint) from error
+        if answer != "COMMIT":
+            raise ConnectionFailed(f"the server answered COMMIT with {answer}")
+
+    def roll_back(self) -> None:
+        """Roll back if there is anything to roll back and anybody to tell."""
+        if not self.conn.closed and self.conn.info.transaction_status != pq.TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                self.conn.execute("ROLLBACK")
+
+    def failure(
+        self,
+        error: psycopg.Error,
+        version: str,
+        file: str,
+        *,
+        analysis: Analysis | None = None,
+        part: Part | None = None,
+        index: int | None = None,
+    ) -> WMigrateError:
+        """A psycopg error in the engine's words.
+
+        :param index: number, from 0, of the statement that was next.
+        """
+        known = Circumstances(
+            lost=error.sqlstate is None or self._acting.closed,
+            timed_out=self.interruption.timed_out,
+            cancelled=self.interruption.requested,
+            over_limit=time.monotonic() - self._began_statement >= self._statement_limit,
+        )
+        return failure(error, version, file, place_of(error, analysis, part, index) if analysis else {}, known)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(int(seconds * 1000), 1)}ms"
+
+
+@contextmanager
+def open_session(connect: Connect, *, application_name: str) -> Iterator[Session]:
+    """Connect, prepare the session, and close it in the end, which gives back every lock.
+
+    :raises ConnectionFailed: no connection.
+    """
+    session = Session(connect, application_name)
+    try:
+        yield session
+    finally:
+        session.close()

@@ -1,0 +1,107 @@
+"""Looks from a second connection at a running migration: who holds it up, and whom it holds up. It only looks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.model import Blocker
+
+from .session import Connect
+
+_FIRST_LOOK = 0.3
+"""Seconds before the second connection is opened: most scripts are over by then and do not pay for it."""
+_BETWEEN_LOOKS = 0.5
+
+OnBlocked = Callable[[tuple[Blocker, ...], float], None]
+
+
+class Watch:
+    """While its block runs, tells who blocks a server process, whenever it is somebody else than before.
+
+    That the watching fails is no failure of the migration.
+
+    :param pid: gives the server process that runs the migration; a statement may have one of its own.
+    :param on_blocked: called in a thread of its own, with the blockers and the seconds waited for them so far.
+    """
+
+    def __init__(self, connect: Connect, pid: Callable[[], int], application_name: str, on_blocked: OnBlocked) -> None:
+        self._connect, self._pid, self._name, self._on_blocked = connect, pid, application_name, on_blocked
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
+        self._held_since: dict[str, float] = {}
+
+    def held_ms(self, relation: str) -> int | None:
+        """How long an AccessExclusive lock on a relation that existed before was seen to be held, in milliseconds.
+
+        None: not seen, so for less than about a second, or on a relation the migration itself made.
+        """
+        since = self._held_since.get(relation)
+        return None if since is None else round((time.monotonic() - since) * 1000)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        if self._over.wait(_FIRST_LOOK):
+            return
+        with suppress(psycopg.Error), self._connect() as conn:
+            conn.autocommit = True
+            conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [self._name[:63]])
+            told: tuple[int, ...] = ()
+            since = time.monotonic() - _FIRST_LOOK
+            while not self._over.is_set():
+                told, since = self._look_at_blockers(conn, told, since)
+                self._look_at_locks(conn)
+                self._over.wait(_BETWEEN_LOOKS)
+
+    def _look_at_blockers(
+        self, conn: psycopg.Connection[Any], told: tuple[int, ...], since: float
+    ) -> tuple[tuple[int, ...], float]:
+        blockers = _blockers(conn, self._pid())
+        pids = tuple(blocker.pid for blocker in blockers)
+        if not pids:
+            return (), time.monotonic()
+        if pids != told and not self._over.is_set():
+            self._on_blocked(blockers, time.monotonic() - since)
+        return pids, since
+
+    def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
+        held = set(_access_exclusive(conn, self._pid()))
+        self._held_since = {name: self._held_since.get(name, time.monotonic()) for name in held}
+
+
+def _blockers(conn: psycopg.Connection[Any], pid: int) -> tuple[Blocker, ...]:
+    """The blockers' queries are left out: they may hold values. A prepared transaction blocks as process 0."""
+    rows = conn.execute(
+        "SELECT b.pid, a.usename, a.application_name, a.query_start"
+        " FROM (SELECT DISTINCT unnest(pg_catalog.pg_blocking_pids(%s)) AS pid) b"
+        " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid ORDER BY b.pid",
+        [pid],
+    ).fetchall()
+    return tuple(Blocker(*row) for row in rows)
+
+
+def _access_exclusive(conn: psycopg.Connection[Any], pid: int) -> list[str]:
+    """Relations the migration has locked against everybody. One it made itself is not visible from here."""
+    rows = conn.execute(
+        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM pg_catalog.pg_locks l"
+        " JOIN pg_catalog.pg_class c ON c.oid = l.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE l.pid = %s AND l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'"
+        " AND c.relkind IN ('r', 'p', 'm') AND n.nspname <> 'pg_catalog' AND n.nspname NOT LIKE 'pg\\_toast%%'",
+        [pid],
+    ).fetchall()
+    return [name for (name,) in rows]

@@ -1,0 +1,1 @@
+"""Engine events and records in Airflow's words: task log, metrics, lineage, summaries."""

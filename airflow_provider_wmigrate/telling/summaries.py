@@ -1,0 +1,70 @@
+"""The plan and the report of a run as people read them, and a run's results as XCom keeps them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.model import Finding, Plan, Record
+
+
+def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
+    """The plan as a person reads it."""
+    verb = {"apply": "apply", "rollback": "roll back"}[plan.direction]
+    to = f" (to {plan.to})" if plan.to else ""
+    lines = [f"### Plan: {verb} {len(plan.steps)} of {len(plan.statuses)} migrations{to}", ""]
+    for i, step in enumerate(plan.steps, 1):
+        about = f", about {step.estimated_duration_seconds:g} s" if step.estimated_duration_seconds else ""
+        lines.append(f"{i}. {verb} `{step.version}_{step.name}`{about}")
+    lines += [f"- skip `{version}`: {reason}" for version, reason in plan.skipped.items()]
+    if findings:
+        lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
+        for f in findings:
+            where = f"{f.file or f.version or ''}{f':{f.line}' if f.line else ''}"
+            lines.append(f"| {f.severity} {f.code} | {where} | {f.message} | {f.next_step} |")
+    return "\n".join(lines)
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """A record as XCom keeps it. A tuple would be wrapped in its class's name, for all who read it to unwrap."""
+    fields = record.as_dict()
+    return {**fields, "locks": list(fields["locks"])}
+
+
+def records_of(value: Any) -> list[dict[str, Any]]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def summarise(
+    records: Sequence[dict[str, Any]], plan: Mapping[str, Any], failed: Sequence[str], *, run_id: str
+) -> dict[str, Any]:
+    """What a run did, as plain values: the report that outlives the database."""
+    by_outcome: dict[str, list[str]] = {}
+    for record in records:
+        outcome = record["outcome"]
+        if outcome == "already_applied" and record["identity"]["run_id"] == run_id:
+            outcome = "applied"  # by an earlier try of this run, which died before it could say so
+        by_outcome.setdefault(outcome, []).append(record["version"])
+    heads = [r["audit_head"] for r in records if r.get("audit_head")]
+    return {
+        **{o: by_outcome.get(o, []) for o in ("applied", "rolled_back", "dry_run", "already_applied")},
+        "failed": list(failed),
+        "skipped": dict(plan.get("skipped", {})),
+        "duration_ms": sum(r["duration_ms"] for r in records),
+        "audit_head": max(heads, key=lambda head: int(head.partition(":")[0]), default=None),
+    }
+
+
+def report_markdown(summary: Mapping[str, Any]) -> str:
+    """The report as a person reads it."""
+    lines = ["### Migrations"]
+    for name in ("applied", "rolled_back", "dry_run", "already_applied", "failed"):
+        if summary[name]:
+            lines.append(f"- {name.replace('_', ' ')}: {', '.join(summary[name])}")
+    if len(lines) == 1:
+        lines.append("- nothing to do")
+    lines.append(f"- {summary['duration_ms']} ms on the server")
+    return "\n".join(lines)

@@ -1,0 +1,131 @@
+"""Engine events as lines in the task log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.events import (
+    Blocked,
+    Event,
+    Failed,
+    Finished,
+    HeldLong,
+    Noticed,
+    Retrying,
+    Started,
+    Stepped,
+    Waiting,
+)
+from airflow_provider_wmigrate.engine.model import Record, Script
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.folder.config import Logging
+
+_SHOWN_CHARACTERS = 20_000
+"""Of a script, in the task log: enough for what a person reads, and a log viewer stays fast."""
+
+
+def log_listener(log: logging.Logger, settings: Logging) -> Callable[[Event], None]:
+    """A listener that writes events to a log, as `settings.logging` asks."""
+    threshold = logging.getLevelName(settings.level)
+
+    def listen(event: Event) -> None:
+        level = logging.WARNING if _warns(event) else _LEVELS[type(event)]
+        if level < threshold:
+            return
+        text = _text(event, settings)
+        if settings.format == "json":
+            text = json.dumps({"event": type(event).__name__.lower(), **_fields(event, settings)}, default=str)
+        for line in text.splitlines():
+            log.log(level, "%s", line)
+
+    return listen
+
+
+_LEVELS = {
+    Started: logging.INFO,
+    Stepped: logging.INFO,
+    Blocked: logging.WARNING,
+    HeldLong: logging.WARNING,
+    Retrying: logging.WARNING,
+    Noticed: logging.INFO,
+    Finished: logging.INFO,
+    Waiting: logging.WARNING,
+    Failed: logging.ERROR,
+}
+
+
+def _warns(event: Event) -> bool:
+    return isinstance(event, Noticed) and event.severity == "WARNING"
+
+
+def _text(event: Event, settings: Logging) -> str:
+    if isinstance(event, Started):
+        return _started(event, settings)
+    if isinstance(event, Stepped):
+        which = str(event.first) if event.first == event.last else f"{event.first} to {event.last}"
+        return f"statement {which} of {event.total} (line {event.line}): {event.note}"
+    if isinstance(event, Blocked):
+        return f"blocked for {event.waited_seconds:.1f} s by {'; '.join(map(str, event.blockers))}"
+    if isinstance(event, HeldLong):
+        seconds = (event.lock.held_ms or 0) / 1000
+        return (
+            f"{event.lock.relation} was locked against everybody for {seconds:.1f} s, limit {event.limit_seconds:g} s"
+        )
+    if isinstance(event, Retrying):
+        patience = f"in {event.pause_seconds:.1f} s, waiting up to {event.lock_timeout_seconds:g} s for a lock"
+        return f"attempt {event.attempt} rolled back: {event.reason}; trying again {patience}"
+    if isinstance(event, Noticed):
+        return f"{event.severity}: {event.message}"
+    if isinstance(event, Waiting):
+        held = f", held by pid {', '.join(map(str, event.holders))}" if event.holders else ""
+        return f"waiting for {event.what} since {event.waited_seconds:.0f} s{held}"
+    if isinstance(event, Finished):
+        return _finished(event.record, settings)
+    return f"{event.direction} of {event.version} failed: {event.error}"
+
+
+def _started(event: Started, settings: Logging) -> str:
+    verb = {"apply": "applying", "rollback": "rolling back"}[event.direction]
+    dry = " (dry run)" if event.dry_run else ""
+    lines = [f"{verb} {event.version}_{event.name}{dry} on server process {event.backend_pid}"]
+    if settings.include_sql:
+        lines += _shown(event.script)
+        if event.rollback is not None:
+            lines += _shown(event.rollback)
+    return "\n".join(lines)
+
+
+def _shown(script: Script) -> list[str]:
+    """A script between Airflow's markers for a part of the log that can be folded."""
+    text = script.text[:_SHOWN_CHARACTERS].rstrip()
+    cut = len(script.text) - len(script.text[:_SHOWN_CHARACTERS])
+    more = [f"... and {cut} more characters"] if cut else []
+    return [f"::group::{script.file} (sha256 {script.checksum[:12]})", *text.splitlines(), *more, "::endgroup::"]
+
+
+def _finished(record: Record, settings: Logging) -> str:
+    took = f" in {record.duration_ms} ms" if settings.include_timing and record.statements else ""
+    did = f": {record.statements} statements, {record.rows} rows changed" if record.statements else ""
+    lines = [f"{record.version}_{record.name}: {record.outcome.value}{took}{did}"]
+    lines += [f"  locked {lock.relation} ({lock.mode})" for lock in record.locks]
+    return "\n".join(lines)
+
+
+def _fields(event: Event, settings: Logging) -> dict[str, Any]:
+    if isinstance(event, Finished):
+        fields = event.record.as_dict()
+        if not settings.include_timing:
+            fields.pop("duration_ms")
+        return fields
+    if isinstance(event, Started):
+        fields = {"version": event.version, "name": event.name, "direction": event.direction, "dry_run": event.dry_run}
+        fields |= {"file": event.script.file, "checksum": event.script.checksum, "backend_pid": event.backend_pid}
+        if settings.include_sql:
+            fields["sql"] = event.script.text[:_SHOWN_CHARACTERS]
+            fields["rollback_sql"] = event.rollback.text[:_SHOWN_CHARACTERS] if event.rollback else None
+        return fields
+    return {name: getattr(event, name) for name in event.__slots__}
