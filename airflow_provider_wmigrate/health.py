@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from .alerting import alerts, notices
+from .alerting import alerts
+from .alerting import messages
 from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, read_folder
@@ -18,7 +19,7 @@ from .telling.metrics import send_health
 
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
-    from .engine.health.health import Health
+    from .engine.health.inspection import Health
 
 _HEAD = "wmigrate_audit_head"
 """Where Airflow keeps the head of the audit log from one look to the next, so that a cut-off tail is found."""
@@ -131,13 +132,13 @@ class CheckHealthOperator(BaseOperator):
         no_connection = health.checks[0].status == "unhealthy"
         kind = "connection_lost" if no_connection else "unhealthy"
         nxt = next((c.next_step for c in health.checks if c.status == "unhealthy" and c.next_step), "")
-        alert = notices.Alert(
+        alert = messages.Alert(
             kind,
             self.conn_id,
             "; ".join(health.reasons),
-            notices.where(context, self.conn_id),
-            nxt or notices.NEXT_STEPS[kind],
-            notices.links(context),
+            messages.where(context, self.conn_id),
+            nxt or messages.NEXT_STEPS[kind],
+            messages.links(context),
         )
         alerts.tell(context, alert, subject=alerts.TARGET if no_connection else _SUBJECT)
 

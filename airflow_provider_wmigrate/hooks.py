@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from .engine.folder.folder import Folder
-    from .engine.health.health import Health
+    from .engine.health.inspection import Health
     from .engine.migrator import Migrator
 
 CONNECTION_TYPES = ("wmigrate", "postgres")
@@ -101,7 +101,7 @@ class MigrationHook(BaseHook):
 
         Give the hook a `connect_timeout`, or an attempt to connect that hangs outlives the look by two minutes.
         """
-        from .engine.health.health import check_health
+        from .engine.health.inspection import check_health
 
         _ = self._postgres  # Airflow is asked for the connection in this thread, not in that of the look
         return check_health(

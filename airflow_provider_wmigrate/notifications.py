@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from .alerting.notices import NEXT_STEPS, Alert, links, send, where
+from .alerting.messages import NEXT_STEPS, Alert, links, send, where
 from .defaults import chosen_conn_id
 from .hooks import MigrationHook, one_line
 

@@ -91,7 +91,7 @@ class PlanMigrationsOperator(FolderOperator):
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
-        from .engine.plan.checks import folder_findings, script_findings
+        from .engine.plan.rules import folder_findings, script_findings
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
@@ -181,7 +181,7 @@ class ApplyMigrationOperator(_StepOperator):
     def _check_against_plan(
         self, plan: dict[str, Any] | None, folder: Folder, migration: Migration, migrator: Migrator
     ) -> None:
-        from .engine.plan.checks import script_findings
+        from .engine.plan.rules import script_findings
 
         if plan is None:
             return

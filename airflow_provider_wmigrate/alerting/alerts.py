@@ -15,7 +15,7 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import canonical_version
 from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
 
-from .notices import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send, where
+from .messages import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send, where
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .alerts import wanted
-from .notices import NEXT_STEPS, Alert, as_data, from_data, send
+from .messages import NEXT_STEPS, Alert, as_data, from_data, send
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder

@@ -216,7 +216,7 @@ def _sleep(seconds: float, stop: Stop) -> None:
 
 
 def _in_files(call: Call, migrator: Migrator, made: Plan) -> list[Finding]:
-    from airflow_provider_wmigrate.engine.plan.checks import folder_findings, script_findings
+    from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
     about_to_run = [migrator.migrations[step.version] for step in made.steps]
     return [*folder_findings(call.folder), *script_findings(about_to_run, call.folder.config)]

@@ -41,7 +41,7 @@ def check(call: Call) -> Answer:
 
 
 def _in_files(call: Call) -> list[Finding]:
-    from airflow_provider_wmigrate.engine.plan.checks import folder_findings, script_findings
+    from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
     try:
         folder = call.folder

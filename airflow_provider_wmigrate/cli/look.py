@@ -88,7 +88,7 @@ def _entry_document(entry: Entry | None) -> dict[str, Any]:
 
 def health(call: Call) -> Answer:
     """Whether the target is healthy: exit code 3 if it is not."""
-    from airflow_provider_wmigrate.engine.health.health import check_health
+    from airflow_provider_wmigrate.engine.health.inspection import check_health
 
     found = check_health(call.target.connect, call.folder, environment=call.environment)
     data = {"target": call.target_document(), **found.as_dict()}

@@ -24,7 +24,7 @@ from airflow_provider_wmigrate.engine.model import Identity, Outcome
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
-    from airflow_provider_wmigrate.engine.health.health import Health
+    from airflow_provider_wmigrate.engine.health.inspection import Health
 
 log = logging.getLogger(__name__)
 

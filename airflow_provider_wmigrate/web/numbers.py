@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
-from airflow_provider_wmigrate.engine.health.health import Health, check_health
+from airflow_provider_wmigrate.engine.health.inspection import Health, check_health
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPage, days, events
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import version_key

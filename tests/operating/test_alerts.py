@@ -15,7 +15,8 @@ import pytest
 from airflow_runner import Runner, TaskLog, audit, connection
 from listeners import Mailbox, smtp_notifier
 
-from airflow_provider_wmigrate.alerting import alerts, notices
+from airflow_provider_wmigrate.alerting import alerts
+from airflow_provider_wmigrate.alerting import messages as notices
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,
     LockTimeout,

@@ -15,8 +15,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.health import health as engine_health
-from airflow_provider_wmigrate.engine.health.health import CHECKS, Health, check_health
+from airflow_provider_wmigrate.engine.health import inspection as engine_health
+from airflow_provider_wmigrate.engine.health.inspection import CHECKS, Health, check_health
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 
 A = {"001_a.sql": "CREATE TABLE a (id int);", "001_a.rollback.sql": "DROP TABLE a;"}

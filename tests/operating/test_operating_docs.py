@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from airflow_provider_wmigrate.alerting import notices
+from airflow_provider_wmigrate.alerting import messages as notices
 from airflow_provider_wmigrate.engine.folder.config import describe
-from airflow_provider_wmigrate.engine.health.health import CHECKS
+from airflow_provider_wmigrate.engine.health.inspection import CHECKS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FIRST_CELL = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)

@@ -37,7 +37,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
         (f"{ENGINE}.model", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
         (f"{ENGINE}.plan.planner", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
         (f"{ENGINE}.folder.folder", {"airflow", "fastapi", "psycopg", "postgast"}),
-        (f"{ENGINE}.plan.checks", {"airflow", "fastapi", "psycopg", "postgast"}),
+        (f"{ENGINE}.plan.rules", {"airflow", "fastapi", "psycopg", "postgast"}),
         (f"{ENGINE}.migrator", {"airflow", "fastapi", "postgast"}),
     ],
 )
@@ -66,7 +66,7 @@ def test_contributing_draws_every_file_of_the_engine() -> None:
     drawn = text[text.index("  engine/\n") :].split("```")[0]
     engine = ROOT / "airflow_provider_wmigrate" / "engine"
     rooms = {line.split("/")[0].strip(): line for line in drawn.splitlines() if re.match(r"    \w+/", line)}
-    assert set(rooms) == {d.name for d in engine.iterdir() if d.is_dir() and d.name != "__pycache__"}
+    assert set(rooms) == {d.name for d in engine.iterdir() if (d / "__init__.py").exists()}
     for room, line in rooms.items():
         files = {f.stem for f in (engine / room).glob("*.py")} - {"__init__"}
         assert files <= set(re.findall(r"\w+", line)), f"{room}/ has files that CONTRIBUTING.md does not draw"

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.plan.checks import script_findings
+from airflow_provider_wmigrate.engine.plan.rules import script_findings
 
 MakeFolder = Callable[..., Path]
 Files = dict[str, str | bytes]

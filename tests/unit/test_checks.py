@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.plan.checks import folder_findings, script_findings
+from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from airflow_provider_wmigrate.engine.sql.outside import outside
+from airflow_provider_wmigrate.engine.sql.no_transaction import outside
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 

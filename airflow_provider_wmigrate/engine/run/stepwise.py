@@ -18,7 +18,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Transactional
 from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
-from airflow_provider_wmigrate.engine.sql.outside import first_in_session
+from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 

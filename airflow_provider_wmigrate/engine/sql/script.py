@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
-from .outside import outside
+from .no_transaction import outside
 from .psql import LARGE, Piece, Span, cut, joined
 from .statements import Statement, Statements
 

@@ -23,9 +23,9 @@ from airflow_provider_wmigrate.engine.model import Migration, State
 from airflow_provider_wmigrate.engine.plan import planner
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
-from . import verdicts
-from .verdicts import CHECKS, Check, CheckStatus, Health, HealthStatus
-from .vitals import is_standby, last_attempts, lock_holders, only_read
+from . import checks
+from .checks import CHECKS, Check, CheckStatus, Health, HealthStatus
+from .live_state import is_standby, last_attempts, lock_holders, only_read
 
 __all__ = ["AUDIT_ROWS", "CHECKS", "Check", "CheckStatus", "Health", "HealthStatus", "check_health"]
 
@@ -82,16 +82,16 @@ class _Look:
         """What is known by now. What has not answered yet is told as such."""
         with self._guard:
             self._over = True
-            checks = list(self._checks)
+            answered = list(self._checks)
             if timed_out:
                 _hang_up(self._session)
         if self._bug is not None:
             raise self._bug
-        if timed_out and len(checks) < len(CHECKS):
-            checks.append(verdicts.unanswered(CHECKS[len(checks)], self._limit))
-        checks += [Check(name, "unknown", "not looked at") for name in CHECKS[len(checks) :]]
+        if timed_out and len(answered) < len(CHECKS):
+            answered.append(checks.unanswered(CHECKS[len(answered)], self._limit))
+        answered += [Check(name, "unknown", "not looked at") for name in CHECKS[len(answered) :]]
         took = round((time.monotonic() - self._began) * 1000)
-        return Health(verdicts.worst(checks), tuple(checks), self._at, took, self._pending, self._head)
+        return Health(checks.worst(answered), tuple(answered), self._at, took, self._pending, self._head)
 
     # In the thread of the look
 
@@ -103,7 +103,7 @@ class _Look:
             ):
                 self._look(session)
         except (WMigrateError, psycopg.Error) as error:
-            self._tell(verdicts.refused(CHECKS[min(len(self._checks), len(CHECKS) - 1)], error))
+            self._tell(checks.refused(CHECKS[min(len(self._checks), len(CHECKS) - 1)], error))
         except BaseException as error:
             self._bug = error
 
@@ -129,20 +129,20 @@ class _Look:
         left = max(self._limit - (time.monotonic() - self._began), 0.1)
         only_read(session.conn, statement_seconds=left, lock_seconds=min(left / 2, 5.0))
         took = round((time.monotonic() - self._began) * 1000)
-        self._tell(verdicts.connection(session.conn.info.server_version, is_standby(session.conn), took))
+        self._tell(checks.connection(session.conn.info.server_version, is_standby(session.conn), took))
         state = self._ledger.state(session.conn)
-        self._tell(verdicts.ledger(state, self._ledger.schema))
+        self._tell(checks.ledger(state, self._ledger.schema))
         migrations = self._folder.under(self._settings)
         versions = sorted({*(m.version for m in migrations), *(e.version for e in state.entries)})
         late = self._settings.execution.late_migrations
         plan = planner.plan_apply(list(migrations), self._folder.graph, state, late=late)
-        self._tell(verdicts.checksums(plan))
+        self._tell(checks.checksums(plan))
         attempts = last_attempts(session.conn, self._ledger, versions) if state.ledger_version else ()
-        self._tell(verdicts.failures(plan, attempts, state.entries))
+        self._tell(checks.failures(plan, attempts, state.entries))
         self._pending = len(plan.steps)
-        self._tell(verdicts.pending(plan))
+        self._tell(checks.pending(plan))
         holders = lock_holders(session.conn, self._ledger, versions)
-        self._tell(verdicts.locks(holders, self._longest_budget(migrations)))
+        self._tell(checks.locks(holders, self._longest_budget(migrations)))
         self._tell(self._audit_chain(session, state))
 
     def _longest_budget(self, migrations: Sequence[Migration]) -> float:

@@ -13,7 +13,7 @@ from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateEr
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Entry, Plan, State, Status
 
-from .vitals import Attempt, LockHolder
+from .live_state import Attempt, LockHolder
 
 HealthStatus = Literal["healthy", "degraded", "unhealthy"]
 CheckStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
