@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from .alerting import alerts
-from .alerting import messages
+from .alerting import alerts, messages
 from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, read_folder
