@@ -41,7 +41,7 @@ RUNNER = """
 import sys
 from pathlib import Path
 import psycopg
-from airflow_provider_wmigrate.engine.folder import read_folder
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import (Identity)
 
