@@ -20,7 +20,7 @@ help:
 	@echo "make test-timescale  locks, policies and licences on a native TimescaleDB; as root, or with TIMESCALE_BINDIR"
 	@echo "make test-deployment what docker-compose.yaml starts, as processes: with Celery and with LocalExecutor"
 	@echo "make build           sdist and wheel, checked"
-	@echo "make test-matrix     the wheel on every Python and PostgreSQL found; ARGS='py3.12 pg16', ARGS=--full"
+	@echo "make test-matrix     the wheel on every Python and PostgreSQL found; ARGS='-s lowest', ARGS='-- --full'"
 	@echo "make licenses sbom   the licences of what is installed with it, and the list of it as CycloneDX"
 	@echo "make release-notes VERSION=1.2.3   what the changelog says of a version"
 	@echo "make clean           remove what the above made"
@@ -83,9 +83,9 @@ build: $(VENV)/installed
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 
-# The wheel on every Python and every PostgreSQL found here; ARGS names rows, or is --full. See docs/compatibility.md.
+# The wheel on every Python and every PostgreSQL found here, by nox. See docs/compatibility.md. Of pyenv, all versions are offered.
 test-matrix: build
-	PYTHONPATH=. $(BIN)/python -m dev.matrix $(ARGS)
+	PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd:)" $(BIN)/python -m nox $(ARGS)
 
 licenses: $(VENV)/installed
 	PYTHONPATH=. $(BIN)/python -m dev.licenses
