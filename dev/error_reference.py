@@ -12,9 +12,9 @@ from airflow_provider_wmigrate.cli import failure
 from airflow_provider_wmigrate.engine import errors
 
 PACKAGE = Path(airflow_provider_wmigrate.__file__).parent
-_MAKERS = {"Finding": None, "Lack": None, "_finding": "checks.py"}
+_MAKERS = {"Finding": None, "Lack": None, "_finding": "rules.py"}
 """What makes a finding of a code (its first argument, or `code=`), and in which file only."""
-_HANDED_ON = {("checks.py", "code"), ("extensions.py", "found.code")}
+_HANDED_ON = {("rules.py", "code"), ("extensions.py", "found.code")}
 """Where a maker gets the code from its own caller."""
 
 REMEDIES = {
