@@ -60,6 +60,8 @@ class WMigrateError(Exception):
 
     retryable: bool = False
     hint: str = ""
+    audit_head: str | None = None
+    """Head of the audit log behind the row that tells of this error; None: no such row was written."""
 
     def __init__(self, message: str, *, hint: str = "", retryable: bool | None = None) -> None:
         self.hint = hint
@@ -183,6 +185,7 @@ class RollbackFailed(WMigrateError):
 
     def __init__(self, version: str, cause: Exception, *, first: str | None = None) -> None:
         self.version, self.cause, self.first = version, cause, first
+        self.audit_head = getattr(cause, "audit_head", None)
         after = f" (it was to undo: {first})" if first else ""
         super().__init__(f"rollback of {version} failed: {cause}{after}", retryable=getattr(cause, "retryable", False))
 

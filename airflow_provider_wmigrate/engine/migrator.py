@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from .catalog.extensions import preflight
 from .errors import (
-    ConnectionFailed,
     HistoryError,
     NotTried,
     RollbackFailed,
@@ -25,6 +25,7 @@ from .events import Finished, Listener, Waiting
 from .folder.folder import Folder, normalise_version
 from .folder.graph import Graph
 from .ledger.ledger import Ledger
+from .ledger.reach import reaching_the_ledger
 from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
 from .plan import planner
 from .run.execution import Execution, Job
@@ -68,32 +69,52 @@ class Migrator:
 
     def read(self) -> State:
         """What the database remembers. Changes nothing, creates nothing."""
-        with self._open("read") as session, _as_connection_failure():
+        with self._open("read") as session, reaching_the_ledger():
             return self.ledger.state(session.conn)
 
-    def plan(self, *, to: str | None = None) -> Plan:
-        """What `apply` would have to do."""
+    def head(self) -> str | None:
+        """`count:hash` of the audit log's last row, read from the database; None: it has no ledger."""
+        with self._open("read") as session, reaching_the_ledger():
+            return self.ledger.head(session.conn)
+
+    def plan(self, *, to: str | None = None, known_head: str | None = None) -> Plan:
+        """What `apply` would have to do.
+
+        :param known_head: head of the audit log as it was last seen, kept outside the database; a log that is not
+            that one continued is a finding.
+        """
         target = normalise_version(to, self.migrations) if to else None
         late = self.settings.execution.late_migrations
-        return planner.plan_apply(list(self.migrations.values()), self.graph, self.read(), to=target, late=late)
+        state, found = self._read_and_compare(known_head)
+        plan = planner.plan_apply(list(self.migrations.values()), self.graph, state, to=target, late=late)
+        return replace(plan, findings=(*found, *plan.findings))
 
-    def plan_rollback(self, *, to: str | None) -> Plan:
-        """What must be rolled back to leave nothing above version `to`; None or `0` means everything."""
-        state = self.read()
+    def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
+        """What must be rolled back to leave nothing above version `to`; None or `0` means everything.
+
+        :param known_head: as for `plan`.
+        """
+        state, found = self._read_and_compare(known_head)
         known = {*self.migrations, *(e.version for e in state.entries)}
         target = normalise_version(to, known) if to and to.strip("0") else None
-        return planner.plan_rollback(list(self.migrations.values()), state, to=target)
+        plan = planner.plan_rollback(list(self.migrations.values()), state, to=target)
+        return replace(plan, findings=(*found, *plan.findings))
+
+    def _read_and_compare(self, known_head: str | None) -> tuple[State, tuple[Finding, ...]]:
+        with self._open("read") as session, reaching_the_ledger():
+            found = self.ledger.continues(session.conn, known_head) if known_head else None
+            return self.ledger.state(session.conn), (found,) if found else ()
 
     def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
-        with self._open(event) as session, _as_connection_failure():
+        with self._open(event) as session, reaching_the_ledger():
             self._ensure_ledger(session)
             with session.transaction():
                 return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
 
     def record_success(self) -> None:
         """Write what application_metadata keeps of a run in which nothing failed."""
-        with self._open("report") as session, _as_connection_failure():
+        with self._open("report") as session, reaching_the_ledger():
             self._ensure_ledger(session)
             with session.transaction():
                 row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
@@ -229,7 +250,7 @@ class Migrator:
 
     def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:
         """The extensions once more: the plan may be old, or there was none."""
-        with _as_connection_failure():
+        with reaching_the_ledger():
             return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
 
     def _refuse(self, session: Session, migration: Migration, found: Sequence[Finding]) -> None:
@@ -239,7 +260,10 @@ class Migrator:
         with suppress(WMigrateError, psycopg.Error):
             details = {"findings": [f.code for f in found], "error": str(error)}
             with session.transaction():
-                self.ledger.append(session.conn, "refused", self._identity, version=migration.version, details=details)
+                head = self.ledger.append(
+                    session.conn, "refused", self._identity, version=migration.version, details=details
+                )
+            error.audit_head = head
         raise error
 
     def _finished(self, record: Record) -> Record:
@@ -273,7 +297,7 @@ class Migrator:
 
     def _ensure_ledger(self, session: Session, *, create: bool = True) -> None:
         """Make the ledger where there is none, and bring an older one to the current version."""
-        with _as_connection_failure():
+        with reaching_the_ledger():
             version = self.ledger.version(session.conn)
             if version == self.ledger.newest_version or (version is None and not create):
                 return
@@ -298,7 +322,7 @@ class Migrator:
         self._acquire(session, locks, version, "the lock of this migration")
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
-        with _as_connection_failure():
+        with reaching_the_ledger():
             session.acquire(
                 locks,
                 wait_seconds=self.settings.execution.lock_wait_seconds,
@@ -306,7 +330,7 @@ class Migrator:
             )
 
     def _entries(self, session: Session) -> tuple[Entry, ...]:
-        with _as_connection_failure():
+        with reaching_the_ledger():
             if self.ledger.version(session.conn) is None:
                 return ()
             return self.ledger.entries(session.conn)
@@ -333,20 +357,3 @@ def _system_values(folder: Folder) -> dict[str, str]:
 
 def _only(version: str, entries: Sequence[Entry]) -> list[Entry]:
     return [e for e in entries if e.version == version]
-
-
-@contextmanager
-def _as_connection_failure() -> Iterator[None]:
-    """Around the ledger's own statements: what breaks there is the connection or a missing right."""
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        raise ConnectionFailed(str(error)) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        hint = "grant the role CREATE on the database once, or all rights on the ledger's schema"
-        raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}", hint=hint) from error
-    except psycopg.Error as error:
-        if error.diag.severity_nonlocalized != "FATAL":
-            raise
-        # It ended this session: so does TimescaleDB after an update with each that has loaded the version before.
-        raise ConnectionFailed(error.diag.message_primary or str(error)) from error

@@ -24,6 +24,7 @@ from airflow_provider_wmigrate.engine.model import (
     version_key,
 )
 
+from .anchor import NO_LEDGER, broken, contradiction
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, columns_at, newest
 from .trail import GENESIS, HEAD, Trail, damaged
 from .trail import AuditRow as AuditRow
@@ -155,6 +156,20 @@ class Ledger:
     ) -> tuple[Finding, ...]:
         """Recompute the audit log's chain; see `Trail.verify`."""
         return self._trail.verify(conn, expected_head=expected_head, last=last)
+
+    def head(self, conn: Connection[Any]) -> str | None:
+        """`count:hash` of the audit log's last row; None: this database has no ledger."""
+        return self._trail.head(conn) if self.version(conn) is not None else None
+
+    def continues(self, conn: Connection[Any], known_head: str) -> Finding | None:
+        """Compare a head kept outside the database with the log: a look at one row, cheap enough for every plan.
+
+        :param known_head: the last head that anybody outside has seen, `count:hash`.
+        :return: why the log is not that one continued: cut off, another one, or gone.
+        """
+        if self.version(conn) is None:
+            return broken(contradiction(known_head, None, None) or NO_LEDGER)
+        return self._trail.continues(conn, known_head)
 
     def append(
         self,

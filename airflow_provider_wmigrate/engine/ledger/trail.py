@@ -21,7 +21,9 @@ from psycopg.types.json import Jsonb
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding, Identity
 
-GENESIS = "0" * 64
+from .anchor import GENESIS as GENESIS
+from .anchor import broken, contradiction, position
+
 HEAD = "audit_head"
 """Key of application_metadata under which the chain's length and last hash stand."""
 
@@ -65,7 +67,8 @@ class Trail:
     def _query(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(schema=sql.Identifier(self.schema))
 
-    def _head(self, conn: Connection[Any]) -> str | None:
+    def head(self, conn: Connection[Any]) -> str | None:
+        """`count:hash` of the last row, as application_metadata has it."""
         query = self._query("SELECT value FROM {schema}.application_metadata WHERE key = %s")
         found = conn.execute(query, [HEAD]).fetchone()
         return str(found[0]) if found else None
@@ -79,6 +82,14 @@ class Trail:
         with conn.cursor(row_factory=dict_row) as cursor:
             for row in cursor.execute(query, [after + 1, limit]):
                 yield AuditRow(**row)
+
+    def continues(self, conn: Connection[Any], known: str) -> Finding | None:
+        """Whether the log is the one that this head was read from, or that one continued. One look at one row."""
+        place = position(known) or 0
+        row = next(self.rows(conn, after=place - 1, limit=1), None)
+        there = row.hash if row and row.position == place else None
+        reason = contradiction(known, self.head(conn) or "gone", there)
+        return broken(reason) if reason else None
 
     def _all_rows(self, conn: Connection[Any], *, after: int | None, page: int = 5000) -> Iterator[AuditRow]:
         """The whole log, or what follows a row, in pieces, so that memory does not grow with it. A forged row may have
@@ -107,7 +118,7 @@ class Trail:
                 return tuple(self._breaks(conn, expected_head, last))
             except DataError as error:
                 # Values that no row of ours ever had, such as the timestamp infinity.
-                return (_broken(None, f"a row cannot be read: {error}"),)
+                return (broken(f"a row cannot be read: {error}"),)
 
     def _breaks(self, conn: Connection[Any], expected_head: str | None, last: int | None) -> Iterator[Finding]:
         """The first break of the chain; what follows it says nothing any more."""
@@ -117,19 +128,19 @@ class Trail:
             count += 1
             reason = _break(row, count, previous)
             if reason:
-                yield _broken(count, reason)
+                yield broken(reason, count)
                 return
             previous = row.hash
             expected_met = expected_met or expected_head == f"{count}:{previous}"
-        head = self._head(conn)
+        head = self.head(conn)
         if head != f"{count}:{previous}":
-            yield _broken(count, f"the chain ends at row {count}, its head says {head}")
+            yield broken(f"the chain ends at row {count}, its head says {head}", count)
         elif not expected_met:
-            yield _broken(count, f"the chain never passed through {expected_head}")
+            yield broken(f"the chain never passed through {expected_head}", count)
 
     def _before(self, conn: Connection[Any], last: int | None) -> tuple[int, str]:
         """Where to begin so that `last` rows are left: the position and the hash of the row before them."""
-        count = (self._head(conn) or "").partition(":")[0]
+        count = (self.head(conn) or "").partition(":")[0]
         before = int(count) - last if last is not None and count.isdecimal() else 0
         rows = self.rows(conn, after=before - 1, limit=1) if before > 0 else ()
         return next(((row.position, row.hash) for row in rows if row.position == before), (0, GENESIS))
@@ -196,12 +207,3 @@ def _break(row: AuditRow, place: int, previous: str) -> str | None:
     if row.computed_hash() != row.hash:
         return f"row {place} ({row.event}) was changed"
     return None
-
-
-def _broken(row: int | None, message: str) -> Finding:
-    return Finding(
-        "audit_chain_broken",
-        f"audit_log: {message}",
-        "compare with a backup, and find out who has write access to the ledger",
-        line=row,
-    )

@@ -322,16 +322,18 @@ class Execution:
         details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
         with suppress(WMigrateError, psycopg.Error):
             if not self.session.conn.closed:
-                self._append_if_there(self.session, event, job, details)
+                error.audit_head = self._append_if_there(self.session, event, job, details)
                 return
             with open_session(self.connect, application_name="wmigrate record") as fresh:
-                self._append_if_there(fresh, event, job, details)
+                error.audit_head = self._append_if_there(fresh, event, job, details)
 
-    def _append_if_there(self, session: Session, event: str, job: Job, details: dict[str, Any]) -> None:
-        if self.ledger.version(session.conn) is not None:
-            with session.transaction():
-                session.leave_script()
-                self.ledger.append(session.conn, event, self.identity, version=job.migration.version, details=details)
+    def _append_if_there(self, session: Session, event: str, job: Job, details: dict[str, Any]) -> str | None:
+        if self.ledger.version(session.conn) is None:
+            return None
+        version = job.migration.version
+        with session.transaction():
+            session.leave_script()
+            return self.ledger.append(session.conn, event, self.identity, version=version, details=details)
 
     def _append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         version = job.migration.version
