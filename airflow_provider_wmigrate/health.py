@@ -60,7 +60,8 @@ class CheckHealthOperator(BaseOperator):
         inlets = [*(kwargs.pop("inlets", None) or ()), *alerts.memory_inlets(conn_id)]
         super().__init__(inlets=inlets, **{"retries": 0, **kwargs})
         path = Path(folder)
-        self.folder = str(path if path.is_absolute() or not self.has_dag() else _beside(self.dag.fileloc, path))
+        has_dag: bool = self.has_dag()  # type: ignore[no-untyped-call]
+        self.folder = str(path if path.is_absolute() or not has_dag else _beside(self.dag.fileloc, path))
         self.conn_id = conn_id
         self.environment = environment
         self.forget_head = forget_head

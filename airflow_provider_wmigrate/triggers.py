@@ -26,7 +26,7 @@ class LedgerTrigger(BaseTrigger):
     """
 
     def __init__(self, conn_id: str, versions: Sequence[str], ledger_schema: str, poll_interval: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
         self.versions = list(versions)
         self.ledger_schema = ledger_schema

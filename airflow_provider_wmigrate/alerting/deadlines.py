@@ -21,7 +21,7 @@ def deadline_alert(within: timedelta, *, folder: Folder, conn_id: str, notifiers
 
     Airflow runs its callback outside the DAG file, so the notifiers go there as plain values.
     """
-    from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+    from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback  # type: ignore[attr-defined] # not in its stub
 
     if not notifiers or not wanted("deadline_missed", folder):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_wmigrate.engine.events import (
     Blocked,
@@ -28,7 +28,13 @@ _SHOWN_CHARACTERS = 20_000
 """Of a script, in the task log: enough for what a person reads, and a log viewer stays fast."""
 
 
-def log_listener(log: logging.Logger, settings: Logging) -> Callable[[Event], None]:
+class Log(Protocol):
+    """What is needed of a logger, of which Airflow's own is not one of Python's."""
+
+    def log(self, level: int, message: str, /, *arguments: Any) -> Any: ...
+
+
+def log_listener(log: Log, settings: Logging) -> Callable[[Event], None]:
     """A listener that writes events to a log, as `settings.logging` asks."""
     threshold = logging.getLevelName(settings.level)
 

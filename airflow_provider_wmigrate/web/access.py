@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -29,7 +29,7 @@ def may_start(user: Any, dag_id: str) -> bool:
     return _may(user, "POST", dag_id, DagAccessEntity.RUN)
 
 
-def _may(user: Any, method: str, dag_id: str, entity: Any) -> bool:
+def _may(user: Any, method: Literal["GET", "POST"], dag_id: str, entity: Any) -> bool:
     details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
     return bool(get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user))
 

@@ -22,7 +22,7 @@ class WMigratePlugin(AirflowPlugin):
     name = "wmigrate"
 
     @property
-    def external_views(self) -> list[dict[str, Any]]:
+    def external_views(self) -> list[dict[str, Any]]:  # type: ignore[override] # evaluated only where it is asked for
         """None where `[wmigrate] page` is false."""
         from airflow_provider_wmigrate.defaults import page_is_shown
 
@@ -34,7 +34,7 @@ class WMigratePlugin(AirflowPlugin):
         ]
 
     @property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Evaluated when the API server mounts it; anywhere else it costs nothing."""
         from .api import create_app
 
