@@ -66,7 +66,7 @@ def test_both_types_of_connection_carry_a_run(
     assert run.state == "success"
     works, says = MigrationHook("target").test_connection()
     assert works, says
-    assert says.endswith("; ledger version 1 in schema wmigrate with 1 applied migration")
+    assert says.endswith("; ledger version 2 in schema wmigrate with 1 applied migration")
 
 
 def test_airflow_finds_the_hook_by_the_type_of_the_connection(database: str, connect: Connect) -> None:

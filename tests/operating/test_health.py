@@ -53,7 +53,7 @@ def test_all_is_well(migrator, look) -> None:
     assert (health.status, health.reasons, health.pending) == ("healthy", (), 0)
     assert tuple(check.name for check in health.checks) == CHECKS
     assert health.audit_head is not None
-    assert health.as_dict()["checks"][1]["reason"] == "version 1, 2 entries"
+    assert health.as_dict()["checks"][1]["reason"] == "version 2, 2 entries"
 
 
 def test_a_database_without_a_ledger_is_degraded(make_folder, look) -> None:

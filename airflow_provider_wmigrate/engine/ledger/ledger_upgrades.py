@@ -24,8 +24,15 @@ class LedgerUpgrade:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-UPGRADES: tuple[LedgerUpgrade, ...] = ()
-"""Version 1 is the only one so far."""
+UPGRADES: tuple[LedgerUpgrade, ...] = (
+    LedgerUpgrade(
+        2,
+        "ALTER TABLE {schema}.schema_migrations ADD COLUMN script_session jsonb;"
+        "COMMENT ON COLUMN {schema}.schema_migrations.script_session IS 'Journal of a script run statement by"
+        " statement: the settings of its session as the last statement left them, and what of it cannot be had again';",
+        {"schema_migrations": ("script_session",)},
+    ),
+)
 
 
 def newest(upgrades: Sequence[LedgerUpgrade]) -> int:
