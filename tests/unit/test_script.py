@@ -182,7 +182,7 @@ def test_statements_that_may_run_inside_one(statement: str) -> None:
     [
         ("SELECT 1;\nWIBBLE wobble;", '001_a.sql:2:1: syntax error at or near "WIBBLE"'),
         ("SELECT 'ü';\n  SELECT FROM WHERE", '001_a.sql:2:15: syntax error at or near "WHERE"'),
-        ("SELECT 'never closed", '001_a.sql:1:8: unterminated quoted string at or near "\'never closed"'),
+        ("SELECT 'never closed", '001_a.sql:1:8: unterminated quoted string at or near "***"'),
     ],
 )
 def test_what_the_grammar_does_not_know_is_left_to_the_server(text: str, place: str) -> None:

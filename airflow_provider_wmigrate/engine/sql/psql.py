@@ -39,15 +39,27 @@ class Cut:
     blanks: tuple[Span, ...] = ()
 
 
-def cut(script: Script) -> Cut:
+def cut(script: Script, size: int | None = None) -> Cut:
     """Cut a script into pieces. Its characters keep their places.
 
+    :param size: characters from which on a piece ends with the statement it is in; 1: each statement is a piece.
     :raises ScriptError: a psql command, or a COPY ... FROM stdin whose data has no beginning or no end.
     """
     text = script.text
-    if len(text) <= PIECE and "\\" not in text and not _STDIN.search(text):
+    size = size or PIECE
+    if len(text) <= size and "\\" not in text and not _STDIN.search(text):
         return Cut((Piece(0, len(text)),))
-    return _Reader(script).read()
+    return _Reader(script, size).read()
+
+
+def without(text: str, blanks: tuple[Span, ...], start: int, end: int) -> str:
+    """The text between two positions, with blanks for what is not sent."""
+    parts, at = [], start
+    for begin, stop in blanks:
+        if begin < end and stop > at:
+            parts += [text[at:begin], re.sub(r"[^\n]", " ", text[max(begin, at) : stop])]
+            at = stop
+    return "".join([*parts, text[at:end]])
 
 
 def joined(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
@@ -92,6 +104,7 @@ def _in_identifier(char: str) -> bool:
 @dataclass(slots=True)
 class _Reader:
     script: Script
+    size: int
     pieces: list[Piece] = field(default_factory=list)
     blanks: list[Span] = field(default_factory=list)
     piece: int = 0
@@ -177,7 +190,7 @@ class _Reader:
         if self._is_copy(at):
             return self._data(at)
         self._end_statement(at + 1)
-        if at + 1 - self.piece >= PIECE:
+        if at + 1 - self.piece >= self.size:
             self._end_piece(at + 1)
         self.statement = at + 1
         return at + 1

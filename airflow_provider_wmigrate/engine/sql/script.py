@@ -15,8 +15,9 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
+from .masking import masked_error, masked_sql
 from .no_transaction import outside
-from .psql import LARGE, Piece, Span, cut, joined
+from .psql import LARGE, Piece, Span, cut, joined, without
 from .statements import Statement, Statements
 
 
@@ -54,12 +55,7 @@ class Analysis:
 
     def sql(self, start: int, end: int) -> str:
         """The text between two positions, with blanks for what is not sent."""
-        parts, at = [], start
-        for begin, stop in self.blanks:
-            if begin < end and stop > at:
-                parts += [self.script.text[at:begin], re.sub(r"[^\n]", " ", self.script.text[max(begin, at) : stop])]
-                at = stop
-        return "".join([*parts, self.script.text[at:end]])
+        return without(self.script.text, self.blanks, start, end)
 
     def text_of(self, statement: Statement) -> str:
         """A statement without its semicolon; of COPY FROM stdin, with the data."""
@@ -93,8 +89,8 @@ class Analysis:
 
     def excerpt(self, statement: Statement) -> str:
         """A statement's first words, for a message. Strings are left out: one may be a password."""
-        end = min(statement.end, statement.start + 8 * _EXCERPT)
-        words = " ".join(_COMMENT.sub(" ", self.sql(statement.start, end)).split())
+        text = masked_sql(self.sql(statement.start, min(statement.end, statement.start + LARGE)))
+        words = " ".join(_COMMENT.sub(" ", text[: 8 * _EXCERPT]).split())
         shown = re.split(r"\S*['$]", words, maxsplit=1)[0].rstrip()
         if shown == words and len(shown) <= _EXCERPT:
             return shown
@@ -129,7 +125,7 @@ def analyse(script: Script) -> Analysis:
             # A tree of it would take twenty times its room, and say nothing more.
             statements.append(_large_insert(script.text, piece, line))
             continue
-        text = Analysis(script, (), (), found.blanks).sql(piece.start, piece.end)
+        text = without(script.text, found.blanks, piece.start, piece.end)
         try:
             for statement in _statements(text, piece, line, whole=len(found.pieces) == 1):
                 statements.append(statement)
@@ -142,7 +138,7 @@ def analyse(script: Script) -> Analysis:
 
 def _where(script: Script, start: int, error: Any) -> str:
     line, column = line_and_column(script.text, start + max((error.cursorpos or 1) - 1, 0))
-    return f"{script.file}:{line}:{column}: {error.message}"
+    return f"{script.file}:{line}:{column}: {masked_error(error.message, script.text)}"
 
 
 _INSERT = re.compile(r"\s*(?=insert\s)", re.IGNORECASE)
