@@ -119,7 +119,7 @@ class PlanMigrationsOperator(FolderOperator):
             "environment": chosen_environment(self.environment),
             "steps": [asdict(step) for step in plan.steps],
             "statuses": {v: s.value for v, s in plan.statuses.items()},
-            "skipped": {**reasons, **plan.skipped},
+            "skipped": {**reasons, **plan.left_out},
             "findings": [asdict(finding) for finding in findings],
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)
@@ -194,7 +194,7 @@ class ApplyMigrationOperator(_StepOperator):
                 raise HistoryError(errors)
         if migration.version in plan["skipped"]:
             # Somebody cleared a skipped task: what kept it from running may be gone by now.
-            again = migrator.plan().skipped.get(migration.version)
+            again = migrator.plan().left_out.get(migration.version)
             if again:
                 raise AirflowSkipException(again)
 

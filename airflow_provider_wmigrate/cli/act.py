@@ -36,8 +36,8 @@ def plan(call: Call) -> Answer:
         screen.title(f"Plan for {call.target}: apply {len(made.steps)} of {plural(len(made.statuses), 'migration')}")
         for step in made.steps:
             screen.line(f"  {step.version}_{step.name}")
-        for version, reason in made.skipped.items():
-            screen.line(f"  skipped: {version} ({reason})")
+        for version, reason in made.left_out.items():
+            screen.line(f"  left out: {version} ({reason})")
         show_findings(screen, findings)
 
     return Answer(data, show, FOUND if _errors(findings) else DONE)
@@ -86,13 +86,15 @@ class _Run:
             if not dry_run:
                 confirm(call, self._question())
             self._go(dry_run, records, not_tried)
+        elif self.plan.direction == "apply" and self.plan.failures and not dry_run:
+            call.migrator().record_success()  # it says that one goes on with what is applied
         findings = [asdict(f) for f in self.findings]
         data = {
             "target": call.target_document(),
             "direction": self.plan.direction,
             "dry_run": dry_run,
             "records": [record.as_dict() for record in records],
-            "skipped": self.plan.skipped,
+            "left_out": self.plan.left_out,
             "not_tried": not_tried,
             "findings": findings,
         }
@@ -233,7 +235,7 @@ def plan_document(made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
         "to": made.to,
         "steps": [asdict(step) for step in made.steps],
         "statuses": {version: status.value for version, status in made.statuses.items()},
-        "skipped": made.skipped,
+        "left_out": made.left_out,
         "findings": [asdict(finding) for finding in findings],
     }
 

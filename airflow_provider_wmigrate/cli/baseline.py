@@ -61,13 +61,13 @@ def _answer(call: Call, planned: Plan, done: dict[str, Any] | None) -> Answer:
         for step in planned.steps:
             if step.version in declared:
                 screen.line(f"{step.version}_{step.name}: declared applied")
-        for version, reason in planned.skipped.items():
-            screen.line(f"{version}: stays pending ({reason})")
+        for version, reason in planned.left_out.items():
+            screen.line(f"{version}: left out ({reason})")
         if declared:
             what = f"Declared {plural(len(declared), 'migration')} applied, ran nothing"
         else:
             what = f"Nothing to declare up to {planned.to}"
         screen.line(f"{what}, on {call.target}.")
 
-    data = {"target": call.target_document(), "baselined": done, "skipped": planned.skipped}
+    data = {"target": call.target_document(), "baselined": done, "left_out": planned.left_out}
     return Answer(data, show)

@@ -65,15 +65,13 @@ def stoppable(migrator: Migrator, stop: Stop, tell: Callable[[str], None]) -> It
 
 def state_sentence(migrator: Migrator) -> str:
     """What is true of the database now, asked anew."""
-    from airflow_provider_wmigrate.engine.plan.planner import statuses
-
     try:
-        known = statuses(list(migrator.migrations.values()), migrator.read().entries)
+        known = migrator.plan().statuses
     except WMigrateError as error:
         return f"what the database holds could not be read ({error}); ask with `wmigrate status`"
     counts: dict[str, list[str]] = {}
     for version, status in known.items():
-        counts.setdefault(status.value, []).append(version)
+        counts.setdefault(status.words, []).append(version)
     parts = [f"{len(versions)} {status}{_some(versions, status)}" for status, versions in counts.items()]
     return f"the database now has {', '.join(parts)}" if parts else "the database has no migration"
 

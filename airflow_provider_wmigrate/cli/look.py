@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.model import Entry, Status
 
@@ -14,9 +14,14 @@ from .call import Answer, Call
 from .failure import DONE, FOUND
 from .screen import Screen, plural, took
 
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.plan.overview import Standing
+
 _GRAPH_COLOURS = {
     Status.APPLIED: "#cfead6",
     Status.PENDING: "#fdf3c8",
+    Status.FAILED: "#f2a19b",
+    Status.LEFT_OUT: "#e6e6e6",
     Status.CHANGED: "#f7d0cd",
     Status.MISSING: "#f7d0cd",
     Status.INCOMPLETE: "#f2a19b",
@@ -25,50 +30,60 @@ _GRAPH_COLOURS = {
 
 def status(call: Call) -> Answer:
     """Every migration that the folder or the ledger knows."""
-    from airflow_provider_wmigrate.engine.plan.planner import statuses
-
-    migrator = call.migrator()
-    state = migrator.read()
-    entries = {e.version: e for e in state.entries}
-    known = statuses(list(migrator.migrations.values()), state.entries)
-    rows = []
-    for version, now in known.items():
-        migration = migrator.migrations.get(version)
-        names: dict[str, str | None] = {"name": migration.name if migration else entries[version].name}
-        names |= {"file": migration.script.file if migration else None}
-        names |= {"description": migration.description if migration else ""}
-        rows.append({"version": version, "status": now.value, **names, **_entry_document(entries.get(version))})
-    order = sorted(Status, key=lambda s: s is not Status.APPLIED)
-    counts = {s.value: n for s in order if (n := sum(row["status"] == s.value for row in rows))}
+    found = call.migrator().overview()
+    rows = [_standing_document(standing) for standing in found.standings]
+    order = sorted(found.counts, key=lambda s: s is not Status.APPLIED)
     data = {
         "target": call.target_document(),
         "environment": call.environment,
         "folder": str(call.folder_path),
-        "ledger_version": state.ledger_version,
-        "counts": counts,
+        "ledger_version": found.ledger_version,
+        "counts": {s.value: found.counts[s] for s in order},
         "migrations": rows,
     }
 
     def show(screen: Screen) -> None:
-        screen.table(
-            ("Version", "Name", "Status", "Applied (UTC)", "By", "Took"),
-            [
-                (
-                    row["version"],
-                    row["name"],
-                    row["status"],
-                    moment(row["applied_at"]),
-                    row["actor"],
-                    took(row["duration_ms"]),
-                )
-                for row in rows
-            ],
-        )
-        told = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no migrations"
-        none = "" if state.ledger_version is not None else "; it has no ledger yet"
+        screen.table(("Version", "Name", "Status", "Applied (UTC)", "By", "Took"), map(_cells, found.standings))
+        for standing in found.standings:
+            for text in _remarks(standing):
+                screen.line(text)
+        told = ", ".join(f"{found.counts[s]} {s.words}" for s in order) or "no migrations"
+        none = "" if found.ledger_version is not None else "; it has no ledger yet"
         screen.line(f"{told} on {call.target}{none}.")
 
     return Answer(data, show)
+
+
+def _standing_document(standing: Standing) -> dict[str, Any]:
+    migration = standing.migration
+    return {
+        "version": standing.version,
+        "status": standing.status.value,
+        "name": standing.name,
+        "file": migration.script.file if migration else None,
+        "description": migration.description if migration else "",
+        "left_out_because": standing.reason or None,
+        **_entry_document(standing.entry),
+        "failure": standing.failure.as_dict() if standing.failure else None,
+    }
+
+
+def _cells(standing: Standing) -> tuple[str, ...]:
+    version, name, words, entry = standing.version, standing.name, standing.status.words, standing.entry
+    if entry is None:
+        return version, name, words, "", "", ""
+    return version, name, words, moment(entry.applied_at), entry.identity.actor, took(entry.duration_ms)
+
+
+def _remarks(standing: Standing) -> Iterator[str]:
+    """What a status does not say by itself: why it is left out, and what failed."""
+    if standing.reason:
+        yield f"{standing.version} is left out: {standing.reason}"
+    failure = standing.failure
+    if failure is not None:
+        verb = "rollback" if failure.direction == "rollback" else "apply"
+        who = failure.identity.actor + (f" in run {failure.identity.run_id}" if failure.identity.run_id else "")
+        yield f"{standing.version}: the last {verb} failed on {moment(failure.at)} UTC, by {who}: {failure.error}"
 
 
 def _entry_document(entry: Entry | None) -> dict[str, Any]:
@@ -155,13 +170,10 @@ def _pairs(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def graph(call: Call) -> Answer:
     """The dependencies as a drawing."""
-    from airflow_provider_wmigrate.engine.plan.planner import statuses
-
     folder = call.folder
     known: dict[str, Status] = {}
     if call.arguments.statuses:
-        migrator = call.migrator()
-        known = statuses(list(migrator.migrations.values()), migrator.read().entries)
+        known = call.migrator().plan().statuses
     nodes = [(m.version, m.name) for m in folder.migrations]
     edges = [(parent, version) for version in folder.graph.order for parent in folder.graph.parents[version]]
     draw = {"mermaid": _mermaid, "dot": _dot}[call.arguments.format]
@@ -197,7 +209,7 @@ def _dot(nodes: _Nodes, edges: _Nodes, known: dict[str, Status]) -> str:
     ]
     for version, name in nodes:
         colour = f', fillcolor="{_GRAPH_COLOURS[known[version]]}"' if version in known else ""
-        said = f"\\n{known[version].value}" if version in known else ""
+        said = f"\\n{known[version].words}" if version in known else ""
         lines.append(f'    "{version}" [label="{version} {name}{said}"{colour}];')
     lines += [f'    "{parent}" -> "{version}";' for parent, version in edges]
     return "\n".join([*lines, "}"])

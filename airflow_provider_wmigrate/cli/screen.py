@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "applied": "green",
     "pending": "yellow",
+    "left out": "dim",
     "changed": "red",
     "missing": "red",
     "incomplete": "bold red",

@@ -28,6 +28,8 @@ from .ledger.ledger import Ledger
 from .ledger.reach import reaching_the_ledger
 from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
 from .plan import planner
+from .plan.overview import Overview, overview
+from .plan.statuses import statuses
 from .run.execution import Execution, Job
 from .session.advisory import AdvisoryLock, ledger_lock, version_lock
 from .session.session import Connect, Session, open_session
@@ -83,11 +85,18 @@ class Migrator:
         :param known_head: head of the audit log as it was last seen, kept outside the database; a log that is not
             that one continued is a finding.
         """
+        return self.overview(to=to, known_head=known_head).plan
+
+    def overview(self, *, to: str | None = None, known_head: str | None = None) -> Overview:
+        """Where every migration stands, with the plan of what `apply` would have to do.
+
+        :param known_head: as for `plan`.
+        """
         target = normalise_version(to, self.migrations) if to else None
         late = self.settings.execution.late_migrations
         state, found = self._read_and_compare(known_head)
-        plan = planner.plan_apply(list(self.migrations.values()), self.graph, state, to=target, late=late)
-        return replace(plan, findings=(*found, *plan.findings))
+        made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
+        return replace(made, plan=replace(made.plan, findings=(*found, *made.plan.findings)))
 
     def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
         """What must be rolled back to leave nothing above version `to`; None or `0` means everything.
@@ -142,7 +151,7 @@ class Migrator:
             self._lock(session, chain, migration.version)
             entries = self._entries(session)
             mine = _only(version, entries)
-            if planner.statuses([migration], mine)[version] is Status.APPLIED:
+            if statuses([migration], mine)[version] is Status.APPLIED:
                 return self._nothing_done(migration, Outcome.ALREADY_APPLIED, by=mine[0].identity)
             chain = self._pending_chain(migration, entries) if dry_run else [migration]
             self._refuse(session, migration, planner.refusals(migration, entries, assume=[m.version for m in chain]))

@@ -22,10 +22,24 @@ class Status(str, Enum):
     """What is true of a migration, seen from both the folder and the ledger."""
 
     PENDING = "pending"
+    FAILED = "failed"
+    """Pending, and the last attempt to apply it failed. Nothing of it is in the database."""
+    LEFT_OUT = "left_out"
+    """Pending, and `up` will not run it here; the plan says why."""
     APPLIED = "applied"
     CHANGED = "changed"
     MISSING = "missing"
     INCOMPLETE = "incomplete"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether nothing of it is in the database, for whatever reason."""
+        return self in (Status.PENDING, Status.FAILED, Status.LEFT_OUT)
+
+    @property
+    def words(self) -> str:
+        """As a person reads it."""
+        return self.value.replace("_", " ")
 
 
 class Outcome(str, Enum):
@@ -154,6 +168,33 @@ class Entry:
     """What an incomplete entry was doing when it stopped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How the last attempt at one migration ended, or what a person has decided since, as the audit log has it."""
+
+    version: str
+    event: str
+    at: datetime
+    identity: Identity
+    error: str = ""
+    sqlstate: str | None = None
+
+    @property
+    def direction(self) -> Direction:
+        """Of one that failed: what it was to do."""
+        return "rollback" if self.event == "rollback_failed" else "apply"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: what failed, when, in whose hands, and why."""
+        return {
+            "direction": self.direction,
+            "at": self.at,
+            **asdict(self.identity),
+            "error": self.error,
+            "sqlstate": self.sqlstate,
+        }
+
+
 Severity = Literal["error", "warning"]
 
 
@@ -194,9 +235,12 @@ class Plan:
     to: str | None
     steps: tuple[Step, ...]
     statuses: dict[str, Status]
+    """Of every version that the folder or the ledger knows, in numeric order."""
     findings: tuple[Finding, ...] = ()
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Versions that are pending but not part of the steps, with the reason."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Versions that could be steps and are none, with the reason."""
+    failures: dict[str, Attempt] = field(default_factory=dict)
+    """By version, the last attempt that failed, as long as nothing has settled it."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -212,6 +256,10 @@ class State:
     """By name, what the server has files of or the database has created; None means nobody asked."""
     ledger_version: int | None = None
     """None: the database has no ledger yet."""
+    attempts: tuple[Attempt, ...] = ()
+    """The last one at each migration."""
+    last_success: datetime | None = None
+    """When a run last ended with nothing failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
     for i, step in enumerate(plan.steps, 1):
         about = f", about {step.estimated_duration_seconds:g} s" if step.estimated_duration_seconds else ""
         lines.append(f"{i}. {verb} `{step.version}_{step.name}`{about}")
-    lines += [f"- skip `{version}`: {reason}" for version, reason in plan.skipped.items()]
+    word = "left out" if plan.direction == "apply" else "stays"
+    lines += [f"- {word}: `{version}` ({reason})" for version, reason in plan.left_out.items()]
     if findings:
         lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
         for f in findings:

@@ -23,7 +23,7 @@ from airflow_provider_wmigrate.engine.model import (
     Status,
     version_key,
 )
-from airflow_provider_wmigrate.engine.plan.planner import statuses
+from airflow_provider_wmigrate.engine.plan.planner import plan_apply
 
 from .catalog import GroupTasks, StepTask
 
@@ -68,7 +68,7 @@ class Facts:
     @property
     def schema_version(self) -> str | None:
         """The highest applied version."""
-        there = [v for v, status in self.statuses.items() if status is not Status.PENDING]
+        there = [v for v, status in self.statuses.items() if not status.is_pending]
         return max(there, key=version_key, default=None)
 
 
@@ -132,7 +132,8 @@ def from_nothing(group: GroupTasks) -> Facts:
 def from_ledger(folder: Folder, state: State, now: datetime) -> Facts:
     """What the database says now."""
     applied = {entry.version: _applied(entry) for entry in state.entries}
-    return Facts(statuses(folder.migrations, state.entries), applied, now, ledger_version=state.ledger_version)
+    known = plan_apply(folder.migrations, folder.graph, state).statuses
+    return Facts(known, applied, now, ledger_version=state.ledger_version)
 
 
 def _applied(entry: Entry) -> Applied:
@@ -158,6 +159,8 @@ def from_leftovers(group: GroupTasks, plan: PlanLeft, records: Sequence[RecordLe
     """
     newest = {record.version: record for record in records if record.outcome in ("applied", "rolled_back")}
     known = {version: _status(name) for version, name in plan.value["statuses"].items()}
+    if plan.value.get("to"):  # what was beyond its target is not left out for whoever asks now
+        known = {v: Status.PENDING if status is Status.LEFT_OUT else status for v, status in known.items()}
     as_of = plan.at
     for version, record in newest.items():
         if record.at > plan.at:
@@ -183,8 +186,8 @@ def _status(name: str) -> Status:
 
 def _compared(status: Status | None, file: str | None, applied: Applied | None) -> Status | None:
     """A status of the past, held against the files of today; None: gone, and never applied."""
-    if status in (None, Status.PENDING):
-        return Status.PENDING if file is not None else None
+    if status is None or status.is_pending:
+        return (status or Status.PENDING) if file is not None else None
     if status is Status.INCOMPLETE:
         return status
     if file is None:
@@ -215,7 +218,7 @@ def as_state(known: Facts, folder: Folder) -> State:
     entries = [
         _entry(version, status, files.get(version), known.applied.get(version))
         for version, status in known.statuses.items()
-        if status is not Status.PENDING
+        if not status.is_pending
     ]
     return State(tuple(entries))
 

@@ -42,7 +42,7 @@ def _state(known: facts.Facts, last: schemas.Run | None) -> Any:
     if known.as_of is None:
         return "unknown"
     found = set(known.statuses.values())
-    if found & {Status.CHANGED, Status.MISSING, Status.INCOMPLETE} or (last and last.state == "failed"):
+    if found & {Status.FAILED, Status.CHANGED, Status.MISSING, Status.INCOMPLETE} or (last and last.state == "failed"):
         return "attention"
     return "pending" if Status.PENDING in found else "current"
 
@@ -90,7 +90,7 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
     state = state or facts.as_state(known, folder)
     made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted)
     left = view.own_plan.value if view.own_plan else {}
-    skipped = {**_lacking(view.skipped_before, made), **made.skipped}
+    skipped = {**_lacking(view.skipped_before, made), **made.left_out}
     return schemas.PlanAnswer(
         group=view.described,
         steps=[schemas.StepItem(**asdict(step)) for step in made.steps if step.version not in skipped],
@@ -122,7 +122,7 @@ def _still_true(left: dict[str, Any], view: View, made: Plan) -> list[schemas.Fi
             return True
         if version not in files or planned.get(version, files[version]) != files[version]:
             return False
-        return made.statuses[version] is Status.PENDING or not (version in planned or code in _OF_PENDING)
+        return made.statuses[version].is_pending or not (version in planned or code in _OF_PENDING)
 
     return [schemas.FindingItem(**found) for found in left.get("findings") or () if holds(found)]
 

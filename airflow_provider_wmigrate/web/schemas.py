@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-StatusName = Literal["pending", "applied", "changed", "missing", "incomplete"]
+StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "incomplete"]
 ModeName = Literal["apply", "dry_run"]
 ReasonCode = Literal[
     "no_right_on_connection",  # the caller may read the DAG but not its connection
@@ -126,6 +126,8 @@ class Counts(_Answer):
     """Migrations by status."""
 
     pending: int = 0
+    failed: int = 0
+    left_out: int = 0
     applied: int = 0
     changed: int = 0
     missing: int = 0

@@ -61,7 +61,7 @@ def test_the_document(old_shop: Path, wmigrate: Wmigrate) -> None:
     assert (data["baselined"]["to"], data["baselined"]["versions"]) == ("002", ["001", "002"])
     assert data["baselined"]["reason"] == "made by hand in 2019"
     again = wmigrate("baseline", "2", "--json").json
-    assert (again["baselined"], again["skipped"]) == (None, {})
+    assert (again["baselined"], again["left_out"]) == (None, {})
 
 
 def test_it_is_taken_back_by_its_script(old_shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
@@ -93,15 +93,15 @@ def test_nothing_is_left_to_declare(shop: Path, wmigrate: Wmigrate) -> None:
     assert result.out.startswith("Nothing to declare up to 003, on database ")
 
 
-def test_what_stays_pending_is_told(shop: Path, wmigrate: Wmigrate) -> None:
+def test_what_is_left_out_is_told(shop: Path, wmigrate: Wmigrate) -> None:
     block = "{version: '002', requires_extensions: [{name: nowhere_to_be_had, when_missing: skip}]}"
     (shop / "migration_config.yaml").write_text(f"migrations:\n  - {block}\n")
     out = wmigrate("baseline", "2", *WHY).out
     assert out.splitlines()[:2] == [
         "001_shop: declared applied",
-        "002: stays pending (extension nowhere_to_be_had cannot be had on this server)",
+        "002: left out (extension nowhere_to_be_had cannot be had on this server)",
     ]
-    assert statuses(wmigrate)["002"] == "pending"
+    assert statuses(wmigrate)["002"] == "left_out"
 
 
 @pytest.mark.parametrize(

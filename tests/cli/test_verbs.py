@@ -64,16 +64,73 @@ def test_status_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
     assert (third["status"], third["applied_at"]) == ("pending", None)
 
 
+def test_a_failed_migration_is_told_with_when_who_and_why(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "002_price.sql").write_text("SELECT 1 / 0;")
+    assert wmigrate("up", "--yes").code == 1
+    data = wmigrate("status", "--json").json
+    assert data["counts"] == {"applied": 1, "pending": 1, "failed": 1}
+    assert [m["status"] for m in data["migrations"]] == ["applied", "failed", "pending"]
+    failure = data["migrations"][1]["failure"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", failure.pop("at"))
+    who = data["migrations"][0]["actor"]
+    assert failure == {
+        "direction": "apply", "actor": who, "dag_id": None, "run_id": None, "task_id": None, "try_number": None,
+        "error": "002_price.sql:1: division by zero (SQLSTATE 22012) in SELECT 1 / 0; rolled back, nothing of it was"
+        " kept",
+        "sqlstate": "22012",
+    }  # fmt: skip
+    assert [m["failure"] for m in data["migrations"][::2]] == [None, None]
+    lines = wmigrate("status").out.splitlines()
+    assert lines[2].split() == ["002", "price", "failed"]
+    assert re.fullmatch(
+        rf"002: the last apply failed on \d{{4}}-\d\d-\d\d [\d:]{{8}} UTC, by {who}: {re.escape(failure['error'])}",
+        lines[4],
+    )
+    assert lines[5].startswith("1 applied, 1 pending, 1 failed on database test_")
+    assert wmigrate("plan", "--json").json["statuses"] == {"001": "applied", "002": "failed", "003": "pending"}
+    (shop / "002_price.sql").write_text("ALTER TABLE shop ADD price int;")
+    assert wmigrate("up", "--yes").code == 0
+    assert wmigrate("status", "--json").json["counts"] == {"applied": 3}
+
+
+def test_what_is_left_out_is_told_alike_everywhere(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "migration_config.yaml").write_text(
+        "migrations:\n  - {version: '002', requires_extensions: [{name: no_such, when_missing: skip}],"
+        " dependencies: ['001']}\n  - {version: '003', dependencies: ['002']}\n"
+    )
+    why = "extension no_such cannot be had on this server"
+    reasons = {"002": why, "003": "needs 002, which is left out"}
+    assert wmigrate("up", "--yes", "--json").json["left_out"] == reasons
+    data = wmigrate("status", "--json").json
+    assert data["counts"] == {"applied": 1, "left_out": 2}
+    assert {m["version"]: m["left_out_because"] for m in data["migrations"]} == {"001": None, **reasons}
+    planned = wmigrate("plan", "--json").json
+    assert planned["statuses"] == {"001": "applied", "002": "left_out", "003": "left_out"}
+    assert planned["left_out"] == reasons
+    lines = wmigrate("status").out.splitlines()
+    assert lines[2].split() == ["002", "price", "left", "out"]
+    assert lines[4:6] == [f"002 is left out: {why}", "003 is left out: needs 002, which is left out"]
+    assert lines[6].startswith("1 applied, 2 left out on database test_")
+    assert wmigrate("plan").out.splitlines()[1:] == [
+        f"  left out: 002 ({why})", "  left out: 003 (needs 002, which is left out)"
+    ]  # fmt: skip
+    health = wmigrate("health", "--json").json
+    assert (health["status"], health["pending"]) == ("healthy", 0)
+    (pending,) = [c for c in health["checks"] if c["name"] == "pending"]
+    assert pending["reason"] == f"nothing is pending; left out: 002: {why}; 003: needs 002, which is left out"
+    assert '"002" [label="002 price\\nleft out"' in wmigrate("graph", "--format", "dot", "--statuses").out
+
+
 # plan, up, down
 
 
 def test_plan(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     result = wmigrate("plan", "--to", "2")
     assert result.code == 0
-    assert result.out.splitlines()[1:] == ["  001_shop", "  002_price", "  skipped: 003 (beyond the target 002)"]
+    assert result.out.splitlines()[1:] == ["  001_shop", "  002_price", "  left out: 003 (beyond the target 002)"]
     data = wmigrate("plan", "--to", "2", "--json").json
     assert [(s["action"], s["version"]) for s in data["steps"]] == [("apply", "001"), ("apply", "002")]
-    assert data["statuses"] == {"001": "pending", "002": "pending", "003": "pending"}
+    assert data["statuses"] == {"001": "pending", "002": "pending", "003": "left_out"}
     assert data["findings"] == []
     assert versions(conn) == []
 

@@ -135,6 +135,23 @@ def test_of_a_long_audit_log_only_the_end_is_recomputed(migrator, conn, look, mo
     assert "row 4 does not follow the row before it" in reason(look(), "audit_chain")
 
 
+def test_a_failed_rollback_is_over_when_a_whole_run_has_gone_on_with_it(migrator, look) -> None:
+    broken = migrator({**A, **B, "002_b.rollback.sql": "DROP TABLE nowhere;"})
+    apply_all(broken)
+    broken.record_success()
+    with pytest.raises(WMigrateError):
+        broken.roll_back("2")
+    assert states(look()) == {"failures": "unhealthy"}
+    assert reason(look(), "failures").startswith("the last rollback of 002 failed on ")
+    assert list(broken.plan().failures) == ["002"]
+    broken.record_success()
+    assert look().status == "healthy"
+    assert broken.plan().failures == {}
+    with pytest.raises(WMigrateError):
+        broken.roll_back("2")
+    assert states(look()) == {"failures": "unhealthy"}
+
+
 def test_a_failure_counts_until_it_has_healed(migrator, look) -> None:
     broken = migrator({**A, **B, "002_b.sql": "SELECT 1 / 0;"})
     broken.apply("1")

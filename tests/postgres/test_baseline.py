@@ -298,7 +298,7 @@ def test_what_the_server_cannot_have_stays_pending(declare: Declare, conn: Conn,
     files = SHOP | config(needs, "version: '003', dependencies: ['002']")
     assert declare(files, "3").versions == ("001",)
     plan = migrator(files).plan()
-    assert (plan.steps, set(plan.skipped)) == ((), {"002", "003"})
+    assert (plan.steps, set(plan.left_out)) == ((), {"002", "003"})
 
 
 # Several at once
@@ -372,4 +372,4 @@ def test_the_decision_alone(make_folder: MakeFolder, migrator: MakeMigrator) -> 
     runner = migrator(SHOP)
     plan = plan_baseline(list(runner.migrations.values()), runner.graph, runner.read(), to="002")
     assert [step.version for step in plan.steps] == ["001", "002"]
-    assert (plan.to, plan.findings, plan.skipped) == ("002", (), {})
+    assert (plan.to, plan.findings, plan.left_out) == ("002", (), {})

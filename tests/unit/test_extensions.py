@@ -136,7 +136,7 @@ def test_what_findings_say(needed: dict[str, str], has: Extension, says: str) ->
 )
 def test_a_skip_says_which(needed: dict[str, str], has: Extension, reason: str) -> None:
     made = plan(has, migration("001", needed=needs(when_missing="skip", **needed)), migration("002"))
-    assert made.skipped == {"001": f"extension timescaledb {reason}", "002": "needs 001, which is skipped"}
+    assert made.left_out == {"001": f"extension timescaledb {reason}", "002": "needs 001, which is left out"}
     assert (made.steps, made.findings) == ((), ())
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
+    Attempt,
     Entry,
     Extension,
     Finding,
@@ -26,9 +27,12 @@ from airflow_provider_wmigrate.engine.model import (
     RequiredExtension,
     Script,
     State,
+    Status,
     canonical_version,
 )
 from airflow_provider_wmigrate.engine.plan import planner
+from airflow_provider_wmigrate.engine.plan.overview import Overview, Standing, overview
+from airflow_provider_wmigrate.engine.plan.statuses import statuses as find_statuses
 
 _WORD = re.compile(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<policy>[+?])?(?P<extension>[a-z]+)?(?P<edited>!)?")
 
@@ -123,7 +127,7 @@ def codes(findings: tuple[Finding, ...]) -> str:
     ],
 )
 def test_statuses(files: str, ledger: str, statuses: str) -> None:
-    found = planner.statuses(folder(files)[0], state(ledger).entries)
+    found = find_statuses(folder(files)[0], state(ledger).entries)
     assert ", ".join(f"{int(v)} {s.value}" for v, s in found.items()) == statuses
 
 
@@ -158,7 +162,7 @@ def test_what_was_begun_is_a_step_again(ledger: str, expected: str) -> None:
 
 
 def test_what_is_beyond_the_target_says_so() -> None:
-    assert plan("1 2<1 3<2", "", "1").skipped == {
+    assert plan("1 2<1 3<2", "", "1").left_out == {
         "002": "beyond the target 001",
         "003": "beyond the target 001",
     }
@@ -280,8 +284,8 @@ def test_applied_at_is_told_in_utc() -> None:
             "",
             {
                 "001": "extension x cannot be had on this server",
-                "002": "needs 001, which is skipped",
-                "003": "needs 001, which is skipped",
+                "002": "needs 001, which is left out",
+                "003": "needs 001, which is left out",
             },
         ),
         (
@@ -289,17 +293,17 @@ def test_applied_at_is_told_in_utc() -> None:
             "",
             "",
             "",
-            {"001": "extension x cannot be had on this server", "002": "needs 001, which is skipped"},
+            {"001": "extension x cannot be had on this server", "002": "needs 001, which is left out"},
         ),
     ],
 )
 def test_extensions(files: str, extensions: str | None, expected: str, errors: str, skipped: dict[str, str]) -> None:
     made = plan(files, extensions=extensions)
-    assert (steps(made), codes(made.errors), made.skipped) == (expected, errors, skipped)
+    assert (steps(made), codes(made.errors), made.left_out) == (expected, errors, skipped)
 
 
 def test_an_applied_migration_needs_no_extension_any_more() -> None:
-    assert plan("1?x 2<1", "1", extensions="").skipped == {}
+    assert plan("1?x 2<1", "1", extensions="").left_out == {}
     assert plan("1+x 2<1", "1", extensions="").findings == ()
 
 
@@ -405,3 +409,99 @@ def test_refusals_of_one_migration(file: str, ledger: str, assume: list[str], ex
 def test_a_plan_is_a_function_of_its_arguments() -> None:
     made = [plan("1 2<1 3<2", "1", late="warn") for _ in range(2)]
     assert made[0] == made[1]
+
+
+BEFORE = datetime(2025, 1, 2, 3, 4, tzinfo=timezone.utc)
+
+
+def attempt(version: str, event: str, **more: Any) -> Attempt:
+    values: dict[str, Any] = {"at": BEFORE, "identity": Identity("ann", run_id="r1"), "error": "it broke"}
+    return Attempt(canonical(version), event, **values | more)
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "attempts", "success", "expected"),
+    [
+        # a failed apply is over when it is applied, settled by a person, or gone
+        ("1", "", {"1": "failed"}, None, "1 failed *"),
+        ("1", "1", {"1": "failed"}, None, "1 applied"),
+        ("1!", "1", {"1": "failed"}, None, "1 changed"),
+        ("1", "1~", {"1": "failed"}, None, "1 incomplete *"),
+        ("1", "", {"1": "repaired"}, None, "1 pending"),
+        ("1", "", {"1": "baselined"}, None, "1 pending"),
+        ("1", "", {"1": "rolled_back"}, None, "1 pending"),
+        ("1", "1", {"1": "applied"}, None, "1 applied"),
+        ("2", "", {"1": "failed"}, None, "2 pending"),
+        ("1", "", {"1": "failed"}, +1, "1 failed *"),
+        # a failed rollback is over when it is gone, or when a whole run has gone on with it
+        ("1", "1", {"1": "rollback_failed"}, None, "1 applied *"),
+        ("1", "1", {"1": "rollback_failed"}, -1, "1 applied *"),
+        ("1", "1", {"1": "rollback_failed"}, 0, "1 applied *"),
+        ("1", "1", {"1": "rollback_failed"}, +1, "1 applied"),
+        ("", "1", {"1": "rollback_failed"}, None, "1 missing *"),
+        ("1", "1^", {"1": "rollback_failed"}, +1, "1 incomplete *"),
+        ("1", "", {"1": "rollback_failed"}, None, "1 pending"),
+        # left out counts more than failed: up will not run it here
+        ("1?x", "", {"1": "failed"}, None, "1 left_out *"),
+        ("1?x 2<1", "", {}, None, "1 left_out, 2 left_out"),
+        ("1?x", "1~", {}, None, "1 incomplete"),
+    ],
+)
+def test_statuses_as_they_are_told(
+    files: str, ledger: str, attempts: dict[str, str], success: int | None, expected: str
+) -> None:
+    """`*`: its last failure still counts."""
+    made_of = replace(
+        state(ledger, ""),
+        attempts=tuple(attempt(version, event) for version, event in attempts.items()),
+        last_success=None if success is None else BEFORE + timedelta(seconds=success),
+    )
+    migrations, graph = folder(files)
+    forward = planner.plan_apply(migrations, graph, made_of)
+    said = [f"{int(v)} {s.value}{' *' if v in forward.failures else ''}" for v, s in forward.statuses.items()]
+    assert ", ".join(said) == expected
+    back = planner.plan_rollback(migrations, made_of, to=None)
+    assert back.failures == forward.failures
+    assert set(back.statuses.values()) & {Status.LEFT_OUT} == set()
+    assert [f for f in back.failures.values()] == [attempt(v, attempts[v]) for v in attempts if " *" in expected]
+
+
+def test_the_whole_picture_of_a_target() -> None:
+    migrations, graph = folder("1 2<1 3?x 4")
+    rows = (entry("1"), entry("7"))
+    failed = attempt("2", "failed", sqlstate="22012")
+    found = overview(migrations, graph, State(rows, {}, 2, (failed,)), to="003", late="warn")
+    one, two, three, four = migrations
+    assert found == Overview(
+        planner.plan_apply(migrations, graph, State(rows, {}, 2, (failed,)), to="003", late="warn"),
+        (
+            Standing("001", Status.APPLIED, one, rows[0], "", None),
+            Standing("002", Status.FAILED, two, None, "", failed),
+            Standing("003", Status.LEFT_OUT, three, None, "extension x cannot be had on this server", None),
+            Standing("004", Status.LEFT_OUT, four, None, "beyond the target 003", None),
+            Standing("007", Status.MISSING, None, rows[1], "", None),
+        ),
+        2,
+    )
+    assert [standing.name for standing in found.standings] == ["m"] * 5
+    assert list(found.counts.items()) == [
+        (Status.FAILED, 1),
+        (Status.LEFT_OUT, 2),
+        (Status.APPLIED, 1),
+        (Status.MISSING, 1),
+    ]
+
+
+def test_a_failed_attempt_for_programs() -> None:
+    assert attempt("2", "rollback_failed", sqlstate="22012").as_dict() == {
+        "direction": "rollback",
+        "at": BEFORE,
+        "actor": "ann",
+        "dag_id": None,
+        "run_id": "r1",
+        "task_id": None,
+        "try_number": None,
+        "error": "it broke",
+        "sqlstate": "22012",
+    }
+    assert attempt("2", "failed").direction == "apply"

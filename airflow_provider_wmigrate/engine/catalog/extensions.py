@@ -49,7 +49,7 @@ class Lack:
     """What stands behind "migration 003 needs extension x"."""
     fix: str
     brief: str
-    """What stands behind "extension x", as the reason for which a migration is skipped."""
+    """What stands behind "extension x", as the reason for which a migration is left out."""
 
 
 def lack(needed: RequiredExtension, extensions: Mapping[str, Extension], *, updated: bool = False) -> Lack | None:

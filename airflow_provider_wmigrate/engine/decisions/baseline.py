@@ -51,8 +51,8 @@ def plan_baseline(migrations: Sequence[Migration], graph: Graph, state: State, *
     among = reached | graph.ancestors(reached & set(graph.order))
     unsettled = [_unsettled(v, status) for v, status in forward.statuses.items() if v in among and status in _NEXT]
     findings = tuple(unsettled or _too_late([step.version for step in forward.steps], graph, state))
-    skipped = {v: reason for v, reason in forward.skipped.items() if v in among}
-    return replace(forward, steps=() if findings else forward.steps, findings=findings, skipped=skipped)
+    left_out = {v: reason for v, reason in forward.left_out.items() if v in among}
+    return replace(forward, steps=() if findings else forward.steps, findings=findings, left_out=left_out)
 
 
 def baseline(

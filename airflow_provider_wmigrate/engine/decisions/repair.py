@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Entry, Finding, Identity, Migration, Status
-from airflow_provider_wmigrate.engine.plan import planner
+from airflow_provider_wmigrate.engine.plan.statuses import statuses
 from airflow_provider_wmigrate.engine.session.session import Connect, Session
 
 from .alone import alone_with_the_ledger, stated
@@ -126,7 +126,7 @@ def _agreeing(entry: Entry, migration: Migration) -> Entry:
 
 
 def _status(migration: Migration | None, entry: Entry | None) -> Status:
-    known = planner.statuses([migration] if migration else [], [entry] if entry else [])
+    known = statuses([migration] if migration else [], [entry] if entry else [])
     return next(iter(known.values()))
 
 

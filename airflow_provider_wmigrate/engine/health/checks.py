@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
-from airflow_provider_wmigrate.engine.model import Entry, Plan, State, Status
+from airflow_provider_wmigrate.engine.model import Attempt, Plan, State, Status
 
-from .live_state import Attempt, LockHolder
+from .live_state import LockHolder
 
 HealthStatus = Literal["healthy", "degraded", "unhealthy"]
 CheckStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
@@ -92,43 +92,42 @@ def checksums(plan: Plan) -> Check:
     return Check("checksums", "healthy", f"{_count(applied, 'applied migration')} as in the folder")
 
 
-def failures(plan: Plan, attempts: Sequence[Attempt], entries: Sequence[Entry]) -> Check:
-    """Incomplete migrations, and those whose last attempt failed with nothing after it that healed it."""
+def failures(plan: Plan) -> Check:
+    """Incomplete migrations, and those whose last attempt failed with nothing after it that settled it."""
     incomplete = [f for f in plan.findings if f.code == "incomplete"]
-    there = {e.version for e in entries}
-    failed = [a for a in attempts if _unhealed(a, there, {f.version for f in incomplete})]
+    told = {f.version for f in incomplete}
+    failed = [a for version, a in plan.failures.items() if version not in told]
     reasons = [f.message for f in incomplete] + [_failed(a) for a in failed]
     if not reasons:
         return Check("failures", "healthy", "no last attempt failed")
-    rollbacks = any(a.event == "rollback_failed" for a in failed)
+    rollbacks = any(a.direction == "rollback" for a in failed)
     nxt = "mend the rollback script and roll back again" if rollbacks else "mend the migration and run it again"
     return Check("failures", "unhealthy", _several(reasons), incomplete[0].next_step if incomplete else nxt)
 
 
-def _unhealed(attempt: Attempt, there: set[str], incomplete: set[str | None]) -> bool:
-    if attempt.version in incomplete:
-        return False
-    if attempt.event == "rollback_failed":
-        return attempt.version in there
-    return attempt.event == "failed" and attempt.version not in there
-
-
 def _failed(attempt: Attempt) -> str:
-    verb = "rollback" if attempt.event == "rollback_failed" else "apply"
-    return f"the last {verb} of {attempt.version} failed on {attempt.at:%Y-%m-%d %H:%M} UTC: {attempt.error}"
+    verb = "rollback" if attempt.direction == "rollback" else "apply"
+    at = attempt.at.astimezone(timezone.utc)
+    return f"the last {verb} of {attempt.version} failed on {at:%Y-%m-%d %H:%M} UTC: {attempt.error}"
 
 
 def pending(plan: Plan) -> Check:
-    waiting = {v: why for v, why in plan.skipped.items() if plan.statuses[v] is Status.PENDING}
+    left_out = [f"{v}: {why}" for v, why in plan.left_out.items() if plan.statuses[v] is Status.LEFT_OUT]
+    more = f"; left out: {_several(left_out)}" if left_out else ""
     if not plan.steps:
-        more = f"; {_several([f'{v}: {why}' for v, why in waiting.items()])}" if waiting else ""
         return Check("pending", "healthy", f"nothing is pending{more}")
-    versions = ", ".join(s.version for s in plan.steps[:5]) + (" ..." if len(plan.steps) > 5 else "")
+    versions = ", ".join(_named(s.version, plan) for s in plan.steps[:5]) + (" ..." if len(plan.steps) > 5 else "")
     reason = f"{_count(len(plan.steps), 'migration')} pending: {versions}"
     stops = [f for f in plan.errors if f.code not in ("changed", "missing", "incomplete")]
     if stops:
-        return Check("pending", "degraded", f"{reason}; {stops[0].message}", stops[0].next_step)
-    return Check("pending", "degraded", reason, "run the migrations")
+        return Check("pending", "degraded", f"{reason}; {stops[0].message}{more}", stops[0].next_step)
+    return Check("pending", "degraded", f"{reason}{more}", "run the migrations")
+
+
+def _named(version: str, plan: Plan) -> str:
+    """A version, and what its status says beyond that it is pending."""
+    status = plan.statuses[version]
+    return version if status is Status.PENDING else f"{version} ({status.words})"
 
 
 def locks(holders: Sequence[LockHolder], budget_seconds: float) -> Check:

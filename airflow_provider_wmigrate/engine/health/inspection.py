@@ -25,7 +25,7 @@ from airflow_provider_wmigrate.engine.session.session import Connect, Session, o
 
 from . import checks
 from .checks import CHECKS, Check, CheckStatus, Health, HealthStatus
-from .live_state import is_standby, last_attempts, lock_holders, only_read
+from .live_state import is_standby, lock_holders, only_read
 
 __all__ = ["AUDIT_ROWS", "CHECKS", "Check", "CheckStatus", "Health", "HealthStatus", "check_health"]
 
@@ -137,8 +137,7 @@ class _Look:
         late = self._settings.execution.late_migrations
         plan = planner.plan_apply(list(migrations), self._folder.graph, state, late=late)
         self._tell(checks.checksums(plan))
-        attempts = last_attempts(session.conn, self._ledger, versions) if state.ledger_version else ()
-        self._tell(checks.failures(plan, attempts, state.entries))
+        self._tell(checks.failures(plan))
         self._pending = len(plan.steps)
         self._tell(checks.pending(plan))
         holders = lock_holders(session.conn, self._ledger, versions)

@@ -1,29 +1,15 @@
-"""What a look at a target reads beside the ledger's entries: last attempts, lock holders. Writes nothing."""
+"""What a look at a target reads beside the ledger's entries: who holds its locks. Writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.session.advisory import ledger_lock, version_lock
-
-_SETTLING = ("failed", "rollback_failed", "applied", "rolled_back", "repaired", "baselined")
-"""Events that say how the last attempt at a migration ended, or that a person has settled it since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How the last attempt at one migration ended."""
-
-    version: str
-    event: str
-    at: datetime
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +24,6 @@ class LockHolder:
     """Since its transaction began, or else its last statement."""
     waiting: tuple[int, ...]
     """Sessions that wait for a lock it holds, on a table or anything else."""
-
-
-def last_attempts(conn: Connection[Any], ledger: Ledger, versions: Sequence[str]) -> tuple[Attempt, ...]:
-    """Of each version the last event that settles it; dry runs apart. One look into an index per version."""
-    query = sql.SQL(
-        "SELECT v.version, a.event, a.at AT TIME ZONE 'UTC', coalesce(a.details ->> 'error', '')"
-        " FROM pg_catalog.unnest(%s::text[]) AS v (version), LATERAL ("
-        "SELECT event, at, details FROM {}.audit_log l WHERE l.version = v.version AND event = ANY(%s)"
-        " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a"
-        " ORDER BY v.version::numeric"
-    ).format(sql.Identifier(ledger.schema))
-    return tuple(Attempt(*row) for row in conn.execute(query, [list(versions), list(_SETTLING)]))
 
 
 def lock_holders(conn: Connection[Any], ledger: Ledger, versions: Sequence[str]) -> tuple[LockHolder, ...]:

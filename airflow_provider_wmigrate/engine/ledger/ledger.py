@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from datetime import datetime
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from airflow_provider_wmigrate.engine.model import (
 )
 
 from .anchor import NO_LEDGER, broken, contradiction
+from .attempts import last_attempts
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, columns_at, newest
 from .trail import GENESIS, HEAD, Trail, damaged
 from .trail import AuditRow as AuditRow
@@ -125,8 +127,17 @@ class Ledger:
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
         version = self.version(conn)
-        entries = self.entries(conn) if version is not None else ()
-        return State(entries, read_extensions(conn), version)
+        extensions = read_extensions(conn)
+        if version is None:
+            return State(extensions=extensions)
+        success = self.metadata(conn).get("last_successful_run")
+        return State(
+            self.entries(conn),
+            extensions,
+            version,
+            last_attempts(conn, self.schema),
+            datetime.fromisoformat(success) if success else None,
+        )
 
     def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
         """All rows of schema_migrations in numeric order, without the rollback scripts."""

@@ -23,24 +23,9 @@ from airflow_provider_wmigrate.engine.model import (
     version_key,
 )
 
+from .statuses import open_failures, statuses, told
+
 _Lacking = tuple[RequiredExtension, Lack]
-
-
-def statuses(migrations: Sequence[Migration], entries: Sequence[Entry]) -> dict[str, Status]:
-    """The status of every version that the folder or the ledger knows, in numeric order."""
-    files = {m.version: m for m in migrations}
-    rows = {e.version: e for e in entries}
-    return {v: _status(files.get(v), rows.get(v)) for v in sorted({*files, *rows}, key=version_key)}
-
-
-def _status(migration: Migration | None, entry: Entry | None) -> Status:
-    if entry is None:
-        return Status.PENDING
-    if entry.status == "incomplete":
-        return Status.INCOMPLETE
-    if migration is None:
-        return Status.MISSING
-    return Status.APPLIED if migration.script.checksum == entry.checksum else Status.CHANGED
 
 
 def plan_apply(
@@ -60,19 +45,20 @@ def plan_apply(
     wanted = _wanted(graph, to)
     begun = {e.version for e in state.entries if e.status == "incomplete" and e.direction == "apply"}
     pending = [v for v in graph.order if known[v] is Status.PENDING or v in begun]
-    skipped = {v: f"beyond the target {to}" for v in pending if v not in wanted}
+    left_out = {v: f"beyond the target {to}" for v in pending if v not in wanted}
     lacking = {v: _lacks(files[v], files, graph, state) for v in pending if v in wanted}
-    skipped |= _skipped_for(lacking, graph)
-    steps = tuple(_step(files[v]) for v in pending if v not in skipped)
+    left_out |= _left_out_for(lacking, graph)
+    steps = tuple(_step(files[v]) for v in pending if v not in left_out)
     findings = [
         *_contradictions(known, files, state.entries),
         *(extension_finding(files[s.version], *found) for s in steps for found in lacking[s.version]),
         *_unmet(steps, graph, known),
-        *_applied_before_dependency(graph, known, skipped),
+        *_applied_before_dependency(graph, known),
         *_late(steps, known, late),
         *_over_budget([files[s.version] for s in steps]),
     ]
-    return Plan("apply", to, steps, known, tuple(findings), skipped)
+    failures = open_failures(known, state)
+    return Plan("apply", to, steps, told(known, left_out, failures), tuple(findings), left_out, failures)
 
 
 def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | None) -> Plan:
@@ -90,8 +76,9 @@ def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | No
         *(f for v in order for f in dependents(v, state.entries, leaving=going)),
         *(f for v in order for f in _no_rollback(rows[v], files.get(v), known[v])),
     ]
-    skipped = {v: f"not above the target {to}" for v in rows if v not in going}
-    return Plan("rollback", to, steps, known, tuple(findings), skipped)
+    staying = {v: f"not above the target {to}" for v in rows if v not in going}
+    failures = open_failures(known, state)
+    return Plan("rollback", to, steps, told(known, (), failures), tuple(findings), staying, failures)
 
 
 def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable[str] = ()) -> tuple[Finding, ...]:
@@ -186,18 +173,18 @@ def _lacks(migration: Migration, files: Mapping[str, Migration], graph: Graph, s
     return tuple(lacks(migration, state.extensions, updating=before))
 
 
-def _skipped_for(lacking: Mapping[str, Sequence[_Lacking]], graph: Graph) -> dict[str, str]:
-    """What is skipped because an extension cannot be had, and with it whatever depends on it."""
-    skipped = {
+def _left_out_for(lacking: Mapping[str, Sequence[_Lacking]], graph: Graph) -> dict[str, str]:
+    """What is left out because an extension cannot be had, and with it whatever depends on it."""
+    left_out = {
         version: f"extension {needed.name} {found.brief}"
         for version, found_ones in lacking.items()
         for needed, found in found_ones
         if needed.when_missing == "skip"
     }
-    for version in [v for v in graph.order if v in skipped]:
+    for version in [v for v in graph.order if v in left_out]:
         for dependent in graph.descendants([version]) & set(lacking):
-            skipped.setdefault(dependent, f"needs {version}, which is skipped")
-    return skipped
+            left_out.setdefault(dependent, f"needs {version}, which is left out")
+    return left_out
 
 
 def _contradictions(
@@ -251,7 +238,7 @@ def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status]) -> 
     ]
 
 
-def _applied_before_dependency(graph: Graph, known: Mapping[str, Status], skipped: Mapping[str, str]) -> list[Finding]:
+def _applied_before_dependency(graph: Graph, known: Mapping[str, Status]) -> list[Finding]:
     return [
         Finding(
             "dependency_pending",

@@ -1,0 +1,38 @@
+"""How the last attempt at each migration ended, from the audit log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import tuple_row
+
+from airflow_provider_wmigrate.engine.model import Attempt, Identity
+
+_SETTLING = ("failed", "rollback_failed", "applied", "rolled_back", "repaired", "baselined")
+"""Events that say how an attempt ended, or that a person has settled it since."""
+
+
+def last_attempts(conn: Connection[Any], schema: str) -> tuple[Attempt, ...]:
+    """Of each version the last event that settles it; dry runs apart.
+
+    The versions are found by steps through the index, and each one's event by one look into it: the length of the log
+    costs nothing.
+    """
+    query = sql.SQL(
+        "WITH RECURSIVE known (version) AS ("
+        "(SELECT version FROM {log} WHERE version IS NOT NULL ORDER BY version LIMIT 1) UNION ALL"
+        " SELECT (SELECT l.version FROM {log} l WHERE l.version > known.version ORDER BY l.version LIMIT 1) FROM known"
+        " WHERE known.version IS NOT NULL)"
+        " SELECT known.version, a.* FROM known, LATERAL ("
+        "SELECT event, at, actor, dag_id, run_id, task_id, try_number, details ->> 'error', details ->> 'sqlstate'"
+        " FROM {log} l WHERE l.version = known.version AND event = ANY(%s)"
+        " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a"
+        " ORDER BY known.version::numeric"
+    ).format(log=sql.Identifier(schema, "audit_log"))
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(query, [list(_SETTLING)]).fetchall()
+    return tuple(
+        Attempt(version, event, at, Identity(*who), error or "", sqlstate)
+        for version, event, at, *who, error, sqlstate in rows
+    )
