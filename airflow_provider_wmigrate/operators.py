@@ -36,11 +36,12 @@ class PlanMigrationsOperator(FolderOperator):
     :param tasks: version -> id of the task that applies it or rolls it back.
     :param direction: `apply` or `rollback`.
     :param to: target version; empty means everything (templated). For a rollback it stays, `0` rolls back everything.
-    :param ledgers: environment -> schema of its ledger, for the web server, which has no folder; "" stands for none.
+    :param environments: environment -> what the web server, which has no folder, needs of its settings; "" stands for
+        none.
     """
 
     # The last two are no templates: what stands here is also what others can read of a DAG without its file.
-    template_fields = (*FolderOperator.template_fields, "to", "direction", "ledgers")
+    template_fields = (*FolderOperator.template_fields, "to", "direction", "environments")
 
     def __init__(
         self,
@@ -48,14 +49,14 @@ class PlanMigrationsOperator(FolderOperator):
         tasks: Mapping[str, str],
         direction: Literal["apply", "rollback"] = "apply",
         to: str | None = None,
-        ledgers: Mapping[str, str] | None = None,
+        environments: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.tasks = dict(tasks)
         self.direction = direction
         self.to = to
-        self.ledgers = ledgers
+        self.environments = environments
 
     def execute(self, context: Any) -> None:
         dry_run = self._dry_run()
@@ -120,6 +121,7 @@ class PlanMigrationsOperator(FolderOperator):
             "steps": [asdict(step) for step in plan.steps],
             "statuses": {v: s.value for v, s in plan.statuses.items()},
             "skipped": {**reasons, **plan.left_out},
+            "left_out": plan.left_out,
             "findings": [asdict(finding) for finding in findings],
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)

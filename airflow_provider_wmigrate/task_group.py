@@ -21,13 +21,11 @@ from .operators import (
     RollBackMigrationOperator,
     RollBackRunOperator,
 )
+from .task_docs import MigrationDoc
 
 if TYPE_CHECKING:
     from .engine.folder.config import Config, Settings
     from .engine.model import Migration
-
-_SQL_SHOWN = 4_000
-"""Characters of SQL in a task's documentation. It is part of the serialized DAG, so it has to stay small."""
 
 _MARGIN = timedelta(seconds=60)
 """Airflow's timeout is only the net under the engine's own budgets, which end a migration cleanly."""
@@ -69,16 +67,27 @@ class _FolderTaskGroup(TaskGroup):
             "retry_delay": timedelta(seconds=config.settings.execution.retry_delay_seconds),
         }
 
-    def _ledgers(self) -> dict[str, str]:
+    def _environments(self) -> dict[str, dict[str, Any]]:
         config = self._folder.config
-        return {name: config.settings_for(name or None).ledger.schema_name for name in ("", *config.environments)}
+        return {name: self._for_the_web(config.settings_for(name or None)) for name in ("", *config.environments)}
+
+    def _for_the_web(self, settings: Settings) -> dict[str, Any]:
+        budgets = [m.timeout_seconds for m in self._folder.migrations if m.timeout_seconds]
+        return {
+            "ledger_schema": settings.ledger.schema_name,
+            "late_migrations": settings.execution.late_migrations,
+            "timeout_seconds": max([settings.execution.timeout_seconds, *budgets]),
+            "when_extension_missing": settings.execution.when_extension_missing,
+        }
 
     def _id(self, task_id: str) -> str:
         """A task's full id, as XComs and states are asked for."""
         return self.child_id(task_id)  # type: ignore[no-any-return, no-untyped-call]
 
     def _step(self, migration: Migration) -> dict[str, Any]:
-        settings = _every_settings(self._folder.config)
+        config = self._folder.config
+        settings = _every_settings(config)
+        doc = MigrationDoc.of(migration, config, with_sql=all(s.logging.include_sql for s in settings))
         return {
             **self._shared,
             "task_id": migration.stem,
@@ -87,7 +96,8 @@ class _FolderTaskGroup(TaskGroup):
             "plan_task_id": self._id("plan"),
             "trigger_rule": TriggerRule.NONE_FAILED,
             "execution_timeout": _longest(migration, settings),
-            "doc_md": _documentation(migration, with_sql=all(s.logging.include_sql for s in settings)),
+            "doc_md": doc.as_markdown(migration.stem),
+            "doc_json": doc.as_json(),
         }
 
     def _undo(self, watched: Iterable[str]) -> BaseOperator:
@@ -146,7 +156,9 @@ class MigrationTaskGroup(_FolderTaskGroup):
         migrations, graph = self._folder.migrations, self._folder.graph
         ids = {m.version: self._id(m.stem) for m in migrations}
         with self:
-            plan = PlanMigrationsOperator(task_id="plan", tasks=ids, to=to, ledgers=self._ledgers(), **self._shared)
+            plan = PlanMigrationsOperator(
+                task_id="plan", tasks=ids, to=to, environments=self._environments(), **self._shared
+            )
             tasks = {
                 m.version: ApplyMigrationOperator(**self._step(m), on_failure_callback=roll_back_on_failure)
                 for m in migrations
@@ -189,7 +201,12 @@ class RollbackTaskGroup(_FolderTaskGroup):
         ids = {m.version: self._id(m.stem) for m in migrations}
         with self:
             plan = PlanMigrationsOperator(
-                task_id="plan", tasks=ids, direction="rollback", to=to, ledgers=self._ledgers(), **self._shared
+                task_id="plan",
+                tasks=ids,
+                direction="rollback",
+                to=to,
+                environments=self._environments(),
+                **self._shared,
             )
             tasks = {m.version: RollBackMigrationOperator(**self._step(m)) for m in migrations}
             report = self._report(ids.values())
@@ -226,17 +243,3 @@ def _longest(migration: Migration, settings: list[Settings]) -> timedelta:
     budgets = [migration.timeout_seconds or s.execution.timeout_seconds for s in settings]
     waits = [s.execution.lock_wait_seconds for s in settings]
     return timedelta(seconds=max(budgets) + max(waits)) + _MARGIN
-
-
-def _documentation(migration: Migration, *, with_sql: bool) -> str:
-    """The panel a person opens beside the task: what it is, what it needs, and the scripts if they are short."""
-    needs = ", ".join(migration.dependencies) or "nothing"
-    lines = [f"**{migration.stem}**: {migration.description or 'no description'}", ""]
-    lines += [f"- depends on: {needs}", f"- sha256: `{migration.script.checksum}`"]
-    lines.append(f"- rollback: {'yes' if migration.rollback else 'none'}")
-    for script in filter(None, (migration.script, migration.rollback)) if with_sql else ():
-        if len(script.text) <= _SQL_SHOWN:
-            lines += ["", f"`{script.file}`", "", "```sql", script.text.rstrip().replace("```", "'''"), "```"]
-        else:
-            lines += ["", f"`{script.file}`: {len(script.text)} characters, shown in the log of the task"]
-    return "\n".join(lines)

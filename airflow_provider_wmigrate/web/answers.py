@@ -23,6 +23,8 @@ from .problems import ProblemError
 if TYPE_CHECKING:
     import psycopg
 
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+
 Answer = TypeVar("Answer")
 CATALOG = Catalog()
 
@@ -79,8 +81,7 @@ class View:
         elif _is_template(environment):
             environment = plan["environment"] if "environment" in plan else self.group.with_defaults(environment)
         environment = chosen_environment(environment)
-        schemas_by_name = self.group.ledgers
-        schema = schemas_by_name.get(environment or "") or schemas_by_name.get("") or "wmigrate"
+        schema = self.group.settings(environment).get("ledger_schema", "wmigrate")
         return Target(conn_id or None, environment, schema)
 
     @property
@@ -155,15 +156,15 @@ class View:
         return facts.from_leftovers(self.group, self.plan_left, self.records)
 
     @cached_property
-    def folder(self) -> Any:
-        return facts.stand_in(self.group, self.target.ledger_schema, self.skipped_before)
+    def folder(self) -> Folder:
+        return facts.stand_in(self.group, self.target.environment)
 
     @cached_property
-    def skipped_before(self) -> Mapping[str, str]:
-        """Version -> why the last plan left it out. In another environment it may be no reason to."""
+    def left_out_before(self) -> Mapping[str, str]:
+        """Version -> why the last plan for everything left it out. In another environment it may be no reason to."""
         plan = self.own_plan.value if self.own_plan else {}
         same = chosen_environment(plan.get("environment")) == self.target.environment
-        return plan.get("skipped") or {} if same else {}
+        return plan.get("left_out") or {} if same and plan.get("to") is None else {}
 
     def source(self, reason: schemas.Reason | None, *, live: bool) -> schemas.Source:
         """Where an answer comes from."""

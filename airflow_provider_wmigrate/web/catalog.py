@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_wmigrate.engine.model import version_key
+from airflow_provider_wmigrate.task_docs import MigrationDoc
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -35,8 +36,7 @@ class StepTask:
     version: str
     task_id: str
     checksum: str
-    documentation: str
-    dependencies: tuple[str, ...] = ()
+    doc: MigrationDoc
 
     @property
     def stem(self) -> str:
@@ -45,6 +45,10 @@ class StepTask:
     @property
     def name(self) -> str:
         return self.stem.partition("_")[2]
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        return self.doc.dependencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class GroupTasks:
     environment: str | None
     mode: str
     to: str | None
-    ledgers: Mapping[str, str] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Environment -> what its settings say that is needed here; "" stands for none."""
     params: Mapping[str, DagParam] = field(default_factory=dict)
 
     @property
@@ -79,6 +84,10 @@ class GroupTasks:
     @property
     def report_task_id(self) -> str:
         return f"{self.prefix}report"
+
+    def settings(self, environment: str | None) -> Mapping[str, Any]:
+        """What the settings of an environment say; empty: the plan task was not made by a task group."""
+        return self.environments.get(environment or "") or self.environments.get("") or {}
 
     def chosen_by(self, template: str | None) -> str | None:
         """The key of a run's conf that decides a field; None: no run can decide it."""
@@ -186,26 +195,18 @@ def _group(
         environment=plan.get("environment"),
         mode=str(plan.get("mode", "apply")),
         to=plan.get("to"),
-        ledgers=_plain(plan.get("ledgers")) or {},
+        environments=_plain(plan.get("environments")) or {},
         params=params,
     )
 
 
 def _steps(tasks: Iterable[Mapping[str, Any]]) -> tuple[StepTask, ...]:
-    """The edges between the tasks are the dependencies. (Of a rollback, reversed; nobody asks for those.)"""
-    versions = {task["task_id"]: str(task["version"]) for task in tasks}
-    parents: dict[str, list[str]] = {version: [] for version in versions.values()}
-    for task in tasks:
-        for below in task.get("downstream_task_ids", ()):
-            if below in versions:
-                parents[versions[below]].append(versions[task["task_id"]])
     steps = [
         StepTask(
-            version=versions[task["task_id"]],
+            version=str(task["version"]),
             task_id=task["task_id"],
             checksum=str(task.get("checksum") or ""),
-            documentation=str(task.get("doc_md") or ""),
-            dependencies=tuple(sorted(parents[versions[task["task_id"]]], key=version_key)),
+            doc=MigrationDoc.from_json(task.get("doc_json")),
         )
         for task in tasks
     ]

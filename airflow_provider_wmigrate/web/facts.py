@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,7 +16,6 @@ from airflow_provider_wmigrate.engine.model import (
     Entry,
     Identity,
     Migration,
-    RequiredExtension,
     Script,
     State,
     Status,
@@ -29,11 +27,6 @@ from .catalog import GroupTasks, StepTask
 
 if TYPE_CHECKING:
     from .leftovers import PlanLeft, RecordLeft
-
-_HEAD = re.compile(r"\*\*(?P<stem>[^*]+)\*\*: (?P<description>.*)")
-_SCRIPT = re.compile(r"^`(?P<file>[^`]+\.sql)`\n\n```sql\n(?P<text>.*?)\n```$", re.MULTILINE | re.DOTALL)
-_LACKED = re.compile(r"extension (?P<name>\S+) ")
-_TOO_LONG = re.compile(r"^`(?P<file>[^`]+\.sql)`: (?P<why>.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,55 +65,28 @@ class Facts:
         return max(there, key=version_key, default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Documented:
-    """What a task's documentation says of its migration."""
-
-    description: str = ""
-    has_rollback: bool = False
-    texts: Mapping[str, str] = field(default_factory=dict)
-    """File -> text, of the scripts that are short enough."""
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    """File -> why its text is not there."""
-
-
-def documented(step: StepTask) -> Documented:
-    """Read back what the task group wrote for people."""
-    text = step.documentation
-    head = _HEAD.match(text)
-    description = head["description"] if head else ""
-    return Documented(
-        description="" if description == "no description" else description,
-        has_rollback="\n- rollback: yes" in text,
-        texts={found["file"]: found["text"] for found in _SCRIPT.finditer(text)},
-        reasons={found["file"]: found["why"] for found in _TOO_LONG.finditer(text)},
-    )
-
-
-def stand_in(group: GroupTasks, ledger_schema: str, skipped: Mapping[str, str]) -> Folder:
-    """The folder as the engine needs it to compare: versions, checksums and dependencies, without any text.
-
-    :param skipped: version -> why the last plan left it out. Which extensions a file requires only a run knows; the
-        one that was missing then is asked for again.
-    """
-    config = Config()
-    ledger = config.settings.ledger.model_copy(update={"schema_name": ledger_schema})
-    config = config.model_copy(update={"settings": config.settings.model_copy(update={"ledger": ledger})})
-    migrations = tuple(_migration(step, skipped.get(step.version, "")) for step in group.steps)
+def stand_in(group: GroupTasks, environment: str | None) -> Folder:
+    """The folder as the engine needs it to compare: all that its tasks say of it, without any text."""
+    given = dict(group.settings(environment))
+    base = Config().settings
+    ledger = base.ledger.model_copy(update={"schema_name": given.pop("ledger_schema", base.ledger.schema_name)})
+    execution = base.execution.model_copy(update=given)
+    settings = base.model_copy(update={"ledger": ledger, "execution": execution})
+    migrations = tuple(_migration(step, execution.when_extension_missing) for step in group.steps)
     graph = Graph({m.version: m.dependencies for m in migrations})
-    return Folder(Path(group.group_id), config, migrations, graph)
+    return Folder(Path(group.group_id), Config().model_copy(update={"settings": settings}), migrations, graph)
 
 
-def _migration(step: StepTask, skipped_because: str) -> Migration:
-    lacked = _LACKED.match(skipped_because)
-    rollback = Script(f"{step.stem}.rollback.sql", "", "") if documented(step).has_rollback else None
+def _migration(step: StepTask, when_extension_missing: str) -> Migration:
+    doc = step.doc
     return Migration(
         version=step.version,
         name=step.name,
-        script=Script(f"{step.stem}.sql", "", step.checksum),
-        rollback=rollback,
-        dependencies=step.dependencies,
-        requires_extensions=(RequiredExtension(lacked["name"], when_missing="skip"),) if lacked else (),
+        script=Script(doc.script.file if doc.script else f"{step.stem}.sql", "", step.checksum),
+        rollback=Script(doc.rollback.file, "", doc.rollback.checksum) if doc.rollback else None,
+        description=doc.description,
+        dependencies=doc.dependencies,
+        requires_extensions=doc.required(when_extension_missing),
     )
 
 
@@ -207,7 +173,7 @@ def _left(group: GroupTasks, record: RecordLeft) -> Applied:
         dag_id=record.dag_id,
         run_id=record.run_id,
         task_id=record.task_id,
-        has_rollback=step is not None and documented(step).has_rollback,
+        has_rollback=step is not None and step.doc.rollback is not None,
         name=str(record.value.get("name", "")),
     )
 

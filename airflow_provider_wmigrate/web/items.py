@@ -11,13 +11,15 @@ from airflow.models.dagrun import DagRun
 
 from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
 from airflow_provider_wmigrate.engine.model import Script, Status
+from airflow_provider_wmigrate.task_docs import ShownScript
 
 from . import leftovers, schemas
 from .answers import View
 from .catalog import GroupTasks, StepTask
-from .facts import Facts, documented
+from .facts import Facts
 
 RUNS = 25
+_NO_DOC = "no task group made this task, so the DAG does not hold its script"
 
 # Migrations
 
@@ -42,20 +44,19 @@ def migration_item(view: View, known: Facts, version: str) -> schemas.MigrationI
 def _item(
     version: str, status: Status, step: StepTask | None, known: Facts, newest: Mapping[str, Any]
 ) -> schemas.MigrationItem:
-    text = documented(step) if step else None
     applied = known.applied.get(version)
     run = (applied.dag_id, applied.run_id) if applied else (None, None)
     there = None not in run
     return schemas.MigrationItem(
         version=version,
         name=step.name if step else (applied.name if applied else ""),
-        description=text.description if text else "",
+        description=step.doc.description if step else "",
         dependencies=list(step.dependencies) if step else [],
         status=status.value,
         task_id=step.task_id if step else None,
         checksum=step.checksum if step else None,
         applied_checksum=applied.checksum if applied else None,
-        has_rollback=bool(text and text.has_rollback) or bool(applied and applied.has_rollback),
+        has_rollback=bool(step and step.doc.rollback) or bool(applied and applied.has_rollback),
         applied_at=applied.at if applied else None,
         actor=applied.actor if applied else None,
         duration_ms=applied.duration_ms if applied else None,
@@ -200,23 +201,19 @@ def sql_of(step: StepTask | None) -> schemas.ScriptText:
     """The script as the DAG was last parsed."""
     if step is None:
         return schemas.ScriptText(origin="unavailable", reason="its file is gone from the folder")
-    return _of_dag(step, f"{step.stem}.sql", step.checksum)
+    return _of_dag(step.doc.script or ShownScript(f"{step.stem}.sql", step.checksum, reason=_NO_DOC))
 
 
 def rollback_of(step: StepTask | None, recorded: Script | None, *, live: bool) -> schemas.ScriptText:
     """The rollback as it was when the migration was applied, else as the DAG was last parsed."""
     if recorded is not None:
         return schemas.ScriptText(text=recorded.text, origin="ledger", file=recorded.file, checksum=recorded.checksum)
-    if step is not None and documented(step).has_rollback:
-        return _of_dag(step, f"{step.stem}.rollback.sql", None)
+    if step is not None and step.doc.rollback is not None:
+        return _of_dag(step.doc.rollback)
     why = "it has none" if live or step is not None else "only the ledger could have it, and that was not read"
     return schemas.ScriptText(origin="unavailable", reason=why)
 
 
-def _of_dag(step: StepTask, file: str, checksum: str | None) -> schemas.ScriptText:
-    text = documented(step)
-    found = next((name for name in (*text.texts, *text.reasons) if name.rpartition("/")[2] == file), file)
-    if found in text.texts:
-        return schemas.ScriptText(text=text.texts[found], origin="dag", file=found, checksum=checksum)
-    why = text.reasons.get(found, "settings.logging.include_sql is false, so no script is shown")
-    return schemas.ScriptText(origin="unavailable", file=found, checksum=checksum, reason=why)
+def _of_dag(script: ShownScript) -> schemas.ScriptText:
+    origin: Literal["dag", "unavailable"] = "unavailable" if script.text is None else "dag"
+    return schemas.ScriptText(origin=origin, **asdict(script))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,10 +16,11 @@ from .answers import View, finding, utc_now
 from .problems import ProblemError
 
 _EVENTS_OF_ONE = 50
-_COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending")
+_COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending", "late")
 """Findings that come from comparing versions and checksums, which can be done without the folder."""
 
-_OF_PENDING = ("late", "extension_missing", "extension_not_preloaded", "extension_too_old", "extension_license")
+_OF_EXTENSIONS = ("extension_missing", "extension_not_preloaded", "extension_too_old", "extension_license")
+"""Findings that come from what the server has, which only a look at it can tell."""
 
 
 def summary(view: View) -> schemas.GroupSummary:
@@ -87,14 +87,17 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
     except UnknownVersion as error:
         raise ProblemError(422, "unknown_target_version", str(error)) from None
     known, source, state = _known(view)
+    live = state is not None
     state = state or facts.as_state(known, folder)
-    made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted)
-    left = view.own_plan.value if view.own_plan else {}
-    skipped = {**_lacking(view.skipped_before, made), **made.left_out}
+    late = folder.config.settings.execution.late_migrations
+    made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted, late=late)
+    pending = {step.version for step in made.steps}
+    before = {} if live else {v: why for v, why in view.left_out_before.items() if v in pending}
+    skipped = {**before, **made.left_out}
     return schemas.PlanAnswer(
         group=view.described,
         steps=[schemas.StepItem(**asdict(step)) for step in made.steps if step.version not in skipped],
-        findings=[*(finding(f) for f in made.findings), *_still_true(left, view, made)],
+        findings=[*(finding(f) for f in made.findings), *_still_true(view, made, live=live)],
         skipped=skipped,
         planned_at=view.own_plan.at if view.own_plan else None,
         planned_run_id=view.own_plan.run_id if view.own_plan else None,
@@ -102,27 +105,21 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
     )
 
 
-def _lacking(skipped: Mapping[str, str], made: Plan) -> dict[str, str]:
-    """What the last plan skipped because of the server; only a run knows which extensions a file requires."""
-    pending = {step.version for step in made.steps}
-    found = {v: why for v, why in skipped.items() if v in pending}
-    return {v: why for v, why in found.items() if why.startswith(("extension ", "needs "))}
-
-
-def _still_true(left: dict[str, Any], view: View, made: Plan) -> list[schemas.FindingItem]:
+def _still_true(view: View, made: Plan, *, live: bool) -> list[schemas.FindingItem]:
     """Findings of the last plan that nothing here can compute, as long as the file is the same and still pending."""
+    left = view.own_plan.value if view.own_plan else {}
     files = {step.version: step.checksum for step in view.group.steps}
     planned = {step["version"]: step["checksum"] for step in left.get("steps") or ()}
 
     def holds(found: dict[str, Any]) -> bool:
         version, code = found.get("version"), found.get("code")
-        if code in _COMPUTED:
+        if code in _COMPUTED or (live and code in _OF_EXTENSIONS):
             return False
         if version is None:
             return True
         if version not in files or planned.get(version, files[version]) != files[version]:
             return False
-        return made.statuses[version].is_pending or not (version in planned or code in _OF_PENDING)
+        return made.statuses[version].is_pending or not (version in planned or code in _OF_EXTENSIONS)
 
     return [schemas.FindingItem(**found) for found in left.get("findings") or () if holds(found)]
 

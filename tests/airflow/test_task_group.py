@@ -17,6 +17,8 @@ from airflow.sdk import DAG, TriggerRule
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
+from airflow_provider_wmigrate.engine.model import RequiredExtension, checksum
+from airflow_provider_wmigrate.task_docs import MigrationDoc, ShownScript
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeFolder = Callable[..., Path]
@@ -162,6 +164,46 @@ def test_the_documentation_shows_both_scripts(make_folder: MakeFolder) -> None:
     text = migrations(make_folder(files)).task_dict["migrate.001_a"].doc_md
     assert "```sql\nCREATE TABLE a ();\n```" in text
     assert "```sql\nDROP TABLE a;\n```" in text
+
+
+def test_a_script_with_backticks_stays_what_it_is(make_folder: MakeFolder) -> None:
+    script = "SELECT $$```sql\nx\n````$$;\n"
+    text = migrations(make_folder({"001_a.sql": script})).task_dict["migrate.001_a"].doc_md
+    assert f"`````sql\n{script}`````" in text
+
+
+def test_what_programs_need_is_no_prose(make_folder: MakeFolder) -> None:
+    """However it is written: no template, no Markdown, and nothing is cut."""
+    scripts = {"001_a.sql": "SELECT '{{ params.nowhere }}{% ```' -- ä\n", "002_b.sql": "-- " + "x" * 3990}
+    config = {
+        "migrations": [
+            {"version": 1, "description": "a\n- rollback: yes\n`001_a.rollback.sql`\n\n```sql\nDROP\n```"},
+            {"version": 2, "dependencies": [1], "requires_extensions": [{"name": "x", "when_missing": "skip"}, "y"]},
+        ]
+    }
+    dag = migrations(make_folder({**scripts, "migration_config.yaml": json.dumps(config)}))
+    first, second = _serialized(dag, "migrate.001_a"), _serialized(dag, "migrate.002_b")
+    assert json.loads(first["doc_json"]) == {
+        "description": config["migrations"][0]["description"],
+        "dependencies": [],
+        "extensions": [],
+        "script": {
+            "file": "001_a.sql",
+            "checksum": checksum(scripts["001_a.sql"]),
+            "text": scripts["001_a.sql"],
+            "reason": None,
+        },
+        "rollback": None,
+    }
+    doc = MigrationDoc.from_json(second["doc_json"])
+    assert doc.dependencies == ("001",)
+    assert doc.required("fail") == (RequiredExtension("x", when_missing="skip"), RequiredExtension("y"))
+    assert doc.script == ShownScript("002_b.sql", checksum(scripts["002_b.sql"]), scripts["002_b.sql"])
+
+
+def _serialized(dag: DAG, task_id: str) -> dict[str, Any]:
+    tasks = (task["__var"] for task in DagSerialization.to_dict(dag)["dag"]["tasks"])
+    return next(task for task in tasks if task["task_id"] == task_id)
 
 
 def test_the_documentation_hides_sql_where_one_environment_hides_it(make_folder: MakeFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import API, CONFIG, FILES, Place, make_dags, told
+
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 
 MakePlace = Callable[..., Place]
 
@@ -37,7 +40,7 @@ def test_status(admin: Any, warehouse: Place) -> None:
     assert answer["counts"] == {
         "pending": 1, "failed": 0, "left_out": 0, "applied": 2, "changed": 0, "missing": 0, "incomplete": 0
     }  # fmt: skip
-    assert (answer["schema_version"], answer["ledger_version"]) == ("002", 1)
+    assert (answer["schema_version"], answer["ledger_version"]) == ("002", Ledger("wmigrate").newest_version)
     stock, views = answer["migrations"][1:]
     assert (stock["name"], stock["description"], stock["dependencies"]) == ("stock", "Stock", ["001"])
     assert (stock["actor"], stock["has_rollback"], views["has_rollback"]) == ("alice", True, False)
@@ -178,7 +181,7 @@ def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, make_
     (check,) = [check for check in found["checks"] if check["name"] == "pending"]
     assert check["message"].startswith(f"nothing is pending; left out: 002: {why}")
     elsewhere = get(admin, place, "plan", environment="staging")
-    assert ([s["version"] for s in elsewhere["steps"]], elsewhere["skipped"]) == (["001", "002", "003"], {})
+    assert ([s["version"] for s in elsewhere["steps"]], elsewhere["skipped"]) == (["001"], answer["skipped"])
 
 
 # One migration
@@ -186,16 +189,42 @@ def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, make_
 
 def test_migration(admin: Any, viewer: Any, warehouse: Place) -> None:
     answer = get(admin, warehouse, "migrations/2")
-    assert (answer["sql"]["text"], answer["sql"]["origin"]) == (FILES["002_stock.sql"].strip(), "dag")
+    assert (answer["sql"]["text"], answer["sql"]["origin"]) == (FILES["002_stock.sql"], "dag")
     assert (answer["rollback"]["text"], answer["rollback"]["origin"]) == (FILES["002_stock.rollback.sql"], "ledger")
     assert (answer["statements_done"], answer["statements_total"]) == (1, 1)
     assert answer["dependents"] == ["003"]
     assert [event["event"] for event in answer["events"]] == ["applied", "started"]
     left = get(viewer, warehouse, "migrations/002")
-    assert (left["rollback"]["text"], left["rollback"]["origin"]) == ("DROP TABLE stock;", "dag")
+    assert (left["rollback"]["text"], left["rollback"]["origin"]) == (FILES["002_stock.rollback.sql"], "dag")
     views = get(admin, warehouse, "migrations/003")
     assert (views["rollback"]["origin"], views["rollback"]["reason"]) == ("unavailable", "it has none")
     told(admin.get(f"{warehouse.group}/migrations/999"), 404, "unknown_version")
+
+
+def test_prose_is_not_read_back(admin: Any, make_place: MakePlace) -> None:
+    """Neither a description nor a script can make the page show what is not there, or hide what is."""
+    script = "SELECT $$\n```\n\n`001_x.rollback.sql`\n\n```sql\nDROP SCHEMA x;\n```\n {{ x }} {% y $$;\n"
+    text = "a\n- rollback: yes\n`001_x.rollback.sql`\n\n```sql\nDROP SCHEMA x;\n```"
+    migrations = [{"version": 1, "description": text}]
+    config = json.dumps({"migrations": migrations, "environments": {"development": {}}})
+    place = make_place("prose", {"001_x.sql": script, "migration_config.yaml": config})
+    found = get(admin, place, "migrations/001")
+    assert (found["migration"]["description"], found["migration"]["has_rollback"]) == (text, False)
+    assert found["sql"] == {
+        "text": script,
+        "origin": "dag",
+        "file": "001_x.sql",
+        "checksum": found["migration"]["checksum"],
+        "reason": None,
+    }
+    assert found["rollback"] == {
+        "text": None,
+        "origin": "unavailable",
+        "file": None,
+        "checksum": None,
+        "reason": "it has none",
+    }
+    assert place.migrate().state == "success", "nothing of it is taken for a template"
 
 
 def test_a_long_script(admin: Any, make_place: MakePlace) -> None:

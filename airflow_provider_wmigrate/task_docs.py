@@ -1,0 +1,113 @@
+"""What the task of a migration says of it in the serialized DAG: Markdown for people, JSON for the web server.
+
+The JSON stands in `doc_json`, which Airflow keeps as it is. A template field would be cut at 4,096 characters, and
+rendered: braces in a script would be taken for a template.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .engine.model import Migration, RequiredExtension, Script
+
+if TYPE_CHECKING:
+    from .engine.folder.config import Config
+
+SHOWN = 4_000
+"""Characters of a script that is shown. It is part of the serialized DAG, so it has to stay small."""
+
+_HIDDEN = "settings.logging.include_sql is false, so no script is shown"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownScript:
+    """A script, or why its text is not shown."""
+
+    file: str
+    checksum: str
+    text: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationDoc:
+    """What can be known of a migration without its folder."""
+
+    description: str = ""
+    dependencies: tuple[str, ...] = ()
+    extensions: tuple[Mapping[str, str | None], ...] = ()
+    """As declared; where `when_missing` is None, the environment decides."""
+    script: ShownScript | None = None
+    """None: the task was not made by a task group."""
+    rollback: ShownScript | None = None
+
+    @classmethod
+    def of(cls, migration: Migration, config: Config, *, with_sql: bool) -> MigrationDoc:
+        """:param with_sql: whether every environment allows that scripts are shown."""
+        block = config.migrations.get(migration.version)
+        return cls(
+            migration.description,
+            migration.dependencies,
+            tuple(each.model_dump() for each in block.requires_extensions) if block else (),
+            _shown(migration.script, with_sql=with_sql),
+            _shown(migration.rollback, with_sql=with_sql) if migration.rollback else None,
+        )
+
+    @classmethod
+    def from_json(cls, text: str | None) -> MigrationDoc:
+        """Read back `as_json`."""
+        given: dict[str, Any] = json.loads(text) if text else {}
+        return cls(
+            given.get("description", ""),
+            tuple(given.get("dependencies", ())),
+            tuple(given.get("extensions", ())),
+            *(_read(given.get(name)) for name in ("script", "rollback")),
+        )
+
+    def required(self, when_missing: str) -> tuple[RequiredExtension, ...]:
+        """The extensions it needs, in an environment with that policy."""
+        return tuple(
+            RequiredExtension(**{**each, "when_missing": each["when_missing"] or when_missing})  # type: ignore[arg-type]
+            for each in self.extensions
+        )
+
+    def as_json(self) -> str:
+        """For `doc_json`."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    def as_markdown(self, stem: str) -> str:
+        """For `doc_md`: the panel a person opens beside the task."""
+        lines = [f"**{stem}**: {self.description or 'no description'}", ""]
+        lines.append(f"- depends on: {', '.join(self.dependencies) or 'nothing'}")
+        lines += [f"- sha256: `{self.script.checksum}`"] if self.script else []
+        lines.append(f"- rollback: {'yes' if self.rollback else 'none'}")
+        for script in filter(None, (self.script, self.rollback)):
+            if script.text is not None:
+                lines += ["", f"`{script.file}`", "", *_fenced(script.text)]
+            elif script.reason != _HIDDEN:
+                lines += ["", f"`{script.file}`: {script.reason}"]
+        return "\n".join(lines)
+
+
+def _shown(script: Script, *, with_sql: bool) -> ShownScript:
+    if not with_sql:
+        return ShownScript(script.file, script.checksum, reason=_HIDDEN)
+    if len(script.text) > SHOWN:
+        why = f"{len(script.text)} characters, shown in the log of the task"
+        return ShownScript(script.file, script.checksum, reason=why)
+    return ShownScript(script.file, script.checksum, script.text)
+
+
+def _fenced(text: str) -> list[str]:
+    """A block of code whose fence is longer than any in the text, so that the text stays what it is."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return [f"{fence}sql", text.rstrip(), fence]
+
+
+def _read(given: Mapping[str, Any] | None) -> ShownScript | None:
+    return None if given is None else ShownScript(**given)
