@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from .alerting.alerts import memory_inlets, tell_failure, tell_healed
 from .defaults import chosen_environment
-from .engine.errors import NotTried, WMigrateError
+from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
 
 if TYPE_CHECKING:
@@ -120,7 +120,5 @@ def airflow_errors() -> Iterator[None]:
     """
     try:
         yield
-    except NotTried as error:
-        raise AirflowSkipException(str(error)) from None
     except WMigrateError as error:
         raise as_airflow_error(error) from None

@@ -27,7 +27,6 @@ REMEDIES = {
     "StatementFailed": "mend the statement and run the migration again",
     "TimedOut": "raise `timeout_seconds` or `statement_timeout_seconds`, or do less in one migration",
     "LockTimeout": "look at who holds it; it is tried again",
-    "NotTried": "nothing: a dry run cannot try this",
     "RollbackFailed": "mend the rollback script and roll back again",
     "ConnectionFailed": "make the target reachable; it is tried again",
     "LedgerTooNew": "upgrade airflow-provider-wmigrate here",

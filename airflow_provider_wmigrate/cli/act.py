@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wmigrate.engine.errors import HistoryError, NotTried, WMigrateError
-from airflow_provider_wmigrate.engine.events import Event
-from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan, Record
+from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
+from airflow_provider_wmigrate.engine.events import Event, Finished
+from airflow_provider_wmigrate.engine.model import Direction, Finding, Outcome, Plan, Record
 
 from .call import Answer, Call
 from .confirm import confirm
@@ -81,11 +81,10 @@ class _Run:
             for finding in self.findings:
                 call.screen.tell(f"{finding.severity}: {finding}")
         records: list[Record] = []
-        not_tried: list[str] = []
         if self.plan.steps:
             if not dry_run:
                 confirm(call, self._question())
-            self._go(dry_run, records, not_tried)
+            self._go(dry_run, records)
         elif self.plan.direction == "apply" and self.plan.failures and not dry_run:
             call.migrator().record_success()  # it says that one goes on with what is applied
         findings = [asdict(f) for f in self.findings]
@@ -95,10 +94,11 @@ class _Run:
             "dry_run": dry_run,
             "records": [record.as_dict() for record in records],
             "left_out": self.plan.left_out,
-            "not_tried": not_tried,
+            "not_tried": [record.reason for record in _not_tried(records)],
             "findings": findings,
         }
-        return Answer(data, lambda screen: self._show(screen, records, not_tried, dry_run))
+        nothing = bool(records) and len(_not_tried(records)) == len(records)
+        return Answer(data, lambda screen: self._show(screen, records, dry_run), FOUND if nothing else DONE)
 
     def _question(self) -> str:
         steps = self.plan.steps
@@ -106,19 +106,24 @@ class _Run:
         lines = [f"{verb} {plural(len(steps), 'migration')} on {self.call.target}:"]
         return "\n".join([*lines, *(f"  {step.version}_{step.name}" for step in steps)])
 
-    def _go(self, dry_run: bool, records: list[Record], not_tried: list[str]) -> None:
+    def _go(self, dry_run: bool, records: list[Record]) -> None:
         with Progress(self.call.screen, len(self.plan.steps)) as progress:
             stop = Stop()
+            tried: dict[str, Record] = {}
 
             def listen(event: Event) -> None:
                 stop.hear(event)
+                if isinstance(event, Finished) and dry_run:
+                    if event.record.version in tried:
+                        return
+                    tried[event.record.version] = event.record
                 progress(event)
 
             migrator = self.call.migrator(listen)
             act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
             with stoppable(migrator, stop, progress.tell):
                 if dry_run:
-                    _dry_runs(self.needs, lambda version: act(version, dry_run=True), records, not_tried, stop)
+                    records += self._dry_run(lambda version: act(version, dry_run=True), tried, stop)
                     return
                 steps = [step.version for step in self.plan.steps]
                 migrator.record("planned", details={"direction": self.plan.direction, "steps": steps})
@@ -165,50 +170,61 @@ class _Run:
                 _sleep(execution.retry_delay_seconds, stop)
         raise AssertionError("the last try returns or raises")
 
-    def _show(self, screen: Screen, records: list[Record], not_tried: list[str], dry_run: bool) -> None:
+    def _dry_run(self, act: Callable[[str], Record], tried: Mapping[str, Record], stop: Stop) -> list[Record]:
+        """Only the last of each chain: its dry run executes everything before it, in the same transaction.
+
+        Where one of a chain cannot be tried, the parts of the chain before it still are.
+
+        :param tried: what the migrator has told so far, by version.
+        """
+        inner = {parent for parents in self.needs.values() for parent in parents}
+        todo = [version for version in self.needs if version not in inner]
+        while todo and not stop.requested:
+            version = todo.pop(0)
+            if version not in tried and act(version).outcome is Outcome.NOT_TRIED:
+                todo += [parent for parent in self.needs if parent in self.needs[version]]
+        if stop.requested:
+            raise Interrupted("stopped on request; a dry run leaves nothing behind")
+        return [tried[step.version] for step in self.plan.steps if step.version in tried]
+
+    def _show(self, screen: Screen, records: list[Record], dry_run: bool) -> None:
         if not self.plan.steps:
             screen.line(f"Nothing to {_VERB[self.plan.direction]} on {self.call.target}.")
             return
-        for text in not_tried:
-            screen.line(text)
         if dry_run:
-            screen.line(f"Dry run on {self.call.target}: everything was rolled back.")
-            locks = [(r.version, lock.relation, lock.mode) for r in records for lock in r.locks]
-            if locks:
-                screen.table(("Version", "Locked", "Mode"), locks)
+            self._show_dry_run(screen, records)
             return
         total = took(sum(record.duration_ms for record in records))
         what = f"{_DONE[self.plan.direction].capitalize()} {plural(len(records), 'migration')}"
         screen.title(f"{what} in {total} on {self.call.target}.")
 
+    def _show_dry_run(self, screen: Screen, records: list[Record]) -> None:
+        untried = _not_tried(records)
+        for record in untried:
+            screen.line(f"not tried: {record.reason}")
+        tried = len(records) - len(untried)
+        if not tried:
+            screen.line(f"Dry run on {self.call.target}: nothing was tried.")
+            return
+        what = f"{tried} of {plural(len(records), 'migration')} were tried, and rolled back."
+        screen.line(f"Dry run on {self.call.target}: {what if untried else 'everything was rolled back.'}")
+        locks = _lock_rows(records)
+        if locks:
+            screen.table(("Version", "Locked", "Mode"), locks)
 
-def _dry_runs(
-    needs: dict[str, set[str]],
-    act: Callable[[str], Record],
-    records: list[Record],
-    not_tried: list[str],
-    stop: Stop,
-) -> None:
-    """Only the last of each chain: its dry run executes everything before it, in the same transaction.
 
-    Where one of a chain cannot be tried, the parts of the chain before it still are.
-    """
-    inner = {parent for parents in needs.values() for parent in parents}
-    todo = [version for version in needs if version not in inner]
-    seen: set[str] = set()
-    while todo:
-        version = todo.pop(0)
-        if version in seen or stop.requested:
-            continue
-        seen.add(version)
-        try:
-            records.append(act(version))
-        except NotTried as error:
-            if str(error) not in not_tried:
-                not_tried.append(str(error))
-            todo += [parent for parent in needs if parent in needs[version]]
-    if stop.requested:
-        raise Interrupted("stopped on request; a dry run leaves nothing behind")
+def _not_tried(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.outcome is Outcome.NOT_TRIED]
+
+
+def _lock_rows(records: Iterable[Record]) -> list[tuple[str, str, str]]:
+    """Each lock once, with the migration that took it: the others of its chain hold it too."""
+    first: dict[tuple[str, str], str] = {}
+    for record in records:
+        for lock in record.locks:
+            name = f"{lock.relation} (dropped)" if lock.dropped else lock.relation
+            first.setdefault((name, lock.mode), record.version)
+    return [(version, *lock) for lock, version in first.items()]
 
 
 def _sleep(seconds: float, stop: Stop) -> None:

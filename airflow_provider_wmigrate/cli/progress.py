@@ -80,6 +80,8 @@ class Progress:
 
     def _finished(self, event: Finished) -> str:
         record = event.record
+        if record.reason:  # the answer says it
+            return ""
         did = ""
         if record.statements:
             did = (
@@ -87,7 +89,7 @@ class Progress:
             )
         lines = [f"{record.version}_{record.name}: {record.outcome.value.replace('_', ' ')}{did}"]
         if self._screen.verbose:
-            lines += [f"  locked {lock.relation} ({lock.mode})" for lock in record.locks]
+            lines += [f"  locked {lock}" for lock in record.locks]
         return "\n".join(lines)
 
 

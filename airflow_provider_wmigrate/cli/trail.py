@@ -41,7 +41,7 @@ def history(call: Call) -> Answer:
         screen.table(
             columns,
             [
-                (moment(row.at), row.event, row.version, row.actor, took(row.duration_ms), _what(row))
+                (moment(row.at), _event(row), row.version, row.actor, took(row.duration_ms), _what(row))
                 for row in page.rows
             ],
         )
@@ -76,7 +76,7 @@ def audit(call: Call) -> Answer:
         screen.table(
             ("Position", "At (UTC)", "Event", "Version", "By", "Run", "Hash"),
             [
-                (row.position, moment(row.at), row.event, row.version, row.actor, row.run_id, row.hash[:12])
+                (row.position, moment(row.at), _event(row), row.version, row.actor, row.run_id, row.hash[:12])
                 for row in page.rows
             ],
         )
@@ -127,6 +127,13 @@ def _foot(screen: Screen, call: Call, page: EventPage, noun: str) -> None:
     screen.line(f"{summary(len(page.rows), page.total, noun)} on {call.target}.")
     if page.rows and page.total > len(page.rows):
         screen.line(f"Older ones: --before {page.rows[-1].position}")
+
+
+def _event(row: AuditRow) -> str:
+    """The kind of event; of a failure or a refusal, also whether it was in a dry run."""
+    details = row.details if isinstance(row.details, dict) else {}
+    said = row.event in ("dry_run", "not_tried")
+    return row.event if said or details.get("dry_run") is not True else f"{row.event} (dry run)"
 
 
 def _what(row: AuditRow) -> str:

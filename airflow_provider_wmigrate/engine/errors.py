@@ -9,7 +9,6 @@
     |- StatementFailed           the server refused a statement: version, file, line, SQLSTATE
     |  `- TimedOut               the budget for the statement or for the whole migration ran out
     |- LockTimeout               somebody else held the lock for longer than the budget
-    |- NotTried                  a dry run of what cannot be rolled back
     |- RollbackFailed            a rollback script failed; the database is as it was before it
     |- ConnectionFailed          no connection, or it broke
     |- LedgerTooNew              the ledger was written by a newer wmigrate
@@ -170,14 +169,6 @@ class LockTimeout(WMigrateError):
         self.what, self.waited_seconds, self.holders = what, waited_seconds, tuple(holders)
         by = f", held by pid {', '.join(map(str, holders))}" if holders else ""
         super().__init__(f"{what} was not free within {waited_seconds:.1f} s{by}; {outcome}", hint=hint)
-
-
-class NotTried(WMigrateError):
-    """A dry run of a script with a statement that no transaction can undo. Nothing was run."""
-
-    def __init__(self, file: str, line: int | None, what: str) -> None:
-        self.file, self.line = file, line
-        super().__init__(f"{place(file, line)}: not tried: {what} cannot be undone by a transaction")
 
 
 class RollbackFailed(WMigrateError):

@@ -95,6 +95,7 @@ class Failed:
     direction: Direction
     error: str
     sqlstate: str | None
+    dry_run: bool = False
 
 
 Event = Waiting | Started | Stepped | Blocked | HeldLong | Retrying | Noticed | Finished | Failed

@@ -15,7 +15,6 @@ import psycopg
 from .catalog.extensions import preflight
 from .errors import (
     HistoryError,
-    NotTried,
     RollbackFailed,
     StatementFailed,
     UnknownVersion,
@@ -30,6 +29,7 @@ from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan
 from .plan import planner
 from .plan.overview import Overview, overview
 from .plan.statuses import statuses
+from .run.dry_run import DryRun
 from .run.execution import Execution, Job
 from .session.advisory import AdvisoryLock, ledger_lock, version_lock
 from .session.session import Connect, Session, open_session
@@ -186,6 +186,8 @@ class Migrator:
             try:
                 return self._act(session, "rollback", jobs, [entries[version]], dry_run=dry_run)
             except StatementFailed as error:
+                if dry_run:  # no rollback was to be
+                    raise
                 raise RollbackFailed(version, error) from error
 
     def cancel(self) -> None:
@@ -245,17 +247,14 @@ class Migrator:
             self._tell,
             self._connect,
         )
-        job = jobs[-1]
         begun = next((e for e in entries if e.status == "incomplete" and e.direction == direction), None)
-        if dry_run and begun:
-            raise NotTried(job.analysis.script.file, None, "what is left of an incomplete migration")
         if dry_run:
-            record = execution.dry_run(jobs)
-        elif begun or job.stepwise:
-            record = execution.stepwise(job, begun)
-        else:
-            record = execution.in_one_transaction(job)
-        return self._finished(record)
+            unfinished = frozenset([begun.version] if begun else [])
+            return self._finished(DryRun(execution, unfinished, self._finished).run(jobs))
+        job = jobs[-1]
+        if begun or job.stepwise:
+            return self._finished(execution.stepwise(job, begun))
+        return self._finished(execution.in_one_transaction(job))
 
     def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:
         """The extensions once more: the plan may be old, or there was none."""

@@ -50,6 +50,8 @@ class Outcome(str, Enum):
     ROLLED_BACK = "rolled_back"
     NOT_APPLIED = "not_applied"
     DRY_RUN = "dry_run"
+    NOT_TRIED = "not_tried"
+    """A dry run that executed nothing of it; the record says why."""
 
 
 def version_key(version: str) -> int:
@@ -264,12 +266,18 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class LockTaken:
-    """A lock a migration held just before commit."""
+    """A lock a migration held just before commit. In a dry run, also the locks of those that ran before it."""
 
     relation: str
+    """As it was called when the migration began; what the migration made, as it was called in the end."""
     mode: str
     held_ms: int | None = None
     """How long it was seen to be held, of an AccessExclusive lock on a relation that existed before."""
+    dropped: bool = False
+    """The migration dropped it."""
+
+    def __str__(self) -> str:
+        return f"{self.relation} ({self.mode}{', dropped' if self.dropped else ''})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +318,8 @@ class Record:
     """Who held it up, in the order in which they were seen."""
     audit_head: str | None = None
     """`count:hash` of the audit log after this call, kept outside the database so that a cut-off tail is found."""
+    reason: str | None = None
+    """Of `not_tried`: why, with file and line."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""

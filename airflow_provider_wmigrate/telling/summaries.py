@@ -52,6 +52,7 @@ def summarise(
     heads = [r["audit_head"] for r in records if r.get("audit_head")]
     return {
         **{o: by_outcome.get(o, []) for o in ("applied", "rolled_back", "dry_run", "already_applied")},
+        "not_tried": {r["version"]: r["reason"] for r in records if r["outcome"] == "not_tried"},
         "failed": list(failed),
         "skipped": dict(plan.get("skipped", {})),
         "duration_ms": sum(r["duration_ms"] for r in records),
@@ -65,6 +66,7 @@ def report_markdown(summary: Mapping[str, Any]) -> str:
     for name in ("applied", "rolled_back", "dry_run", "already_applied", "failed"):
         if summary[name]:
             lines.append(f"- {name.replace('_', ' ')}: {', '.join(summary[name])}")
+    lines += [f"- not tried: {version}: {reason}" for version, reason in summary["not_tried"].items()]
     if len(lines) == 1:
         lines.append("- nothing to do")
     lines.append(f"- {summary['duration_ms']} ms on the server")

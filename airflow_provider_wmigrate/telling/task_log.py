@@ -91,7 +91,8 @@ def _text(event: Event, settings: Logging) -> str:
         return f"waiting for {event.what} since {event.waited_seconds:.0f} s{held}"
     if isinstance(event, Finished):
         return _finished(event.record, settings)
-    return f"{event.direction} of {event.version} failed: {event.error}"
+    dry = "dry run of " if event.dry_run else ""
+    return f"{dry}{event.direction} of {event.version} failed: {event.error}"
 
 
 def _started(event: Started, settings: Logging) -> str:
@@ -116,8 +117,9 @@ def _shown(script: Script) -> list[str]:
 def _finished(record: Record, settings: Logging) -> str:
     took = f" in {record.duration_ms} ms" if settings.include_timing and record.statements else ""
     did = f": {record.statements} statements, {record.rows} rows changed" if record.statements else ""
+    did += f": {record.reason}" if record.reason else ""
     lines = [f"{record.version}_{record.name}: {record.outcome.value}{took}{did}"]
-    lines += [f"  locked {lock.relation} ({lock.mode})" for lock in record.locks]
+    lines += [f"  locked {lock}" for lock in record.locks]
     return "\n".join(lines)
 
 

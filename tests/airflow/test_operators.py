@@ -567,3 +567,27 @@ def test_versions_stay_text_where_the_dag_renders_native_objects(
     assert runner.run(runner.migrations(folder, dag=native, to="{{ 100 }}")).returned("report")["applied"] == ["100"]
     run = runner.run(runner.rollback(folder, to="{{ 0 }}", dag=native))
     assert run.returned("report")["rolled_back"] == ["100"]
+
+
+# Dry runs
+
+
+def test_what_a_dry_run_did_not_try_is_skipped_with_its_record(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    index = {"002_i.sql": "CREATE INDEX CONCURRENTLY i ON a (id);"}
+    run = runner.run(runner.migrations(make_folder({**A, **index, **C}), mode="dry_run"))
+    assert run.state == "success"
+    assert run.states == {
+        "plan": "success", "001_a": "success", "002_i": "skipped", "003_c": "skipped", "report": "success"
+    }  # fmt: skip
+    reasons = {
+        "002": "002_i.sql:1: CREATE INDEX CONCURRENTLY cannot be undone by a transaction",
+        "003": "003_c.sql: it needs 002_i, which was not tried",
+    }
+    assert {v: run.returned(t)["outcome"] for v, t in (("002", "002_i"), ("003", "003_c"))} == dict.fromkeys(
+        reasons, "not_tried"
+    )
+    report = run.returned("report")
+    assert (report["dry_run"], report["not_tried"], report["failed"]) == (["001"], reasons, [])
+    assert relations(conn) == set()

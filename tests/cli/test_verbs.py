@@ -200,19 +200,78 @@ def test_a_dry_run_changes_nothing_and_does_not_ask(shop: Path, wmigrate: Wmigra
     assert "everything was rolled back." in result.out
     assert conn.execute("SELECT to_regclass('shop'), to_regnamespace('wmigrate')").fetchone() == (None, None)
     data = wmigrate("up", "--dry-run", "--json").json
-    assert [(r["version"], r["outcome"]) for r in data["records"]] == [("003", "dry_run")]
+    assert [(r["version"], r["outcome"]) for r in data["records"]] == [
+        ("001", "dry_run"), ("002", "dry_run"), ("003", "dry_run")
+    ]  # fmt: skip
     wmigrate("up", "--yes")
     assert wmigrate("down", "1", "--dry-run").code == 0
     assert versions(conn) == ["001", "002", "003"]
+
+
+NO_TRANSACTION = "004_index.sql:1: CREATE INDEX CONCURRENTLY cannot be undone by a transaction"
+AFTER_IT = "005_more.sql: it needs 004_index, which was not tried"
 
 
 def test_what_cannot_be_tried_is_told_and_what_is_before_it_is_tried(shop: Path, wmigrate: Wmigrate) -> None:
     (shop / "004_index.sql").write_text("CREATE INDEX CONCURRENTLY shop_idx ON shop (id);")
     (shop / "005_more.sql").write_text("SELECT 1;")
     data = wmigrate("up", "--dry-run", "--json").json
-    assert [r["version"] for r in data["records"]] == ["003"]
-    assert "004_index.sql:1: not tried: CREATE INDEX CONCURRENTLY" in data["not_tried"][0]
-    assert len(data["not_tried"]) == 1
+    assert [(r["version"], r["outcome"], r["reason"]) for r in data["records"]] == [
+        ("001", "dry_run", None), ("002", "dry_run", None), ("003", "dry_run", None),
+        ("004", "not_tried", NO_TRANSACTION), ("005", "not_tried", AFTER_IT),
+    ]  # fmt: skip
+    assert data["not_tried"] == [NO_TRANSACTION, AFTER_IT]
+    shown = wmigrate("up", "--dry-run")
+    assert shown.code == 0
+    untried, after, summed = shown.out.splitlines()[:3]
+    assert (untried, after) == (f"not tried: {NO_TRANSACTION}", f"not tried: {AFTER_IT}")
+    assert re.fullmatch(r"Dry run on database .*: 3 of 5 migrations were tried, and rolled back\.", summed)
+    assert "not tried" not in shown.err, "said once"
+
+
+def test_a_dry_run_in_which_nothing_was_tried_is_no_success(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (shop / "004_fill.sql").write_text("DO $$ BEGIN UPDATE shop SET price = 1; COMMIT; END $$;")
+    (shop / "migration_config.yaml").write_text("migrations: [{version: '004', transactional: false}]")
+    result = wmigrate("up", "--dry-run")
+    assert result.code == 3
+    first, second = result.out.splitlines()
+    assert first == "not tried: 004_fill.sql: it is declared transactional: false, and a dry run is one transaction"
+    assert re.fullmatch(r"Dry run on database test_\d+ on .*: nothing was tried\.", second)
+    listed = wmigrate("audit", "--event", "not_tried", "--json").json["events"]
+    assert [(e["version"], e["details"]["reason"]) for e in listed] == [("004", first.removeprefix("not tried: "))]
+    assert wmigrate("up", "--yes").code == 0
+
+
+def test_an_enum_value_used_by_the_next_migration_is_not_triable_with_it(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "004_type.sql").write_text("CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE person (m mood);")
+    assert wmigrate("up", "--yes").code == 0
+    (shop / "005_value.sql").write_text("ALTER TYPE mood ADD VALUE 'happy';")
+    (shop / "006_use.sql").write_text("ALTER TABLE person ALTER m SET DEFAULT 'happy';")
+    result = wmigrate("up", "--dry-run", "--json")
+    assert result.code == 0
+    assert [(r["version"], r["outcome"]) for r in result.json["records"]] == [("005", "dry_run"), ("006", "not_tried")]
+    assert wmigrate("history", "--event", "failed", "--json").json["events"] == []
+    assert wmigrate("up", "--yes").code == 0
+
+
+def test_a_failed_dry_run_is_told_as_one(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes", "--to", "1")
+    (shop / "002_price.sql").write_text("SELECT 1/0;")
+    assert wmigrate("up", "--dry-run").code == 1
+    row = next(line for line in wmigrate("history").out.splitlines() if " failed " in line)
+    assert row.split()[2:6] == ["failed", "(dry", "run)", "002"]
+
+
+def test_locks_of_a_dry_run_are_told_once_with_what_was_dropped(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (shop / "004_drop.sql").write_text("DROP TABLE shop CASCADE;")
+    (shop / "005_more.sql").write_text("SELECT 1;")
+    table = wmigrate("up", "--dry-run").out.splitlines()[-2:]
+    assert [line.split() for line in table] == [
+        ["004", "public.dear", "(dropped)", "AccessExclusiveLock"],
+        ["004", "public.shop", "(dropped)", "AccessExclusiveLock"],
+    ]
 
 
 def test_a_failure_says_where_and_what_was_kept(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import HistoryError, NotTried, RollbackFailed, StatementFailed
+from airflow_provider_wmigrate.engine.errors import HistoryError, RollbackFailed, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
@@ -225,27 +225,6 @@ def test_an_incomplete_migration_can_be_rolled_back(migrator: MakeMigrator, conn
         migrator(files).apply("001")
     assert migrator(files).roll_back("001").outcome is Outcome.ROLLED_BACK
     assert conn.execute("SELECT to_regclass('t') IS NULL").fetchone() == (True,)
-
-
-def test_a_dry_run_says_what_it_does_not_try(migrator: MakeMigrator, conn: Conn) -> None:
-    two = {"001_a.sql": TABLE + INDEX, "002_b.sql": "CREATE TABLE b ();"}
-    for version in ("001", "002"):
-        with pytest.raises(NotTried) as told:
-            migrator(two).apply(version, dry_run=True)
-        assert str(told.value) == "001_a.sql:2: not tried: CREATE INDEX CONCURRENTLY cannot be undone by a transaction"
-    assert conn.execute("SELECT to_regclass('t') IS NULL AND to_regnamespace('wmigrate') IS NULL").fetchone() == (True,)
-
-
-@pytest.mark.parametrize("transactional", ["auto", "false"])
-def test_a_dry_run_does_not_try_what_was_begun(migrator: MakeMigrator, transactional: str) -> None:
-    declared = {"migration_config.yaml": f"migrations: [{{version: 1, transactional: {transactional}}}]"}
-    with pytest.raises(StatementFailed):
-        migrator({"001_a.sql": TABLE + INDEX + BROKEN} | declared).apply("001")
-    with pytest.raises(NotTried) as told:
-        migrator({"001_a.sql": TABLE + INDEX} | declared).apply("001", dry_run=True)
-    assert str(told.value) == (
-        "001_a.sql: not tried: what is left of an incomplete migration cannot be undone by a transaction"
-    )
 
 
 def test_every_statement_is_in_the_audit_log_as_part_of_one_migration(migrator: MakeMigrator, conn: Conn) -> None:

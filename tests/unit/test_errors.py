@@ -15,7 +15,6 @@ from airflow_provider_wmigrate.engine.errors import (
     LedgerDamaged,
     LedgerTooNew,
     LockTimeout,
-    NotTried,
     RollbackFailed,
     ScriptError,
     StatementFailed,
@@ -88,7 +87,6 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         "table a was not free within 5.0 s; statements 1 to 2 were kept",
         True,
     ),
-    (NotTried("a.sql", 3, "VACUUM"), "a.sql:3: not tried: VACUUM cannot be undone by a transaction", False),
     (
         RollbackFailed("002", FAILED),
         "rollback of 002 failed: 002_b.rollback.sql:7: no such table (SQLSTATE 42P01);"

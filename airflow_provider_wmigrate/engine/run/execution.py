@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
@@ -13,11 +13,10 @@ from typing import Any, NoReturn, TypeVar
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs
-from airflow_provider_wmigrate.engine.catalog.locks import locks_taken
+from airflow_provider_wmigrate.engine.catalog.locks import locks_taken, relation_names
 from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
     LockTimeout,
-    NotTried,
     ScriptError,
     StatementFailed,
     WMigrateError,
@@ -75,22 +74,24 @@ class Execution:
     tell: Listener
     connect: Connect
     blocked_by: dict[int, Blocker] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    """Of relations, by identifier, as others know them before the commit."""
 
-    # Three ways to run
+    # Two ways to run; a dry run is a third, in its own module
 
     def in_one_transaction(self, job: Job) -> Record:
         """Script, entry and audit row commit together or not at all."""
 
         def attempt(number: int, budget: Budget) -> Record:
             self.session.begin(budget)
-            record = replace(self._script(job, self._done_outcome(), watch), attempts=number)
+            record = replace(self.script(job, self._done_outcome(), watch), attempts=number)
             record = self._last_row(job, record)
             self.session.commit()
             return record
 
-        with self._recorded(job), self._limited(job) as watch:
-            self._append("started", job, details={"direction": self.direction})
-            self._told_start(job, dry_run=False)
+        with self.recorded(job), self.limited(job) as watch:
+            self.append("started", job, details={"direction": self.direction})
+            self.told_start(job, dry_run=False)
             return self._retrying(job, attempt)
 
     def stepwise(self, job: Job, entry: Entry | None) -> Record:
@@ -99,15 +100,15 @@ class Execution:
         :param entry: the incomplete entry of an earlier try in the same direction, or None.
         """
         start = time.monotonic()
-        with self._recorded(job), self._limited(job) as watch:
+        with self.recorded(job), self.limited(job) as watch:
             if job.analysis.unparsed:  # nothing would run, and be recorded as applied
                 reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
                 raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
             done = entry.statements_done if entry else 0
-            self._append("started", job, details={"direction": self.direction, "statements_done": done})
-            self._told_start(job, dry_run=False)
+            self.append("started", job, details={"direction": self.direction, "statements_done": done})
+            self.told_start(job, dry_run=False)
             entry = entry or self._open_journal(job)
-            alone = self._budget(job, lock=self.settings.concurrent_lock_timeout_seconds)
+            alone = self.budget(job, lock=self.settings.concurrent_lock_timeout_seconds)
             retrying = lambda run: self._retrying(job, lambda _, budget: run(budget))  # noqa: E731
             statements, rows = Stepwise(
                 self.session, self.ledger, job.migration, job.analysis, job.transactional, alone, retrying, self.tell
@@ -119,37 +120,21 @@ class Execution:
                 record = self._record(job, self._done_outcome(), duration, rows, statements, watch)
                 return self._last_row(job, record)
 
-    def dry_run(self, jobs: Sequence[Job]) -> Record:
-        """Really execute all jobs in one transaction, measure the last one, and roll back.
-
-        :raises NotTried: a script has a statement that a transaction cannot undo.
-        """
-        for job in jobs:
-            for statement in job.analysis.outside:
-                raise NotTried(job.analysis.script.file, statement.line, statement.outside or "")
-        with self._recorded(jobs[-1], dry_run=True), self._limited(jobs[-1]) as watch:
-            self.session.begin(self._budget(jobs[-1]))
-            if self.ledger.version(self.session.conn) is None:
-                self.ledger.create(self.session.conn, self.identity)
-            for i, job in enumerate(jobs):
-                if i:
-                    self.session.next_script(self._budget(jobs[-1]))
-                self._told_start(job, dry_run=True)
-                record = self._script(job, Outcome.DRY_RUN, watch)
-            self.session.conn.execute("ROLLBACK")
-        return self._record_dry_run(jobs[-1], record)
-
     # Parts of them
 
-    def _script(self, job: Job, outcome: Outcome, watch: Watch) -> Record:
-        """Run a script in the open transaction and write its entry."""
+    def script(self, job: Job, outcome: Outcome, watch: Watch, *, last: bool = True) -> Record:
+        """Run a script in the open transaction and write its entry.
+
+        :param last: no other script follows in the same transaction.
+        """
         start = time.monotonic()
         version, file = job.migration.version, job.analysis.script.file
+        self.names.update(relation_names(self.session.conn, self.ledger.schema))
         for paused in pause_jobs(self.session.conn, job.analysis):
             self.tell(Noticed(version, "NOTICE", str(paused)))
         statements, rows = self.session.send(version, job.analysis)
         try:
-            self.session.leave_script()
+            self.session.leave_script(last=last)
         except psycopg.Error as error:  # a deferred constraint: of this script, whatever others share the transaction
             raise self.session.failure(error, version, file) from error
         duration = round((time.monotonic() - start) * 1000)
@@ -188,7 +173,7 @@ class Execution:
             self.identity,
             version=job.migration.version,
             duration_ms=record.duration_ms,
-            details=_details(record),
+            details=details_of(record),
         )
         return replace(record, audit_head=head)
 
@@ -211,7 +196,7 @@ class Execution:
         """Read before commit, with the time for which everybody else was kept out."""
         limit = self.settings.lock_hold_warning_seconds
         locks = []
-        for lock in locks_taken(self.session.conn, self.ledger.schema):
+        for lock in locks_taken(self.session.conn, self.ledger.schema, self.names):
             if lock.mode == "AccessExclusiveLock":
                 lock = replace(lock, held_ms=watch.held_ms(lock.relation))
             if lock.held_ms is not None and lock.held_ms > limit * 1000:
@@ -219,30 +204,23 @@ class Execution:
             locks.append(lock)
         return tuple(locks)
 
-    def _record_dry_run(self, job: Job, record: Record) -> Record:
-        """A dry run on a database without a ledger leaves no trace at all."""
-        if self.ledger.version(self.session.conn) is None:
-            return record
-        details = {**_details(record), "direction": self.direction}
-        return replace(record, audit_head=self._append("dry_run", job, details=details, duration_ms=record.duration_ms))
-
     def _done_outcome(self) -> Outcome:
         return Outcome.APPLIED if self.direction == "apply" else Outcome.ROLLED_BACK
 
-    def _told_start(self, job: Job, *, dry_run: bool) -> None:
+    def told_start(self, job: Job, *, dry_run: bool) -> None:
         migration, undo = job.migration, job.migration.rollback if self.direction == "apply" else None
         version, name, script = migration.version, migration.name, job.analysis.script
         self.tell(Started(version, name, self.direction, script, dry_run, undo, self.session.pid))
 
     # Limits and failures
 
-    def _total(self, job: Job) -> float:
+    def total(self, job: Job) -> float:
         return job.migration.timeout_seconds or self.settings.timeout_seconds
 
-    def _budget(self, job: Job, *, lock: float | None = None, attempt: int = 1) -> Budget:
+    def budget(self, job: Job, *, lock: float | None = None, attempt: int = 1) -> Budget:
         first = job.migration.lock_timeout_seconds or self.settings.lock_timeout_seconds
         risen = min(first * 2 ** (attempt - 1), max(first, self.settings.lock_timeout_max_seconds))
-        return Budget(self._total(job), self.settings.statement_timeout_seconds, lock or risen)
+        return Budget(self.total(job), self.settings.statement_timeout_seconds, lock or risen)
 
     def _retrying(self, job: Job, run: Callable[[int, Budget], _T]) -> _T:
         """Run a whole transaction again when a lock was not free: first with little patience, then with more.
@@ -252,22 +230,25 @@ class Execution:
         attempts = job.migration.lock_attempts or self.settings.lock_attempts
         for attempt in range(1, attempts + 1):
             try:
-                return run(attempt, self._budget(job, attempt=attempt))
+                return run(attempt, self.budget(job, attempt=attempt))
             except (StatementFailed, psycopg.Error) as error:
                 self.session.roll_back()
                 if error.sqlstate not in RETRYABLE_SQLSTATES or attempt == attempts:
                     raise
                 pause = random.uniform(0.5, 1.5) * min(0.25 * 2**attempt, 10.0)
                 reason = _RETRY_REASONS[error.sqlstate]
-                following = self._budget(job, attempt=attempt + 1).lock
+                following = self.budget(job, attempt=attempt + 1).lock
                 self.tell(Retrying(job.migration.version, attempt, reason, pause, following))
                 if not self.session.interruption.pause(pause):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def _limited(self, job: Job) -> Iterator[Watch]:
-        """Around the acting: the total budget, the server's notices, and an eye on who blocks us."""
+    def limited(self, job: Job, total: float | None = None) -> Iterator[Watch]:
+        """Around the acting: the total budget, the server's notices, and an eye on who blocks us.
+
+        :param total: the budget in seconds; None: that of the migration.
+        """
         version = job.migration.version
         self.session.on_notice(
             lambda diag: self.tell(Noticed(version, diag.severity or "", diag.message_primary or ""))
@@ -278,11 +259,11 @@ class Execution:
             self.tell(Blocked(version, blockers, waited))
 
         watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked)
-        with self.session.interruption.limited(self._total(job)), watch:
+        with self.session.interruption.limited(total or self.total(job)), watch:
             yield watch
 
     @contextmanager
-    def _recorded(self, job: Job, *, dry_run: bool = False) -> Iterator[None]:
+    def recorded(self, job: Job, *, dry_run: bool = False) -> Iterator[None]:
         """Around the acting: a failure is rolled back, told, recorded and raised in the engine's words."""
         try:
             yield
@@ -308,7 +289,7 @@ class Execution:
 
     def _lock_timeout(self, job: Job, error: StatementFailed) -> LockTimeout:
         attempts = job.migration.lock_attempts or self.settings.lock_attempts
-        waited = self._budget(job, attempt=attempts).lock
+        waited = self.budget(job, attempt=attempts).lock
         blockers = "; ".join(map(str, self.blocked_by.values()))
         hint = f"{blockers} held it up" if blockers else "the next try may find it free"
         what = f"{place(error.file, error.line)}: a lock of this migration"
@@ -317,7 +298,7 @@ class Execution:
     def _record_failure(self, job: Job, error: WMigrateError, *, dry_run: bool) -> None:
         """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
         sqlstate = getattr(error, "sqlstate", None)
-        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate))
+        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run))
         event = "rollback_failed" if self.direction == "rollback" else "failed"
         details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
         with suppress(WMigrateError, psycopg.Error):
@@ -335,7 +316,7 @@ class Execution:
             session.leave_script()
             return self.ledger.append(session.conn, event, self.identity, version=version, details=details)
 
-    def _append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
+    def append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         version = job.migration.version
         with self.session.transaction():
             return self.ledger.append(
@@ -350,6 +331,7 @@ _RETRY_REASONS = {
 }
 
 
-def _details(record: Record) -> dict[str, Any]:
+def details_of(record: Record) -> dict[str, Any]:
+    """What the audit log keeps of a record."""
     plain = record.as_dict()
     return {key: plain[key] for key in ("name", "checksum", "rows", "statements", "locks", "attempts", "blocked_by")}

@@ -19,6 +19,7 @@ from psycopg import pq
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeout, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
+from . import constraints
 from .advisory import AdvisoryLock, give_back, holders, try_all
 from .connection import OWN_TIMEOUT, READABLE, not_one_session, ready, settle, untouched, watch_client
 from .connection import Connect as Connect
@@ -168,8 +169,11 @@ class Session:
 
     def next_script(self, budget: Budget) -> None:
         """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
-        self.conn.execute("RESET ALL")
-        self.conn.execute("DISCARD TEMP")
+        # Of DISCARD ALL, what a transaction allows, and without the advisory locks.
+        self.conn.execute(
+            "CLOSE ALL; RESET ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+        )
+        constraints.as_declared(self.conn)
         settle(self.conn, self.application_name)
         if self._watched:
             watch_client(self.conn)
@@ -272,12 +276,17 @@ class Session:
                 retryable=False,
             )
 
-    def leave_script(self) -> None:
+    def leave_script(self, *, last: bool = True) -> None:
         """From here on the ledger speaks: whatever role, path, format or limits the script set no longer hold.
 
         Deferred constraints are checked now, so that a dry run finds what a commit would.
+
+        :param last: no other script follows in this transaction.
         """
-        self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        if last:
+            self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        else:
+            constraints.check_now(self.conn)
         self.conn.execute("RESET SESSION AUTHORIZATION")
         self.conn.execute("RESET ROLE")
         self._set_local(

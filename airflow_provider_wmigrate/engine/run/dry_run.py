@@ -1,0 +1,193 @@
+"""What a dry run does: scripts are really executed in one transaction, each is measured, and all of it is rolled back.
+
+What would not be the same inside a transaction, or not together with the scripts before it, is not tried, and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from airflow_provider_wmigrate.engine.catalog.enums import enum_values
+from airflow_provider_wmigrate.engine.errors import StatementFailed, place
+from airflow_provider_wmigrate.engine.model import Outcome, Record
+from airflow_provider_wmigrate.engine.session.watch import Watch
+
+from .execution import Execution, Job, details_of
+
+_NEW_ENUM_VALUE, _OUT_OF_MEMORY = "55P04", "53200"
+
+
+def reason_not_to_try(job: Job, *, begun: bool) -> str | None:
+    """Why a script is not run inside a transaction that is rolled back; None: it can be.
+
+    :param begun: it was begun outside a transaction and is not finished.
+    """
+    file = job.analysis.script.file
+    if begun:
+        return f"{file}: it was begun before and is not finished, and a dry run goes on with nothing"
+    for statement in job.analysis.outside:
+        return f"{place(file, statement.line)}: {statement.outside} cannot be undone by a transaction"
+    if job.stepwise:
+        return f"{file}: it is declared transactional: false, and a dry run is one transaction"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What is known of the scripts of one dry run, by version, while it goes on."""
+
+    jobs: Sequence[Job]
+    needs: Mapping[str, set[str]]
+    not_tried: dict[str, str] = field(default_factory=dict)
+    """With the reason."""
+    added: dict[str, str] = field(default_factory=dict)
+    """Values added to enum types, with the migration that added each."""
+
+    def needs_untried(self, job: Job) -> str | None:
+        """Why a script is not tried that another one must run before."""
+        for other in self.jobs:
+            if other.migration.version in self.needs[job.migration.version] & self.not_tried.keys():
+                return f"{job.analysis.script.file}: it needs {other.migration.stem}, which was not tried"
+        return None
+
+    def before(self, job: Job) -> str:
+        """The scripts that ran before one, for a message."""
+        names = [j.migration.version for j in self.jobs[: self.jobs.index(job)]]
+        return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+    def only_after_commit(self, job: Job, error: StatementFailed) -> str | None:
+        """Why a script that failed may be as it should be: it needs the commit of those before it. None: it failed."""
+        where = place(error.file, error.line, error.column)
+        if error.sqlstate == _NEW_ENUM_VALUE and self.added:
+            said = [stem for value, stem in self.added.items() if value in error.server_message]
+            stem = said[-1] if said else [*self.added.values()][-1]
+            return f"{where}: it uses a value that {stem} adds to an enum type, which is possible only after a commit"
+        if error.sqlstate == _OUT_OF_MEMORY and job is not self.jobs[0]:
+            before = self.before(job)
+            return (
+                f"{where}: its locks and those of {before} together are more than the server has room for"
+                " (max_locks_per_transaction); each commit would free some"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """One dry run of a script and of those that have to run before it.
+
+    :param begun: versions that were begun outside a transaction and are not finished.
+    :param on_tried: told the record of each script but the last, as soon as it is there.
+    """
+
+    execution: Execution
+    begun: frozenset[str]
+    on_tried: Callable[[Record], Record]
+
+    def run(self, jobs: Sequence[Job]) -> Record:
+        """Try all scripts, in order.
+
+        :return: the record of the last one.
+        :raises StatementFailed: one of them failed, as it would fail for good.
+        """
+        chain = _Chain(jobs, self._needs(jobs))
+        for job in jobs:
+            version = job.migration.version
+            reason = reason_not_to_try(job, begun=version in self.begun) or chain.needs_untried(job)
+            if reason:
+                chain.not_tried[version] = reason
+        if jobs[-1].migration.version in chain.not_tried:  # so nothing is run for its sake
+            record = self._not_tried(jobs[-1], chain)
+            return self._recorded(jobs[-1:], [record])
+        records = self._try_all(chain)
+        return self._recorded(jobs, records)
+
+    def _needs(self, jobs: Sequence[Job]) -> dict[str, set[str]]:
+        """What must run before each script: when rolling back, whatever depends on it."""
+        needs: dict[str, set[str]] = {job.migration.version: set() for job in jobs}
+        for version, parent in self._pairs(jobs):
+            if self.execution.direction == "apply":
+                needs[version].add(parent)
+            elif parent in needs:
+                needs[parent].add(version)
+        return needs
+
+    def _pairs(self, jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
+        return ((job.migration.version, parent) for job in jobs for parent in job.migration.dependencies)
+
+    # Trying
+
+    def _try_all(self, chain: _Chain) -> list[Record]:
+        """Each in a savepoint, so that one which needs a commit leaves the others as they are."""
+        execution, session = self.execution, self.execution.session
+        records: list[Record] = []
+        total = sum(execution.total(job) for job in chain.jobs)
+        with execution.limited(chain.jobs[-1], total) as watch:
+            for job in chain.jobs:
+                with execution.recorded(job, dry_run=True):
+                    self._prepare(job, chain)
+                    records.append(self._try(job, chain, watch))
+                if job is not chain.jobs[-1]:
+                    self.on_tried(records[-1])
+            session.roll_back()
+        return records
+
+    def _prepare(self, job: Job, chain: _Chain) -> None:
+        execution, session = self.execution, self.execution.session
+        if job is not chain.jobs[0]:
+            session.next_script(execution.budget(job))
+            return
+        session.begin(execution.budget(job))
+        if execution.ledger.version(session.conn) is None:
+            execution.ledger.create(session.conn, execution.identity)
+
+    def _try(self, job: Job, chain: _Chain, watch: Watch) -> Record:
+        execution, session = self.execution, self.execution.session
+        reason = chain.needs_untried(job)
+        if reason is None:
+            before = enum_values(session.conn)
+            session.conn.execute("SAVEPOINT wmigrate_dry_run")
+            execution.told_start(job, dry_run=True)
+            try:
+                record = execution.script(job, Outcome.DRY_RUN, watch, last=job is chain.jobs[-1])
+            except StatementFailed as error:
+                reason = chain.only_after_commit(job, error)
+                if reason is None:
+                    raise
+                session.conn.execute("ROLLBACK TO SAVEPOINT wmigrate_dry_run")
+            else:
+                session.conn.execute("RELEASE SAVEPOINT wmigrate_dry_run")
+                new = enum_values(session.conn).items() - before.items()
+                chain.added.update({value: job.migration.stem for _, value in new})
+                return record
+        chain.not_tried[job.migration.version] = reason
+        return self._not_tried(job, chain)
+
+    def _not_tried(self, job: Job, chain: _Chain) -> Record:
+        migration = job.migration
+        return Record(
+            migration.version,
+            migration.name,
+            Outcome.NOT_TRIED,
+            migration.script.checksum,
+            self.execution.identity,
+            reason=chain.not_tried[migration.version],
+        )
+
+    # Recording
+
+    def _recorded(self, jobs: Sequence[Job], records: Sequence[Record]) -> Record:
+        """One audit row for what was tried, one for each that was not. Without a ledger a dry run leaves no trace."""
+        execution = self.execution
+        head = None
+        if execution.ledger.version(execution.session.conn) is None:
+            return records[-1]
+        tried = [record for record in records if record.outcome is Outcome.DRY_RUN]
+        for job, record in zip(jobs, records, strict=True):
+            details = {**details_of(record), "direction": execution.direction, "dry_run": True}
+            if record.outcome is Outcome.NOT_TRIED:
+                head = execution.append("not_tried", job, details={**details, "reason": record.reason})
+            elif record is tried[-1]:
+                details["chain"] = {r.version: r.duration_ms for r in tried}
+                head = execution.append("dry_run", job, details=details, duration_ms=record.duration_ms)
+        return replace(records[-1], audit_head=head)
