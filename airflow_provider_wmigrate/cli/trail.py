@@ -90,14 +90,12 @@ def _verify(call: Call) -> Answer:
     if head is not None and not _HEAD.fullmatch(head):
         raise UsageError("--head is not COUNT:HASH", hint="copy `audit_head` from a report or from `wmigrate info`")
     with call.session() as session:
-        there = call.ledger.version(session.conn) is not None
-        findings = call.ledger.verify(session.conn, expected_head=head) if there else ()
-        now = call.ledger.metadata(session.conn).get("audit_head") if there else None
-    if head is not None and not there:
-        raise UsageError(f"{call.target} has no ledger, so no head to compare with")
+        findings = call.ledger.verify(session.conn, expected_head=head)
+        now = call.ledger.head(session.conn)
+    there = now is not None or bool(findings)
     data = {
         "target": call.target_document(),
-        "intact": not findings,
+        "intact": not findings if there else None,
         "audit_head": now,
         "expected_head": head,
         "findings": [asdict(finding) for finding in findings],
@@ -106,12 +104,15 @@ def _verify(call: Call) -> Answer:
     def show(screen: Screen) -> None:
         for finding in findings:
             screen.line(f"{finding.severity}: {finding.message}; {finding.next_step}")
-        if not findings:
-            count = (now or "0").partition(":")[0]
+        if not there:
+            screen.line(f"{call.target} has no ledger in schema {call.ledger.schema}, so there is nothing to verify.")
+            screen.line("Nothing was applied here, or the ledger is gone: give the last head you know with --head.")
+        elif not findings:
+            count = (now or "").partition(":")[0]
             screen.line(f"The audit log of {call.target} is intact: {count} rows. Keep its head elsewhere:")
-            screen.line(now or "(there is no ledger yet)")
+            screen.line(now or "")
 
-    return Answer(data, show, FOUND if findings else DONE)
+    return Answer(data, show, DONE if there and not findings else FOUND)
 
 
 def _page(page: EventPage) -> dict[str, Any]:

@@ -213,7 +213,10 @@ class Migrator:
         source = planner.rollback_of(migration, entry)
         script = migration.rollback if source == "folder" and migration else None
         if source == "ledger":
-            script = self.ledger.rollback_script(session.conn, entry)
+            try:
+                script = self.ledger.rollback_script(session.conn, entry)
+            except HistoryError as error:
+                self._refuse(session, self._stand_in(entry), error.findings)
         if script is None:
             name = f"{entry.version}_{entry.name}"
             message = f"migration {name} has no rollback script, neither in the folder nor in the ledger"

@@ -85,15 +85,14 @@ def _chain(view: View, head: str | None, *, verify: bool) -> schemas.Chain:
         return schemas.Chain(state="not_checked", head=head, expected_head=expected)
 
     def recompute(conn: Any, ledger: Ledger) -> Any:
-        return () if ledger.version(conn) is None else ledger.verify(conn, expected_head=expected)
+        return ledger.verify(conn, expected_head=expected)
 
     found, reason = view.live(recompute)
     if found is None:
         state: Any = "timeout" if reason and reason.code in ("timeout", "busy") else "not_checked"
         return schemas.Chain(state=state, head=head, expected_head=expected)
-    return schemas.Chain(
-        state="broken" if found else "intact", findings=[finding(f) for f in found], head=head, expected_head=expected
-    )
+    state = "broken" if found else "intact" if head else "not_checked"  # no ledger, and nobody knows of one
+    return schemas.Chain(state=state, findings=[finding(f) for f in found], head=head, expected_head=expected)
 
 
 # Numbers over time

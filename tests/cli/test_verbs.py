@@ -50,7 +50,7 @@ def test_status_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
     assert set(data["target"]) == TARGET_KEYS
     assert data["counts"] == {"pending": 1, "changed": 1, "missing": 1}
     assert data["folder"] == "migrations"
-    assert data["ledger_version"] == 1
+    assert data["ledger_version"] == 2
     first, second, third = data["migrations"]
     assert (first["version"], first["name"], first["status"], first["file"]) == (
         "001",
@@ -356,7 +356,25 @@ def test_history_per_day(shop: Path, wmigrate: Wmigrate) -> None:
 def test_history_of_a_database_without_a_ledger(shop: Path, wmigrate: Wmigrate) -> None:
     assert wmigrate("history", "--json").json | {"target": 0} == {"target": 0, "events": [], "total": 0, "next": None}
     assert wmigrate("history", "--daily", "--json").json["days"] == []
-    assert wmigrate("audit", "verify").code == 0
+
+
+def test_audit_verify_where_there_is_no_ledger(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    told = wmigrate("audit", "verify")
+    assert told.code == 3
+    assert re.sub(r"^.* as postgres", "x", told.out).splitlines() == [
+        "x has no ledger in schema wmigrate, so there is nothing to verify.",
+        "Nothing was applied here, or the ledger is gone: give the last head you know with --head.",
+    ]
+    data = wmigrate("audit", "verify", "--json").json
+    assert (data["intact"], data["audit_head"], data["findings"]) == (None, None, [])
+    wmigrate("up", "--yes")
+    kept = wmigrate("audit", "verify", "--json").json["audit_head"]
+    conn.execute("DROP SCHEMA wmigrate CASCADE")
+    gone = wmigrate("audit", "verify", "--head", kept)
+    message = f"audit_log: the ledger is gone, which had {kept.partition(':')[0]} rows at head {kept}"
+    next_step = "compare with a backup, and find out who has write access to the ledger"
+    assert (gone.code, gone.out.splitlines()) == (3, [f"error: {message}; {next_step}"])
+    assert wmigrate("audit", "verify", "--head", kept, "--json").json["intact"] is False
 
 
 def test_audit(shop: Path, wmigrate: Wmigrate) -> None:
@@ -388,7 +406,11 @@ def test_audit_verify(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     conn.execute("UPDATE wmigrate.audit_log SET actor = 'bob' WHERE position = 2")
     forged = wmigrate("audit", "verify")
     assert forged.code == 3
-    assert "row 2 (planned) was changed" in forged.out
+    assert [line.partition(";")[0] for line in forged.out.splitlines()] == [
+        "error: audit_log: row 2 (planned) was changed",
+        'error: audit_log can be changed: the trigger audit_log_append_only on "wmigrate"."audit_log" keeps it'
+        " append-only, but it is disabled",
+    ]
 
 
 # health, info, check, graph
@@ -409,7 +431,7 @@ def test_info(shop: Path, wmigrate: Wmigrate) -> None:
     assert "plpgsql" in data["server"]["extensions"]
     wmigrate("up", "--yes")
     server = wmigrate("info", "--json").json["server"]
-    assert (server["ledger_version"], server["schema_version"]) == (1, "003")
+    assert (server["ledger_version"], server["schema_version"]) == (2, "003")
     assert "server schema version" in wmigrate("info").out
 
 

@@ -131,7 +131,7 @@ def test_the_first_run_that_writes_upgrades_once(conn: Conn, migrator: MakeMigra
     run.record("planned")
     assert run.ledger.version(conn) == LEDGER_VERSION + 1
     rows = [row for row in run.ledger.audit_rows(conn) if row.event == "ledger_upgraded"]
-    assert [row.details for row in rows] == [{"from": LEDGER_VERSION, "to": LEDGER_VERSION + 1}]
+    assert [(row.details["from"], row.details["to"]) for row in rows] == [(LEDGER_VERSION, LEDGER_VERSION + 1)]
     assert run.ledger.verify(conn) == ()
     assert run.roll_back("004").outcome is Outcome.ROLLED_BACK
     assert conn.execute("SELECT count(*) FROM wmigrate.notes").fetchone() == (0,)

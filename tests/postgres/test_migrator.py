@@ -29,6 +29,7 @@ from airflow_provider_wmigrate.engine.errors import (
     WMigrateError,
 )
 from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started, Waiting
+from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, Status
 from dev.cluster import Cluster
 
@@ -323,6 +324,7 @@ def test_a_failed_statement_leaves_nothing_and_says_where(
     started = [] if dry_run else [("started", "001")]
     assert audited(conn) == [("planned", None), *started, ("failed", "001")]
     (details,) = conn.execute("SELECT details FROM wmigrate.audit_log WHERE event = 'failed'").fetchone() or ()
+    assert set(details.pop("session")) == {"user", "address", "pid"}
     assert details == {"direction": "apply", "error": str(error), "sqlstate": case.sqlstate, "dry_run": dry_run}
 
 
@@ -883,8 +885,8 @@ def test_the_ledger_is_created_once(migrator: MakeMigrator, conn: Conn) -> None:
     both.record("planned", details={"steps": ["001"]})
     both.apply("001")
     both.record_success()
-    created = "SELECT position, details FROM wmigrate.audit_log WHERE event = 'ledger_created'"
-    assert conn.execute(created).fetchall() == [(1, {"ledger_version": 1})]
+    created = "SELECT position, details - 'session' FROM wmigrate.audit_log WHERE event = 'ledger_created'"
+    assert conn.execute(created).fetchall() == [(1, {"ledger_version": LEDGER_VERSION})]
 
 
 def test_what_a_successful_run_leaves(migrator: MakeMigrator, conn: Conn) -> None:
@@ -896,7 +898,7 @@ def test_what_a_successful_run_leaves(migrator: MakeMigrator, conn: Conn) -> Non
     assert conn.execute("SELECT now() - %s::timestamptz < interval '1 min'", [run]).fetchone() == (True,)
     found.pop("audit_head")
     assert found == {
-        "ledger_version": "1",
+        "ledger_version": str(LEDGER_VERSION),
         "application_version": "2.1",
         "application_description": "Ours",
         "folder_created": "2025-01-02",

@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.catalog.extensions import read_extensions
-from airflow_provider_wmigrate.engine.errors import LedgerTooNew
+from airflow_provider_wmigrate.engine.errors import HistoryError, LedgerTooNew
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
     Entry,
@@ -27,8 +27,9 @@ from airflow_provider_wmigrate.engine.model import (
 
 from .anchor import NO_LEDGER, broken, contradiction
 from .attempts import last_attempts
+from .guard import Guard
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, columns_at, newest
-from .trail import GENESIS, HEAD, Trail, damaged
+from .trail import COLUMNS, GENESIS, HEAD, Trail, damaged, one_snapshot
 from .trail import AuditRow as AuditRow
 
 LEDGER_VERSION = newest(UPGRADES)
@@ -57,7 +58,7 @@ _DESCRIPTIONS = {
 TABLES = {
     "schema_migrations": _ENTRY,
     "application_metadata": ("key", "value", "description", "created_at", "updated_at"),
-    "audit_log": tuple(f.name for f in fields(AuditRow)),
+    "audit_log": COLUMNS,
 }
 """The columns of ledger version 1, in their order."""
 
@@ -71,7 +72,7 @@ class Ledger:
 
     def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
         self.schema = schema
-        self._trail = Trail(schema)
+        self._trail, self._guard = Trail(schema), Guard(schema)
         self._upgrades = tuple(upgrades)
         self.newest_version = newest(upgrades)
 
@@ -147,10 +148,19 @@ class Ledger:
         return tuple(sorted((_entry(row) for row in rows), key=lambda e: version_key(e.version)))
 
     def rollback_script(self, conn: Connection[Any], entry: Entry) -> Script | None:
-        """The rollback script as it was when the migration was applied."""
+        """The rollback script as it was when the migration was applied.
+
+        :raises HistoryError: it is not that one any more: somebody has changed it in the ledger.
+        """
         query = self._query("SELECT rollback_sql FROM {schema}.schema_migrations WHERE version = %s")
         row = conn.execute(query, [entry.version]).fetchone()
-        return Script.of(f"{entry.version}_{entry.name}.rollback.sql", row[0]) if row and row[0] else None
+        if not row or row[0] is None:
+            return None
+        script = Script.of(f"{entry.version}_{entry.name}.rollback.sql", row[0])
+        changed = self._guard.changed_rollback(conn, entry, script)
+        if changed:
+            raise HistoryError([changed])
+        return script
 
     def metadata(self, conn: Connection[Any]) -> dict[str, str]:
         """application_metadata as a dictionary."""
@@ -165,8 +175,20 @@ class Ledger:
     def verify(
         self, conn: Connection[Any], *, expected_head: str | None = None, last: int | None = None
     ) -> tuple[Finding, ...]:
-        """Recompute the audit log's chain; see `Trail.verify`."""
-        return self._trail.verify(conn, expected_head=expected_head, last=last)
+        """Recompute the audit log's chain, and compare with it the entries, their rollback scripts and the trigger that
+        keeps the log append-only.
+
+        :param expected_head: a `count:hash` kept outside the database, for instance in a run's report: it finds a
+            tail that was cut off together with the head row, and a ledger that is gone.
+        :param last: recompute only so many of the newest rows; None: all of them.
+        :return: nothing where there is no ledger and no head of one is expected.
+        """
+        if self.version(conn) is None:
+            gone = contradiction(expected_head, None, None) if expected_head else None
+            return (broken(gone),) if gone else ()
+        with one_snapshot(conn):
+            chain = self._trail.verify(conn, expected_head=expected_head, last=last)
+            return (*chain, *self._guard.findings(conn))
 
     def head(self, conn: Connection[Any]) -> str | None:
         """`count:hash` of the audit log's last row; None: this database has no ledger."""
@@ -191,9 +213,17 @@ class Ledger:
         version: str | None = None,
         duration_ms: int | None = None,
         details: Mapping[str, Any] | None = None,
+        settles: bool | None = None,
     ) -> str:
-        """Append one row to the audit log, last before commit, and return the new head, `count:hash`."""
-        return self._trail.append(conn, event, identity, version=version, duration_ms=duration_ms, details=details)
+        """Append one row to the audit log, last before commit, and return the new head, `count:hash`.
+
+        :param settles: the row says what the version's entry is from here on, as of this transaction, so that a change
+            behind the log is found. None: as the event says; True where an event that leaves entries alone (`started`,
+            `failed`) goes with a change of one.
+        """
+        return self._trail.append(
+            conn, event, identity, version=version, duration_ms=duration_ms, details=details, settles=settles
+        )
 
     # Writing: the caller holds the transaction and the locks
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -54,6 +55,45 @@ class AuditRow:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+COLUMNS = tuple(f.name for f in fields(AuditRow))
+
+NOT_SETTLING = frozenset({
+    "planned", "started", "failed", "rollback_failed", "failure_handled", "refused", "dry_run",
+    "alerted", "alert_failed", "healed",
+})  # fmt: skip
+"""Events of a version after which its entry is what it was; every other one says what the entry is from then on."""
+
+_SESSION = (
+    "pg_catalog.jsonb_build_object('session', pg_catalog.jsonb_build_object('user', session_user,"
+    " 'address', pg_catalog.host(pg_catalog.inet_client_addr()), 'pid', pg_catalog.pg_backend_pid()))"
+)
+"""Who is at the other end, as the server knows it. Part of `details`, and so of the hash of rows that have it: as a
+column it would need one canonical form for the rows before it and another for those behind."""
+
+ENTRY_FACTS = (
+    "pg_catalog.jsonb_build_object('name', name, 'status', status, 'direction', direction, 'checksum', checksum,"
+    " 'checksum_algorithm', checksum_algorithm, 'dependencies', dependencies, 'rollback_checksum', rollback_checksum,"
+    " 'applied_at', pg_catalog.timezone('UTC', applied_at), 'duration_ms', duration_ms, 'actor', actor,"
+    " 'dag_id', dag_id, 'run_id', run_id, 'task_id', task_id, 'try_number', try_number)"
+)
+"""What the log keeps of an entry, and compares with it; not the journal, which changes with every statement."""
+
+_SESSION_AND_ENTRY = (
+    f"{_SESSION} OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('entry',"
+    f" (SELECT {ENTRY_FACTS} FROM {{schema}}.schema_migrations WHERE version = %s))"
+)
+
+
+@contextmanager
+def one_snapshot(conn: Connection[Any]) -> Iterator[None]:
+    """All that is compared is of one moment, so that nobody who appends meanwhile is taken for a forger."""
+    idle = conn.info.transaction_status is TransactionStatus.IDLE
+    with conn.transaction():
+        if idle:
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
 def damaged(message: str) -> LedgerDamaged:
     return LedgerDamaged(message, hint="restore the ledger, or choose another settings.ledger.schema")
 
@@ -64,8 +104,8 @@ class Trail:
     def __init__(self, schema: str) -> None:
         self.schema = schema
 
-    def _query(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self.schema))
+    def _query(self, text: str, **more: sql.Composable) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self.schema), **more)
 
     def head(self, conn: Connection[Any]) -> str | None:
         """`count:hash` of the last row, as application_metadata has it."""
@@ -75,7 +115,7 @@ class Trail:
 
     def rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
         """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
-        columns = ", ".join(f.name for f in fields(AuditRow))
+        columns = ", ".join(COLUMNS)
         query = self._query(
             f"SELECT {columns} FROM {{schema}}.audit_log WHERE position >= %s ORDER BY position LIMIT %s"
         )
@@ -104,21 +144,13 @@ class Trail:
     def verify(
         self, conn: Connection[Any], *, expected_head: str | None = None, last: int | None = None
     ) -> tuple[Finding, ...]:
-        """Recompute the audit log's chain.
-
-        :param expected_head: a `count:hash` kept outside the database, for instance in a run's report: it finds a
-            tail that was cut off together with the head row.
-        :param last: recompute only so many of the newest rows; None: all of them.
-        """
-        idle = conn.info.transaction_status is TransactionStatus.IDLE
-        with conn.transaction():
-            if idle:  # one snapshot for rows and head, so that nobody who appends meanwhile is taken for a forger
-                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            try:
+        """Recompute the chain, in the caller's transaction; see `Ledger.verify`."""
+        try:
+            with conn.transaction():
                 return tuple(self._breaks(conn, expected_head, last))
-            except DataError as error:
-                # Values that no row of ours ever had, such as the timestamp infinity.
-                return (broken(f"a row cannot be read: {error}"),)
+        except DataError as error:
+            # Values that no row of ours ever had, such as the timestamp infinity.
+            return (broken(f"a row cannot be read: {error}"),)
 
     def _breaks(self, conn: Connection[Any], expected_head: str | None, last: int | None) -> Iterator[Finding]:
         """The first break of the chain; what follows it says nothing any more."""
@@ -160,17 +192,23 @@ class Trail:
         version: str | None = None,
         duration_ms: int | None = None,
         details: Mapping[str, Any] | None = None,
+        settles: bool | None = None,
     ) -> str:
         """Append one row to the audit log and return the new head, `count:hash`.
 
         Call it last before commit: it keeps the head locked until then.
+
+        :param settles: the row says what the version's entry is from here on. None: as `event` says.
         """
+        settles = version is not None and (event not in NOT_SETTLING if settles is None else settles)
         # The details make a round trip, so that the hash is over what jsonb keeps of them (numbers, keys, order).
         query = self._query(
-            "SELECT value, pg_catalog.clock_timestamp(), %s::pg_catalog.jsonb FROM {schema}.application_metadata"
-            " WHERE key = %s FOR UPDATE"
+            "SELECT value, pg_catalog.clock_timestamp(), %s::pg_catalog.jsonb OPERATOR(pg_catalog.||) {more}"
+            " FROM {schema}.application_metadata WHERE key = %s FOR UPDATE",
+            more=sql.SQL(_SESSION_AND_ENTRY if settles else _SESSION).format(schema=sql.Identifier(self.schema)),
         )
-        found = conn.execute(query, [Jsonb(dict(details or {})), HEAD]).fetchone()
+        values = [Jsonb(dict(details or {})), *([version] if settles else ()), HEAD]
+        found = conn.execute(query, values).fetchone()
         count, _, previous = (found[0] if found else "").partition(":")
         if found is None or not count.isdecimal():
             raise damaged(f"{self.schema}.application_metadata has no {HEAD}")
@@ -185,17 +223,20 @@ class Trail:
             previous_hash=previous,
             hash="",
         )
-        digest = row.computed_hash()
-        values = [getattr(row, f.name) for f in fields(row)]
-        values[-3:] = [Jsonb(row.details), previous, digest]
-        conn.execute(self._query("INSERT INTO {schema}.audit_log VALUES (" + ", ".join(["%s"] * 13) + ")"), values)
-        head = f"{row.position}:{digest}"
+        row = replace(row, hash=row.computed_hash())
+        head = f"{row.position}:{row.hash}"
+        self._insert(conn, row)
         query = self._query(
             "UPDATE {schema}.application_metadata SET value = %s, updated_at = pg_catalog.clock_timestamp()"
             " WHERE key = %s"
         )
         conn.execute(query, [head, HEAD])
         return head
+
+    def _insert(self, conn: Connection[Any], row: AuditRow) -> None:
+        values = {name: getattr(row, name) for name in COLUMNS} | {"details": Jsonb(row.details)}
+        names, places = ", ".join(values), ", ".join(["%s"] * len(values))
+        conn.execute(self._query(f"INSERT INTO {{schema}}.audit_log ({names}) VALUES ({places})"), [*values.values()])
 
 
 def _break(row: AuditRow, place: int, previous: str) -> str | None:

@@ -104,10 +104,8 @@ class Execution:
             if job.analysis.unparsed:  # nothing would run, and be recorded as applied
                 reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
                 raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
-            done = entry.statements_done if entry else 0
-            self.append("started", job, details={"direction": self.direction, "statements_done": done})
+            entry = self._start_journal(job, entry)
             self.told_start(job, dry_run=False)
-            entry = entry or self._open_journal(job)
             alone = self.budget(job, lock=self.settings.concurrent_lock_timeout_seconds)
             retrying = lambda run: self._retrying(job, lambda _, budget: run(budget))  # noqa: E731
             statements, rows = Stepwise(
@@ -150,14 +148,17 @@ class Execution:
             self.session.conn, job.migration, self.identity, duration_ms=duration, statements=total, **status
         )
 
-    def _open_journal(self, job: Job) -> Entry:
-        version = job.migration.version
+    def _start_journal(self, job: Job, entry: Entry | None) -> Entry:
+        """The row `started`, and together with it the entry of a script that begins."""
+        version, conn = job.migration.version, self.session.conn
         with self.session.transaction():
-            if self.direction == "apply":
+            if entry is None and self.direction == "apply":
                 self._insert_entry(job, 0, status="incomplete")
-            else:
-                self.ledger.begin_rollback(self.session.conn, version, statements=len(job.analysis.statements))
-        return next(e for e in self.ledger.entries(self.session.conn) if e.version == version)
+            elif entry is None:
+                self.ledger.begin_rollback(conn, version, statements=len(job.analysis.statements))
+            details = {"direction": self.direction, "statements_done": entry.statements_done if entry else 0}
+            self.ledger.append(conn, "started", self.identity, version=version, details=details, settles=entry is None)
+        return entry or next(e for e in self.ledger.entries(conn) if e.version == version)
 
     def _close_journal(self, job: Job, duration: int) -> None:
         self.ledger.delete_entry(self.session.conn, job.migration.version)
