@@ -211,9 +211,11 @@ class Finding:
     version: str | None = None
     file: str | None = None
     line: int | None = None
+    column: int | None = None
 
     def __str__(self) -> str:
-        place = "" if self.file is None else self.file + (f":{self.line}" if self.line else "") + ": "
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        place = f"{place}: " if self.file else ""
         return f"{place}{self.message}; {self.next_step}"
 
 

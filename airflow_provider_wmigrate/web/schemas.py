@@ -238,6 +238,7 @@ class FindingItem(_Answer):
     version: str | None = None
     file: str | None = None
     line: int | None = None
+    column: int | None = None
 
 
 class StepItem(_Answer):

@@ -231,3 +231,39 @@ def test_no_folder_at_all(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.Mo
         "wmigrate: migrations: there is no such folder; give --folder, or begin one with `new NAME`\n"
     )
     assert wmigrate("history", "--json").code == 0  # asks the database alone
+
+
+def test_a_file_of_another_tool_is_refused_before_anything_runs(shop: Path, wmigrate: Wmigrate) -> None:
+    assert wmigrate("up", "--yes").code == 0
+    both = "-- migrate:up\nCREATE TABLE IF NOT EXISTS shop (id int);\n\n-- migrate:down\nDROP TABLE shop;\n"
+    (shop / "004_customers.sql").write_text(both)
+    says = (
+        "004_customers.sql:4: -- migrate:down belongs to dbmate, and what is below it undoes the migration: it would be"
+        " run too; move what is below into 004_customers.rollback.sql"
+    )
+    for words in (["check", "--offline"], ["check"], ["plan"], ["up", "--dry-run"], ["up", "--yes"]):
+        result = wmigrate(*words)
+        assert result.code in (1, 3)
+        assert says in result.out + result.err
+    assert [e["version"] for e in wmigrate("status", "--json").json["migrations"] if e["status"] == "pending"] == [
+        "004"
+    ]
+
+
+def test_what_is_not_sql_is_told_with_its_place(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "004_x.sql").write_text("SELECT 1;\nCREATE TABEL x (id int);")
+    (shop / "005_y.sql").write_text("CREATE ROLE app LOGIN PASSWORD :'app_password';")
+    told = (
+        'warning: 004_x.sql:2:8: syntax error at or near "TABEL"; mend it;'
+        " a server newer than this grammar may know it\n"
+        "warning: 005_y.sql:1:32: :'app_password' is a variable of another tool, and nothing is templated here;"
+        " write what it stands for\n"
+    )
+    assert told in wmigrate("plan").out
+    assert told in wmigrate("check", "--offline").out
+    assert (wmigrate("check", "--offline").code, wmigrate("check", "--offline", "--strict").code) == (0, 3)
+    found = wmigrate("check", "--offline", "--json").json["findings"]
+    assert [(f["code"], f["severity"], f["file"], f["line"], f["column"]) for f in found] == [
+        ("syntax_error", "warning", "004_x.sql", 2, 8),
+        ("variable", "warning", "005_y.sql", 1, 32),
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
 MakeFolder = Callable[..., Path]
@@ -222,5 +223,28 @@ def test_scripts_that_cannot_be_run_are_findings_in_both_directions(
     ]
 
 
-def test_a_script_newer_than_the_grammar_passes(make_folder: MakeFolder) -> None:
-    assert about_scripts(make_folder({"001_a.sql": "WIBBLE wobble", CONFIG: rule("allow_ddl")})) == []
+def test_a_script_newer_than_the_grammar_is_only_warned_of(make_folder: MakeFolder) -> None:
+    read = read_folder(make_folder({"001_a.sql": "SELECT 1;\n  WIBBLE wobble", CONFIG: rule("allow_ddl")}))
+    message, nxt = 'syntax error at or near "WIBBLE"', "mend it; a server newer than this grammar may know it"
+    found = Finding("syntax_error", message, nxt, "warning", "001", "001_a.sql", 2, 3)
+    assert script_findings(read.migrations, read.config) == (found,)
+    assert str(found) == f"001_a.sql:2:3: {message}; {nxt}"
+
+
+def test_variables_are_told_in_both_directions(make_folder: MakeFolder) -> None:
+    files = {"001_a.sql": "SELECT 1;\nSELECT :'a' FROM t", "001_a.rollback.sql": "INSERT INTO t VALUES ('${env}')"}
+    read = read_folder(make_folder(files))
+    nxt = "write what it stands for"
+    assert script_findings(read.migrations, read.config) == tuple(
+        Finding(
+            "variable",
+            f"{variable} is a variable of another tool, and nothing is templated here",
+            nxt,
+            "warning",
+            "001",
+            file,
+            line,
+            column,
+        )
+        for variable, file, line, column in [(":'a'", "001_a.sql", 2, 8), ("${env}", "001_a.rollback.sql", 1, 24)]
+    )

@@ -6,6 +6,7 @@ Found with PostgreSQL's own grammar. A script newer than that grammar passes: th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
@@ -21,6 +22,7 @@ from airflow_provider_wmigrate.engine.model import (
 )
 from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
 from airflow_provider_wmigrate.engine.sql.statements import Statement
+from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
 from .journal import unnamed_indexes
 
@@ -113,12 +115,26 @@ def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> 
         nxt = error.hint
         yield _finding("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
         return
+    yield from _not_sql(migration, analysis)
     declared = migration.transactional if rules is not None else migration.rollback_transactional
     yield from _outside_transaction(migration, analysis, declared, rules)
     yield from _lost_rows(migration, analysis)
     if rules is not None:
         for statement in analysis.statements:
             yield from _forbidden(migration, statement, rules)
+
+
+def _not_sql(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
+    """What the grammar cannot read: a warning, since the server may be newer; and variables, which nobody replaces."""
+    file = analysis.script.file
+    for place in (*analysis.unread, *placeholders(analysis.script)):
+        if place.variable:
+            message = f"{place.variable} is a variable of another tool, and nothing is templated here"
+            found = _finding("variable", migration, message, "write what it stands for", file=file, line=place.line)
+        else:
+            nxt = "mend it; a server newer than this grammar may know it"
+            found = _finding("syntax_error", migration, place.reason, nxt, file=file, line=place.line)
+        yield replace(found, severity="warning", column=place.column)
 
 
 def _outside_transaction(

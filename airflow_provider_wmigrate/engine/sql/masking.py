@@ -49,7 +49,7 @@ def masked_error(message: str, script: str = "") -> str:
 
 _QUOTED_BY_SERVER = (
     (re.compile(r"(unterminated [^\"\n]* at or near )\".*", re.DOTALL), rf"\1{_MASKED}"),
-    (re.compile(r"(at or near )\"[eEbBxXnN]?(?:U&)?['$].*\"", re.DOTALL), rf"\1{_MASKED}"),
+    (re.compile(r"(at or near )\"(?:(?:[eEbBxXnN]|[uU]&)?'|\$\w*\$).*\"", re.DOTALL), rf"\1{_MASKED}"),
     (re.compile(r"^(COPY [^\n]*?, line \d+(?:, column [^:\n]*)?: )\".*\"$", re.MULTILINE), rf"\1{_MASKED}"),
     (re.compile(r"(JSON data, line \d+: )[^\n]*"), r"\1***"),
     (re.compile(r"(Failing row contains )\(.*\)", re.DOTALL), r"\1(***)"),

@@ -52,6 +52,16 @@ def cut(script: Script, size: int | None = None) -> Cut:
     return _Reader(script, size).read()
 
 
+def line_comments(script: Script) -> tuple[int, ...]:
+    """Where line comments begin: no string, quoted name, dollar quote, block comment or COPY data around them.
+
+    :raises ScriptError: as `cut` does.
+    """
+    reader = _Reader(script, len(script.text) + 1, comments=[])
+    reader.read()
+    return tuple(reader.comments or ())
+
+
 def without(text: str, blanks: tuple[Span, ...], start: int, end: int) -> str:
     """The text between two positions, with blanks for what is not sent."""
     parts, at = [], start
@@ -113,6 +123,8 @@ class _Reader:
     """Where the statement begins, or blanks before it."""
     depth: int = 0
     """Of parentheses: a rule may hold several statements."""
+    comments: list[int] | None = None
+    """Where line comments begin, if somebody wants to know."""
 
     def read(self) -> Cut:
         text, position = self.script.text, 0
@@ -154,6 +166,8 @@ class _Reader:
         return self._after(tag[0], tag.end())
 
     def _line_comment(self, start: int) -> int:
+        if self.comments is not None:
+            self.comments.append(start)
         return self._outside_statement(start, self._after("\n", start))
 
     def _comment(self, start: int) -> int:

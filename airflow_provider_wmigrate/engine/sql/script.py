@@ -15,10 +15,12 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
-from .masking import masked_error, masked_sql
+from .both_ways import refuse_both_ways
+from .masking import masked_sql
 from .no_transaction import outside
 from .psql import LARGE, Piece, Span, cut, joined, without
 from .statements import Statement, Statements
+from .unread import Unread, unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,14 @@ class Analysis:
     pieces: tuple[Piece, ...] = field(repr=False)
     blanks: tuple[Span, ...] = ()
     """What is not sent: the script's own outer BEGIN and COMMIT, and lines for psql."""
-    unparsed: str | None = None
+    unread: tuple[Unread, ...] = ()
+    """What the grammar does not understand; then there are no statements, and the whole is left to the server."""
+
+    @property
+    def unparsed(self) -> str | None:
+        """The first thing that the grammar does not understand, with its place."""
+        first = next(iter(self.unread), None)
+        return f"{self.script.file}:{first.line}:{first.column}: {first.reason}" if first else None
 
     @property
     def outside(self) -> tuple[Statement, ...]:
@@ -112,11 +121,12 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
 def analyse(script: Script) -> Analysis:
     """Split a script into statements and unwrap its own outer transaction.
 
-    :raises ScriptError: a psql command, transaction control anywhere else, or no statement at all.
+    :raises ScriptError: both ways in one file, a psql command, other transaction control, or no statement at all.
     """
     # The parser's shared library costs some 50 ms; whoever only reads a ledger does not pay for it.
     from postgast import PgQueryError
 
+    refuse_both_ways(script)
     found = cut(script)
     statements, line, at = Statements(), 1, 0
     for piece in found.pieces:
@@ -129,16 +139,10 @@ def analyse(script: Script) -> Analysis:
         try:
             for statement in _statements(text, piece, line, whole=len(found.pieces) == 1):
                 statements.append(statement)
-        except PgQueryError as error:
-            where = _where(script, piece.start, error)
-            return Analysis(script, (), joined(found.pieces), found.blanks, where)
+        except PgQueryError:
+            return Analysis(script, (), joined(found.pieces), found.blanks, unread(script))
     _mark_new_values(script.text, statements)
     return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
-
-
-def _where(script: Script, start: int, error: Any) -> str:
-    line, column = line_and_column(script.text, start + max((error.cursorpos or 1) - 1, 0))
-    return f"{script.file}:{line}:{column}: {masked_error(error.message, script.text)}"
 
 
 _INSERT = re.compile(r"\s*(?=insert\s)", re.IGNORECASE)

@@ -1,0 +1,127 @@
+"""Other tools' files, which hold both ways in one: what stands below a marker undoes what stands above it.
+
+Run whole, such a file would apply a migration and undo it, rows and all. A marker is a line comment of exactly the form
+that its tool knows, in any spelling the tool accepts. What stands inside a string, a dollar quote, a block comment or
+COPY data is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from airflow_provider_wmigrate.engine.errors import ScriptError
+from airflow_provider_wmigrate.engine.model import Script
+
+from .psql import line_comments
+
+
+@dataclass(frozen=True, slots=True)
+class _Marker:
+    at: int
+    text: str
+    tool: str
+    word: str
+    """In lower case; empty where the tool keeps both ways apart by other means."""
+
+    @property
+    def down(self) -> bool:
+        return self.word in _UP_OF
+
+
+def refuse_both_ways(script: Script) -> None:
+    """Refuse a script that holds its own way back.
+
+    :raises ScriptError: with the marker's line and the way out; or as `cut` does.
+    """
+    if not (found := tuple(_candidates(script.text))):
+        return
+    there = set(line_comments(script))
+    markers = [marker for marker in found if marker.at in there]
+    back = script.file.endswith(".rollback.sql")
+    for marker in markers:
+        if marker.tool == _LIQUIBASE or (marker.down is not back and _counts(marker, markers, script.text)):
+            raise _refusal(script, marker, back=back)
+
+
+_SQITCH, _ANOTHER, _LIQUIBASE = "Sqitch", "another tool", "Liquibase"
+
+_UP_OF = {
+    "down": ("up", "migration"),
+    "downs": ("ups",),
+    "undo": ("do",),
+    "revert": ("deploy",),
+    "downgrade": ("upgrade",),
+    "backward": ("forward",),
+    "backwards": ("forwards",),
+    "rollback": ("apply", "migrate"),
+    "drop below": (),
+}
+"""What undoes, and which words stand above it."""
+_WORDS = "|".join((*(word for words in _UP_OF.values() for word in words), *_UP_OF))
+
+_FORMS = tuple(
+    (tool, re.compile(form, re.IGNORECASE))
+    for tool, form in (
+        ("dbmate", r"--\s*migrate:(?P<word>up|down)(?:\s+\w+:\S+)*"),
+        ("sql-migrate", r"--\s*\+\s*migrate\s+(?P<word>up|down)(?:\s+notransaction)?"),
+        ("", r"--\s*\+\s*(?P<tool>[a-z]\w*)\s+(?P<word>up|down)"),  # goose, micrate ...
+        ("rambler", r"--\s*rambler\s+(?P<word>up|down)"),
+        ("MyBatis Migrations", r"--\s*(?://)?\s*@(?P<word>undo)"),
+        ("Play", r"--[\s#-]*!(?P<word>ups|downs)"),
+        ("node-pg-migrate", r"--[\s-]*(?P<word>up|down)\s+migration[\s-]*"),
+        ("shmig", r"--\s*=+\s*(?P<word>up|down)\s*=+"),
+        ("tern", r"----\s*create above / (?P<word>drop below)\s*----"),
+        ("Atlas", r"--\s*(?P<word>migration|down)\.sql\s*--"),
+        (_LIQUIBASE, r"--\s*(?:liquibase\s+formatted\s+sql\b.*|changeset\s+[^\s:]+:\S+.*)"),
+        (_SQITCH, r"--\s*(?P<word>deploy|revert)\s+\S+\s+(?:to|from)\s+\w+"),
+        (_ANOTHER, rf"--[\s\-=*#@/:\[(<]*(?P<word>{_WORDS})[\s\-=*#:\])>]*"),
+    )
+)
+_WORTH_LOOKING = re.compile(rf"(?<![a-z])(?:{_WORDS}|liquibase|changeset)(?![a-z])", re.IGNORECASE)
+_COMMENT_LINE = re.compile(r"--[^\n]*")
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+def _candidates(text: str) -> Iterator[_Marker]:
+    """Whatever looks like a marker and has a line of its own, wherever it stands. Play writes a # before it."""
+    for line in _COMMENT_LINE.finditer(text):
+        if not _WORTH_LOOKING.search(line[0]) or text[text.rfind("\n", 0, line.start()) + 1 : line.start()].strip(
+            " \t#"
+        ):
+            continue
+        said = line[0].rstrip()
+        for tool, form in _FORMS:
+            if match := form.fullmatch(said):
+                named = match.groupdict()
+                yield _Marker(line.start(), said, tool or named["tool"], (named.get("word") or "").lower())
+                break
+
+
+def _counts(marker: _Marker, markers: Sequence[_Marker], text: str) -> bool:
+    """Whether it is a marker for certain: known tools' are; others are ordinary words without their counterpart."""
+    if marker.tool not in (_SQITCH, _ANOTHER):
+        return True
+    others = [m for m in markers if m.tool == marker.tool]
+    pair = [m for m in others if marker.word in _UP_OF.get(m.word, ()) or m.word in _UP_OF.get(marker.word, ())]
+    if not pair or marker.tool == _SQITCH:
+        return bool(pair)
+    first = min(m.at for m in (marker, *pair))
+    return not _COMMENT.sub("", text[:first]).strip()
+
+
+def _refusal(script: Script, marker: _Marker, *, back: bool) -> ScriptError:
+    stem = script.file.removesuffix(".rollback.sql").removesuffix(".sql")
+    if marker.tool == _LIQUIBASE:
+        what = "which keeps changesets and their rollbacks in one file"
+        way = "make a migration of each changeset, and its .rollback.sql of what follows --rollback"
+    elif back:
+        what, way = "and what is below it applies the migration: it would be run too", "keep only what undoes it here"
+    else:
+        what = "and what is below it undoes the migration: it would be run too"
+        way = f"move what is below into {stem}.rollback.sql"
+    if marker.tool == _ANOTHER:
+        way += ", or word the comment otherwise if it is none"
+    line = script.text.count("\n", 0, marker.at) + 1
+    return ScriptError(script.file, line, f"{marker.text} belongs to {marker.tool}, {what}", hint=way)
