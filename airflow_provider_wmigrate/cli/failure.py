@@ -62,6 +62,12 @@ def as_wmigrate_error(error: BaseException) -> WMigrateError:
     return WMigrateError(f"unexpected {type(error).__name__}: {_one_line(str(error))}", hint="please report this")
 
 
+def server_words(error: WMigrateError) -> list[str]:
+    """What else the server said, line by line."""
+    cause = error.cause if isinstance(error, RollbackFailed) else error
+    return cause.said.lines() if isinstance(cause, StatementFailed) else []
+
+
 def as_document(error: WMigrateError) -> dict[str, Any]:
     """The error as programs get it."""
     document: dict[str, Any] = {
@@ -76,6 +82,7 @@ def as_document(error: WMigrateError) -> dict[str, Any]:
         document["file"], document["line"] = cause.file, cause.line
     if isinstance(cause, StatementFailed):
         document |= {"version": cause.version, "sqlstate": cause.sqlstate, "column": cause.column}
+        document["server"] = asdict(cause.said)
     if isinstance(error, HistoryError):
         document["findings"] = [asdict(f) for f in error.findings]
     return document

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .call import Answer, Call, FindTarget
-from .failure import DONE, as_document, as_wmigrate_error, exit_code
+from .failure import DONE, as_document, as_wmigrate_error, exit_code, server_words
 from .parser import parse
 from .screen import Screen
 from .verbs import Verb, verb_of
@@ -59,6 +59,8 @@ def fail(error: BaseException, screen: Screen, command: str, partial: dict[str, 
         screen.document({"error": as_document(known), **({"partial": partial} if partial else {})})
     else:
         screen.error(command, str(known))
+        for text in server_words(known) if screen.verbose else ():
+            screen.tell(text)
     return exit_code(known)
 
 

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from .model import Finding
+from .model import Finding, ServerWords
 
 RETRYABLE_SQLSTATES = frozenset({"55P03", "40P01", "40001"})
 """Lock not available, deadlock detected, serialization failure: the whole transaction may simply be run again."""
@@ -121,6 +122,7 @@ class StatementFailed(WMigrateError):
     """The server refused a statement. `line` and `column` count from 1 in the file.
 
     :param statement: its first words, without strings: one may be a password.
+    :param said: what else the server said.
     """
 
     def __init__(
@@ -134,17 +136,34 @@ class StatementFailed(WMigrateError):
         column: int | None = None,
         server_hint: str | None = None,
         statement: str | None = None,
+        said: ServerWords | None = None,
         outcome: str = "rolled back, nothing of it was kept",
         retryable: bool | None = None,
     ) -> None:
         self.version, self.file, self.sqlstate = version, file, sqlstate
         self.line, self.column, self.server_hint, self.statement = line, column, server_hint, statement
-        self.server_message, self.outcome = message, outcome
+        self.server_message, self.outcome, self.said = message, outcome, said or ServerWords()
         code = (f" (SQLSTATE {sqlstate})" if sqlstate else "") + (f" in {statement}" if statement else "")
+        code += f", {self.said.function}" if self.said.function else ""
         super().__init__(
             f"{place(file, line, column)}: {message}{code}; {outcome}",
             hint=server_hint or "",
             retryable=retryable_sqlstate(sqlstate) if retryable is None else retryable,
+        )
+
+    def without_sql(self) -> StatementFailed:
+        """The same failure for where no SQL may be shown: neither the statement nor those that CONTEXT quotes."""
+        return type(self)(
+            self.version,
+            self.file,
+            self.server_message,
+            sqlstate=self.sqlstate,
+            line=self.line,
+            column=self.column,
+            server_hint=self.server_hint,
+            said=replace(self.said, context=self.said.function),
+            outcome=self.outcome,
+            retryable=self.retryable,
         )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from .model import Blocker, Direction, LockTaken, Record, Script
+from .model import Blocker, Direction, LockTaken, Record, Script, ServerWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ class Failed:
     error: str
     sqlstate: str | None
     dry_run: bool = False
+    said: ServerWords = field(default_factory=ServerWords)
+    """What the server said beside the error."""
 
 
 Event = Waiting | Started | Stepped | Blocked | HeldLong | Retrying | Noticed | Finished | Failed

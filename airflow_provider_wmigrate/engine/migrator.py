@@ -249,6 +249,7 @@ class Migrator:
             direction,
             self._tell,
             self._connect,
+            self.settings.logging.include_sql,
         )
         begun = next((e for e in entries if e.status == "incomplete" and e.direction == direction), None)
         if dry_run:

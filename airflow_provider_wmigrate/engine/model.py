@@ -301,6 +301,23 @@ class Blocker:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerWords:
+    """What the server said of an error beside its message, with what can be a secret masked."""
+
+    detail: str | None = None
+    hint: str | None = None
+    context: str | None = None
+    constraint: str | None = None
+    function: str | None = None
+    """Where it was inside a function: `PL/pgSQL function boom(integer) line 3 at PERFORM`."""
+
+    def lines(self) -> list[str]:
+        """As psql shows them."""
+        named = (("DETAIL", self.detail), ("HINT", self.hint), ("CONTEXT", self.context))
+        return [f"{name}: {text}" for name, text in named if text]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
 

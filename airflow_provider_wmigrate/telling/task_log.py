@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_wmigrate.engine.events import (
@@ -20,6 +21,7 @@ from airflow_provider_wmigrate.engine.events import (
     Waiting,
 )
 from airflow_provider_wmigrate.engine.model import Record, Script
+from airflow_provider_wmigrate.engine.sql.masking import masked_sql
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.config import Logging
@@ -92,7 +94,7 @@ def _text(event: Event, settings: Logging) -> str:
     if isinstance(event, Finished):
         return _finished(event.record, settings)
     dry = "dry run of " if event.dry_run else ""
-    return f"{dry}{event.direction} of {event.version} failed: {event.error}"
+    return "\n".join([f"{dry}{event.direction} of {event.version} failed: {event.error}", *event.said.lines()])
 
 
 def _started(event: Started, settings: Logging) -> str:
@@ -108,7 +110,7 @@ def _started(event: Started, settings: Logging) -> str:
 
 def _shown(script: Script) -> list[str]:
     """A script between Airflow's markers for a part of the log that can be folded."""
-    text = script.text[:_SHOWN_CHARACTERS].rstrip()
+    text = masked_sql(script.text[:_SHOWN_CHARACTERS]).rstrip()
     cut = len(script.text) - len(script.text[:_SHOWN_CHARACTERS])
     more = [f"... and {cut} more characters"] if cut else []
     return [f"::group::{script.file} (sha256 {script.checksum[:12]})", *text.splitlines(), *more, "::endgroup::"]
@@ -133,7 +135,10 @@ def _fields(event: Event, settings: Logging) -> dict[str, Any]:
         fields = {"version": event.version, "name": event.name, "direction": event.direction, "dry_run": event.dry_run}
         fields |= {"file": event.script.file, "checksum": event.script.checksum, "backend_pid": event.backend_pid}
         if settings.include_sql:
-            fields["sql"] = event.script.text[:_SHOWN_CHARACTERS]
-            fields["rollback_sql"] = event.rollback.text[:_SHOWN_CHARACTERS] if event.rollback else None
+            fields["sql"] = masked_sql(event.script.text[:_SHOWN_CHARACTERS])
+            undo = event.rollback
+            fields["rollback_sql"] = masked_sql(undo.text[:_SHOWN_CHARACTERS]) if undo else None
         return fields
+    if isinstance(event, Failed):
+        return asdict(event)
     return {name: getattr(event, name) for name in event.__slots__}

@@ -288,8 +288,23 @@ def test_a_failure_says_where_and_what_was_kept(shop: Path, wmigrate: Wmigrate, 
     assert data["error"] | {"message": ""} == {
         "code": "statement_failed", "message": "", "hint": None, "retryable": False, "exit_code": 1,
         "file": "003_view.sql", "line": 2, "version": "003", "sqlstate": "42P01", "column": 15,
+        "server": dict.fromkeys(("detail", "hint", "context", "constraint", "function")),
     }  # fmt: skip
     assert data["partial"] == {"records": []}
+
+
+def test_what_else_the_server_said_is_shown_on_request_and_to_programs(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (shop / "004_key.sql").write_text("CREATE TABLE k (id int CONSTRAINT one UNIQUE);\nINSERT INTO k VALUES (7), (7);")
+    detail = "Key (id)=(7) already exists."
+    assert detail not in wmigrate("up", "--yes").err
+    assert wmigrate("up", "--yes", "-v").err.splitlines()[-1] == f"DETAIL: {detail}"
+    error = wmigrate("up", "--yes", "--json").json["error"]
+    assert error["server"] == {
+        "detail": detail, "hint": None, "context": None, "constraint": "one", "function": None
+    }  # fmt: skip
+    row = wmigrate("history", "--json", "--limit", "1").json["events"][0]
+    assert (row["event"], row["details"]["detail"], row["details"]["constraint"]) == ("failed", detail, "one")
 
 
 def test_what_may_heal_is_tried_again(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:

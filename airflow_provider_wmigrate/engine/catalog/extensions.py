@@ -188,6 +188,20 @@ _REMEDIES = {
 
 def remedy(sqlstate: str | None, message: str) -> str | None:
     """What to do about a server's refusal that an extension explains; None: not one of those."""
+    if sqlstate in ("42883", "42809", "22023") and _TIMESCALE_WORDS.search(message):
+        return (
+            "it belongs to TimescaleDB, which this database has not: create the extension, and name timescaledb under"
+            " requires_extensions"
+        )
     if sqlstate not in ("0A000", "XX000"):
         return None
     return next((fix for says, fix in _REMEDIES.items() if re.search(says, message)), None)
+
+
+_TIMESCALE_WORDS = re.compile(
+    r"\b(create_hypertable|create_distributed_hypertable|add_dimension|set_chunk_time_interval|set_integer_now_func"
+    r"|(add|remove)_(retention|compression|columnstore|continuous_aggregate|reorder)_policy"
+    r"|refresh_continuous_aggregate|(drop|show|move|merge|split)_chunks?|(de)?compress_chunk|convert_to_(column|row)store"
+    r"|hypertable_size|(add|alter|run|delete)_job|time_bucket(_gapfill)?)\(|\"(timescaledb|tsdb)\""
+)
+"""What a server without the extension says about its functions and options."""

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
 import psycopg
@@ -34,11 +34,13 @@ from airflow_provider_wmigrate.engine.model import (
     Migration,
     Outcome,
     Record,
+    ServerWords,
     Transactional,
 )
 from airflow_provider_wmigrate.engine.plan.journal import stepwise
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session, open_session
 from airflow_provider_wmigrate.engine.session.watch import Watch
+from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .stepwise import Stepwise
@@ -64,6 +66,7 @@ class Execution:
     """One call's acting half.
 
     :param connect: opens other connections: to see who blocks this one, and to record a failure when this one is gone.
+    :param include_sql: whether an error may show the beginning of the statement that failed.
     """
 
     session: Session
@@ -73,6 +76,7 @@ class Execution:
     direction: Direction
     tell: Listener
     connect: Connect
+    include_sql: bool = True
     blocked_by: dict[int, Blocker] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     """Of relations, by identifier, as others know them before the commit."""
@@ -134,7 +138,7 @@ class Execution:
         try:
             self.session.leave_script(last=last)
         except psycopg.Error as error:  # a deferred constraint: of this script, whatever others share the transaction
-            raise self.session.failure(error, version, file) from error
+            raise self.session.failure(error, version, file, analysis=job.analysis) from error
         duration = round((time.monotonic() - start) * 1000)
         if self.direction == "apply":
             self._insert_entry(job, duration)
@@ -252,7 +256,7 @@ class Execution:
         """
         version = job.migration.version
         self.session.on_notice(
-            lambda diag: self.tell(Noticed(version, diag.severity or "", diag.message_primary or ""))
+            lambda diag: self.tell(Noticed(version, diag.severity or "", masked_error(diag.message_primary or "")))
         )
 
         def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:
@@ -283,6 +287,8 @@ class Execution:
             failure = error
         else:
             failure = self.session.failure(error, job.migration.version, file)
+        if isinstance(failure, StatementFailed) and not self.include_sql:
+            failure = failure.without_sql()
         if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
             failure = self._lock_timeout(job, failure)
         self._record_failure(job, failure, dry_run=dry_run)
@@ -299,9 +305,11 @@ class Execution:
     def _record_failure(self, job: Job, error: WMigrateError, *, dry_run: bool) -> None:
         """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
         sqlstate = getattr(error, "sqlstate", None)
-        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run))
+        said = getattr(error, "said", None) or ServerWords()
+        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run, said))
         event = "rollback_failed" if self.direction == "rollback" else "failed"
         details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
+        details |= {name: text for name, text in asdict(said).items() if text}
         with suppress(WMigrateError, psycopg.Error):
             if not self.session.conn.closed:
                 error.audit_head = self._append_if_there(self.session, event, job, details)

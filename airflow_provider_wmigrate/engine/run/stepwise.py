@@ -221,6 +221,7 @@ class Stepwise:
             column=error.column,
             server_hint=error.server_hint,
             statement=error.statement,
+            said=error.said,
             outcome=f"{before}; the next run goes on at statement {done + 1}",
             retryable=error.retryable,
         )

@@ -10,7 +10,10 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.errors import StatementFailed, TimedOut
+from airflow_provider_wmigrate.engine.model import ServerWords
+from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
+from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,23 @@ class Circumstances:
     timed_out: bool
     cancelled: bool
     over_limit: bool
+    in_transaction: bool = False
+    """It was refused inside a transaction of ours."""
 
 
 def failure(
-    error: psycopg.Error, version: str, file: str, where: dict[str, Any], known: Circumstances
+    error: psycopg.Error, version: str, file: str, where: dict[str, Any], known: Circumstances, *, script: str = ""
 ) -> StatementFailed:
     """A psycopg error in the engine's words.
 
     :param where: line, column and statement, as `place_of` gives them.
+    :param script: the script's text, so that its secrets are masked in what the server says.
     """
-    message = (error.diag.message_primary or str(error)).strip()
-    where = {"sqlstate": error.sqlstate, **where}
-    fix = remedy(error.sqlstate, message)
+    message = masked_error((error.diag.message_primary or str(error)).strip(), script)
+    said = _said(error, script)
+    where = {"sqlstate": error.sqlstate, "said": said, **where}
+    at_end = where.pop("at_end", False)
+    fix = remedy(error.sqlstate, message) or _advice(error, where.get("statement"), file, known)
     if known.lost:
         if known.timed_out:
             message = "the total budget (timeout_seconds) was used up and the server did not answer any more"
@@ -50,13 +58,52 @@ def failure(
             message = "the total budget (timeout_seconds) was used up, the statement was cancelled"
         if known.timed_out or known.over_limit:
             return TimedOut(version, file, message, retryable=True, **where)
-    return StatementFailed(version, file, message, server_hint=fix or error.diag.message_hint, **where)
+    if at_end:  # the statement that made it is over, so what is told is the row
+        message += f" ({said.detail})" if said.detail else ""
+    return StatementFailed(version, file, message, server_hint=fix or said.hint, **where)
+
+
+def _said(error: psycopg.Error, script: str) -> ServerWords:
+    diag = error.diag
+    detail, hint, context = (
+        masked_error(text, script).strip() if text else None
+        for text in (diag.message_detail, diag.message_hint, diag.context)
+    )
+    inside = _FUNCTION.search(context or "")
+    return ServerWords(detail, hint, context, diag.constraint_name, inside[0] if inside else None)
+
+
+_FUNCTION = re.compile(r"^PL/\w+ function .+ line \d+ at .+$|^SQL function .+ statement \d+$", re.MULTILINE)
+"""The innermost one: the server tells it first."""
+
+
+def _advice(error: psycopg.Error, statement: str | None, file: str, known: Circumstances) -> str | None:
+    """What to do where the server refuses something because of the transaction around it."""
+    rollback = file.endswith(".rollback.sql")
+    declare = f"declare transactional: {'{rollback: false}' if rollback else 'false'}"
+    if error.sqlstate == "2D000" and known.in_transaction:
+        return f"the script ends transactions itself: {declare} for this migration, so that none is around it"
+    if error.sqlstate == "25001" and known.in_transaction:
+        if (statement or "").upper().startswith(("SET ", "START ", "BEGIN")):
+            return "wmigrate opens the transaction, at READ COMMITTED, and sets its limits: take this statement out"
+        if _FUNCTION.search(error.diag.context or ""):
+            return f"write it as a statement of its own, outside any function, and {declare} for this migration"
+        return f"{declare} for this migration, so that no transaction is around it"
+    return None
 
 
 def place_of(error: psycopg.Error, analysis: Analysis, part: Part | None, index: int | None) -> dict[str, Any]:
-    """Where in the file and in which statement: by the server's position if it gave one, else what was next."""
-    known = index is not None and index < len(analysis.statements)
-    statement = analysis.statements[index or 0] if known else None
+    """Where in the file and in which statement: by the server's position if it gave one, else what was next.
+
+    :param index: number of the statement that was next, from 0; None with `part` None: all had run, and a deferred
+        constraint was checked.
+    """
+    if part is None and index is None:
+        return {"line": _only_change(analysis), "at_end": True}
+    if index is None:
+        return {}
+    known = index < len(analysis.statements)
+    statement = analysis.statements[index] if known else None
     line, column = statement.line if statement else None, None
     row = _COPY_LINE.search(error.diag.context or "")
     if part is not None and part.data and row:
@@ -65,7 +112,28 @@ def place_of(error: psycopg.Error, analysis: Analysis, part: Part | None, index:
         position = part.start + int(error.diag.statement_position) - 1
         line, column = analysis.place(position)
         statement = analysis.statement_at(position)
+    elif statement is not None and statement.kind == "do_stmt":
+        line = _line_in_block(error, analysis, statement) or line
     return {"line": line, "column": column, "statement": analysis.excerpt(statement) if statement else None}
 
 
+def _line_in_block(error: psycopg.Error, analysis: Analysis, statement: Statement) -> int | None:
+    """The script's line of an error directly in a DO block, whose lines the server counts from the opening quote."""
+    inside = _FUNCTION.search(error.diag.context or "")
+    counted = _BLOCK_LINE.match(inside[0]) if inside else None
+    opening = _DOLLAR.search(analysis.script.text, statement.start, statement.end)
+    return analysis.place(opening.end())[0] + int(counted[1]) - 1 if counted and opening else None
+
+
+def _only_change(analysis: Analysis) -> int | None:
+    """The line of the one statement that can have changed rows; None: there are several."""
+    lines = [s.line for s in analysis.statements if s.kind in _CHANGES_ROWS or s.kind in _MAY_CHANGE_ROWS]
+    kinds = {s.kind for s in analysis.statements}
+    return lines[0] if len(lines) == 1 and kinds & _CHANGES_ROWS else None
+
+
+_CHANGES_ROWS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
+_MAY_CHANGE_ROWS = {"do_stmt", "call_stmt", "select_stmt", "execute_stmt", "create_table_as_stmt"}
+_BLOCK_LINE = re.compile(r"PL/\w+ function inline_code_block line (\d+) ")
+_DOLLAR = re.compile(r"\$\w*\$")
 _COPY_LINE = re.compile(r"^COPY [^\n]*?, line (\d+)", re.MULTILINE)

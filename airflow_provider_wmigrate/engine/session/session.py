@@ -258,8 +258,7 @@ class Session:
 
     def _failed_in(self, version: str, analysis: Analysis, part: Part) -> Failed:
         def failed(error: psycopg.Error, index: int | None) -> WMigrateError:
-            known = None if index is None else analysis
-            return self.failure(error, version, analysis.script.file, analysis=known, part=part, index=index)
+            return self.failure(error, version, analysis.script.file, analysis=analysis, part=part, index=index)
 
         return failed
 
@@ -343,8 +342,10 @@ class Session:
             timed_out=self.interruption.timed_out,
             cancelled=self.interruption.requested,
             over_limit=time.monotonic() - self._began_statement >= self._statement_limit,
+            in_transaction=self._acting.info.transaction_status == pq.TransactionStatus.INERROR,
         )
-        return failure(error, version, file, place_of(error, analysis, part, index) if analysis else {}, known)
+        where = place_of(error, analysis, part, index) if analysis else {}
+        return failure(error, version, file, where, known, script=analysis.script.text if analysis else "")
 
 
 def _milliseconds(seconds: float) -> str:

@@ -114,7 +114,9 @@ class Logging(Section):
     format: Annotated[_Format, choice(_Format)] = Field(
         default="text", description="Lines for people or one JSON object per line."
     )
-    include_sql: Bool = Field(default=True, description="Whether the scripts about to run are shown.")
+    include_sql: Bool = Field(
+        default=True, description="Whether scripts are shown, and the beginning of a statement that failed."
+    )
     include_timing: Bool = Field(default=True, description="Whether durations are shown.")
 
 
