@@ -17,8 +17,14 @@ MEANINGS = {
     "started": ("A script is about to be sent; committed before it is.", "`direction`, `statements_done` on a resume"),
     "applied": ("A migration was applied; commits with it.", "the audit record"),
     "rolled_back": ("A migration was rolled back by its script; commits with it.", "the audit record"),
-    "failed": ("A script failed; the message says what was kept.", "`direction`, `error`, `sqlstate`, `dry_run`"),
-    "rollback_failed": ("A rollback script failed.", "`direction`, `error`, `sqlstate`, `dry_run`"),
+    "failed": (
+        "A script failed; the message says what was kept.",
+        "`direction`, `error`, `sqlstate`, `dry_run`; if said: `detail`, `hint`, `context`, `constraint`, `function`",
+    ),
+    "rollback_failed": (
+        "A rollback script failed.",
+        "`direction`, `error`, `sqlstate`, `dry_run`; if said: `detail`, `hint`, `context`, `constraint`, `function`",
+    ),
     "failure_handled": ("After a task failed for good: what was found, and what was done about it.", "`outcome`"),
     "dry_run": ("A dry run was executed and rolled back.", "the audit record, `chain`: milliseconds of each"),
     "not_tried": ("A dry run executed nothing of a migration.", "the audit record, `reason`"),
