@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .engine.migrator import Migrator
 
 CONNECTION_TYPES = ("wmigrate", "postgres")
-_TRY_SECONDS = 10
-"""How long whoever tries a connection waits for the server, unless the connection says otherwise."""
+_CONNECT_SECONDS = 10
+"""How long a server may take to let somebody in, unless the connection says otherwise."""
 
 
 class MigrationHook(BaseHook):
@@ -71,9 +71,7 @@ class MigrationHook(BaseHook):
         from .engine.health.introduction import introduce
 
         try:
-            given = self._postgres.connection.extra_dejson.get("connect_timeout", _TRY_SECONDS)
-            patient = MigrationHook(self.conn_id, libpq={"connect_timeout": given, **self.libpq})
-            with closing(patient.get_conn()) as conn:
+            with closing(self.get_conn()) as conn:
                 return True, str(introduce(conn))
         except Exception as error:  # the form shows whatever went wrong
             return False, one_line(str(error))
@@ -116,7 +114,7 @@ class MigrationHook(BaseHook):
 def postgres_hook(connection: Any, libpq: Mapping[str, Any]) -> Any:
     """Airflow's own hook for a connection: it knows every way to log in.
 
-    :param connection: its extra is changed: what a form left empty goes, and `libpq` comes in.
+    :param connection: its extra is changed: what a form left empty goes, `libpq` and a limit for connecting come in.
     """
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
@@ -126,7 +124,7 @@ def postgres_hook(connection: Any, libpq: Mapping[str, Any]) -> Any:
             f"connection {connection.conn_id} is of type {connection.conn_type}; wmigrate needs one of type {kinds}"
         )
     given = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
-    connection.extra = json.dumps({**given, **libpq})
+    connection.extra = json.dumps({"connect_timeout": _CONNECT_SECONDS, **given, **libpq})
     return PostgresHook(postgres_conn_id=connection.conn_id, connection=connection)
 
 

@@ -118,14 +118,14 @@ class Migrator:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
         with self._open(event) as session, reaching_the_ledger():
             self._ensure_ledger(session)
-            with session.transaction():
+            with session.transaction(confirmed=False):
                 return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
 
     def record_success(self) -> None:
         """Write what application_metadata keeps of a run in which nothing failed."""
         with self._open("report") as session, reaching_the_ledger():
             self._ensure_ledger(session)
-            with session.transaction():
+            with session.transaction(confirmed=False):
                 row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
                 self.ledger.set_metadata(
                     session.conn, {**self._system, "last_successful_run": row[0].isoformat() if row else ""}
@@ -271,7 +271,7 @@ class Migrator:
         error = HistoryError(found)
         with suppress(WMigrateError, psycopg.Error):
             details = {"findings": [f.code for f in found], "error": str(error)}
-            with session.transaction():
+            with session.transaction(confirmed=False):
                 head = self.ledger.append(
                     session.conn, "refused", self._identity, version=migration.version, details=details
                 )
@@ -316,7 +316,7 @@ class Migrator:
             lock = ledger_lock(self.ledger.schema)
             self._acquire(session, [lock], None, "the ledger's lock")
             version = self.ledger.version(session.conn)
-            with session.transaction():
+            with session.transaction(confirmed=False):
                 self.ledger.make_current(session.conn, self._identity, version)
             session.release(lock)
 

@@ -22,7 +22,16 @@ from airflow_provider_wmigrate.engine.errors import (
     WMigrateError,
     place,
 )
-from airflow_provider_wmigrate.engine.events import Blocked, Failed, HeldLong, Listener, Noticed, Retrying, Started
+from airflow_provider_wmigrate.engine.events import (
+    Blocked,
+    Failed,
+    HeldLong,
+    Listener,
+    Noticed,
+    Retrying,
+    Started,
+    Waiting,
+)
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import (
@@ -155,7 +164,7 @@ class Execution:
     def _start_journal(self, job: Job, entry: Entry | None) -> Entry:
         """The row `started`, and together with it the entry of a script that begins."""
         version, conn = job.migration.version, self.session.conn
-        with self.session.transaction():
+        with self.session.transaction(confirmed=False):
             if entry is None and self.direction == "apply":
                 self._insert_entry(job, 0, status="incomplete")
             elif entry is None:
@@ -263,7 +272,15 @@ class Execution:
             self.blocked_by.update({blocker.pid: blocker for blocker in blockers})
             self.tell(Blocked(version, blockers, waited))
 
-        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked)
+        def unconfirmed() -> None:
+            self.tell(Noticed(version, "WARNING", NOT_REPLICATED))
+
+        self.session.on_unconfirmed = unconfirmed
+
+        def standby(waited: float) -> None:
+            self.tell(Waiting(version, "a synchronous standby to confirm the commit", waited))
+
+        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked, standby)
         with self.session.interruption.limited(total or self.total(job)), watch:
             yield watch
 
@@ -321,17 +338,22 @@ class Execution:
         if self.ledger.version(session.conn) is None:
             return None
         version = job.migration.version
-        with session.transaction():
+        with session.transaction(confirmed=False):
             session.leave_script()
             return self.ledger.append(session.conn, event, self.identity, version=version, details=details)
 
     def append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         version = job.migration.version
-        with self.session.transaction():
+        with self.session.transaction(confirmed=False):
             return self.ledger.append(
                 self.session.conn, event, self.identity, version=version, duration_ms=duration_ms, details=details
             )
 
+
+NOT_REPLICATED = (
+    "committed here, but not confirmed by a synchronous standby: after a failover to it this may be missing;"
+    " see synchronous_standby_names and pg_stat_replication"
+)
 
 _RETRY_REASONS = {
     "55P03": "a lock was not free within its budget",

@@ -186,7 +186,7 @@ class Stepwise:
     # The journal
 
     def _write(self, done: int, begun: int) -> None:
-        with self.session.transaction():
+        with self.session.transaction(confirmed=False):
             self.session.leave_script()
             self._record(done, begun)
 

@@ -13,6 +13,8 @@ from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed
 
+from .answering import keep_alive, limit_answers
+
 Connect = Callable[[], "psycopg.Connection[Any]"]
 
 OWN_TIMEOUT = "30s"
@@ -25,15 +27,20 @@ _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
 
 
-def ready(connect: Connect, application_name: str) -> tuple[psycopg.Connection[Any], int, bool]:
+def ready(
+    connect: Connect, application_name: str, bounded: Callable[[], bool] = lambda: False
+) -> tuple[psycopg.Connection[Any], int, bool]:
     """A new connection, made ready: with the server process behind it, and whether the server watches its client.
 
+    :param bounded: whether a budget limits the calls on it at the moment; else each has a limit of its own.
     :raises ConnectionFailed: no connection, or a pooler does not keep it on one server process.
     """
     try:
         conn = connect()
     except psycopg.Error as error:
         raise ConnectionFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    keep_alive(conn)
+    limit_answers(conn, bounded)
     try:
         return conn, prepare(conn, connect, application_name), watch_client(conn)
     except BaseException:
@@ -55,10 +62,12 @@ def untouched(
     settings = {**settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
     known["options"] = " ".join([known.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())])
     try:
-        return psycopg.connect(**{**known, "client_encoding": "UTF8"}, autocommit=True)
+        fresh = psycopg.connect(**{**known, "client_encoding": "UTF8"}, autocommit=True)
     except psycopg.Error as error:
         hint = "a pooler may refuse settings at login, and gives no new session anyway: connect to the server itself"
         raise ConnectionFailed(str(error).splitlines()[0], hint=hint) from error
+    keep_alive(fresh)
+    return fresh
 
 
 def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: str) -> int:

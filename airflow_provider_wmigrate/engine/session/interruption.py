@@ -25,6 +25,8 @@ class Interruption:
     def __init__(self, acting: Callable[[], psycopg.Connection[Any]]) -> None:
         self._acting = acting
         self.timed_out = False
+        self.counting = False
+        """Whether a budget limits what runs."""
         self.requested = False
         # Not an Event: its lock would stand in the way of a signal that comes while another one is being handled.
         self.struck = False
@@ -47,9 +49,11 @@ class Interruption:
         timer = threading.Timer(total_seconds, strike)
         timer.daemon = True
         timer.start()
+        self.counting = True
         try:
             yield
         finally:
+            self.counting = False
             timer.cancel()
             over.set()
 

@@ -48,15 +48,20 @@ class Session:
     def __init__(self, connect: Connect, application_name: str) -> None:
         self.application_name = application_name
         self._connect = connect
-        self.conn, self.pid, self._watched = ready(connect, application_name)
         self._other: psycopg.Connection[Any] | None = None
+        self.interruption = Interruption(lambda: self._acting)
+        self.conn, self.pid, self._watched = self._ready()
+        self.on_unconfirmed: Callable[[], None] = lambda: None
+        """Called after a commit that no synchronous standby has confirmed although the server waits for one."""
         self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
         self._locks: tuple[AdvisoryLock, ...] = ()
-        self.interruption = Interruption(lambda: self._acting)
         self._began_statement = 0.0
         self._statement_limit = float("inf")
 
     # The connection
+
+    def _ready(self) -> tuple[psycopg.Connection[Any], int, bool]:
+        return ready(self._connect, self.application_name, lambda: self.interruption.counting)
 
     @property
     def _acting(self) -> psycopg.Connection[Any]:
@@ -81,7 +86,7 @@ class Session:
         :raises LockTimeout: another runner was quicker with the locks, and goes on.
         """
         old = self.conn
-        self.conn, self.pid, self._watched = ready(self._connect, self.application_name)
+        self.conn, self.pid, self._watched = self._ready()
         for handler in self._notice_handlers:
             self.conn.add_notice_handler(handler)
         old.close()
@@ -151,9 +156,14 @@ class Session:
     # One transaction around a script
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A short transaction for the ledger's own rows."""
-        self.conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    def transaction(self, *, confirmed: bool = True) -> Iterator[None]:
+        """A short transaction for the ledger's own rows.
+
+        :param confirmed: its commit waits for synchronous standbys, where the server has them. What only tells of what
+            goes on need not: a standby that has a later commit has this one as well.
+        """
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        self.conn.execute(begin if confirmed else f"{begin}; SET LOCAL synchronous_commit = local")
         try:
             yield
         except BaseException:
@@ -305,8 +315,18 @@ class Session:
     def commit(self) -> None:
         """Commit, and make sure that the server did.
 
+        A warning beside its answer means that the wait for a synchronous standby was cut short: committed here, and
+        not confirmed there. The server's words for it depend on its language.
+
         :raises ConnectionFailed: the connection broke meanwhile. Only the ledger knows what became of it.
         """
+        warnings: list[psycopg.errors.Diagnostic] = []
+
+        def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
+            if diagnostic.severity_nonlocalized == "WARNING":
+                warnings.append(diagnostic)
+
+        self.conn.add_notice_handler(hear)
         try:
             answer = self.conn.execute("COMMIT").statusmessage
         except psycopg.OperationalError as error:
@@ -314,6 +334,10 @@ class Session:
                 raise
             hint = "whether it was committed stands in the ledger, where the next try looks first"
             raise ConnectionFailed(f"it broke during the commit ({error})", hint=hint) from error
+        finally:
+            self.conn.remove_notice_handler(hear)
+        if warnings and answer == "COMMIT":
+            self.on_unconfirmed()
         if answer != "COMMIT":
             raise ConnectionFailed(f"the server answered COMMIT with {answer}")
 

@@ -13,13 +13,15 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.model import Blocker
 
-from .session import Connect
+from .answering import keep_alive, limit_answers
+from .connection import Connect, watch_client
 
 _FIRST_LOOK = 0.3
 """Seconds before the second connection is opened: most scripts are over by then and do not pay for it."""
 _BETWEEN_LOOKS = 0.5
 
 OnBlocked = Callable[[tuple[Blocker, ...], float], None]
+OnStandby = Callable[[float], None]
 
 
 class Watch:
@@ -29,10 +31,19 @@ class Watch:
 
     :param pid: gives the server process that runs the migration; a statement may have one of its own.
     :param on_blocked: called in a thread of its own, with the blockers and the seconds waited for them so far.
+    :param on_standby: called likewise while a commit waits for a synchronous standby, now and then, with the seconds.
     """
 
-    def __init__(self, connect: Connect, pid: Callable[[], int], application_name: str, on_blocked: OnBlocked) -> None:
-        self._connect, self._pid, self._name, self._on_blocked = connect, pid, application_name, on_blocked
+    def __init__(
+        self,
+        connect: Connect,
+        pid: Callable[[], int],
+        application_name: str,
+        on_blocked: OnBlocked,
+        on_standby: OnStandby,
+    ) -> None:
+        self._connect, self._pid, self._name = connect, pid, application_name
+        self._on_blocked, self._on_standby = on_blocked, on_standby
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
         self._held_since: dict[str, float] = {}
@@ -60,12 +71,17 @@ class Watch:
             return
         with suppress(psycopg.Error), self._connect() as conn:
             conn.autocommit = True
+            keep_alive(conn)
+            limit_answers(conn)
+            watch_client(conn)
             conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [self._name[:63]])
             told: tuple[int, ...] = ()
             since = time.monotonic() - _FIRST_LOOK
+            standby = _Standby(self._on_standby)
             while not self._over.is_set():
                 told, since = self._look_at_blockers(conn, told, since)
                 self._look_at_locks(conn)
+                standby.look(conn, self._pid())
                 self._over.wait(_BETWEEN_LOOKS)
 
     def _look_at_blockers(
@@ -82,6 +98,24 @@ class Watch:
     def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
         held = set(_access_exclusive(conn, self._pid()))
         self._held_since = {name: self._held_since.get(name, time.monotonic()) for name in held}
+
+
+class _Standby:
+    """Tells of a commit that waits for a synchronous standby: at once, then after twice the time each."""
+
+    def __init__(self, tell: OnStandby) -> None:
+        self._tell, self._since, self._next = tell, 0.0, 0.0
+
+    def look(self, conn: psycopg.Connection[Any], pid: int) -> None:
+        query = "SELECT true FROM pg_catalog.pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'"
+        if conn.execute(query, [pid]).fetchone() is None:
+            self._since = self._next = 0.0
+            return
+        now = time.monotonic()
+        self._since = self._since or now
+        if now >= self._next:
+            self._tell(now - self._since)
+            self._next = self._since + 2 * (now - self._since) + 2.0
 
 
 def _blockers(conn: psycopg.Connection[Any], pid: int) -> tuple[Blocker, ...]:
