@@ -2,51 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails, DagAccessEntity, DagDetails
-from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.api_fastapi.core_api.security import bearer_scheme
 from airflow.configuration import conf
 from airflow.models import Connection
 from airflow.models.dag import DagModel
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials
+from sqlalchemy.orm import Session
 
 from .problems import ProblemError
+from .work import release
 
 _SHOWN = (None, DagAccessEntity.RUN, DagAccessEntity.TASK, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.XCOM)
 """What the answers are made of: whoever may not read one of these in Airflow does not get it here either."""
 
 
-def may_read_dag(user: Any, dag_id: str) -> bool:
+def may_read_dag(session: Session, user: Any, dag_id: str) -> bool:
     """Whether the caller may read the DAG with its runs, tasks, task instances and XComs."""
-    return all(_may(user, "GET", dag_id, entity) for entity in _SHOWN)
+    return _may(session, user, "GET", dag_id, *_SHOWN)
 
 
-def may_start(user: Any, dag_id: str) -> bool:
+def may_read_code(session: Session, user: Any, dag_id: str) -> bool:
+    """Whether the caller may read the DAG's code, and with it the scripts that it runs."""
+    return _may(session, user, "GET", dag_id, DagAccessEntity.CODE)
+
+
+def may_start(session: Session, user: Any, dag_id: str) -> bool:
     """Whether the caller may start runs of the DAG."""
-    return _may(user, "POST", dag_id, DagAccessEntity.RUN)
+    return _may(session, user, "POST", dag_id, DagAccessEntity.RUN)
 
 
-def _may(user: Any, method: Literal["GET", "POST"], dag_id: str, entity: Any) -> bool:
-    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
-    return bool(get_auth_manager().is_authorized_dag(method=method, access_entity=entity, details=details, user=user))
+def _may(
+    session: Session, user: Any, method: Literal["GET", "POST"], dag_id: str, *entities: DagAccessEntity | None
+) -> bool:
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id, session=session))
+    release(session)
+    manager = get_auth_manager()
+    return all(
+        manager.is_authorized_dag(method=method, access_entity=entity, details=details, user=user)
+        for entity in entities
+    )
 
 
-def may_read_connection(user: Any, conn_id: str) -> bool:
+def may_read_connection(session: Session, user: Any, conn_id: str) -> bool:
     """Whether the caller may read the connection, and with it the database behind it."""
-    details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
+    details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id, session=session))
+    release(session)
     return bool(get_auth_manager().is_authorized_connection(method="GET", details=details, user=user))
 
 
 # Dependencies of routes
-
-
-def reads_dag(dag_id: str, user: GetUserDep) -> None:
-    """The right to read the DAG of the address."""
-    if not may_read_dag(user, dag_id):
-        raise ProblemError(403, "forbidden", "you may not read this DAG with its runs, tasks and XComs")
 
 
 def json_only(request: Request) -> None:
@@ -56,9 +66,13 @@ def json_only(request: Request) -> None:
         raise ProblemError(415, "not_json", "send the request as application/json")
 
 
-def same_site(request: Request) -> None:
-    """No other site may have a logged-in browser start a run. A token in the header is nothing a browser adds."""
-    if request.headers.get("authorization", "").lower().startswith("bearer "):
+def same_site(request: Request, token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]) -> None:
+    """No other site may have a logged-in browser start a run.
+
+    A token in the header is nothing a browser adds. It counts only where `get_user` took it for who is asking: an
+    empty one, or another scheme, leaves that to the cookie.
+    """
+    if token is not None and token.scheme.lower() == "bearer":
         return
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
@@ -69,9 +83,3 @@ def same_site(request: Request) -> None:
         foreign = site not in ("same-origin", "none")
     if foreign:
         raise ProblemError(403, "cross_site", "a browser sent this from another site; use the page, or a token")
-
-
-def starts_dag(dag_id: str, user: GetUserDep) -> None:
-    """The right to start runs of the DAG of the address."""
-    if not may_start(user, dag_id):
-        raise ProblemError(403, "forbidden", f"you may not start runs of {dag_id}")

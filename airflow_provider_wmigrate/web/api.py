@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 
-from . import access, answers, looks, numbers, page, problems, schemas, starting
+from . import access, group_view, page, problems, queries, reports, schemas, starting
+from .work import with_session
 
+Answer = TypeVar("Answer")
 GROUP = "/dags/{dag_id}/groups/{group_id}"
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -40,88 +43,86 @@ Before = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Only posit
 Limit = Annotated[int, Query(ge=1, le=200)]
 # PostgreSQL's text knows every character but NUL.
 Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Environment = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00]*$",
+        description="As a run would see it that chooses this environment; left out: the one of the last run.",
+    ),
+]
 Names = Annotated[list[Annotated[str, Query(pattern="^[a-z_]{1,100}$")]], Query(max_length=20)]
 
 
-def view(dag_id: DagId, group_id: GroupId, user: GetUserDep, session: SessionDep) -> answers.View:
-    """The group of the address, as the caller sees it."""
-    return answers.view(session, user, dag_id, group_id)
+class Ask:
+    """One question about the group of the address, as the caller sees it."""
+
+    def __init__(self, dag_id: DagId, group_id: GroupId, user: GetUserDep) -> None:
+        self._group, self._user = (dag_id, group_id), user
+
+    async def __call__(
+        self, question: Callable[..., Answer], *given: Any, environment: str | None = None, **more: Any
+    ) -> Answer:
+        def work(session: Session) -> Answer:
+            return question(group_view.view(session, self._user, *self._group, environment), *given, **more)
+
+        return await with_session(work)
 
 
-def view_as_chosen(
-    dag_id: DagId,
-    group_id: GroupId,
-    user: GetUserDep,
-    session: SessionDep,
-    environment: Annotated[
-        str | None,
-        Query(
-            min_length=1,
-            max_length=100,
-            pattern=r"^[^\x00]*$",
-            description="As a run would see it that chooses this environment; left out: the one of the last run.",
-        ),
-    ] = None,
-) -> answers.View:
-    """The group of the address, in the environment that was asked for."""
-    return answers.view(session, user, dag_id, group_id, environment)
-
-
-ViewDep = Annotated[answers.View, Depends(view)]
-ChosenViewDep = Annotated[answers.View, Depends(view_as_chosen)]
+AskDep = Annotated[Ask, Depends()]
 
 everybody = APIRouter(tags=["wmigrate"], dependencies=[Depends(get_user)], responses=_PROBLEMS)
-groups = APIRouter(
-    prefix=GROUP, tags=["wmigrate"], dependencies=[Depends(get_user), Depends(access.reads_dag)], responses=_PROBLEMS
-)
+groups = APIRouter(prefix=GROUP, tags=["wmigrate"], dependencies=[Depends(get_user)], responses=_PROBLEMS)
 starts = APIRouter(
     prefix=GROUP,
     tags=["wmigrate"],
-    dependencies=[Depends(get_user), Depends(access.same_site), Depends(access.json_only), Depends(access.reads_dag)],
+    dependencies=[Depends(get_user), Depends(access.same_site), Depends(access.json_only)],
     responses=_POST_PROBLEMS,
 )
 
 
 @everybody.get("/groups")
-def get_groups(user: GetUserDep, session: SessionDep) -> schemas.GroupList:
+async def get_groups(user: GetUserDep) -> schemas.GroupList:
     """Every migration group the caller may read, at a glance."""
-    found = [looks.summary(each) for each in answers.views(session, user)]
+    found = await with_session(lambda session: [queries.summary(each) for each in group_view.views(session, user)])
     return schemas.GroupList(caller=str(user.get_name()), groups=found, total_entries=len(found))
 
 
 @groups.get("/status")
-def get_status(
-    view: ChosenViewDep,
+async def get_status(
+    ask: AskDep,
+    environment: Environment = None,
     search: Text = None,
-    status: Annotated[list[schemas.StatusName] | None, Query(max_length=5)] = None,
+    status: Annotated[list[schemas.StatusName] | None, Query(max_length=7)] = None,
 ) -> schemas.StatusAnswer:
     """Every migration with its status."""
-    return looks.status(view, search=search, only=status or [])
+    return await ask(queries.status, environment=environment, search=search, only=status or [])
 
 
 @groups.get("/history")
-def get_history(
-    view: ViewDep, version: Version | None = None, before: Before = None, limit: Limit = 50
+async def get_history(
+    ask: AskDep, version: Version | None = None, before: Before = None, limit: Limit = 50
 ) -> schemas.HistoryAnswer:
     """Runs, and what happened to the migrations."""
-    return looks.history(view, version=version, before=before, limit=limit)
+    return await ask(queries.history, version=version, before=before, limit=limit)
 
 
 @groups.get("/plan")
-def get_plan(view: ChosenViewDep, to: Version | None = None) -> schemas.PlanAnswer:
+async def get_plan(ask: AskDep, environment: Environment = None, to: Version | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
-    return looks.plan(view, to=to)
+    return await ask(queries.plan, environment=environment, to=to)
 
 
 @groups.get("/health")
-def get_health(view: ViewDep) -> schemas.HealthAnswer:
+async def get_health(ask: AskDep) -> schemas.HealthAnswer:
     """Whether the target is well."""
-    return numbers.health(view)
+    return await ask(reports.health)
 
 
 @groups.get("/audit")
-def get_audit(
-    view: ViewDep,
+async def get_audit(
+    ask: AskDep,
     version: Version | None = None,
     event: Names = [],  # noqa: B006 - FastAPI copies it
     actor: Text = None,
@@ -134,39 +135,37 @@ def get_audit(
     """The audit log, newest first."""
     where = EventFilter(
         events=tuple(event),
-        version=looks.canonical(version),
+        version=queries.canonical(version),
         actor=actor,
         since=_with_zone(since),
         until=_with_zone(until),
         before=before,
     )
-    return numbers.audit(view, where, limit=limit, verify=verify)
+    return await ask(reports.audit, where, limit=limit, verify=verify)
 
 
 @groups.get("/metrics")
-def get_metrics(view: ViewDep, days: Annotated[int, Query(ge=1, le=366)] = 90) -> schemas.MetricsAnswer:
+async def get_metrics(ask: AskDep, days: Annotated[int, Query(ge=1, le=366)] = 90) -> schemas.MetricsAnswer:
     """Durations per migration, and what happened per day."""
-    return numbers.metrics(view, days=days)
+    return await ask(reports.metrics, days=days)
 
 
 @groups.get("/migrations/{version}")
-def get_migration(view: ViewDep, version: Annotated[str, Path(pattern="^[0-9]{1,18}$")]) -> schemas.MigrationAnswer:
+async def get_migration(ask: AskDep, version: Annotated[str, Path(pattern="^[0-9]{1,18}$")]) -> schemas.MigrationAnswer:
     """One migration with its scripts and its events."""
-    return looks.migration(view, version)
+    return await ask(queries.migration, version)
 
 
-@starts.post(
-    "/migrate", status_code=201, dependencies=[Depends(access.starts_dag), Depends(action_logging("wmigrate_migrate"))]
-)
-def start_migrate(view: ViewDep, request: schemas.MigrateRequest) -> schemas.Started:
+@starts.post("/migrate", status_code=201, dependencies=[Depends(action_logging("wmigrate_migrate"))])
+async def start_migrate(ask: AskDep, request: schemas.MigrateRequest) -> schemas.Started:
     """Start a run that applies, in the caller's name."""
-    return starting.migrate(view, request)
+    return await ask(starting.migrate, request)
 
 
 @starts.post("/rollback", status_code=201, dependencies=[Depends(action_logging("wmigrate_rollback"))])
-def start_rollback(view: ViewDep, request: schemas.RollbackRequest) -> schemas.Started:
+async def start_rollback(ask: AskDep, request: schemas.RollbackRequest) -> schemas.Started:
     """Start a run that rolls back, in the caller's name."""
-    return starting.roll_back(view, request)
+    return await ask(starting.roll_back, request)
 
 
 @everybody.get("/openapi.json", include_in_schema=False)

@@ -10,9 +10,9 @@ from airflow.models.dag import DagModel
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
-from . import access, leftovers, schemas
-from .answers import View, allowed, modes
+from . import access, run_results, schemas
 from .catalog import GroupTasks
+from .group_view import GroupView, allowed, modes
 from .problems import ProblemError
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def migrate(view: View, request: schemas.MigrateRequest) -> schemas.Started:
+def migrate(view: GroupView, request: schemas.MigrateRequest) -> schemas.Started:
     """Start a run that applies."""
+    if not access.may_start(view.session, view.user, view.group.dag_id):
+        raise ProblemError(403, "forbidden", f"you may not start runs of {view.group.dag_id}")
     to = _known_version(view.group, request.to) if request.to else None
     conf = _conf(view, view.group, request, to)
     what = f"up to {to}" if to else "of everything that is pending"
@@ -30,7 +32,7 @@ def migrate(view: View, request: schemas.MigrateRequest) -> schemas.Started:
     return _start(view, view.group, request, conf, f"{verb} {what} was started")
 
 
-def roll_back(view: View, request: schemas.RollbackRequest) -> schemas.Started:
+def roll_back(view: GroupView, request: schemas.RollbackRequest) -> schemas.Started:
     """Start a run that rolls back, of the DAG that does that for the same target."""
     undo = view.undo
     if undo is None:
@@ -39,7 +41,7 @@ def roll_back(view: View, request: schemas.RollbackRequest) -> schemas.Started:
             "no_rollback_dag",
             f"no DAG that you may read has a RollbackTaskGroup for connection {view.target.conn_id}; write one",
         )
-    if not access.may_start(view.user, undo.dag_id):
+    if not access.may_start(view.session, view.user, undo.dag_id):
         raise ProblemError(403, "forbidden", f"you may not start runs of {undo.dag_id}, the DAG that rolls back")
     to = _known_version(view.group, request.to) if request.to.strip("0") else "0"
     conf = _conf(view, undo, request, to)
@@ -56,7 +58,7 @@ def _known_version(group: GroupTasks, version: str) -> str:
 
 
 def _conf(
-    view: View, group: GroupTasks, request: schemas.MigrateRequest | schemas.RollbackRequest, to: str | None
+    view: GroupView, group: GroupTasks, request: schemas.MigrateRequest | schemas.RollbackRequest, to: str | None
 ) -> dict[str, Any]:
     """The conf that makes a run do what was asked, and nothing else.
 
@@ -90,7 +92,7 @@ def _choose(
     conf[key] = value
 
 
-def _keep_target(conf: dict[str, Any], view: View, group: GroupTasks, *, chosen: bool) -> None:
+def _keep_target(conf: dict[str, Any], view: GroupView, group: GroupTasks, *, chosen: bool) -> None:
     """The run must work on the database that the caller was shown, unless another environment was asked for."""
     wanted = view.target.conn_id
     if group.with_conf(group.conn_id, conf) == wanted or chosen:
@@ -103,7 +105,7 @@ def _keep_target(conf: dict[str, Any], view: View, group: GroupTasks, *, chosen:
 
 
 def _start(
-    view: View,
+    view: GroupView,
     group: GroupTasks,
     request: schemas.MigrateRequest | schemas.RollbackRequest,
     conf: dict[str, Any],
@@ -139,7 +141,7 @@ def _start(
         state=str(run.state),
         conf=conf,
         message=message + waits_for,
-        url=leftovers.run_url(run.dag_id, run.run_id),
+        url=run_results.run_url(run.dag_id, run.run_id),
     )
 
 

@@ -177,9 +177,9 @@ def warehouse(make_place: Callable[..., Place]) -> Place:
 @pytest.fixture(autouse=True)
 def nothing_known_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test found unreachable is asked again by the next."""
-    from airflow_provider_wmigrate.web import target
+    from airflow_provider_wmigrate.web import target_reads
 
-    monkeypatch.setattr(target, "_down", {})
+    monkeypatch.setattr(target_reads, "_down", {})
 
 
 def told(answer: Any, status: int, code: str) -> str:

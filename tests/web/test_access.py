@@ -158,6 +158,33 @@ def test_a_post_from_another_site(with_cookie: Any, warehouse: Place, headers: d
         told(answer, 403, "cross_site")
 
 
+@pytest.mark.parametrize(
+    ("values", "status", "code"),
+    [
+        (["Bearer"], 403, "cross_site"),
+        (["Bearer "], 403, "cross_site"),
+        (["bearer    "], 403, "cross_site"),
+        (["BEARER\t"], 403, "cross_site"),
+        (["Basic YTpi"], 403, "cross_site"),
+        (["Bearertoken x"], 403, "cross_site"),
+        (["Bearer", "Bearer {token}"], 403, "cross_site"),
+        (["Bearer rubbish"], 403, "forbidden"),
+        (["bearer rubbish"], 403, "forbidden"),
+        (["Bearer {token}"], 201, None),
+        (["bearer {token}"], 201, None),
+    ],
+)
+def test_only_a_token_that_was_taken_makes_the_site_no_matter(
+    with_cookie: Any, warehouse: Place, token: Callable[..., str], values: list[str], status: int, code: str | None
+) -> None:
+    headers = [("authorization", value.format(token=token("admin"))) for value in values]
+    foreign = [("sec-fetch-site", "cross-site"), ("origin", "http://evil.example")]
+    answer = with_cookie.post(f"{warehouse.group}/migrate", json=DRY_RUN, headers=[*headers, *foreign])
+    assert answer.status_code == status, answer.text
+    if code:
+        told(answer, status, code)
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 def test_a_post_that_a_form_could_send(with_cookie: Any, warehouse: Place, media_type: str) -> None:
     answer = with_cookie.post(

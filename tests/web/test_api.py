@@ -90,7 +90,7 @@ def test_before_any_run(admin: Any, viewer: Any, make_place: MakePlace) -> None:
     live = get(admin, place, "status")
     assert (live["source"]["kind"], live["ledger_version"]) == ("live", None)
     assert set(statuses(answer).values()) == set(statuses(live).values()) == {"pending"}
-    assert get(admin, place, "audit", verify=True)["chain"]["state"] == "intact"
+    assert get(admin, place, "audit", verify=True)["chain"]["state"] == "not_checked", "there is no log yet"
     assert get(admin, place, "health")["status"] == "degraded"
 
 
@@ -335,9 +335,9 @@ def test_a_server_that_never_answers(admin: Any, warehouse: Place, monkeypatch: 
 def test_a_statement_that_takes_too_long(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
-    from airflow_provider_wmigrate.web import target
+    from airflow_provider_wmigrate.web import target_reads
 
-    monkeypatch.setattr(target, "STATEMENT_SECONDS", 1)
+    monkeypatch.setattr(target_reads, "STATEMENT_SECONDS", 1)
     with psycopg.connect(warehouse.dsn) as conn:
         conn.execute("LOCK TABLE wmigrate.schema_migrations")
         _, source = body_and_source(admin, warehouse, "status")
@@ -349,18 +349,18 @@ def test_who_takes_too_long_is_hung_up_on_and_does_not_shut_out_others(
 ) -> None:
     import psycopg
 
-    from airflow_provider_wmigrate.web import target
+    from airflow_provider_wmigrate.web import target_reads
 
     def sleeping() -> bool:
         with psycopg.connect(warehouse.dsn) as conn:
             query = "SELECT FROM pg_stat_activity WHERE application_name = 'wmigrate web'"
             return conn.execute(query).fetchone() is not None
 
-    monkeypatch.setattr(target, "TOTAL_SECONDS", 0.5)
-    with pytest.raises(target.Unreadable, match="did not answer"):
-        target.read("warehouse", lambda conn: conn.execute("SELECT pg_sleep(3)"))
+    monkeypatch.setattr(target_reads, "TOTAL_SECONDS", 0.5)
+    with pytest.raises(target_reads.Unreadable, match="did not answer"):
+        target_reads.read("warehouse", lambda conn: conn.execute("SELECT pg_sleep(3)"))
     assert sleeping()
-    monkeypatch.setattr(target, "TOTAL_SECONDS", 8.0)
+    monkeypatch.setattr(target_reads, "TOTAL_SECONDS", 8.0)
     assert body_and_source(admin, warehouse, "status")[1]["kind"] == "live"
     end = time.monotonic() + 5
     while sleeping():
@@ -371,10 +371,10 @@ def test_who_takes_too_long_is_hung_up_on_and_does_not_shut_out_others(
 def test_too_many_at_once(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
-    from airflow_provider_wmigrate.web import target
+    from airflow_provider_wmigrate.web import target_reads
 
-    monkeypatch.setattr(target, "_free", threading.BoundedSemaphore(1))
-    target._free.acquire()
+    monkeypatch.setattr(target_reads, "_free", threading.BoundedSemaphore(1))
+    target_reads._free.acquire()
     assert body_and_source(admin, warehouse, "status")[1]["reason"]["code"] == "busy"
 
 

@@ -26,7 +26,7 @@ from airflow_provider_wmigrate.engine.plan.planner import plan_apply
 from .catalog import GroupTasks, StepTask
 
 if TYPE_CHECKING:
-    from .leftovers import PlanLeft, RecordLeft
+    from .run_results import PlanResult, TaskResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class MigrationStates:
     """Statuses of all versions in numeric order, and how the applied ones came to be."""
 
     statuses: Mapping[str, Status]
@@ -90,16 +90,16 @@ def _migration(step: StepTask, when_extension_missing: str) -> Migration:
     )
 
 
-def from_nothing(group: GroupTasks) -> Facts:
+def from_nothing(group: GroupTasks) -> MigrationStates:
     """As if no database had ever been seen."""
-    return Facts({step.version: Status.PENDING for step in group.steps})
+    return MigrationStates({step.version: Status.PENDING for step in group.steps})
 
 
-def from_ledger(folder: Folder, state: State, now: datetime) -> Facts:
+def from_ledger(folder: Folder, state: State, now: datetime) -> MigrationStates:
     """What the database says now."""
     applied = {entry.version: _applied(entry) for entry in state.entries}
     known = plan_apply(folder.migrations, folder.graph, state).statuses
-    return Facts(known, applied, now, ledger_version=state.ledger_version)
+    return MigrationStates(known, applied, now, ledger_version=state.ledger_version)
 
 
 def _applied(entry: Entry) -> Applied:
@@ -118,7 +118,7 @@ def _applied(entry: Entry) -> Applied:
     )
 
 
-def from_leftovers(group: GroupTasks, plan: PlanLeft, records: Sequence[RecordLeft]) -> Facts:
+def from_results(group: GroupTasks, plan: PlanResult, records: Sequence[TaskResult]) -> MigrationStates:
     """What the newest plan saw, carried on by what tasks did after it.
 
     :param records: oldest first, of the runs on this target.
@@ -137,7 +137,7 @@ def from_leftovers(group: GroupTasks, plan: PlanLeft, records: Sequence[RecordLe
     compared = {
         v: _compared(known.get(v), files.get(v), applied.get(v)) for v in sorted({*files, *known}, key=version_key)
     }
-    return Facts(
+    return MigrationStates(
         {version: status for version, status in compared.items() if status is not None},
         applied,
         as_of,
@@ -163,7 +163,7 @@ def _compared(status: Status | None, file: str | None, applied: Applied | None) 
     return Status.APPLIED if applied.checksum == file else Status.CHANGED
 
 
-def _left(group: GroupTasks, record: RecordLeft) -> Applied:
+def _left(group: GroupTasks, record: TaskResult) -> Applied:
     step = next((s for s in group.steps if s.version == record.version), None)
     return Applied(
         checksum=str(record.value.get("checksum", "")),
@@ -178,8 +178,8 @@ def _left(group: GroupTasks, record: RecordLeft) -> Applied:
     )
 
 
-def as_state(known: Facts, folder: Folder) -> State:
-    """Facts as if a ledger had told them, so that the planner can be asked."""
+def as_state(known: MigrationStates, folder: Folder) -> State:
+    """MigrationStates as if a ledger had told them, so that the planner can be asked."""
     files = {m.version: m for m in folder.migrations}
     entries = [
         _entry(version, status, files.get(version), known.applied.get(version))

@@ -16,9 +16,10 @@ from airflow_provider_wmigrate.defaults import chosen_environment
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding
 
-from . import access, facts, leftovers, schemas, target
+from . import access, migration_states, run_results, schemas, target_reads
 from .catalog import Catalog, GroupTasks
 from .problems import ProblemError
+from .work import release
 
 if TYPE_CHECKING:
     import psycopg
@@ -34,7 +35,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class GroupTarget:
     """Which database a group works on."""
 
     conn_id: str | None
@@ -42,7 +43,7 @@ class Target:
     ledger_schema: str
 
 
-class View:
+class GroupView:
     """One group as one caller sees it in one request. What is asked for is read once.
 
     :param chosen: an environment that a run would choose; None: the one the group was last run in.
@@ -63,12 +64,12 @@ class View:
     # What belongs to the group
 
     @cached_property
-    def own_plan(self) -> leftovers.PlanLeft | None:
+    def own_plan(self) -> run_results.PlanResult | None:
         """The newest plan of this group itself: it says what the templates stood for."""
-        return leftovers.newest_plan(self.session, [self.group])
+        return run_results.newest_plan(self.session, [self.group])
 
     @cached_property
-    def target(self) -> Target:
+    def target(self) -> GroupTarget:
         plan = self.own_plan.value if self.own_plan else {}
         conn_id: str | None = self.group.conn_id
         if self._follows_chosen(conn_id):
@@ -82,7 +83,7 @@ class View:
             environment = plan["environment"] if "environment" in plan else self.group.with_defaults(environment)
         environment = chosen_environment(environment)
         schema = self.group.settings(environment).get("ledger_schema", "wmigrate")
-        return Target(conn_id or None, environment, schema)
+        return GroupTarget(conn_id or None, environment, schema)
 
     @property
     def _chosen_conf(self) -> dict[str, str]:
@@ -100,7 +101,7 @@ class View:
         """The group that rolls the same target back, if the caller may read its DAG."""
         found = [g for g in self._everything if g.direction == "rollback" and self._same_target(g)]
         found.sort(key=lambda g: (g.dag_id != self.group.dag_id, g.dag_id, g.group_id))
-        return next((g for g in found if access.may_read_dag(self.user, g.dag_id)), None)
+        return next((g for g in found if access.may_read_dag(self.session, self.user, g.dag_id)), None)
 
     def _same_target(self, other: GroupTasks) -> bool:
         conn_id = self.target.conn_id
@@ -117,7 +118,9 @@ class View:
     @cached_property
     def readable(self) -> bool:
         """Whether the caller may have the target read."""
-        return self.target.conn_id is not None and access.may_read_connection(self.user, self.target.conn_id)
+        return self.target.conn_id is not None and access.may_read_connection(
+            self.session, self.user, self.target.conn_id
+        )
 
     def live(
         self, work: Callable[[psycopg.Connection[Any], Ledger], Answer]
@@ -131,33 +134,34 @@ class View:
             message = f"you may not read connection {conn_id}, so its database was not read for you"
             return None, schemas.Reason(code="no_right_on_connection", message=message)
         ledger = Ledger(self.target.ledger_schema)
+        release(self.session)
         try:
-            return target.read(conn_id, lambda conn: work(conn, ledger)), None
-        except target.Unreadable as error:
+            return target_reads.read(conn_id, lambda conn: work(conn, ledger)), None
+        except target_reads.Unreadable as error:
             return None, error.reason
 
     @cached_property
-    def plan_left(self) -> leftovers.PlanLeft | None:
+    def newest_plan(self) -> run_results.PlanResult | None:
         """The newest plan on this target, to apply or to roll back."""
-        return leftovers.newest_plan(self.session, self.both, self.target.conn_id)
+        return run_results.newest_plan(self.session, self.both, self.target.conn_id)
 
     @cached_property
-    def records(self) -> list[leftovers.RecordLeft]:
+    def records(self) -> list[run_results.TaskResult]:
         if self.target.conn_id is None:
             return []
-        runs = leftovers.runs_on(self.session, self.both, self.target.conn_id)
-        return leftovers.records(self.session, self.both, runs)
+        runs = run_results.runs_on(self.session, self.both, self.target.conn_id)
+        return run_results.records(self.session, self.both, runs)
 
     @cached_property
-    def facts_left(self) -> facts.Facts:
+    def states_from_runs(self) -> migration_states.MigrationStates:
         """What runs left, without asking the target."""
-        if self.plan_left is None:
-            return facts.from_nothing(self.group)
-        return facts.from_leftovers(self.group, self.plan_left, self.records)
+        if self.newest_plan is None:
+            return migration_states.from_nothing(self.group)
+        return migration_states.from_results(self.group, self.newest_plan, self.records)
 
     @cached_property
     def folder(self) -> Folder:
-        return facts.stand_in(self.group, self.target.environment)
+        return migration_states.stand_in(self.group, self.target.environment)
 
     @cached_property
     def left_out_before(self) -> Mapping[str, str]:
@@ -171,7 +175,7 @@ class View:
         now = utc_now()
         if live:
             return schemas.Source(kind="live", as_of=now, age_seconds=0.0)
-        left = self.facts_left
+        left = self.states_from_runs
         if left.as_of is None:
             return schemas.Source(kind="none", reason=reason)
         age = max((now - left.as_of).total_seconds(), 0.0)
@@ -204,10 +208,10 @@ class View:
             rollback=choices(undo, self.target.environment) if undo else None,
             rights=schemas.Rights(
                 read_database=self.readable,
-                migrate=access.may_start(self.user, self.group.dag_id),
-                rollback=undo is not None and access.may_start(self.user, undo.dag_id),
+                migrate=access.may_start(self.session, self.user, self.group.dag_id),
+                rollback=undo is not None and access.may_start(self.session, self.user, undo.dag_id),
             ),
-            url=leftovers.dag_url(dag.dag_id),
+            url=run_results.dag_url(dag.dag_id),
         )
 
     def _rollback_dag(self, undo: GroupTasks) -> schemas.RollbackDag:
@@ -260,12 +264,15 @@ def finding(found: Finding) -> schemas.FindingItem:
     return schemas.FindingItem(**asdict(found))
 
 
-def view(session: Session, user: Any, dag_id: str, group_id: str, environment: str | None = None) -> View:
-    """A group by its names; the right to read its DAG has been checked.
+def view(session: Session, user: Any, dag_id: str, group_id: str, environment: str | None = None) -> GroupView:
+    """A group by its names.
 
     :param environment: as a run would choose it.
-    :raises ProblemError: there is no such group, or its runs cannot choose that environment.
+    :raises ProblemError: the caller may not read the DAG, there is no such group, or its runs cannot choose that
+        environment.
     """
+    if not access.may_read_dag(session, user, dag_id):
+        raise ProblemError(403, "forbidden", "you may not read this DAG with its runs, tasks and XComs")
     catalog = CATALOG.groups(session)
     everything = [group for groups in catalog.values() for group in groups]
     for group in catalog.get(dag_id, ()):
@@ -274,13 +281,13 @@ def view(session: Session, user: Any, dag_id: str, group_id: str, environment: s
                 break
             if environment is not None:
                 _check_choice(group, environment)
-            return View(session, user, group, everything, chosen=environment)
+            return GroupView(session, user, group, everything, chosen=environment)
     mine = [g.group_id for g in catalog.get(dag_id, ()) if g.direction == "apply"]
     hint = f"it has {', '.join(mine)}" if mine else "it has none that migrates"
     raise ProblemError(404, "unknown_group", f"DAG {dag_id} has no migration group {group_id}; {hint}")
 
 
-def views(session: Session, user: Any) -> list[View]:
+def views(session: Session, user: Any) -> list[GroupView]:
     """Every migration group the caller may read, by DAG and name."""
     from airflow.api_fastapi.app import get_auth_manager
 
@@ -289,9 +296,9 @@ def views(session: Session, user: Any) -> list[View]:
     mine = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
     there = set(session.scalars(select(DagModel.dag_id).where(DagModel.dag_id.in_(set(catalog) & set(mine)))))
     return [
-        View(session, user, group, everything)
+        GroupView(session, user, group, everything)
         for dag_id in sorted(there)
-        if access.may_read_dag(user, dag_id)
+        if access.may_read_dag(session, user, dag_id)
         for group in catalog[dag_id]
         if group.direction == "apply"
     ]

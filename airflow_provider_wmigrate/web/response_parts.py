@@ -13,10 +13,10 @@ from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
 from airflow_provider_wmigrate.engine.model import Script, Status
 from airflow_provider_wmigrate.task_docs import ShownScript
 
-from . import leftovers, schemas
-from .answers import View
+from . import run_results, schemas
 from .catalog import GroupTasks, StepTask
-from .facts import Facts
+from .group_view import GroupView
+from .migration_states import MigrationStates
 
 RUNS = 25
 _NO_DOC = "no task group made this task, so the DAG does not hold its script"
@@ -24,25 +24,25 @@ _NO_DOC = "no task group made this task, so the DAG does not hold its script"
 # Migrations
 
 
-def migration_items(view: View, known: Facts) -> list[schemas.MigrationItem]:
+def migration_items(view: GroupView, known: MigrationStates) -> list[schemas.MigrationItem]:
     """Every migration of the folder and of the ledger."""
     steps = {step.version: step for step in view.group.steps}
     newest: dict[str, Any] = {}
-    for row in leftovers.task_instances(view.session, view.both):
+    for row in run_results.task_instances(view.session, view.both):
         newest.setdefault(_stem(row.task_id), row)
     return [_item(version, status, steps.get(version), known, newest) for version, status in known.statuses.items()]
 
 
-def migration_item(view: View, known: Facts, version: str) -> schemas.MigrationItem:
+def migration_item(view: GroupView, known: MigrationStates, version: str) -> schemas.MigrationItem:
     """One of them."""
     step = next((s for s in view.group.steps if s.version == version), None)
-    rows = leftovers.task_instances(view.session, view.both) if step else []
+    rows = run_results.task_instances(view.session, view.both) if step else []
     newest = {_stem(row.task_id): row for row in reversed(rows) if step and _stem(row.task_id) == step.stem}
     return _item(version, known.statuses[version], step, known, newest)
 
 
 def _item(
-    version: str, status: Status, step: StepTask | None, known: Facts, newest: Mapping[str, Any]
+    version: str, status: Status, step: StepTask | None, known: MigrationStates, newest: Mapping[str, Any]
 ) -> schemas.MigrationItem:
     applied = known.applied.get(version)
     run = (applied.dag_id, applied.run_id) if applied else (None, None)
@@ -61,7 +61,7 @@ def _item(
         actor=applied.actor if applied else None,
         duration_ms=applied.duration_ms if applied else None,
         run_id=applied.run_id if applied else None,
-        run_url=leftovers.run_url(str(run[0]), str(run[1])) if there else None,
+        run_url=run_results.run_url(str(run[0]), str(run[1])) if there else None,
         log_url=_task_url(*run, applied.task_id) if applied else None,
         last_task=_task_state(newest[step.stem]) if step and step.stem in newest else None,
     )
@@ -72,7 +72,7 @@ def _stem(task_id: str) -> str:
 
 
 def _task_url(dag_id: str | None, run_id: str | None, task_id: str | None) -> str | None:
-    return leftovers.task_url(dag_id, run_id, task_id) if dag_id and run_id and task_id else None
+    return run_results.task_url(dag_id, run_id, task_id) if dag_id and run_id and task_id else None
 
 
 def _task_state(row: Any) -> schemas.TaskState:
@@ -84,18 +84,18 @@ def _task_state(row: Any) -> schemas.TaskState:
         try_number=row.try_number,
         started_at=row.start_date,
         ended_at=row.end_date,
-        url=leftovers.task_url(row.dag_id, row.run_id, row.task_id),
+        url=run_results.task_url(row.dag_id, row.run_id, row.task_id),
     )
 
 
 # Runs
 
 
-def runs(view: View, limit: int = RUNS) -> list[schemas.Run]:
+def runs(view: GroupView, limit: int = RUNS) -> list[schemas.Run]:
     """The newest runs that worked, or are to work, on the target."""
-    found = leftovers.runs_of(view.session, view.both, limit)
-    left = leftovers.left_by(view.session, found)
-    failed = leftovers.failed_tasks(view.session, found)
+    found = run_results.runs_of(view.session, view.both, limit)
+    left = run_results.results_of(view.session, found)
+    failed = run_results.failed_tasks(view.session, found)
     return [_run(group, run, left, failed.get((run.dag_id, run.run_id), [])) for group, run in found]
 
 
@@ -120,7 +120,7 @@ def _run(
         duration_ms=None if took is None else round(took * 1000),
         **{name: [str(v) for v in report.get(name) or ()] for name in ("applied", "rolled_back", "dry_run")},
         failed=list(failed),
-        url=leftovers.run_url(run.dag_id, run.run_id),
+        url=run_results.run_url(run.dag_id, run.run_id),
     )
 
 
@@ -154,18 +154,18 @@ def event_item(row: AuditRow) -> schemas.HistoryEvent:
     )
 
 
-def events_left(view: View) -> list[schemas.HistoryEvent]:
+def events_from_runs(view: GroupView) -> list[schemas.HistoryEvent]:
     """Events as far as Airflow knows them, newest first: records that tasks left, and tasks that failed."""
     found = [_event_of(record) for record in view.records if record.outcome in ("applied", "rolled_back", "dry_run")]
     versions = {step.task_id: (step.version, g.direction) for g in view.both for step in g.steps}
-    on_target = leftovers.runs_on(view.session, view.both, str(view.target.conn_id)) if view.target.conn_id else set()
-    for row in leftovers.task_instances(view.session, view.both):
+    on_target = run_results.runs_on(view.session, view.both, str(view.target.conn_id)) if view.target.conn_id else set()
+    for row in run_results.task_instances(view.session, view.both):
         if row.state == "failed" and row.task_id in versions and (on_target is None or row.run_id in on_target):
             found.append(_failure_of(row, *versions[row.task_id]))
     return sorted(found, key=lambda event: event.at, reverse=True)
 
 
-def _event_of(record: leftovers.RecordLeft) -> schemas.HistoryEvent:
+def _event_of(record: run_results.TaskResult) -> schemas.HistoryEvent:
     return schemas.HistoryEvent(
         at=record.at,
         event=record.outcome,
@@ -175,7 +175,7 @@ def _event_of(record: leftovers.RecordLeft) -> schemas.HistoryEvent:
         run_id=record.run_id,
         dag_id=record.dag_id,
         task_id=record.task_id,
-        url=leftovers.task_url(record.dag_id, record.run_id, record.task_id),
+        url=run_results.task_url(record.dag_id, record.run_id, record.task_id),
     )
 
 
@@ -190,7 +190,7 @@ def _failure_of(row: Any, version: str, direction: str) -> schemas.HistoryEvent:
         run_id=row.run_id,
         dag_id=row.dag_id,
         task_id=row.task_id,
-        url=leftovers.task_url(row.dag_id, row.run_id, row.task_id),
+        url=run_results.task_url(row.dag_id, row.run_id, row.task_id),
     )
 
 

@@ -1,6 +1,6 @@
 """Reading a target database from the web server: never longer than it may, never writing, never telling a secret.
 
-Each read has a thread of its own, so that the limit holds even when a name server or the database never answers.
+Each read has a thread of its own, so that the limit holds even when a name server or the database never group_view.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, 
 from airflow_provider_wmigrate.engine.model import Plan, Script, State, Status
 from airflow_provider_wmigrate.engine.plan.planner import plan_apply
 
-from . import facts, items, schemas
-from .answers import View, finding, utc_now
+from . import migration_states, response_parts, schemas
+from .group_view import GroupView, finding, utc_now
 from .problems import ProblemError
 
 _EVENTS_OF_ONE = 50
@@ -23,10 +23,10 @@ _OF_EXTENSIONS = ("extension_missing", "extension_not_preloaded", "extension_too
 """Findings that come from what the server has, which only a look at it can tell."""
 
 
-def summary(view: View) -> schemas.GroupSummary:
+def summary(view: GroupView) -> schemas.GroupSummary:
     """A group at a glance, without a look at its target."""
-    known = view.facts_left
-    last = next(iter(items.runs(view, 1)), None)
+    known = view.states_from_runs
+    last = next(iter(response_parts.runs(view, 1)), None)
     return schemas.GroupSummary(
         group=view.described,
         state=_state(known, last),
@@ -38,7 +38,7 @@ def summary(view: View) -> schemas.GroupSummary:
     )
 
 
-def _state(known: facts.Facts, last: schemas.Run | None) -> Any:
+def _state(known: migration_states.MigrationStates, last: schemas.Run | None) -> Any:
     if known.as_of is None:
         return "unknown"
     found = set(known.statuses.values())
@@ -47,25 +47,25 @@ def _state(known: facts.Facts, last: schemas.Run | None) -> Any:
     return "pending" if Status.PENDING in found else "current"
 
 
-def _counts(known: facts.Facts) -> schemas.Counts:
-    return schemas.Counts(**facts.count(known.statuses.values()))
+def _counts(known: migration_states.MigrationStates) -> schemas.Counts:
+    return schemas.Counts(**migration_states.count(known.statuses.values()))
 
 
-def _known(view: View) -> tuple[facts.Facts, schemas.Source, State | None]:
+def _known(view: GroupView) -> tuple[migration_states.MigrationStates, schemas.Source, State | None]:
     """What is known of every migration, and where from."""
     state, reason = view.live(lambda conn, ledger: ledger.state(conn))
     if state is None:
-        return view.facts_left, view.source(reason, live=False), None
-    return facts.from_ledger(view.folder, state, utc_now()), view.source(None, live=True), state
+        return view.states_from_runs, view.source(reason, live=False), None
+    return migration_states.from_ledger(view.folder, state, utc_now()), view.source(None, live=True), state
 
 
-def status(view: View, *, search: str | None = None, only: list[Any]) -> schemas.StatusAnswer:
+def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> schemas.StatusAnswer:
     """Every migration with its status."""
     known, source, _ = _known(view)
     word = (search or "").lower()
     found = [
         item
-        for item in items.migration_items(view, known)
+        for item in response_parts.migration_items(view, known)
         if word in f"{item.version}_{item.name} {item.description}".lower() and (not only or item.status in only)
     ]
     return schemas.StatusAnswer(
@@ -74,12 +74,12 @@ def status(view: View, *, search: str | None = None, only: list[Any]) -> schemas
         schema_version=known.schema_version,
         ledger_version=known.ledger_version,
         migrations=found,
-        last_run=next(iter(items.runs(view, 1)), None),
+        last_run=next(iter(response_parts.runs(view, 1)), None),
         source=source,
     )
 
 
-def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
+def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
     folder = view.folder
     try:
@@ -88,7 +88,7 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
         raise ProblemError(422, "unknown_target_version", str(error)) from None
     known, source, state = _known(view)
     live = state is not None
-    state = state or facts.as_state(known, folder)
+    state = state or migration_states.as_state(known, folder)
     late = folder.config.settings.execution.late_migrations
     made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted, late=late)
     pending = {step.version for step in made.steps}
@@ -105,7 +105,7 @@ def plan(view: View, *, to: str | None = None) -> schemas.PlanAnswer:
     )
 
 
-def _still_true(view: View, made: Plan, *, live: bool) -> list[schemas.FindingItem]:
+def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[schemas.FindingItem]:
     """Findings of the last plan that nothing here can compute, as long as the file is the same and still pending."""
     left = view.own_plan.value if view.own_plan else {}
     files = {step.version: step.checksum for step in view.group.steps}
@@ -124,27 +124,27 @@ def _still_true(view: View, made: Plan, *, live: bool) -> list[schemas.FindingIt
     return [schemas.FindingItem(**found) for found in left.get("findings") or () if holds(found)]
 
 
-def history(view: View, *, version: str | None, before: int | None, limit: int) -> schemas.HistoryAnswer:
+def history(view: GroupView, *, version: str | None, before: int | None, limit: int) -> schemas.HistoryAnswer:
     """Runs, and what happened to the migrations."""
     version = canonical(version)
     where = EventFilter(events=(*ACTED, "dry_run", "refused"), version=version, before=before)
     found, reason = view.live(lambda conn, ledger: events(conn, ledger, where, limit=limit))
     if found is None:
-        rows = [event for event in items.events_left(view) if version in (None, event.version)]
+        rows = [event for event in response_parts.events_from_runs(view) if version in (None, event.version)]
         happened = [] if before else rows[:limit]
     else:
-        happened = [items.event_item(row) for row in found.rows]
+        happened = [response_parts.event_item(row) for row in found.rows]
     more = found is not None and found.total > len(found.rows)
     return schemas.HistoryAnswer(
         group=view.described,
-        runs=items.runs(view),
+        runs=response_parts.runs(view),
         events=happened,
         next_before=found.rows[-1].position if found and more and found.rows else None,
         source=view.source(reason, live=found is not None),
     )
 
 
-def migration(view: View, version: str) -> schemas.MigrationAnswer:
+def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
     """One migration with its scripts and its events."""
     version = str(canonical(version))
 
@@ -153,23 +153,25 @@ def migration(view: View, version: str) -> schemas.MigrationAnswer:
         entry = next((e for e in state.entries if e.version == version), None)
         script = ledger.rollback_script(conn, entry) if entry else None
         page = events(conn, ledger, EventFilter(version=version), limit=_EVENTS_OF_ONE)
-        return state, script, [items.event_item(row) for row in page.rows]
+        return state, script, [response_parts.event_item(row) for row in page.rows]
 
     answer, reason = view.live(ask)
     if answer is None:
-        known, script = view.facts_left, None
-        happened = [event for event in items.events_left(view) if event.version == version][:_EVENTS_OF_ONE]
+        known, script = view.states_from_runs, None
+        happened = [event for event in response_parts.events_from_runs(view) if event.version == version][
+            :_EVENTS_OF_ONE
+        ]
     else:
         state, script, happened = answer
-        known = facts.from_ledger(view.folder, state, utc_now())
+        known = migration_states.from_ledger(view.folder, state, utc_now())
     if version not in known.statuses:
         raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
     return _migration(view, known, version, script, happened, view.source(reason, live=answer is not None))
 
 
 def _migration(
-    view: View,
-    known: facts.Facts,
+    view: GroupView,
+    known: migration_states.MigrationStates,
     version: str,
     script: Script | None,
     happened: list[schemas.HistoryEvent],
@@ -180,12 +182,12 @@ def _migration(
     done, total = applied.statements if applied and applied.statements else (None, None)
     return schemas.MigrationAnswer(
         group=view.described,
-        migration=items.migration_item(view, known, version),
+        migration=response_parts.migration_item(view, known, version),
         statements_done=done,
         statements_total=total,
-        dependents=facts.dependents_of(view.group, version),
-        sql=items.sql_of(step),
-        rollback=items.rollback_of(step, script, live=source.kind == "live"),
+        dependents=migration_states.dependents_of(view.group, version),
+        sql=response_parts.sql_of(step),
+        rollback=response_parts.rollback_of(step, script, live=source.kind == "live"),
         events=happened,
         source=source,
     )

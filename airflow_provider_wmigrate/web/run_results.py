@@ -23,7 +23,7 @@ _IDLE = ("skipped", "removed", "upstream_failed", "scheduled", "queued")
 
 
 @dataclass(frozen=True, slots=True)
-class PlanLeft:
+class PlanResult:
     """The plan of one run, as its plan task left it."""
 
     group: GroupTasks
@@ -33,7 +33,7 @@ class PlanLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordLeft:
+class TaskResult:
     """The audit record of one task, as it left it."""
 
     dag_id: str
@@ -71,24 +71,24 @@ def task_url(dag_id: str, run_id: str, task_id: str) -> str:
     return f"{run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
 
 
-def newest_plan(session: Session, groups: Iterable[GroupTasks], conn_id: str | None = None) -> PlanLeft | None:
+def newest_plan(session: Session, groups: Iterable[GroupTasks], conn_id: str | None = None) -> PlanResult | None:
     """The newest plan that any of these groups left, for one connection if that is given."""
     found = [plan for group in groups for plan in _plans(session, group, conn_id)[:1]]
     return max(found, key=lambda plan: plan.at, default=None)
 
 
-def _plans(session: Session, group: GroupTasks, conn_id: str | None, limit: int = 25) -> list[PlanLeft]:
+def _plans(session: Session, group: GroupTasks, conn_id: str | None, limit: int = 25) -> list[PlanResult]:
     query = (
         select(XComModel)
         .where(XComModel.dag_id == group.dag_id, XComModel.task_id == group.plan_task_id, XComModel.key == PLAN_KEY)
         .order_by(XComModel.timestamp.desc())
         .limit(1 if conn_id is None else limit)
     )
-    plans = [PlanLeft(group, row.run_id, row.timestamp, _value(row)) for row in session.scalars(query)]
+    plans = [PlanResult(group, row.run_id, row.timestamp, _value(row)) for row in session.scalars(query)]
     return [p for p in plans if isinstance(p.value.get("statuses"), dict) and conn_id in (None, _conn_id(p))]
 
 
-def _conn_id(plan: PlanLeft) -> str | None:
+def _conn_id(plan: PlanResult) -> str | None:
     return plan.value.get("conn_id") or plan.group.with_defaults(plan.group.conn_id)
 
 
@@ -101,7 +101,9 @@ def runs_of(session: Session, groups: Sequence[GroupTasks], limit: int) -> list[
     return [(by_dag[run.dag_id], run) for run in session.scalars(query)]
 
 
-def left_by(session: Session, runs: Sequence[tuple[GroupTasks, DagRun]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+def results_of(
+    session: Session, runs: Sequence[tuple[GroupTasks, DagRun]]
+) -> dict[tuple[str, str, str], dict[str, Any]]:
     """(DAG, run, `plan` or `report`) -> what that task of the run left."""
     if not runs:
         return {}
@@ -139,7 +141,7 @@ def failed_tasks(session: Session, runs: Sequence[tuple[GroupTasks, DagRun]]) ->
     return {key: sorted(task_ids) for key, task_ids in found.items()}
 
 
-def records(session: Session, groups: Sequence[GroupTasks], runs: set[str] | None = None) -> list[RecordLeft]:
+def records(session: Session, groups: Sequence[GroupTasks], runs: set[str] | None = None) -> list[TaskResult]:
     """The audit records of the groups' tasks, oldest first; of very many the newest.
 
     :param runs: only of these runs.
@@ -151,7 +153,7 @@ def records(session: Session, groups: Sequence[GroupTasks], runs: set[str] | Non
         .limit(_MANY)
     )
     found = [
-        RecordLeft(row.dag_id, row.run_id, row.task_id, row.timestamp, value)
+        TaskResult(row.dag_id, row.run_id, row.task_id, row.timestamp, value)
         for row in session.scalars(query)
         if runs is None or row.run_id in runs
         for value in _several(row)

@@ -10,13 +10,14 @@ from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPa
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import version_key
 
-from . import facts, items, schemas, target
-from .answers import View, finding, utc_now
+from . import migration_states, response_parts, schemas, target_reads
+from .group_view import GroupView, finding, utc_now
+from .work import release
 
 _COUNTED = ("applied", "failed", "rolled_back", "rollback_failed", "dry_run")
 
 
-def expected_head(view: View) -> str | None:
+def expected_head(view: GroupView) -> str | None:
     """The head of the audit log as the newest audit record kept it outside the target."""
     heads = [record.value.get("audit_head") for record in view.records]
     return next((str(head) for head in reversed(heads) if head), None)
@@ -25,33 +26,36 @@ def expected_head(view: View) -> str | None:
 # Health
 
 
-def health(view: View) -> schemas.HealthAnswer:
+def health(view: GroupView) -> schemas.HealthAnswer:
     """Whether the target is well. A target that does not answer is an answer too."""
     conn_id = view.target.conn_id
     _, reason = (None, None) if view.readable else view.live(lambda conn, ledger: None)
     if conn_id is None or reason is not None:
         return _health(view, "unknown", [reason.message if reason else ""], [], view.source(reason, live=False))
     head, folder = expected_head(view), view.folder
-    limit = target.TOTAL_SECONDS - 1
+    release(view.session)
+    limit = target_reads.TOTAL_SECONDS - 1
 
     def look() -> Health:
-        return check_health(lambda: target.connect(conn_id), folder, timeout_seconds=limit, expected_head=head)
+        return check_health(lambda: target_reads.connect(conn_id), folder, timeout_seconds=limit, expected_head=head)
 
     try:
-        found = target.guarded(look)
-    except target.Unreadable as error:
+        found = target_reads.guarded(look)
+    except target_reads.Unreadable as error:
         check = schemas.HealthCheckItem(name="connection", status="unhealthy", message=error.reason.message)
         return _health(view, "unhealthy", [error.reason.message], [check], view.source(error.reason, live=False))
     checks = [
-        schemas.HealthCheckItem(name=c.name, status=c.status, message=target.scrubbed(c.reason), next_step=c.next_step)
+        schemas.HealthCheckItem(
+            name=c.name, status=c.status, message=target_reads.scrubbed(c.reason), next_step=c.next_step
+        )
         for c in found.checks
     ]
-    reasons = [target.scrubbed(reason) for reason in found.reasons]
+    reasons = [target_reads.scrubbed(reason) for reason in found.reasons]
     return _health(view, found.status, reasons, checks, view.source(None, live=True))
 
 
 def _health(
-    view: View, status: Any, reasons: list[str], checks: list[schemas.HealthCheckItem], source: schemas.Source
+    view: GroupView, status: Any, reasons: list[str], checks: list[schemas.HealthCheckItem], source: schemas.Source
 ) -> schemas.HealthAnswer:
     return schemas.HealthAnswer(group=view.described, status=status, reasons=reasons, checks=checks, source=source)
 
@@ -59,14 +63,14 @@ def _health(
 # Audit
 
 
-def audit(view: View, where: EventFilter, *, limit: int, verify: bool) -> schemas.AuditAnswer:
+def audit(view: GroupView, where: EventFilter, *, limit: int, verify: bool) -> schemas.AuditAnswer:
     """A page of the audit log; the chain is recomputed on a connection of its own, with its own limit."""
     found, reason = view.live(lambda conn, ledger: _page(conn, ledger, where, limit))
     page, head = found or (EventPage(), None)
     more = page.total > len(page.rows)
     return schemas.AuditAnswer(
         group=view.described,
-        rows=[items.audit_item(row) for row in page.rows],
+        rows=[response_parts.audit_item(row) for row in page.rows],
         total_entries=page.total if found else None,
         next_before=page.rows[-1].position if more and page.rows else None,
         chain=_chain(view, head, verify=verify and found is not None),
@@ -79,7 +83,7 @@ def _page(conn: Any, ledger: Ledger, where: EventFilter, limit: int) -> tuple[Ev
     return page, ledger.metadata(conn).get("audit_head") if ledger.version(conn) is not None else None
 
 
-def _chain(view: View, head: str | None, *, verify: bool) -> schemas.Chain:
+def _chain(view: GroupView, head: str | None, *, verify: bool) -> schemas.Chain:
     expected = expected_head(view)
     if not verify:
         return schemas.Chain(state="not_checked", head=head, expected_head=expected)
@@ -98,17 +102,17 @@ def _chain(view: View, head: str | None, *, verify: bool) -> schemas.Chain:
 # Numbers over time
 
 
-def metrics(view: View, *, days: int) -> schemas.MetricsAnswer:
+def metrics(view: GroupView, *, days: int) -> schemas.MetricsAnswer:
     """Durations per migration, and what happened per day."""
     today = utc_now().date()
     first = today - timedelta(days=days - 1)
     since = datetime.combine(first, time.min, timezone.utc)
     found, reason = view.live(lambda conn, ledger: (ledger.state(conn), _days(conn, ledger, since)))
     if found is None:
-        known, counted = view.facts_left, _days_left(view, since)
+        known, counted = view.states_from_runs, _days_from_runs(view, since)
     else:
         state, counted = found
-        known = facts.from_ledger(view.folder, state, utc_now())
+        known = migration_states.from_ledger(view.folder, state, utc_now())
     each = [
         counted.get(first + timedelta(days=n)) or schemas.DayItem(day=first + timedelta(days=n)) for n in range(days)
     ]
@@ -122,7 +126,7 @@ def metrics(view: View, *, days: int) -> schemas.MetricsAnswer:
     )
 
 
-def _durations(view: View, known: facts.Facts) -> list[schemas.DurationItem]:
+def _durations(view: GroupView, known: migration_states.MigrationStates) -> list[schemas.DurationItem]:
     return [
         schemas.DurationItem(version=v, name=a.name, duration_ms=a.duration_ms, applied_at=a.at)
         for v, a in sorted(known.applied.items(), key=lambda pair: version_key(pair[0]))
@@ -143,9 +147,9 @@ def _days(conn: Any, ledger: Ledger, since: datetime) -> dict[Any, schemas.DayIt
     }
 
 
-def _days_left(view: View, since: datetime) -> dict[Any, schemas.DayItem]:
+def _days_from_runs(view: GroupView, since: datetime) -> dict[Any, schemas.DayItem]:
     found: dict[Any, schemas.DayItem] = {}
-    for event in items.events_left(view):
+    for event in response_parts.events_from_runs(view):
         if event.at >= since and event.event in _COUNTED:
             day = event.at.astimezone(timezone.utc).date()
             item = found.setdefault(day, schemas.DayItem(day=day))
