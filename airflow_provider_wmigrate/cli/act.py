@@ -13,7 +13,7 @@ from airflow_provider_wmigrate.engine.model import Direction, Finding, Outcome, 
 
 from .call import Answer, Call
 from .confirm import confirm
-from .failure import DONE, FOUND, Interrupted
+from .failure import DONE, FOUND, Interrupted, UsageError
 from .interrupt import Stop, state_sentence, stoppable
 from .progress import Progress
 from .screen import Screen, plural, took
@@ -53,9 +53,13 @@ def up(call: Call) -> Answer:
 
 
 def down(call: Call) -> Answer:
-    """Roll back everything above a version."""
+    """Roll back everything above a version, or one version alone."""
+    to, only = call.arguments.version, call.arguments.only
+    if (to is None) == (only is None):
+        hint = "`down 3` rolls back everything above 3, `down --only 3` the migration 3 alone"
+        raise UsageError("give the version to go back to, or --only with the one to roll back", hint=hint)
     migrator = call.migrator()
-    made = migrator.plan_rollback(to=call.arguments.version)
+    made = migrator.plan_rollback(to=to) if only is None else migrator.plan_rollback_of(only)
     entries = {e.version: e for e in migrator.read().entries}
     needs: dict[str, set[str]] = {step.version: set() for step in made.steps}
     for version in needs:

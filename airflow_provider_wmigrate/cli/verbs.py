@@ -112,7 +112,11 @@ VERBS = (
         "down",
         "Roll back everything above a version, which stays; 0 rolls back everything.",
         "act:down",
-        (Argument(("version",), "The version to go back to.", "VERSION"), _DRY_RUN),
+        (
+            Argument(("version",), "The version to go back to.", "VERSION", optional=True),
+            Argument(("--only",), "Instead: roll back this one, on which no other applied one depends.", "VERSION"),
+            _DRY_RUN,
+        ),
         asks=True,
     ),
     Verb(

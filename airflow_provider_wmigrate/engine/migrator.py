@@ -26,7 +26,7 @@ from .folder.graph import Graph
 from .ledger.ledger import Ledger
 from .ledger.reach import reaching_the_ledger
 from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
-from .plan import planner
+from .plan import planner, rollback
 from .plan.overview import Overview, overview
 from .plan.statuses import statuses
 from .run.dry_run import DryRun
@@ -104,10 +104,18 @@ class Migrator:
         :param known_head: as for `plan`.
         """
         state, found = self._read_and_compare(known_head)
-        known = {*self.migrations, *(e.version for e in state.entries)}
-        target = normalise_version(to, known) if to and to.strip("0") else None
-        plan = planner.plan_rollback(list(self.migrations.values()), state, to=target)
+        target = normalise_version(to, self._known(state)) if to and to.strip("0") else None
+        plan = rollback.plan_rollback(list(self.migrations.values()), state, to=target)
         return replace(plan, findings=(*found, *plan.findings))
+
+    def plan_rollback_of(self, version: str) -> Plan:
+        """What rolling back this one migration alone means, and what stands in its way."""
+        state = self.read()
+        version = normalise_version(version, self._known(state), where="this folder or the ledger")
+        return rollback.plan_rollback_of(list(self.migrations.values()), state, version)
+
+    def _known(self, state: State) -> set[str]:
+        return {*self.migrations, *(e.version for e in state.entries)}
 
     def _read_and_compare(self, known_head: str | None) -> tuple[State, tuple[Finding, ...]]:
         with self._open("read") as session, reaching_the_ledger():
@@ -180,7 +188,7 @@ class Migrator:
             if not chain:
                 return self._not_applied(version)
             entries = {e.version: e for e in self._entries(session)}
-            found = planner.dependents(version, entries.values(), leaving=chain)
+            found = rollback.dependents(version, list(entries.values()), leaving=chain)
             self._refuse(session, self._stand_in(entries[version]), found)
             jobs = [self._rollback_job(session, entries[v]) for v in chain]
             try:
@@ -206,11 +214,11 @@ class Migrator:
         entries = self._entries(session)
         if not _only(version, entries):
             return ()
-        return planner.applied_chain(version, entries) if dry_run else (version,)
+        return rollback.applied_chain(version, entries) if dry_run else (version,)
 
     def _rollback_job(self, session: Session, entry: Entry) -> Job:
         migration = self.migrations.get(entry.version)
-        source = planner.rollback_of(migration, entry)
+        source = rollback.rollback_of(migration, entry)
         script = migration.rollback if source == "folder" and migration else None
         if source == "ledger":
             try:

@@ -321,6 +321,59 @@ def test_what_may_heal_is_tried_again(shop: Path, wmigrate: Wmigrate, conn: Conn
     assert wmigrate("up", "--yes").code == 0
 
 
+@pytest.fixture
+def merged_late(tmp_path: Path, shop: Path, wmigrate: Wmigrate) -> Path:
+    """002 was merged after 003 had been applied, and stands on what 003 made. Nobody declared anything."""
+    for file in shop.iterdir():
+        file.unlink()
+    (shop / "001_a.sql").write_text("CREATE TABLE a (id int);")
+    (shop / "001_a.rollback.sql").write_text("DROP TABLE a;")
+    (shop / "003_c.sql").write_text("CREATE TABLE c (id int);")
+    (shop / "003_c.rollback.sql").write_text("DROP TABLE c;")
+    assert wmigrate("up", "--yes").code == 0
+    (shop / "002_b.sql").write_text("CREATE VIEW b AS SELECT id FROM c;")
+    (shop / "002_b.rollback.sql").write_text("DROP VIEW b;")
+    return shop
+
+
+def test_the_last_applied_is_rolled_back_first(merged_late: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    assert wmigrate("up", "--yes").code == 0
+    data = wmigrate("down", "1", "--yes", "--json").json
+    assert [r["version"] for r in data["records"]] == ["002", "003"]
+    assert versions(conn) == ["001"]
+
+
+def test_one_is_rolled_back_alone(merged_late: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    assert wmigrate("up", "--yes").code == 0
+    refused = wmigrate("down", "--only", "1", "--yes", "--json").json["error"]
+    assert [(f["code"], f["version"], f["message"], f["next_step"]) for f in refused["findings"]] == [
+        (
+            "depended_on",
+            "001",
+            "migration 001 cannot be rolled back: 002, 003 depend on it",
+            "roll back first: `wmigrate down --only 002`, `wmigrate down --only 003`",
+        )
+    ]
+    assert wmigrate("down", "--only", "2", "--dry-run").code == 0
+    assert wmigrate("down", "--only", "2", "--yes").out.startswith("Rolled back 1 migration in ")
+    assert versions(conn) == ["001", "003"]
+    assert wmigrate("down", "--only", "2", "--yes").out.startswith("Nothing to roll back on database test_")
+    assert wmigrate("down", "--only", "3", "--yes").code == 0
+    assert wmigrate("down", "--only", "1", "--yes").code == 0
+    assert versions(conn) == []
+    assert wmigrate("down", "--only", "9", "--yes").code == 2
+
+
+@pytest.mark.parametrize("words", [(), ("2", "--only", "2")])
+def test_down_needs_one_version(shop: Path, wmigrate: Wmigrate, words: tuple[str, ...]) -> None:
+    result = wmigrate("down", *words, "--yes")
+    assert (result.code, result.err) == (
+        2,
+        "wmigrate: give the version to go back to, or --only with the one to roll back; `down 3` rolls back everything"
+        " above 3, `down --only 3` the migration 3 alone\n",
+    )
+
+
 # history, audit
 
 

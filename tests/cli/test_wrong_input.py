@@ -26,7 +26,7 @@ SECRET = "s3cret"
         (["--jsn"], 2, "wmigrate has no option --jsn; did you mean --json?"),
         (["up", "--qqq"], 2, "wmigrate up has no option --qqq; see `wmigrate up --help`"),
         (["status", "extra"], 2, "unrecognized arguments: extra; see `wmigrate --help`"),
-        (["down"], 2, "the following arguments are required: VERSION; see `wmigrate down --help`"),
+        (["down"], 2, "give the version to go back to, or --only with the one to roll back;"),
         (["down", "--to", "1"], 2, "wmigrate down has no option --to;"),
         (["down", "12", "--yes"], 2, "no migration 12 in this folder; the newest one is 003"),
         (["up", "--to", "0o2"], 2, "no migration 0o2 in this folder; did you mean 002?"),
@@ -100,7 +100,7 @@ def test_an_unexpected_error_is_one_sentence_even_when_verbose(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("surprise\nsecond line")
 
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.migrator.Migrator.read", broken)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.migrator.Migrator.overview", broken)
     result = wmigrate("status", "-v")
     assert result.code == 1
     assert result.err == "wmigrate: unexpected KeyError: 'surprise\\nsecond line'; please report this\n"

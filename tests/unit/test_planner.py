@@ -1,94 +1,23 @@
-"""The planner's specification, one line per case. A folder and a ledger are written as words.
-
-Folder: `1` depends on nothing, `2<1` on 1, `2+x` needs extension x or fails, `2?x` needs x or is skipped, `2!` was
-edited.
-Ledger: `1` is applied, `1~` was begun and not finished, neither was the rollback of `1^`. Versions are written without
-their zeros.
-"""
+"""The planner's specification, one line per case."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from in_words import BEFORE, attempt, canonical, codes, entry, folder, migration, state, steps
 
-from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
-    Attempt,
-    Entry,
-    Extension,
     Finding,
-    Identity,
-    Migration,
     Plan,
-    RequiredExtension,
-    Script,
     State,
     Status,
-    canonical_version,
 )
-from airflow_provider_wmigrate.engine.plan import planner
+from airflow_provider_wmigrate.engine.plan import planner, rollback
 from airflow_provider_wmigrate.engine.plan.overview import Overview, Standing, overview
 from airflow_provider_wmigrate.engine.plan.statuses import statuses as find_statuses
-
-_WORD = re.compile(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<policy>[+?])?(?P<extension>[a-z]+)?(?P<edited>!)?")
-
-
-def canonical(number: str) -> str:
-    return canonical_version(int(number))
-
-
-def migration(word: str) -> Migration:
-    match = _WORD.fullmatch(word)
-    assert match, word
-    number = match["number"]
-    needs = tuple(canonical(n) for n in match["needs"].split(",")) if match["needs"] else ()
-    policy = "skip" if match["policy"] == "?" else "fail"
-    extensions = (RequiredExtension(match["extension"], policy),) if match["extension"] else ()  # type: ignore[arg-type]
-    return Migration(
-        canonical(number),
-        "m",
-        Script.of(f"{canonical(number)}_m.sql", "edited" if match["edited"] else f"text {number}"),
-        rollback=Script.of(f"{canonical(number)}_m.rollback.sql", f"undo {number}"),
-        dependencies=needs,
-        requires_extensions=extensions,
-    )
-
-
-def entry(word: str, **changes: Any) -> Entry:
-    match = re.fullmatch(r"(?P<number>\d+)(<(?P<needs>[\d,]+))?(?P<incomplete>[~^])?", word)
-    assert match, word
-    number = match["number"]
-    values: dict[str, Any] = {
-        "version": canonical(number),
-        "name": "m",
-        "status": "incomplete" if match["incomplete"] else "applied",
-        "checksum": Script.of("", f"text {number}").checksum,
-        "checksum_algorithm": "sha256",
-        "dependencies": tuple(canonical(n) for n in match["needs"].split(",")) if match["needs"] else (),
-        "rollback_checksum": Script.of("", f"undo {number}").checksum,
-        "applied_at": datetime(2025, 1, 2, 3, 4, tzinfo=timezone.utc),
-        "duration_ms": 1,
-        "statements_done": 1,
-        "statements_total": 1,
-        "statement_hashes": (),
-        "identity": Identity("ann"),
-        "direction": "rollback" if match["incomplete"] == "^" else "apply",
-    }
-    return Entry(**values | changes)
-
-
-def folder(words: str) -> tuple[list[Migration], Graph]:
-    migrations = [migration(word) for word in words.split()]
-    return migrations, Graph({m.version: m.dependencies for m in migrations})
-
-
-def state(words: str, extensions: str | None = None) -> State:
-    known = None if extensions is None else dict.fromkeys(extensions.split(), Extension(default_version="1.0"))
-    return State(tuple(entry(word) for word in words.split()), known, 1)
 
 
 def plan(
@@ -97,18 +26,6 @@ def plan(
     migrations, graph = folder(files)
     target = canonical(to) if to else None
     return planner.plan_apply(migrations, graph, state(ledger, extensions), to=target, late=late)
-
-
-def plan_back(files: str, ledger: str, to: str | None = None) -> Plan:
-    return planner.plan_rollback(folder(files)[0], state(ledger), to=canonical(to) if to else None)
-
-
-def steps(made: Plan) -> str:
-    return " ".join(str(int(s.version)) for s in made.steps)
-
-
-def codes(findings: tuple[Finding, ...]) -> str:
-    return " ".join(f"{f.code}({int(f.version or 0)})" for f in findings)
 
 
 @pytest.mark.parametrize(
@@ -308,84 +225,6 @@ def test_an_applied_migration_needs_no_extension_any_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "ledger", "to", "expected"),
-    [
-        ("1 2<1 3<2", "1 2<1 3<2", None, "3 2 1"),
-        ("1 2<1 3<2", "1 2<1 3<2", "1", "3 2"),
-        ("1 2<1 3<2", "1 2<1 3<2", "3", ""),
-        ("1 2<1 3<2", "", None, ""),
-        ("1 2<1 3<2", "1", "1", ""),
-        # the order is the one of the dependencies as applied, whatever the folder says now
-        ("1 2<1 3<1", "1 2<3 3<1", None, "2 3 1"),
-        ("1<2 2", "2 1<2", None, "1 2"),
-        ("1", "1 2<1", None, "2 1"),
-        ("", "999 1000<999", None, "1000 999"),
-        # an incomplete one is rolled back too
-        ("1 2<1", "1 2~", "1", "2"),
-        ("1 2<1", "1 2^", "1", "2"),
-    ],
-)
-def test_steps_back(files: str, ledger: str, to: str | None, expected: str) -> None:
-    made = plan_back(files, ledger, to)
-    assert steps(made) == expected
-    assert {s.action for s in made.steps} <= {"rollback"}
-    assert made.errors == ()
-
-
-def test_a_lower_one_that_depends_on_a_higher_one_stands_in_the_way() -> None:
-    (finding,) = plan_back("1<2 2", "2 1<2", to="1").errors
-    assert str(finding) == "migration 002 cannot be rolled back: 001 depends on it; roll back 001 first"
-
-
-@pytest.mark.parametrize(
-    ("leaving", "says"),
-    [
-        ([], "migration 001 cannot be rolled back: 002, 003 depend on it; roll back 002, 003 first"),
-        (["002"], "migration 001 cannot be rolled back: 003 depends on it; roll back 003 first"),
-        (["002", "003"], None),
-    ],
-)
-def test_dependents(leaving: list[str], says: str | None) -> None:
-    entries = state("1 2<1 3<1 4<3").entries
-    assert [str(f) for f in planner.dependents("001", entries, leaving=leaving)] == ([says] if says else [])
-
-
-@pytest.mark.parametrize(("version", "chain"), [("1", "4 3 2 1"), ("2", "2"), ("3", "4 3"), ("4", "4")])
-def test_chain_of_a_dry_run(version: str, chain: str) -> None:
-    found = planner.applied_chain(canonical(version), state("1 2<1 3<1 4<3").entries)
-    assert " ".join(str(int(v)) for v in found) == chain
-
-
-OLD = Script.of("", "an older undo").checksum
-
-
-@pytest.mark.parametrize(
-    ("file", "recorded", "source", "finding"),
-    [
-        ("1", Script.of("", "undo 1").checksum, "folder", ""),
-        ("1", OLD, "folder", "rollback_differs(1)"),
-        ("1", None, "folder", "rollback_differs(1)"),
-        ("1!", Script.of("", "undo 1").checksum, "ledger", "rollback_differs(1)"),
-        ("1!", None, None, "no_rollback(1)"),
-        ("", OLD, "ledger", ""),
-        ("", None, None, "no_rollback(1)"),
-    ],
-)
-def test_which_rollback_script_fits(file: str, recorded: str | None, source: str | None, finding: str) -> None:
-    row = entry("1", rollback_checksum=recorded)
-    migrations = folder(file)[0]
-    assert planner.rollback_of(migrations[0] if migrations else None, row) == source
-    made = planner.plan_rollback(migrations, State((row,)), to=None)
-    assert codes(made.findings) == finding
-
-
-def test_a_rollback_file_deleted_since_is_taken_from_the_ledger() -> None:
-    without = replace(migration("1"), rollback=None)
-    assert planner.rollback_of(without, entry("1")) == "ledger"
-    assert planner.rollback_of(without, entry("1", rollback_checksum=None)) is None
-
-
-@pytest.mark.parametrize(
     ("file", "ledger", "assume", "expected"),
     [
         ("2<1", "1", [], ""),
@@ -409,14 +248,6 @@ def test_refusals_of_one_migration(file: str, ledger: str, assume: list[str], ex
 def test_a_plan_is_a_function_of_its_arguments() -> None:
     made = [plan("1 2<1 3<2", "1", late="warn") for _ in range(2)]
     assert made[0] == made[1]
-
-
-BEFORE = datetime(2025, 1, 2, 3, 4, tzinfo=timezone.utc)
-
-
-def attempt(version: str, event: str, **more: Any) -> Attempt:
-    values: dict[str, Any] = {"at": BEFORE, "identity": Identity("ann", run_id="r1"), "error": "it broke"}
-    return Attempt(canonical(version), event, **values | more)
 
 
 @pytest.mark.parametrize(
@@ -460,7 +291,7 @@ def test_statuses_as_they_are_told(
     forward = planner.plan_apply(migrations, graph, made_of)
     said = [f"{int(v)} {s.value}{' *' if v in forward.failures else ''}" for v, s in forward.statuses.items()]
     assert ", ".join(said) == expected
-    back = planner.plan_rollback(migrations, made_of, to=None)
+    back = rollback.plan_rollback(migrations, made_of, to=None)
     assert back.failures == forward.failures
     assert set(back.statuses.values()) & {Status.LEFT_OUT} == set()
     assert [f for f in back.failures.values()] == [attempt(v, attempts[v]) for v in attempts if " *" in expected]

@@ -61,26 +61,6 @@ def plan_apply(
     return Plan("apply", to, steps, told(known, left_out, failures), tuple(findings), left_out, failures)
 
 
-def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | None) -> Plan:
-    """Steps that roll back every applied version above `to` (None: all of them), dependents first.
-
-    The order comes from the dependencies **as applied**, so that an older checkout can still do it.
-    """
-    files = {m.version: m for m in migrations}
-    rows = {e.version: e for e in state.entries}
-    known = statuses(migrations, state.entries)
-    going = {v for v in rows if to is None or version_key(v) > version_key(to)}
-    order = Graph({v: [d for d in rows[v].dependencies if d in going] for v in going}).order
-    steps = tuple(Step("rollback", v, rows[v].name, rows[v].checksum) for v in reversed(order))
-    findings = [
-        *(f for v in order for f in dependents(v, state.entries, leaving=going)),
-        *(f for v in order for f in _no_rollback(rows[v], files.get(v), known[v])),
-    ]
-    staying = {v: f"not above the target {to}" for v in rows if v not in going}
-    failures = open_failures(known, state)
-    return Plan("rollback", to, steps, told(known, (), failures), tuple(findings), staying, failures)
-
-
 def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable[str] = ()) -> tuple[Finding, ...]:
     """Why this one migration cannot be applied now, decided again under its lock.
 
@@ -103,36 +83,6 @@ def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable
         if parent not in there
     ]
     return tuple(found)
-
-
-def dependents(version: str, entries: Iterable[Entry], *, leaving: Iterable[str] = ()) -> tuple[Finding, ...]:
-    """Why this one migration cannot be rolled back now: applied migrations that declared it when they were applied."""
-    names = [e.version for e in entries if version in e.dependencies and e.version not in set(leaving)]
-    if not names:
-        return ()
-    message = f"migration {version} cannot be rolled back: {', '.join(names)} depend{'s' * (len(names) == 1)} on it"
-    return (Finding("depended_on", message, f"roll back {', '.join(names)} first", version=version),)
-
-
-def applied_chain(version: str, entries: Iterable[Entry]) -> tuple[str, ...]:
-    """The version and every applied one that needs it, in the order in which they can be rolled back."""
-    parents = {e.version: e.dependencies for e in entries}
-    graph = Graph({v: [d for d in needs if d in parents] for v, needs in parents.items()})
-    going = graph.descendants([version]) | {version}
-    return tuple(v for v in reversed(graph.order) if v in going)
-
-
-def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
-    """Which rollback script fits what is in the database: "folder", "ledger", or None for neither.
-
-    A file edited after it was applied may have a rollback that undoes something else, so the folder's script counts
-    only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was
-    mended.
-    """
-    unchanged = migration is not None and migration.script.checksum == entry.checksum
-    if unchanged and migration is not None and migration.rollback is not None:
-        return "folder"
-    return "ledger" if entry.rollback_checksum is not None else None
 
 
 def _step(migration: Migration) -> Step:
@@ -269,40 +219,3 @@ def _late(steps: Sequence[Step], known: Mapping[str, Status], policy: LatePolicy
         for s in steps
         if version_key(s.version) < newest
     ]
-
-
-def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> list[Finding]:
-    source = rollback_of(migration, entry)
-    file = migration.script.file if migration else None
-    if source is None:
-        return [
-            Finding(
-                "no_rollback",
-                f"migration {entry.version}_{entry.name} has no rollback script,"
-                " neither in the folder nor in the ledger",
-                "write one, or restore a backup",
-                version=entry.version,
-                file=file,
-            )
-        ]
-    edited = (
-        source == "folder"
-        and migration is not None
-        and migration.rollback is not None
-        and migration.rollback.checksum != entry.rollback_checksum
-    )
-    if edited or (source == "ledger" and status is Status.CHANGED):
-        which = (
-            "the folder's script is run" if edited else "the ledger's script is run, because the migration changed too"
-        )
-        return [
-            Finding(
-                "rollback_differs",
-                f"the rollback of {entry.version} differs from the one recorded when it was applied; {which}",
-                "read it before you go on",
-                severity="warning",
-                version=entry.version,
-                file=migration.rollback.file if migration and migration.rollback else file,
-            )
-        ]
-    return []

@@ -1,0 +1,153 @@
+"""What a rollback takes back, in which order, and what stands in its way. Pure.
+
+Everything here goes by the ledger, by the dependencies **as applied**, so that an older checkout can still do it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Sequence
+
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Status, Step, version_key
+
+from .statuses import open_failures, statuses, told
+
+
+def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | None) -> Plan:
+    """Steps that roll back every applied version above `to` (None: all of them), in the order of `rollback_order`."""
+    going = {e.version for e in state.entries if to is None or version_key(e.version) > version_key(to)}
+    return _plan(migrations, state, to, going, f"not above the target {to}")
+
+
+def plan_rollback_of(migrations: Sequence[Migration], state: State, version: str) -> Plan:
+    """The one step that rolls back this version alone, or what stands in its way; no step when it is not applied."""
+    return _plan(migrations, state, version, {e.version for e in state.entries} & {version}, f"only {version} is meant")
+
+
+def _plan(
+    migrations: Sequence[Migration], state: State, to: str | None, going: Collection[str], stays_because: str
+) -> Plan:
+    files = {m.version: m for m in migrations}
+    rows = {e.version: e for e in state.entries}
+    known = statuses(migrations, state.entries)
+    order = rollback_order([e for e in state.entries if e.version in going])
+    steps = tuple(Step("rollback", v, rows[v].name, rows[v].checksum) for v in order)
+    numeric = sorted(going, key=version_key)
+    children = _children(state.entries)
+    blocked = [v for v in numeric if any(child not in going for child in children.get(v, ()))]
+    findings = [
+        *(f for v in blocked for f in dependents(v, state.entries, leaving=going)),
+        *(f for v in numeric for f in _no_rollback(rows[v], files.get(v), known[v])),
+    ]
+    staying = dict.fromkeys((v for v in rows if v not in going), stays_because)
+    failures = open_failures(known, state)
+    return Plan("rollback", to, steps, told(known, (), failures), tuple(findings), staying, failures)
+
+
+def rollback_order(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Dependents first; among those that do not depend on one another the last applied one, for it may stand on what
+    was there before it without having declared it."""
+    rows = sorted(entries, key=lambda e: (e.applied_at, version_key(e.version)))
+    rank = {e.version: i for i, e in enumerate(rows)}
+    parents = {e.version: [d for d in e.dependencies if d in rank] for e in rows}
+    waiting = dict.fromkeys(rank, 0)
+    for parent in (d for needs in parents.values() for d in needs):
+        waiting[parent] += 1
+    free = [-rank[v] for v, count in waiting.items() if not count]
+    heapq.heapify(free)
+    order: list[str] = []
+    while free:
+        version = rows[-heapq.heappop(free)].version
+        order.append(version)
+        for parent in parents[version]:
+            waiting[parent] -= 1
+            if not waiting[parent]:
+                heapq.heappush(free, -rank[parent])
+    circle = [e.version for e in reversed(rows) if waiting[e.version]]  # only a ledger written by hand has one
+    return (*order, *circle)
+
+
+def dependents(version: str, entries: Sequence[Entry], *, leaving: Collection[str] = ()) -> tuple[Finding, ...]:
+    """Why this one migration cannot be rolled back now: applied migrations that declared it when they were applied.
+
+    What to roll back first is told in the order in which it can go.
+    """
+    names = [e.version for e in entries if version in e.dependencies and e.version not in leaving]
+    if not names:
+        return ()
+    message = f"migration {version} cannot be rolled back: {', '.join(names)} depend{'s' * (len(names) == 1)} on it"
+    chain = [v for v in applied_chain(version, entries) if v != version and v not in leaving]
+    first = [f"`wmigrate down --only {v}`" for v in chain]
+    more = f", and so on ({len(first) - 3} more)" if len(first) > 3 else ""
+    return (Finding("depended_on", message, f"roll back first: {', '.join(first[:3])}{more}", version=version),)
+
+
+def applied_chain(version: str, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The version and every applied one that needs it, in the order in which they can be rolled back."""
+    children = _children(entries)
+    going, todo = {version}, [version]
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if child not in going:
+                going.add(child)
+                todo.append(child)
+    return rollback_order(e for e in entries if e.version in going)
+
+
+def _children(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """Version -> those that depend on it, as applied."""
+    children: dict[str, list[str]] = {}
+    for entry in entries:
+        for parent in entry.dependencies:
+            children.setdefault(parent, []).append(entry.version)
+    return children
+
+
+def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
+    """Which rollback script fits what is in the database: "folder", "ledger", or None for neither.
+
+    A file edited after it was applied may have a rollback that undoes something else, so the folder's script counts
+    only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was
+    mended.
+    """
+    unchanged = migration is not None and migration.script.checksum == entry.checksum
+    if unchanged and migration is not None and migration.rollback is not None:
+        return "folder"
+    return "ledger" if entry.rollback_checksum is not None else None
+
+
+def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> list[Finding]:
+    source = rollback_of(migration, entry)
+    file = migration.script.file if migration else None
+    if source is None:
+        return [
+            Finding(
+                "no_rollback",
+                f"migration {entry.version}_{entry.name} has no rollback script,"
+                " neither in the folder nor in the ledger",
+                "write one, or restore a backup",
+                version=entry.version,
+                file=file,
+            )
+        ]
+    edited = (
+        source == "folder"
+        and migration is not None
+        and migration.rollback is not None
+        and migration.rollback.checksum != entry.rollback_checksum
+    )
+    if edited or (source == "ledger" and status is Status.CHANGED):
+        which = (
+            "the folder's script is run" if edited else "the ledger's script is run, because the migration changed too"
+        )
+        return [
+            Finding(
+                "rollback_differs",
+                f"the rollback of {entry.version} differs from the one recorded when it was applied; {which}",
+                "read it before you go on",
+                severity="warning",
+                version=entry.version,
+                file=migration.rollback.file if migration and migration.rollback else file,
+            )
+        ]
+    return []

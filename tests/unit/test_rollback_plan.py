@@ -1,0 +1,134 @@
+"""What a rollback takes back and in which order, one line per case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from in_words import canonical, codes, entry, folder, migration, state, steps
+
+from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State
+from airflow_provider_wmigrate.engine.plan import rollback
+
+
+def plan_back(files: str, ledger: str, to: str | None = None) -> Plan:
+    return rollback.plan_rollback(folder(files)[0], state(ledger), to=canonical(to) if to else None)
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "to", "expected"),
+    [
+        ("1 2<1 3<2", "1 2<1 3<2", None, "3 2 1"),
+        ("1 2<1 3<2", "1 2<1 3<2", "1", "3 2"),
+        ("1 2<1 3<2", "1 2<1 3<2", "3", ""),
+        ("1 2<1 3<2", "", None, ""),
+        ("1 2<1 3<2", "1", "1", ""),
+        # the order is the one of the dependencies as applied, whatever the folder says now
+        ("1 2<1 3<1", "1 2<3 3<1", None, "2 3 1"),
+        ("1<2 2", "2 1<2", None, "1 2"),
+        ("1", "1 2<1", None, "2 1"),
+        ("", "999 1000<999", None, "1000 999"),
+        # among those that do not depend on one another the last applied goes first, at one moment the higher
+        ("1 2<1 3<2", "1 2<1@9 3<1", None, "2 3 1"),
+        ("1 2<1 3<2", "1 2<1@9 3<1", "1", "2 3"),
+        ("1 2 3", "1@2 2@1 3@3", None, "3 1 2"),
+        ("1 2 3 4<1", "1@3 2@1 3@2 4<1", None, "3 2 4 1"),
+        ("1 2 1000", "1 2 1000", None, "1000 2 1"),
+        # a dependency counts more than a clock that was set back
+        ("1 2<1", "1@9 2<1@1", None, "2 1"),
+        # a circle, which no runner writes: the last applied one first
+        ("1 2 3", "1<2 2<1@1 3<2@2", None, "3 2 1"),
+        # an incomplete one is rolled back too
+        ("1 2<1", "1 2~", "1", "2"),
+        ("1 2<1", "1 2^", "1", "2"),
+    ],
+)
+def test_steps_back(files: str, ledger: str, to: str | None, expected: str) -> None:
+    made = plan_back(files, ledger, to)
+    assert steps(made) == expected
+    assert {s.action for s in made.steps} <= {"rollback"}
+    assert made.errors == ()
+
+
+def test_a_lower_one_that_depends_on_a_higher_one_stands_in_the_way() -> None:
+    assert plan_back("1<2 2", "2 1<2", to="1").findings == (
+        Finding(
+            "depended_on",
+            "migration 002 cannot be rolled back: 001 depends on it",
+            "roll back first: `wmigrate down --only 001`",
+            version="002",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "leaving", "needing", "first"),
+    [
+        ("001", [], "002, 003 depend", "4 3 2"),
+        ("001", ["002"], "003 depends", "4 3"),
+        ("001", ["002", "003"], None, ""),
+        ("003", [], "004 depends", "4"),
+        ("004", [], None, ""),
+    ],
+)
+def test_dependents(version: str, leaving: list[str], needing: str | None, first: str) -> None:
+    found = rollback.dependents(version, state("1 2<1 3<1 4<3").entries, leaving=leaving)
+    commands = ", ".join(f"`wmigrate down --only {canonical(v)}`" for v in first.split())
+    message, nxt = f"migration {version} cannot be rolled back: {needing} on it", f"roll back first: {commands}"
+    assert found == ((Finding("depended_on", message, nxt, version=version),) if needing else ())
+
+
+def test_of_many_dependents_the_first_that_can_go_are_named() -> None:
+    (finding,) = rollback.dependents("001", state("1 2<1 3<2 4<3 5<4").entries)
+    first = "`wmigrate down --only 005`, `wmigrate down --only 004`, `wmigrate down --only 003`"
+    assert finding.next_step == f"roll back first: {first}, and so on (1 more)"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected", "errors"),
+    [("2", "2", ""), ("1", "1", "depended_on(1)"), ("3", "3", ""), ("4", "", "")],
+)
+def test_one_alone(version: str, expected: str, errors: str) -> None:
+    made = rollback.plan_rollback_of(folder("1 2<1 3<2 4")[0], state("1 2<1@9 3<1"), canonical(version))
+    assert (steps(made), codes(made.findings), made.to) == (expected, errors, canonical(version))
+    others = [v for v in ("001", "002", "003") if v != canonical(version)]
+    assert made.left_out == dict.fromkeys(others, f"only {canonical(version)} is meant")
+
+
+def test_what_stays_says_why() -> None:
+    assert plan_back("1 2", "1 2", to="1").left_out == {"001": "not above the target 001"}
+
+
+@pytest.mark.parametrize(("version", "chain"), [("1", "4 3 2 1"), ("2", "2"), ("3", "4 3"), ("4", "4")])
+def test_chain_of_a_dry_run(version: str, chain: str) -> None:
+    found = rollback.applied_chain(canonical(version), state("1 2<1 3<1 4<3").entries)
+    assert " ".join(str(int(v)) for v in found) == chain
+
+
+OLD = Script.of("", "an older undo").checksum
+
+
+@pytest.mark.parametrize(
+    ("file", "recorded", "source", "finding"),
+    [
+        ("1", Script.of("", "undo 1").checksum, "folder", ""),
+        ("1", OLD, "folder", "rollback_differs(1)"),
+        ("1", None, "folder", "rollback_differs(1)"),
+        ("1!", Script.of("", "undo 1").checksum, "ledger", "rollback_differs(1)"),
+        ("1!", None, None, "no_rollback(1)"),
+        ("", OLD, "ledger", ""),
+        ("", None, None, "no_rollback(1)"),
+    ],
+)
+def test_which_rollback_script_fits(file: str, recorded: str | None, source: str | None, finding: str) -> None:
+    row = entry("1", rollback_checksum=recorded)
+    migrations = folder(file)[0]
+    assert rollback.rollback_of(migrations[0] if migrations else None, row) == source
+    made = rollback.plan_rollback(migrations, State((row,)), to=None)
+    assert codes(made.findings) == finding
+
+
+def test_a_rollback_file_deleted_since_is_taken_from_the_ledger() -> None:
+    without = replace(migration("1"), rollback=None)
+    assert rollback.rollback_of(without, entry("1")) == "ledger"
+    assert rollback.rollback_of(without, entry("1", rollback_checksum=None)) is None
