@@ -207,7 +207,7 @@ def test_an_interrupted_run_ends_on_the_server_and_says_what_is_so(shop: Path, c
     assert running(conn) == 0
     last = " ".join(terminal.plain.splitlines()[-3:])
     assert "003_view.sql:2: cancelled on request" in last
-    assert "nothing of it was kept; the database now has 2 applied (up to 002), 1 pending (003)" in last
+    assert "nothing of it was kept; the database now has 2 applied (up to 002), 1 failed (003)" in last
     assert "Traceback" not in terminal.text
     assert versions(conn) == ["001", "002"]
 
