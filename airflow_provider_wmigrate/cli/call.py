@@ -53,6 +53,8 @@ class Call:
     how_to_name_a_target: str
     partial: dict[str, Any] = field(default_factory=dict)
     """What has been done so far, for the error document of a verb that fails half way."""
+    touching: bool = False
+    """Whether a person, or --yes, has let the verb change the target."""
 
     @property
     def environment(self) -> str | None:

@@ -19,11 +19,13 @@ def confirm(call: Call, question: str) -> None:
     :raises Declined: the answer was not yes.
     """
     if call.arguments.yes:
+        call.touching = True
         return
     refuse_without_a_person(call, question.splitlines()[0].rstrip(":"))
     call.screen.tell(question)
     if call.screen.ask("Go on? [y/N]").lower() not in ("y", "yes"):
         raise Declined("not confirmed; nothing was changed")
+    call.touching = True
 
 
 def refuse_without_a_person(call: Call, what: str) -> None:

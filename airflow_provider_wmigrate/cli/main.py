@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .call import Answer, Call, FindTarget
-from .failure import DONE, as_document, as_wmigrate_error, exit_code, server_words
+from .failure import DONE, Interrupted, as_document, as_wmigrate_error, exit_code, server_words
 from .parser import parse
 from .screen import Screen
 from .verbs import Verb, verb_of
@@ -37,6 +40,15 @@ def execute(verb: Verb, arguments: Namespace, find: FindTarget, how_to_name_a_ta
     screen = Screen(as_json=arguments.json, verbose=arguments.verbose)
     call = Call(arguments, screen, find, how_to_name_a_target)
     try:
+        return _execute(verb, call, screen)
+    except (Exception, KeyboardInterrupt) as error:
+        with undisturbed():
+            told = interrupted(call) if isinstance(error, KeyboardInterrupt) else error
+            return fail(told, screen, command, call.partial)
+
+
+def _execute(verb: Verb, call: Call, screen: Screen) -> int:
+    try:
         answer = _function(verb)(call)
         _tell_source(call)
         if screen.as_json:
@@ -48,8 +60,6 @@ def execute(verb: Verb, arguments: Namespace, find: FindTarget, how_to_name_a_ta
     except BrokenPipeError:  # `wmigrate status | head`: who reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return fail(error, screen, command, call.partial)
 
 
 def fail(error: BaseException, screen: Screen, command: str, partial: dict[str, object]) -> int:
@@ -62,6 +72,28 @@ def fail(error: BaseException, screen: Screen, command: str, partial: dict[str, 
         for text in server_words(known) if screen.verbose else ():
             screen.tell(text)
     return exit_code(known)
+
+
+def interrupted(call: Call) -> Interrupted:
+    """What a person is told who did not want to wait for the end."""
+    if call.touching:
+        hint = "look at `wmigrate status`: it says what was kept"
+        return Interrupted("interrupted while the target was being changed", hint=hint)
+    return Interrupted("interrupted; nothing was changed")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Another Ctrl-C must not cut off the sentence, or the document, that says how the call ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell_source(call: Call) -> None:

@@ -227,6 +227,48 @@ def test_an_interrupted_run_for_programs(shop: Path, conn: Conn) -> None:
     assert [record["version"] for record in data["partial"]["records"]] == ["001", "002"]
 
 
+def test_sigterm_ends_a_verb_that_only_looks(shop: Path, conn: Conn) -> None:
+    import json
+
+    subprocess.run([*COMMAND, "up", "--yes"], check=True, capture_output=True)
+    with psycopg.connect(conn.info.dsn) as other:
+        other.execute("LOCK TABLE wmigrate.schema_migrations")
+        with subprocess.Popen([*COMMAND, "status", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            wait_until(lambda: conn.execute(WAITS).fetchone() is not None)
+            child.send_signal(signal.SIGTERM)
+            out, said = child.communicate(timeout=60)
+    assert (child.returncode, said) == (1, b"")
+    assert json.loads(out)["error"]["message"] == "interrupted; nothing was changed"
+
+
+WAITS = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(shop: Path, conn: Conn) -> None:
+    """The server process is stopped, so no cancel reaches it; the command ends with a sentence and a document."""
+    import json
+
+    slow(shop)
+    command = [*COMMAND, "up", "--yes", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c) as child:
+        wait_until(lambda: running(conn) == 1)
+        (pid,) = conn.execute(SLEEPING).fetchone() or (0,)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                child.send_signal(signal.SIGINT)
+                time.sleep(0.7)
+            out, said = child.communicate(timeout=90)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    error = json.loads(out)["error"]
+    assert (child.returncode, error["code"]) == (1, "interrupted")
+    assert b"Traceback" not in said
+
+
+SLEEPING = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+
+
 def test_ctrl_c_at_the_question(shop: Path, conn: Conn) -> None:
     terminal = Terminal("up")
     terminal.until("[y/N]")
