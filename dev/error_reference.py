@@ -74,6 +74,7 @@ FINDINGS = {
     "allow_ddl_violated": (E, "defines objects, and `validation.sql.allow_ddl` is false", "take it out or allow it"),
     "allow_dml_violated": (E, "changes rows, and `validation.sql.allow_dml` is false", "take it out or allow it"),
     "allow_drop_violated": (E, "drops something, and `validation.sql.allow_drop` is false", "take it out or allow it"),
+    "standby": (E, "the target only follows another server", "connect to the primary"),
     "audit_chain_broken": (E, "a row was changed, or the end cut off", "compare with a backup; who may write?"),
     "entry_forged": (E, "an entry or a stored rollback is not what the audit log says", "put back what it says"),
     "append_only_off": (E, "the trigger that keeps the audit log append-only is not at work", "make it again"),

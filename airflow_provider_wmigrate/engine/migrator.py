@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from .catalog.extensions import preflight
+from .catalog.server import refuse_standby
 from .errors import (
     HistoryError,
     RollbackFailed,
@@ -125,6 +126,7 @@ class Migrator:
     def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
         with self._open(event) as session, reaching_the_ledger():
+            refuse_standby(session.conn)
             self._ensure_ledger(session)
             with session.transaction(confirmed=False):
                 return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
@@ -132,6 +134,7 @@ class Migrator:
     def record_success(self) -> None:
         """Write what application_metadata keeps of a run in which nothing failed."""
         with self._open("report") as session, reaching_the_ledger():
+            refuse_standby(session.conn)
             self._ensure_ledger(session)
             with session.transaction(confirmed=False):
                 row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
@@ -249,6 +252,7 @@ class Migrator:
         self, session: Session, direction: Direction, jobs: Sequence[Job], entries: Sequence[Entry], *, dry_run: bool
     ) -> Record:
         """Run the last job; the ones before it are what a dry run has to do first."""
+        refuse_standby(session.conn)
         execution = Execution(
             session,
             self.ledger,
@@ -321,6 +325,7 @@ class Migrator:
             version = self.ledger.version(session.conn)
             if version == self.ledger.newest_version or (version is None and not create):
                 return
+            refuse_standby(session.conn)
             lock = ledger_lock(self.ledger.schema)
             self._acquire(session, [lock], None, "the ledger's lock")
             version = self.ledger.version(session.conn)

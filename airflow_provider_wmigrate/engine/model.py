@@ -264,6 +264,8 @@ class State:
     """The last one at each migration."""
     last_success: datetime | None = None
     """When a run last ended with nothing failed."""
+    standby: bool = False
+    """The server only follows another one."""
 
 
 @dataclass(frozen=True, slots=True)

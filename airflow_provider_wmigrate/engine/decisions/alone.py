@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.events import Listener, Waiting
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
@@ -29,9 +30,11 @@ def alone_with_the_ledger(
 ) -> Iterator[Session]:
     """A session that holds the ledger's lock exclusively.
 
+    :raises HistoryError: the target is a standby.
     :raises LockTimeout: a runner is at work.
     """
     with open_session(connect, application_name=f"wmigrate {what} {version}") as session:
+        refuse_standby(session.conn)
         session.acquire(
             [ledger_lock(settings.ledger.schema_name)],
             wait_seconds=settings.execution.lock_wait_seconds,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.catalog.server import STANDBY
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Attempt, Plan, State, Status
@@ -66,8 +67,7 @@ class Health:
 def connection(server_version: int, is_standby: bool, took_ms: int) -> Check:
     major, minor = divmod(server_version, 10_000)
     if is_standby:
-        reason = "the target is a standby, which takes no migrations"
-        return Check("connection", "degraded", reason, "let the connection lead to the primary")
+        return Check("connection", "degraded", STANDBY, "let the connection lead to the primary")
     return Check("connection", "healthy", f"PostgreSQL {major}.{minor} answered in {took_ms} ms")
 
 

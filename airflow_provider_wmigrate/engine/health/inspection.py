@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.catalog.server import is_standby
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config import Settings
 from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -25,7 +26,7 @@ from airflow_provider_wmigrate.engine.session.session import Connect, Session, o
 
 from . import checks
 from .checks import CHECKS, Check, CheckStatus, Health, HealthStatus
-from .live_state import is_standby, lock_holders, only_read
+from .live_state import lock_holders, only_read
 
 __all__ = ["AUDIT_ROWS", "CHECKS", "Check", "CheckStatus", "Health", "HealthStatus", "check_health"]
 

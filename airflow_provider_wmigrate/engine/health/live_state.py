@@ -49,12 +49,6 @@ def lock_holders(conn: Connection[Any], ledger: Ledger, versions: Sequence[str])
     )
 
 
-def is_standby(conn: Connection[Any]) -> bool:
-    """Whether this server only repeats what another one writes."""
-    row = conn.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
-    return bool(row and row[0])
-
-
 def only_read(conn: Connection[Any], *, statement_seconds: float, lock_seconds: float) -> None:
     """From here on this connection writes nothing, and no statement of it takes longer than that."""
     settings = {

@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.catalog.extensions import read_extensions
+from airflow_provider_wmigrate.engine.catalog.server import is_standby
 from airflow_provider_wmigrate.engine.errors import HistoryError, LedgerTooNew
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
@@ -128,9 +129,9 @@ class Ledger:
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
         version = self.version(conn)
-        extensions = read_extensions(conn)
+        extensions, standby = read_extensions(conn), is_standby(conn)
         if version is None:
-            return State(extensions=extensions)
+            return State(extensions=extensions, standby=standby)
         success = self.metadata(conn).get("last_successful_run")
         return State(
             self.entries(conn),
@@ -138,6 +139,7 @@ class Ledger:
             version,
             last_attempts(conn, self.schema),
             datetime.fromisoformat(success) if success else None,
+            standby,
         )
 
     def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timezone
 
 from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks
+from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
@@ -50,6 +51,7 @@ def plan_apply(
     left_out |= _left_out_for(lacking, graph)
     steps = tuple(_step(files[v]) for v in pending if v not in left_out)
     findings = [
+        *([standby_finding()] if steps and state.standby else []),
         *_contradictions(known, files, state.entries),
         *(extension_finding(files[s.version], *found) for s in steps for found in lacking[s.version]),
         *_unmet(steps, graph, known),

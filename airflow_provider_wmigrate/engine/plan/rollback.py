@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Sequence
 
+from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Status, Step, version_key
 
 from .statuses import open_failures, statuses, told
@@ -36,6 +37,7 @@ def _plan(
     children = _children(state.entries)
     blocked = [v for v in numeric if any(child not in going for child in children.get(v, ()))]
     findings = [
+        *([standby_finding()] if steps and state.standby else []),
         *(f for v in blocked for f in dependents(v, state.entries, leaving=going)),
         *(f for v in numeric for f in _no_rollback(rows[v], files.get(v), known[v])),
     ]

@@ -23,6 +23,9 @@ OWN_TIMEOUT = "30s"
 READABLE = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 """What psycopg needs to read values. `ISO` alone leaves the order of day and month in input as it is."""
 
+WRITES = {"default_transaction_read_only": "off"}
+"""A role or a database may be read-only by default. Our transactions say READ WRITE; so must what runs outside any."""
+
 _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
 
@@ -59,7 +62,7 @@ def untouched(
     known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": application_name[:63]}
     if conn.info.password:
         known["password"] = conn.info.password
-    settings = {**settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
+    settings = {**WRITES, **settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
     known["options"] = " ".join([known.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())])
     try:
         fresh = psycopg.connect(**{**known, "client_encoding": "UTF8"}, autocommit=True)
@@ -100,6 +103,7 @@ def settle(conn: psycopg.Connection[Any], application_name: str) -> None:
         "lock_timeout": OWN_TIMEOUT,
         "idle_in_transaction_session_timeout": "0",
         "client_min_messages": "notice",
+        **WRITES,
         **READABLE,
     }
     calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in settings)

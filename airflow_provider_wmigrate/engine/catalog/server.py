@@ -1,0 +1,33 @@
+"""What kind of server the target is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.errors import HistoryError
+from airflow_provider_wmigrate.engine.model import Finding
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+STANDBY = "the target is a standby, which takes no migrations"
+
+
+def is_standby(conn: Connection[Any]) -> bool:
+    """Whether the server only follows another one."""
+    row = conn.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
+    return bool(row and row[0])
+
+
+def standby_finding() -> Finding:
+    """What stands in the way of everything that writes."""
+    return Finding("standby", STANDBY, "connect to the primary")
+
+
+def refuse_standby(conn: Connection[Any]) -> None:
+    """Before anything is written.
+
+    :raises HistoryError: the target is a standby.
+    """
+    if is_standby(conn):
+        raise HistoryError([standby_finding()])
