@@ -195,6 +195,40 @@ def test_an_index_that_could_not_be_found_again(make_folder: MakeFolder, stateme
     assert about_scripts(make_folder({"001_a.sql": statement})) == [says]
 
 
+BLOCK = "BEGIN;\nSELECT 1;\nCOMMIT;"
+
+
+@pytest.mark.parametrize(
+    ("script", "line", "what", "begins"),
+    [
+        (f"{BLOCK}\nCOMMENT ON TABLE t IS 'x';", 4, "COMMENT", 1),
+        (f"{BLOCK}\n{BLOCK}", 5, "SELECT", 1),
+        (f"-- x\nLOCK TABLE t;\n{BLOCK}", 2, "LOCK", 3),
+    ],
+)
+@pytest.mark.parametrize("rollback", [False, True])
+def test_a_script_that_has_to_be_one_transaction_and_is_several(
+    make_folder: MakeFolder, script: str, line: int, what: str, begins: int, rollback: bool
+) -> None:
+    files = {"001_a.sql": "SELECT 1", "001_a.rollback.sql": script} if rollback else {"001_a.sql": script}
+    declared = "migrations:\n  - version: 1\n    transactional: true\n"
+    strict = "validation: {sql: {require_transaction: true}}"
+    reasons = {declared: "transactional is true", strict: "validation.sql.require_transaction is true"}
+    for config, reason in reasons.items():
+        read = read_folder(make_folder({**files, CONFIG: config}))
+        found = Finding(
+            "outside_transaction",
+            f"{what} stands outside of the script's BEGIN ... COMMIT of line {begins}, and {reason}",
+            "write one BEGIN ... COMMIT around everything or none, or allow several",
+            version="001",
+            file=list(files)[-1],
+            line=line,
+        )
+        assert script_findings(read.migrations, read.config) == (() if rollback and config == strict else (found,))
+    read = read_folder(make_folder({**files, CONFIG: ""}))
+    assert script_findings(read.migrations, read.config) == ()
+
+
 def test_every_broken_statement_is_told(make_folder: MakeFolder) -> None:
     files = {"001_a.sql": "DROP TABLE a;\nDROP TABLE b;", "002_b.sql": "DROP TABLE c;", CONFIG: rule("allow_drop")}
     assert [text.split(" ")[0] for text in about_scripts(make_folder(files))] == [

@@ -35,7 +35,7 @@ class Resume:
 
 def stepwise(analysis: Analysis, transactional: Transactional) -> bool:
     """Whether a script runs statement by statement instead of in one transaction."""
-    return transactional is False or (transactional == "auto" and bool(analysis.outside))
+    return transactional is False or (transactional == "auto" and bool(analysis.outside or analysis.blocks))
 
 
 def hashes(analysis: Analysis, count: int) -> tuple[str, ...]:
@@ -49,12 +49,17 @@ _MAY_COMMIT = frozenset({"call_stmt", "do_stmt", "select_stmt", "execute_stmt"})
 
 def segments(analysis: Analysis, transactional: Transactional, first: int = 0) -> Iterator[Segment]:
     """The script from statement `first` on. Whatever can share a transaction with its journal does: then what was in
-    flight needs no finding out. Declared `transactional: false`, every statement stands alone."""
+    flight needs no finding out. Declared `transactional: false`, every statement stands alone. A BEGIN ... COMMIT of
+    the script's own is a segment in any case."""
     statements = analysis.statements
     while first < len(statements):
+        if block := analysis.block_of(first):
+            yield Segment(first, block.end, True)
+            first = block.end
+            continue
         end = first + 1
         alone = bool(statements[first].outside) or transactional is False
-        while not alone and end < len(statements) and not statements[end].outside:
+        while not alone and end < len(statements) and not (statements[end].outside or analysis.block_of(end)):
             end += 1
         without = statements[first].outside or (transactional is False and statements[first].kind in _MAY_COMMIT)
         yield Segment(first, end, not without)

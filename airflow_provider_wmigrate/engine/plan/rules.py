@@ -145,10 +145,12 @@ def _outside_transaction(
     if declared is False and analysis.unparsed:
         message = f"is declared transactional: false, but cannot be split into statements ({analysis.unparsed})"
         yield _finding("unsplittable", migration, message, "write it so that PostgreSQL's parser reads it", file=file)
+    reason = "transactional is true" if declared is True else None
+    if rules is not None and rules.require_transaction:
+        reason = "validation.sql.require_transaction is true"
+    if reason and analysis.blocks:
+        yield _in_blocks(migration, analysis, reason)
     for statement in analysis.outside:
-        reason = "transactional is true" if declared is True else None
-        if rules is not None and rules.require_transaction:
-            reason = "validation.sql.require_transaction is true"
         if reason:
             message = f"{statement.outside} cannot run inside a transaction, and {reason}"
             nxt = "take it out, or allow it"
@@ -156,6 +158,17 @@ def _outside_transaction(
     for statement in unnamed_indexes(analysis.statements):
         message = f"{statement.outside} without a name: a failed build could not be found again"
         yield _finding("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
+
+
+def _in_blocks(migration: Migration, analysis: Analysis, reason: str) -> Finding:
+    """Of a script that has to be one transaction and is several: the first statement out of its first block."""
+    block = analysis.blocks[0]
+    other = analysis.statements[block.end if block.end < len(analysis.statements) else 0]
+    where = f"outside of the script's BEGIN ... COMMIT of line {block.line}"
+    message = f"{_words(other.kind)} stands {where}, and {reason}"
+    nxt = "write one BEGIN ... COMMIT around everything or none, or allow several"
+    file = analysis.script.file
+    return _finding("outside_transaction", migration, message, nxt, file=file, line=other.line)
 
 
 def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
@@ -176,9 +189,13 @@ def _drops_timescaledb(node: Any) -> bool:
     return bool(extension and node.behavior == DropBehavior.DROP_CASCADE)
 
 
+def _words(kind: str) -> str:
+    return kind.removesuffix("_stmt").replace("_", " ").upper()
+
+
 def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> Iterator[Finding]:
     kind = statement.kind
-    what = kind.removesuffix("_stmt").replace("_", " ").upper()
+    what = _words(kind)
     if kind in _DROPS or (kind == "alter_table_stmt" and _drops_part(statement.node)):
         broken, key = not rules.allow_drop, "allow_drop"
     elif kind in _DML or (kind == "select_stmt" and _writes(statement.node)):

@@ -15,6 +15,7 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
+from .blocks import Block, Unwrapped, unwrap
 from .both_ways import refuse_both_ways
 from .masking import masked_sql
 from .no_transaction import outside
@@ -42,9 +43,12 @@ class Analysis:
     statements: Sequence[Statement]
     pieces: tuple[Piece, ...] = field(repr=False)
     blanks: tuple[Span, ...] = ()
-    """What is not sent: the script's own outer BEGIN and COMMIT, and lines for psql."""
+    """What is not sent: the script's own BEGIN and COMMIT, and lines for psql."""
     unread: tuple[Unread, ...] = ()
     """What the grammar does not understand; then there are no statements, and the whole is left to the server."""
+
+    blocks: tuple[Block, ...] = ()
+    """The transactions that the script opens itself, unless it is one around everything."""
 
     @property
     def unparsed(self) -> str | None:
@@ -65,6 +69,11 @@ class Analysis:
     def sql(self, start: int, end: int) -> str:
         """The text between two positions, with blanks for what is not sent."""
         return without(self.script.text, self.blanks, start, end)
+
+    def block_of(self, index: int) -> Block | None:
+        """The script's own transaction that a statement stands in."""
+        near = bisect_right(self.blocks, index, key=lambda block: block.first) - 1
+        return self.blocks[near] if near >= 0 and index < self.blocks[near].end else None
 
     def text_of(self, statement: Statement) -> str:
         """A statement without its semicolon; of COPY FROM stdin, with the data."""
@@ -141,7 +150,6 @@ def analyse(script: Script) -> Analysis:
                 statements.append(statement)
         except PgQueryError:
             return Analysis(script, (), joined(found.pieces), found.blanks, unread(script))
-    _mark_new_values(script.text, statements)
     return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
 
 
@@ -188,57 +196,24 @@ def _small(kind: str, node: Any) -> Any:
     return type(node).FromString(node.SerializeToString())
 
 
-def _mark_new_values(text: str, statements: Statements) -> None:
+def _unwrap(analysis: Analysis) -> Analysis:
+    script, statements = analysis.script, analysis.statements
+    assert isinstance(statements, Statements)
+    found = unwrap(script, statements)
+    if not found.statements:
+        raise ScriptError(script.file, None, "contains no SQL statement", hint="write one or delete the file")
+    _mark_new_values(script.text, found)
+    blanks = tuple(sorted([*analysis.blanks, *found.blanks]))
+    return Analysis(script, found.statements, analysis.pieces, blanks, blocks=found.blocks)
+
+
+def _mark_new_values(text: str, found: Unwrapped) -> None:
     """A new value of an enum type can be used only after the transaction that added it has committed.
 
     The value is looked for as a string in what follows: found where it is not meant, it costs a transaction of its own.
+    In a block of the script's own it has one, and whether that is enough the server says.
     """
-    for index, node in statements.nodes("alter_enum_stmt"):
-        if node.new_val and text.find(f"'{node.new_val}'", statements.ends[index]) >= 0:
-            statements.mark_outside(index, "ALTER TYPE ... ADD VALUE, whose value the script uses,")
-
-
-_CONTROL = {
-    1: "BEGIN",
-    2: "START TRANSACTION",
-    3: "COMMIT",
-    4: "ROLLBACK",
-    5: "SAVEPOINT",
-    6: "RELEASE SAVEPOINT",
-    7: "ROLLBACK TO SAVEPOINT",
-    8: "PREPARE TRANSACTION",
-    9: "COMMIT PREPARED",
-    10: "ROLLBACK PREPARED",
-}
-# Savepoints stay inside the transaction they are in, so a script may use them.
-_HARMLESS = {"SAVEPOINT", "RELEASE SAVEPOINT", "ROLLBACK TO SAVEPOINT"}
-
-
-def _unwrap(analysis: Analysis) -> Analysis:
-    script, statements, blanks = analysis.script, analysis.statements, analysis.blanks
-    assert isinstance(statements, Statements)
-    control = {index: _CONTROL[node.kind] for index, node in statements.nodes("transaction_stmt")}
-    last = len(statements) - 1
-    if last > 0 and control.get(0) in ("BEGIN", "START TRANSACTION") and control.get(last) == "COMMIT":
-        if statements[0].node.options:
-            raise ScriptError(
-                script.file,
-                statements[0].line,
-                f"{control[0]} with options cannot be unwrapped",
-                hint="wmigrate runs each script in a READ COMMITTED transaction; write a plain BEGIN or none",
-            )
-        # The semicolons stay behind; the server reads them as empty statements.
-        blanks = tuple(sorted([*blanks, *((s.start, s.end) for s in (statements[0], statements[last]))]))
-        statements = statements[1:-1]
-        control = {index - 1: word for index, word in control.items() if 0 < index < last}
-    for index, word in control.items():
-        if word not in _HARMLESS:
-            raise ScriptError(
-                script.file,
-                statements[index].line,
-                f"{word} is transaction control",
-                hint="wmigrate commits the script together with its ledger entry; remove it",
-            )
-    if not statements:
-        raise ScriptError(script.file, None, "contains no SQL statement", hint="write one or delete the file")
-    return Analysis(script, statements, analysis.pieces, blanks)
+    for index, node in found.statements.nodes("alter_enum_stmt"):
+        inside = any(block.first <= index < block.end for block in found.blocks)
+        if not inside and node.new_val and text.find(f"'{node.new_val}'", found.statements.ends[index]) >= 0:
+            found.statements.mark_outside(index, "ALTER TYPE ... ADD VALUE, whose value the script uses,")

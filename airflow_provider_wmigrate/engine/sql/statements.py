@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -61,6 +61,14 @@ class Statements(Sequence[Statement]):
         index = range(len(self._kinds))[index]
         more = self._more.get(index, (None, None, None))
         return Statement(self._kinds[index], self.starts[index], self.ends[index], self.lines[index], *more)
+
+    def without(self, left_out: Collection[int]) -> Statements:
+        """The others, in a list of their own."""
+        found = Statements()
+        for index in range(len(self)):
+            if index not in left_out:
+                found.append(self[index])
+        return found
 
     def _slice(self, index: slice) -> Statements:
         kept = range(len(self._kinds))[index]
