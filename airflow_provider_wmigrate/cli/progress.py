@@ -6,17 +6,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from airflow_provider_wmigrate.engine.events import (
-    Blocked,
-    Event,
-    Finished,
-    HeldLong,
-    Noticed,
-    Retrying,
-    Started,
-    Stepped,
-    Waiting,
-)
+from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started
 
 from .screen import Screen, is_drawable, plural, took
 
@@ -70,13 +60,13 @@ class Progress:
 
     def _text(self, event: Event) -> str:
         if isinstance(event, Started):
-            return _started(event) if self._screen.verbose or self._bar is None else ""
+            return str(event) if self._screen.verbose or self._bar is None else ""
         if isinstance(event, Noticed):
             loud = self._screen.verbose or event.severity == "WARNING"
-            return f"  {event.severity}: {event.message}" if loud else ""
+            return f"  {event}" if loud else ""
         if isinstance(event, Finished):
             return self._finished(event)
-        return _beside(event)
+        return "" if isinstance(event, Failed) else f"  {event}"  # a failure is what the command ends with
 
     def _finished(self, event: Finished) -> str:
         record = event.record
@@ -91,28 +81,6 @@ class Progress:
         if self._screen.verbose:
             lines += [f"  locked {lock}" for lock in record.locks]
         return "\n".join(lines)
-
-
-def _beside(event: Event) -> str:
-    """What a person must know while they wait."""
-    if isinstance(event, Stepped):
-        which = str(event.first) if event.first == event.last else f"{event.first} to {event.last}"
-        return f"  statement {which} of {event.total} (line {event.line}): {event.note}"
-    if isinstance(event, Waiting):
-        held = f", held by pid {', '.join(map(str, event.holders))}" if event.holders else ""
-        return f"  waiting for {event.what} since {event.waited_seconds:.0f} s{held}"
-    if isinstance(event, Blocked):
-        return f"  blocked for {event.waited_seconds:.1f} s by {'; '.join(map(str, event.blockers))}"
-    if isinstance(event, Retrying):
-        return f"  attempt {event.attempt} rolled back: {event.reason}; again in {event.pause_seconds:.1f} s"
-    if isinstance(event, HeldLong):
-        return f"  {event.lock.relation} was locked against everybody for longer than {event.limit_seconds:g} s"
-    return ""
-
-
-def _started(event: Started) -> str:
-    dry = " (dry run)" if event.dry_run else ""
-    return f"{_DOING[event.direction]} {event.version}_{event.name}{dry} on server process {event.backend_pid}"
 
 
 def _bar() -> Bar:

@@ -1,4 +1,5 @@
-"""What the migrator tells its one listener while it acts: a closed set of frozen values."""
+"""What the migrator tells its one listener while it acts: a closed set of frozen values. Each says its sentence itself,
+which the task log and the terminal show alike."""
 
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ class Waiting:
     waited_seconds: float
     holders: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        held = f", held by pid {', '.join(map(str, self.holders))}" if self.holders else ""
+        return f"waiting for {self.what} since {self.waited_seconds:.0f} s{held}"
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -29,6 +34,11 @@ class Started:
     """When applying: the script that would undo it."""
     backend_pid: int = 0
 
+    def __str__(self) -> str:
+        doing = {"apply": "applying", "rollback": "rolling back"}[self.direction]
+        dry = " (dry run)" if self.dry_run else ""
+        return f"{doing} {self.version}_{self.name}{dry} on server process {self.backend_pid}"
+
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
@@ -38,6 +48,9 @@ class Blocked:
     blockers: tuple[Blocker, ...]
     waited_seconds: float
 
+    def __str__(self) -> str:
+        return f"blocked for {self.waited_seconds:.1f} s by {'; '.join(map(str, self.blockers))}"
+
 
 @dataclass(frozen=True, slots=True)
 class HeldLong:
@@ -46,6 +59,10 @@ class HeldLong:
     version: str
     lock: LockTaken
     limit_seconds: float
+
+    def __str__(self) -> str:
+        held, limit = (self.lock.held_ms or 0) / 1000, self.limit_seconds
+        return f"{self.lock.relation} was locked against everybody for {held:.1f} s, limit {limit:g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,10 @@ class Retrying:
     pause_seconds: float
     lock_timeout_seconds: float
     """Budget of the next attempt."""
+
+    def __str__(self) -> str:
+        patience = f"in {self.pause_seconds:.1f} s, waiting up to {self.lock_timeout_seconds:g} s for a lock"
+        return f"attempt {self.attempt} rolled back: {self.reason}; trying again {patience}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +95,10 @@ class Stepped:
     note: str
     """What is told of it: runs, resumes, was found to have run, had left an invalid index ..."""
 
+    def __str__(self) -> str:
+        which = str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+        return f"statement {which} of {self.total} (line {self.line}): {self.note}"
+
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
@@ -82,6 +107,9 @@ class Noticed:
     version: str
     severity: str
     message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +126,10 @@ class Failed:
     dry_run: bool = False
     said: ServerWords = field(default_factory=ServerWords)
     """What the server said beside the error."""
+
+    def __str__(self) -> str:
+        dry = "dry run of " if self.dry_run else ""
+        return "\n".join([f"{dry}{self.direction} of {self.version} failed: {self.error}", *self.said.lines()])
 
 
 Event = Waiting | Started | Stepped | Blocked | HeldLong | Retrying | Noticed | Finished | Failed

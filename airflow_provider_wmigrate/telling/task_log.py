@@ -73,34 +73,13 @@ def _warns(event: Event) -> bool:
 def _text(event: Event, settings: Logging) -> str:
     if isinstance(event, Started):
         return _started(event, settings)
-    if isinstance(event, Stepped):
-        which = str(event.first) if event.first == event.last else f"{event.first} to {event.last}"
-        return f"statement {which} of {event.total} (line {event.line}): {event.note}"
-    if isinstance(event, Blocked):
-        return f"blocked for {event.waited_seconds:.1f} s by {'; '.join(map(str, event.blockers))}"
-    if isinstance(event, HeldLong):
-        seconds = (event.lock.held_ms or 0) / 1000
-        return (
-            f"{event.lock.relation} was locked against everybody for {seconds:.1f} s, limit {event.limit_seconds:g} s"
-        )
-    if isinstance(event, Retrying):
-        patience = f"in {event.pause_seconds:.1f} s, waiting up to {event.lock_timeout_seconds:g} s for a lock"
-        return f"attempt {event.attempt} rolled back: {event.reason}; trying again {patience}"
-    if isinstance(event, Noticed):
-        return f"{event.severity}: {event.message}"
-    if isinstance(event, Waiting):
-        held = f", held by pid {', '.join(map(str, event.holders))}" if event.holders else ""
-        return f"waiting for {event.what} since {event.waited_seconds:.0f} s{held}"
     if isinstance(event, Finished):
         return _finished(event.record, settings)
-    dry = "dry run of " if event.dry_run else ""
-    return "\n".join([f"{dry}{event.direction} of {event.version} failed: {event.error}", *event.said.lines()])
+    return str(event)
 
 
 def _started(event: Started, settings: Logging) -> str:
-    verb = {"apply": "applying", "rollback": "rolling back"}[event.direction]
-    dry = " (dry run)" if event.dry_run else ""
-    lines = [f"{verb} {event.version}_{event.name}{dry} on server process {event.backend_pid}"]
+    lines = [str(event)]
     if settings.include_sql:
         lines += _shown(event.script)
         if event.rollback is not None:
