@@ -77,6 +77,7 @@ FINDINGS = {
     "standby": (E, "the target only follows another server", "connect to the primary"),
     "audit_chain_broken": (E, "a row was changed, or the end cut off", "compare with a backup; who may write?"),
     "entry_forged": (E, "an entry or a stored rollback is not what the audit log says", "put back what it says"),
+    "ledger_rights": ("warning", "the role may not write the ledger, so `up` would fail", "run the GRANT it names"),
     "append_only_off": (E, "the trigger that keeps the audit log append-only is not at work", "make it again"),
 }  # fmt: skip
 

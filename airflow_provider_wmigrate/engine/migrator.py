@@ -6,7 +6,7 @@ A transactional script, its ledger entry and its audit row commit together or no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from .events import Finished, Listener, Waiting
 from .folder.folder import Folder, normalise_version
 from .folder.graph import Graph
 from .ledger.ledger import Ledger
+from .ledger.metadata import system_values
 from .ledger.reach import reaching_the_ledger
 from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
 from .plan import planner, rollback
@@ -64,7 +65,7 @@ class Migrator:
         self.ledger = Ledger(self.settings.ledger.schema_name)
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
-        self._system = _system_values(folder)
+        self._system = system_values(folder)
         self._connect, self._identity, self._tell = connect, identity, on_event
         self._session: Session | None = None
 
@@ -72,12 +73,12 @@ class Migrator:
 
     def read(self) -> State:
         """What the database remembers. Changes nothing, creates nothing."""
-        with self._open("read") as session, reaching_the_ledger():
+        with self._open("read") as session, self._reaching(session):
             return self.ledger.state(session.conn)
 
     def head(self) -> str | None:
         """`count:hash` of the audit log's last row, read from the database; None: it has no ledger."""
-        with self._open("read") as session, reaching_the_ledger():
+        with self._open("read") as session, self._reaching(session):
             return self.ledger.head(session.conn)
 
     def plan(self, *, to: str | None = None, known_head: str | None = None) -> Plan:
@@ -97,7 +98,7 @@ class Migrator:
         late = self.settings.execution.late_migrations
         state, found = self._read_and_compare(known_head)
         made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
-        return replace(made, plan=replace(made.plan, findings=(*found, *made.plan.findings)))
+        return replace(made, plan=_with(found, made.plan))
 
     def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
         """What must be rolled back to leave nothing above version `to`; None or `0` means everything.
@@ -106,26 +107,30 @@ class Migrator:
         """
         state, found = self._read_and_compare(known_head)
         target = normalise_version(to, self._known(state)) if to and to.strip("0") else None
-        plan = rollback.plan_rollback(list(self.migrations.values()), state, to=target)
-        return replace(plan, findings=(*found, *plan.findings))
+        return _with(found, rollback.plan_rollback(list(self.migrations.values()), state, to=target))
 
-    def plan_rollback_of(self, version: str) -> Plan:
-        """What rolling back this one migration alone means, and what stands in its way."""
-        state = self.read()
+    def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
+        """What rolling back this one migration alone means, and what stands in its way.
+
+        :param known_head: as for `plan`.
+        """
+        state, found = self._read_and_compare(known_head)
         version = normalise_version(version, self._known(state), where="this folder or the ledger")
-        return rollback.plan_rollback_of(list(self.migrations.values()), state, version)
+        return _with(found, rollback.plan_rollback_of(list(self.migrations.values()), state, version))
 
     def _known(self, state: State) -> set[str]:
         return {*self.migrations, *(e.version for e in state.entries)}
 
     def _read_and_compare(self, known_head: str | None) -> tuple[State, tuple[Finding, ...]]:
-        with self._open("read") as session, reaching_the_ledger():
+        with self._open("read") as session, self._reaching(session):
             found = self.ledger.continues(session.conn, known_head) if known_head else None
-            return self.ledger.state(session.conn), (found,) if found else ()
+            state = self.ledger.state(session.conn)
+            lacking = self.ledger.lacking_rights(session.conn, state.ledger_version)
+            return state, (*((found,) if found else ()), *lacking)
 
     def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
-        with self._open(event) as session, reaching_the_ledger():
+        with self._open(event) as session, self._reaching(session):
             refuse_standby(session.conn)
             self._ensure_ledger(session)
             with session.transaction(confirmed=False):
@@ -133,7 +138,7 @@ class Migrator:
 
     def record_success(self) -> None:
         """Write what application_metadata keeps of a run in which nothing failed."""
-        with self._open("report") as session, reaching_the_ledger():
+        with self._open("report") as session, self._reaching(session):
             refuse_standby(session.conn)
             self._ensure_ledger(session)
             with session.transaction(confirmed=False):
@@ -274,7 +279,7 @@ class Migrator:
 
     def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:
         """The extensions once more: the plan may be old, or there was none."""
-        with reaching_the_ledger():
+        with self._reaching(session):
             return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
 
     def _refuse(self, session: Session, migration: Migration, found: Sequence[Finding]) -> None:
@@ -315,13 +320,16 @@ class Migrator:
             finally:
                 self._session = None
 
+    def _reaching(self, session: Session) -> AbstractContextManager[None]:
+        return reaching_the_ledger(self.ledger, session.conn)
+
     def _name(self, what: str) -> str:
         run = self._identity.run_id
         return f"wmigrate {what}" + (f" {run}" if run else "")
 
     def _ensure_ledger(self, session: Session, *, create: bool = True) -> None:
         """Make the ledger where there is none, and bring an older one to the current version."""
-        with reaching_the_ledger():
+        with self._reaching(session):
             version = self.ledger.version(session.conn)
             if version == self.ledger.newest_version or (version is None and not create):
                 return
@@ -347,7 +355,7 @@ class Migrator:
         self._acquire(session, locks, version, "the lock of this migration")
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
-        with reaching_the_ledger():
+        with self._reaching(session):
             session.acquire(
                 locks,
                 wait_seconds=self.settings.execution.lock_wait_seconds,
@@ -355,7 +363,7 @@ class Migrator:
             )
 
     def _entries(self, session: Session) -> tuple[Entry, ...]:
-        with reaching_the_ledger():
+        with self._reaching(session):
             if self.ledger.version(session.conn) is None:
                 return ()
             return self.ledger.entries(session.conn)
@@ -368,16 +376,10 @@ class Migrator:
             raise WMigrateError("rollbacks are switched off", hint="settings.execution.rollback_enabled is false")
 
 
-def _system_values(folder: Folder) -> dict[str, str]:
-    """What migration_system says, under the names application_metadata keeps it by."""
-    system = folder.config.migration_system
-    values = {
-        "application_version": system.version,
-        "application_description": system.description,
-        "folder_created": system.created,
-        "folder_last_updated": system.last_updated,
-    }
-    return {key: value for key, value in values.items() if value}
+def _with(found: Sequence[Finding], plan: Plan) -> Plan:
+    """The plan with what was found before it; rights that are missing matter only where there is something to do."""
+    findings = [f for f in found if plan.steps or f.code != "ledger_rights"]
+    return replace(plan, findings=(*findings, *plan.findings))
 
 
 def _only(version: str, entries: Sequence[Entry]) -> list[Entry]:

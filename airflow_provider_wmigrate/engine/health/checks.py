@@ -12,7 +12,7 @@ import psycopg
 from airflow_provider_wmigrate.engine.catalog.server import STANDBY
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
-from airflow_provider_wmigrate.engine.model import Attempt, Plan, State, Status
+from airflow_provider_wmigrate.engine.model import Attempt, Finding, Plan, State, Status
 
 from .live_state import LockHolder
 
@@ -111,14 +111,15 @@ def _failed(attempt: Attempt) -> str:
     return f"the last {verb} of {attempt.version} failed on {at:%Y-%m-%d %H:%M} UTC: {attempt.error}"
 
 
-def pending(plan: Plan) -> Check:
+def pending(plan: Plan, lacking: Sequence[Finding] = ()) -> Check:
+    """:param lacking: rights on the ledger that a run would need."""
     left_out = [f"{v}: {why}" for v, why in plan.left_out.items() if plan.statuses[v] is Status.LEFT_OUT]
     more = f"; left out: {_several(left_out)}" if left_out else ""
     if not plan.steps:
         return Check("pending", "healthy", f"nothing is pending{more}")
     versions = ", ".join(_named(s.version, plan) for s in plan.steps[:5]) + (" ..." if len(plan.steps) > 5 else "")
     reason = f"{_count(len(plan.steps), 'migration')} pending: {versions}"
-    stops = [f for f in plan.errors if f.code not in ("changed", "missing", "incomplete")]
+    stops = [*(f for f in plan.errors if f.code not in ("changed", "missing", "incomplete")), *lacking]
     if stops:
         return Check("pending", "degraded", f"{reason}; {stops[0].message}{more}", stops[0].next_step)
     return Check("pending", "degraded", f"{reason}{more}", "run the migrations")

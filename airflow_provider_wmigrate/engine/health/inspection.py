@@ -140,7 +140,7 @@ class _Look:
         self._tell(checks.checksums(plan))
         self._tell(checks.failures(plan))
         self._pending = len(plan.steps)
-        self._tell(checks.pending(plan))
+        self._tell(checks.pending(plan, self._ledger.lacking_rights(session.conn, state.ledger_version)))
         holders = lock_holders(session.conn, self._ledger, versions)
         self._tell(checks.locks(holders, self._longest_budget(migrations)))
         self._tell(self._audit_chain(session, state))

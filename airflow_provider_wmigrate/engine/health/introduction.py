@@ -10,7 +10,8 @@ from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB, read_extensions
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.ledger.ledger import TABLES, Ledger
+from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.structure import TABLES
 from airflow_provider_wmigrate.engine.session.connection import settle
 
 _EDITIONS = {"timescale": "Community Edition", "apache": "Apache 2 Edition"}

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.catalog.extensions import read_extensions
 from airflow_provider_wmigrate.engine.catalog.server import is_standby
-from airflow_provider_wmigrate.engine.errors import HistoryError, LedgerTooNew
+from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
     Entry,
@@ -29,39 +29,16 @@ from airflow_provider_wmigrate.engine.model import (
 from .anchor import NO_LEDGER, broken, contradiction
 from .attempts import last_attempts
 from .guard import Guard
-from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, columns_at, newest
-from .trail import COLUMNS, GENESIS, HEAD, Trail, damaged, one_snapshot
+from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
+from .metadata import DESCRIPTIONS
+from .rights import lacking_rights
+from .structure import ENTRY, Structure
+from .trail import GENESIS, HEAD, Trail, one_snapshot
 from .trail import AuditRow as AuditRow
 
 LEDGER_VERSION = newest(UPGRADES)
 CHANNEL = "wmigrate"
 """The NOTIFY channel on which a change of schema_migrations is told; the payload is the ledger's schema."""
-
-_ENTRY = (
-    "version", "name", "status", "direction", "checksum", "checksum_algorithm", "dependencies",
-    "rollback_sql", "rollback_checksum", "applied_at", "duration_ms",
-    "statements_done", "statements_total", "statement_hashes",
-    "actor", "dag_id", "run_id", "task_id", "try_number",
-)  # fmt: skip
-
-_DESCRIPTIONS = {
-    "ledger_version": "Version of the ledger's own tables",
-    HEAD: "Number of rows in audit_log and the hash of the last one",
-    "schema_version": "Highest version that is applied",
-    "application_version": "migration_system.version of the last successful run",
-    "application_description": "migration_system.description of the last successful run",
-    "folder_created": "migration_system.created of the last successful run",
-    "folder_last_updated": "migration_system.last_updated of the last successful run",
-    "last_successful_run": "When a run last ended with nothing failed",
-}
-
-
-TABLES = {
-    "schema_migrations": _ENTRY,
-    "application_metadata": ("key", "value", "description", "created_at", "updated_at"),
-    "audit_log": COLUMNS,
-}
-"""The columns of ledger version 1, in their order."""
 
 
 class Ledger:
@@ -74,7 +51,7 @@ class Ledger:
     def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
         self.schema = schema
         self._trail, self._guard = Trail(schema), Guard(schema)
-        self._upgrades = tuple(upgrades)
+        self._structure, self._upgrades = Structure(schema, upgrades), tuple(upgrades)
         self.newest_version = newest(upgrades)
 
     def _query(self, text: str) -> sql.Composed:
@@ -86,45 +63,17 @@ class Ledger:
         """The ledger's version, or None when this database has no ledger.
 
         :raises LedgerTooNew: a newer wmigrate wrote it.
-        :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger.
+        :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger, or row
+            security may hide rows of them from this role.
         """
-        columns = self._columns(conn)
-        if not columns:
-            return None
-        absent = sorted(set(TABLES) - set(columns))
-        if absent:
-            raise damaged(f"schema {self.schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
-        value = None
-        if {"key", "value"} <= set(columns["application_metadata"]):
-            columns, value = self._columns_and_version(conn)
-        if value is None or not value.isdecimal():
-            raise damaged(f"{self.schema}.application_metadata has no ledger_version")
-        if int(value) > self.newest_version:
-            raise LedgerTooNew(self.schema, int(value), self.newest_version)
-        expected = columns_at(int(value), TABLES, self._upgrades)
-        for table in TABLES:
-            if columns.get(table) != expected[table]:
-                raise damaged(f"{self.schema}.{table} has other columns than the ledger's table of that name")
-        return int(value)
+        return self._structure.version(conn)
 
-    def _columns(self, conn: Connection[Any]) -> dict[str, list[str]]:
-        return {table: columns for table, columns, _ in conn.execute(*self._tables(sql.NULL))}
+    def lacking_rights(self, conn: Connection[Any], version: int | None) -> tuple[Finding, ...]:
+        """What a run would need and the role has not, as a warning.
 
-    def _columns_and_version(self, conn: Connection[Any]) -> tuple[dict[str, list[str]], str | None]:
-        """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
-        value = self._query("(SELECT value FROM {schema}.application_metadata WHERE key = 'ledger_version')")
-        rows = conn.execute(*self._tables(value)).fetchall()
-        return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
-
-    def _tables(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
-        """The ledger's tables with their columns, and one more value."""
-        query = sql.SQL(
-            "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
-            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-            " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.relname"
-        )
-        return query.format(more=more), [self.schema, list(TABLES)]
+        :param version: the ledger's; None: there is none.
+        """
+        return lacking_rights(conn, self.schema, version=version, newest=self.newest_version)
 
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
@@ -144,7 +93,7 @@ class Ledger:
 
     def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
         """All rows of schema_migrations in numeric order, without the rollback scripts."""
-        columns = ", ".join(column for column in _ENTRY if column != "rollback_sql")
+        columns = ", ".join(column for column in ENTRY if column != "rollback_sql")
         with conn.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(self._query(f"SELECT {columns} FROM {{schema}}.schema_migrations")).fetchall()
         return tuple(sorted((_entry(row) for row in rows), key=lambda e: version_key(e.version)))
@@ -231,6 +180,9 @@ class Ledger:
 
     def create(self, conn: Connection[Any], identity: Identity) -> None:
         """Make the ledger's tables. One transaction, under the exclusive ledger lock."""
+        there = conn.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [self.schema]).fetchone()
+        if there is None:  # IF NOT EXISTS asks for CREATE on the database even where a DBA has made it
+            conn.execute(self._query("CREATE SCHEMA {schema}"))
         script = files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
         conn.execute(self._query(script))
         self._run_upgrades(conn, 1)
@@ -326,7 +278,7 @@ class Ledger:
                 "INSERT INTO {schema}.application_metadata (key, value, description) VALUES (%s, %s, %s)"
                 " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = pg_catalog.clock_timestamp()"
             ),
-            [key, value, _DESCRIPTIONS[key]],
+            [key, value, DESCRIPTIONS[key]],
         )
 
     def set_schema_version(self, conn: Connection[Any]) -> None:

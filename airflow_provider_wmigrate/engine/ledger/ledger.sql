@@ -1,7 +1,5 @@
--- The ledger, version 1. Run once, in one transaction, under the exclusive ledger lock.
+-- The ledger, version 1. Run once, in one transaction, under the exclusive ledger lock, in a schema that is there.
 -- {schema} is replaced by the quoted name of the ledger's schema. Later versions get files of their own; this one never changes.
-
-CREATE SCHEMA IF NOT EXISTS {schema};
 
 CREATE TABLE {schema}.application_metadata (
     key         text        PRIMARY KEY,

@@ -1,31 +1,68 @@
-"""Around the ledger's own statements: what breaks there is the connection, or a right that the role has not."""
+"""Around the ledger's own statements: what breaks there is the connection, a missing right, or somebody's trigger."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 
+from .ledger import Ledger
+
 
 @contextmanager
-def reaching_the_ledger() -> Iterator[None]:
-    """A psycopg error in the engine's words.
+def reaching_the_ledger(ledger: Ledger, conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """A psycopg error in the engine's words, with the way forward that fits its cause.
 
     :raises ConnectionFailed: the connection broke.
-    :raises WMigrateError: the role lacks a right.
+    :raises WMigrateError: the role lacks a right, or a function that others made refused it.
     """
     try:
         yield
     except psycopg.OperationalError as error:
         raise ConnectionFailed(str(error)) from error
-    except psycopg.errors.InsufficientPrivilege as error:
-        hint = "grant the role CREATE on the database once, or all rights on the ledger's schema"
-        raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}", hint=hint) from error
     except psycopg.Error as error:
-        if error.diag.severity_nonlocalized != "FATAL":
+        if error.diag.severity_nonlocalized == "FATAL":
+            # It ended this session: so does TimescaleDB after an update with each that has loaded the version before.
+            raise ConnectionFailed(error.diag.message_primary or str(error)) from error
+        function = _function(error.diag.context or "")
+        if not function and error.sqlstate != "42501":
             raise
-        # It ended this session: so does TimescaleDB after an update with each that has loaded the version before.
-        raise ConnectionFailed(error.diag.message_primary or str(error)) from error
+        hint = _in_function(ledger.schema) if function else _granting(ledger, conn)
+        where = f", in {function}" if function else ""
+        raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}{where}", hint=hint) from error
+
+
+def _in_function(schema: str) -> str:
+    return f"that is not wmigrate's own (an event trigger?): mend it, or let it leave schema {schema} alone"
+
+
+def _granting(ledger: Ledger, conn: psycopg.Connection[Any]) -> str:
+    """What to grant; looked up after the refusal, so that it names what is missing and nothing else."""
+    with suppress(psycopg.Error, WMigrateError):
+        if conn.info.transaction_status == TransactionStatus.INERROR:
+            conn.execute("ROLLBACK")
+        for found in ledger.lacking_rights(conn, _version(ledger, conn)):
+            return found.next_step
+    return "nothing that the ledger needs is missing by the catalogs; look at the server's log"
+
+
+def _version(ledger: Ledger, conn: psycopg.Connection[Any]) -> int | None:
+    """The ledger's version, or the newest one where there is a ledger that cannot be read."""
+    try:
+        return ledger.version(conn)
+    except (psycopg.Error, WMigrateError):
+        return ledger.newest_version
+
+
+def _function(context: str) -> str:
+    """The innermost function of the server's context, and the line in it. Statements, which may hold values, are not
+    taken."""
+    return next((line for line in context.splitlines() if line.startswith(_LANGUAGES) and "(" in line), "")
+
+
+_LANGUAGES = ("PL/", "SQL function", "Python", "Perl")

@@ -58,7 +58,7 @@ class AuditRow:
 COLUMNS = tuple(f.name for f in fields(AuditRow))
 
 NOT_SETTLING = frozenset({
-    "planned", "started", "failed", "rollback_failed", "failure_handled", "refused", "dry_run",
+    "planned", "started", "failed", "rollback_failed", "failure_handled", "refused", "dry_run", "not_tried",
     "alerted", "alert_failed", "healed",
 })  # fmt: skip
 """Events of a version after which its entry is what it was; every other one says what the entry is from then on."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from airflow_provider_wmigrate.engine.catalog.enums import enum_values
 from airflow_provider_wmigrate.engine.errors import StatementFailed, place
+from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.model import Outcome, Record
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
@@ -140,8 +141,9 @@ class DryRun:
             session.next_script(execution.budget(job))
             return
         session.begin(execution.budget(job))
-        if execution.ledger.version(session.conn) is None:
-            execution.ledger.create(session.conn, execution.identity)
+        with reaching_the_ledger(execution.ledger, session.conn):  # so that it is not told as the script's error
+            if execution.ledger.version(session.conn) is None:
+                execution.ledger.create(session.conn, execution.identity)
 
     def _try(self, job: Job, chain: _Chain, watch: Watch) -> Record:
         execution, session = self.execution, self.execution.session

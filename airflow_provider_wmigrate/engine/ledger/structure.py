@@ -1,0 +1,82 @@
+"""The ledger's tables as they are in a database: which version they are of, and whether they can be relied upon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection, sql
+
+from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
+
+from .ledger_upgrades import LedgerUpgrade, columns_at, newest
+from .trail import COLUMNS, damaged
+
+ENTRY = (
+    "version", "name", "status", "direction", "checksum", "checksum_algorithm", "dependencies",
+    "rollback_sql", "rollback_checksum", "applied_at", "duration_ms",
+    "statements_done", "statements_total", "statement_hashes",
+    "actor", "dag_id", "run_id", "task_id", "try_number",
+)  # fmt: skip
+
+TABLES = {
+    "schema_migrations": ENTRY,
+    "application_metadata": ("key", "value", "description", "created_at", "updated_at"),
+    "audit_log": COLUMNS,
+}
+"""The columns of ledger version 1, in their order."""
+
+
+class Structure:
+    """The tables of the ledger in one schema. It keeps no connection: each call is given one."""
+
+    def __init__(self, schema: str, upgrades: Sequence[LedgerUpgrade]) -> None:
+        self.schema, self._upgrades = schema, tuple(upgrades)
+
+    def version(self, conn: Connection[Any]) -> int | None:
+        """See `Ledger.version`."""
+        columns = self._columns(conn)
+        if not columns:
+            return None
+        absent = sorted(set(TABLES) - set(columns))
+        if absent:
+            raise damaged(f"schema {self.schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
+        value = None
+        if {"key", "value"} <= set(columns["application_metadata"]):
+            columns, value = self._columns_and_version(conn)
+        if value is None or not value.isdecimal():
+            raise damaged(f"{self.schema}.application_metadata has no ledger_version")
+        if int(value) > newest(self._upgrades):
+            raise LedgerTooNew(self.schema, int(value), newest(self._upgrades))
+        expected = columns_at(int(value), TABLES, self._upgrades)
+        for table in TABLES:
+            if columns.get(table) != expected[table]:
+                raise damaged(f"{self.schema}.{table} has other columns than the ledger's table of that name")
+        return int(value)
+
+    def _columns(self, conn: Connection[Any]) -> dict[str, list[str]]:
+        rows = conn.execute(*self._tables(sql.SQL("pg_catalog.row_security_active(c.oid)"))).fetchall()
+        for table, _, hides in rows:
+            if hides:  # an empty answer would be taken for "nothing has been applied"
+                name = f"{self.schema}.{table}"
+                raise LedgerDamaged(
+                    f"row security on {name} may hide rows of the ledger from this role",
+                    hint=f"ALTER TABLE {name} DISABLE ROW LEVEL SECURITY, or give the role BYPASSRLS",
+                )
+        return {table: columns for table, columns, _ in rows}
+
+    def _columns_and_version(self, conn: Connection[Any]) -> tuple[dict[str, list[str]], str | None]:
+        """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
+        query = "(SELECT value FROM {}.application_metadata WHERE key = 'ledger_version')"
+        rows = conn.execute(*self._tables(sql.SQL(query).format(sql.Identifier(self.schema)))).fetchall()
+        return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
+
+    def _tables(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
+        """The ledger's tables with their columns, and one more value."""
+        query = sql.SQL(
+            "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.oid, c.relname"
+        )
+        return query.format(more=more), [self.schema, list(TABLES)]
