@@ -96,7 +96,8 @@ class PlanMigrationsOperator(FolderOperator):
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
-            return [*folder_findings(folder), *script_findings(about_to_run, folder.config)]
+            known = [*migrator.migrations.values()]
+            return [*folder_findings(folder), *script_findings(about_to_run, folder.config, known)]
         return [
             Finding(
                 "no_task",

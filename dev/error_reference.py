@@ -56,6 +56,7 @@ FINDINGS = {
     "extension_not_preloaded": (E, "TimescaleDB is not preloaded", "add it to `shared_preload_libraries`, restart"),
     "extension_too_old": (E, "older than `min_version`", "install a newer one, `ALTER EXTENSION ... UPDATE`"),
     "extension_license": (E, "runs under another licence than the one needed", "install the community packages"),
+    "extension_undeclared": (W, "uses TimescaleDB without declaring it", "add `requires_extensions: [timescaledb]`"),
     "folder_error": (E, "the folder cannot be read (`check` only)", "mend the file it names"),
     "config_error": (E, "the config cannot be read (`check` only)", "correct the key at that line"),
     "planned_key": ("as the key", "a key of the config that is not built yet", "take it out"),

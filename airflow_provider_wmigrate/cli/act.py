@@ -241,7 +241,8 @@ def _in_files(call: Call, migrator: Migrator, made: Plan) -> list[Finding]:
     from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
     about_to_run = [migrator.migrations[step.version] for step in made.steps]
-    return [*folder_findings(call.folder), *script_findings(about_to_run, call.folder.config)]
+    known = [*migrator.migrations.values()]
+    return [*folder_findings(call.folder), *script_findings(about_to_run, call.folder.config, known)]
 
 
 def _errors(findings: Iterable[Finding]) -> list[Finding]:

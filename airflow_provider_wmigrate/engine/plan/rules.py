@@ -5,7 +5,7 @@ Found with PostgreSQL's own grammar. A script newer than that grammar passes: th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
 from .journal import unnamed_indexes
+from .undeclared import undeclared
 
 _DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt", "truncate_stmt"}
 _DROPS = {
@@ -56,13 +57,19 @@ def folder_findings(folder: Folder) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def script_findings(migrations: Iterable[Migration], config: Config) -> tuple[Finding, ...]:
-    """Findings in the SQL of the given migrations and their rollbacks: usually those about to run."""
+def script_findings(
+    migrations: Sequence[Migration], config: Config, others: Sequence[Migration] = ()
+) -> tuple[Finding, ...]:
+    """Findings in the SQL of the given migrations and their rollbacks: usually those about to run.
+
+    :param others: the folder's, since what one needs may be declared by those it depends on.
+    """
+    known = {migration.version: migration for migration in (*others, *migrations)}
     found: list[Finding] = []
     for migration in migrations:
-        found += _in_script(migration, migration.script, config.validation.sql)
+        found += _in_script(migration, migration.script, config.validation.sql, known)
         if migration.rollback:
-            found += _in_script(migration, migration.rollback, None)
+            found += _in_script(migration, migration.rollback, None, known)
     return tuple(found)
 
 
@@ -107,7 +114,9 @@ def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
             yield _finding("file_too_large", migration, message, "split it or raise the limit", file=script.file)
 
 
-def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> Iterator[Finding]:
+def _in_script(
+    migration: Migration, script: Script, rules: SqlRules | None, known: Mapping[str, Migration]
+) -> Iterator[Finding]:
     """`rules` is None for a rollback script, which may always do what undoing needs."""
     try:
         analysis = analyse(script)
@@ -120,6 +129,7 @@ def _in_script(migration: Migration, script: Script, rules: SqlRules | None) -> 
     yield from _outside_transaction(migration, analysis, declared, rules)
     yield from _lost_rows(migration, analysis)
     if rules is not None:
+        yield from undeclared(migration, analysis, known)
         for statement in analysis.statements:
             yield from _forbidden(migration, statement, rules)
 

@@ -1,0 +1,98 @@
+"""What a script uses of TimescaleDB although nothing says that the migration needs it. Pure.
+
+On a server without the extension such a script fails in its middle, where a plan could have said so, or left it out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB
+from airflow_provider_wmigrate.engine.model import Finding, Migration
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+_FUNCTIONS = frozenset({
+    "create_hypertable", "create_distributed_hypertable", "add_dimension", "set_chunk_time_interval",
+    "set_integer_now_func", "set_partitioning_interval", "enable_chunk_skipping",
+    "add_retention_policy", "add_compression_policy", "add_columnstore_policy", "add_continuous_aggregate_policy",
+    "add_reorder_policy", "add_process_hypertable_invalidations_policy", "remove_retention_policy",
+    "remove_compression_policy", "remove_columnstore_policy", "remove_continuous_aggregate_policy",
+    "remove_reorder_policy", "refresh_continuous_aggregate", "drop_chunks", "show_chunks", "reorder_chunk",
+    "move_chunk", "merge_chunks", "split_chunk", "compress_chunk", "decompress_chunk", "recompress_chunk",
+    "convert_to_columnstore", "convert_to_rowstore", "hypertable_size", "hypertable_detailed_size",
+    "hypertable_index_size", "hypertable_approximate_size", "chunks_detailed_size", "hypertable_compression_stats",
+    "hypertable_columnstore_stats", "chunk_compression_stats", "chunk_columnstore_stats", "time_bucket",
+    "time_bucket_gapfill", "cagg_migrate",
+})  # fmt: skip
+"""Names that only TimescaleDB has; `first`, `add_job` and the like may be anybody's."""
+_NAMESPACES = frozenset({"timescaledb", "tsdb"})
+"""Before the names of its options, as in WITH (tsdb.hypertable)."""
+
+_WORTH_LOOKING = re.compile(rf"\b(?:{'|'.join(sorted(_FUNCTIONS))})\b|\b(?:{'|'.join(sorted(_NAMESPACES))})\s*\.", re.I)
+_CREATES = re.compile(r"\bcreate\s+extension\b[^;]*\btimescaledb\b", re.IGNORECASE)
+_DEFINES = re.compile(r"\bcreate\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)", re.I)
+
+
+def undeclared(migration: Migration, analysis: Analysis, known: Mapping[str, Migration]) -> Iterator[Finding]:
+    """A finding for the first use, unless the migration, or one it depends on, declares or creates the extension.
+
+    What stands in the body of a function or of DO is no use: it may look first whether the extension is there.
+
+    :param known: migrations by version, to follow dependencies.
+    """
+    if not _WORTH_LOOKING.search(analysis.script.text):
+        return
+    needed = [migration, *_needed(migration, known)]
+    if any(_has_it(each) for each in needed):
+        return
+    own = {name.lower() for each in needed for name in _DEFINES.findall(each.script.text)}
+    for statement in analysis.statements:
+        text = analysis.text_of(statement)
+        what = next(_used(text, own), None) if _WORTH_LOOKING.search(text) else None
+        if what:
+            yield Finding(
+                "extension_undeclared",
+                f"{what} is TimescaleDB's, and neither this nor what it depends on declares that it is needed",
+                "add requires_extensions: [timescaledb] to its block in the config",
+                "warning",
+                migration.version,
+                analysis.script.file,
+                statement.line,
+            )
+            return
+
+
+def _needed(migration: Migration, known: Mapping[str, Migration]) -> list[Migration]:
+    found: dict[str, Migration] = {}
+    todo = [*migration.dependencies]
+    while todo:
+        version = todo.pop()
+        if version in known and version not in found:
+            found[version] = known[version]
+            todo += known[version].dependencies
+    return [*found.values()]
+
+
+def _has_it(migration: Migration) -> bool:
+    declared = any(needed.name == TIMESCALEDB for needed in migration.requires_extensions)
+    return declared or _CREATES.search(migration.script.text) is not None
+
+
+def _used(statement: str, own: set[str]) -> Iterator[str]:
+    """Functions and options of TimescaleDB in a statement. Other kinds of nodes are not gone through."""
+    from postgast import PgQueryError, find_nodes, parse
+    from postgast.pg_query_pb2 import DefElem, FuncCall
+
+    try:
+        tree: Any = parse(statement)
+    except PgQueryError:
+        return
+    for option in find_nodes(tree, DefElem):
+        if option.defnamespace in _NAMESPACES:
+            yield f"the option {option.defnamespace}.{option.defname}"
+    for call in find_nodes(tree, FuncCall):
+        *schema, name = (part.string.sval for part in call.funcname)
+        if name in _FUNCTIONS and name not in own and schema in ([], ["public"]):
+            yield name
