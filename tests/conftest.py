@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -53,13 +54,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @contextmanager
-def _temporary_cluster(**arguments: Any) -> Iterator[Cluster]:
+def _temporary_cluster(more: Mapping[str, Any] = MappingProxyType({}), **arguments: Any) -> Iterator[Cluster]:
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             # A database is made in 15 ms in memory and in 300 ms on a slow disk.
             if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3:
                 patch.setattr(tempfile, "tempdir", str(MEMORY))
-            settings = {"max_connections": 150, "jit": False}
+            settings = {"max_connections": 150, "jit": False, **more}
             cluster = stack.enter_context(Cluster.temporary(settings=settings, **arguments))
         yield cluster
 

@@ -172,7 +172,10 @@ class TimedOut(StatementFailed):
 
 
 class LockTimeout(WMigrateError):
-    """Another session held a lock for longer than the budget. Nothing was changed."""
+    """Another session held a lock for longer than the budget. Nothing was changed.
+
+    :param limit: whose limit it was, where it was not wmigrate's.
+    """
 
     retryable = True
 
@@ -183,11 +186,13 @@ class LockTimeout(WMigrateError):
         *,
         holders: Sequence[int] = (),
         outcome: str = "nothing was changed",
+        limit: str = "",
         hint: str = "",
     ) -> None:
         self.what, self.waited_seconds, self.holders = what, waited_seconds, tuple(holders)
         by = f", held by pid {', '.join(map(str, holders))}" if holders else ""
-        super().__init__(f"{what} was not free within {waited_seconds:.1f} s{by}; {outcome}", hint=hint)
+        within = f"{waited_seconds:.1f}" if waited_seconds >= 1 else f"{waited_seconds:.2g}"
+        super().__init__(f"{what} was not free within {within} s{limit}{by}; {outcome}", hint=hint)
 
 
 class RollbackFailed(WMigrateError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Literal
 
@@ -292,13 +292,32 @@ class Blocker:
     user: str | None
     application: str | None
     query_start: datetime | None
+    """Of a prepared transaction: when it was prepared."""
+    prepared: str | None = None
+    """The identifier of a prepared transaction, which holds its locks without a session, as process 0."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""
         return {**asdict(self), "query_start": self.query_start.isoformat() if self.query_start else None}
 
+    @property
+    def key(self) -> tuple[int, str | None]:
+        """What tells it from others."""
+        return self.pid, self.prepared
+
+    def way_out(self) -> str:
+        """What ends it where nobody else will; empty: its session does."""
+        if self.prepared is None:
+            return ""
+        gid = "'" + self.prepared.replace("'", "''") + "'"
+        return f"end it with ROLLBACK PREPARED {gid} or COMMIT PREPARED {gid}"
+
     def __str__(self) -> str:
-        since = f", its query since {self.query_start:%H:%M:%S} UTC" if self.query_start else ""
+        at = self.query_start.astimezone(timezone.utc) if self.query_start else None
+        if self.prepared is not None:
+            since = f" since {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+            return f"prepared transaction {self.prepared!r} of {self.user or 'unknown user'}{since}"
+        since = f", its query since {at:%H:%M:%S} UTC" if at else ""
         return f"pid {self.pid} ({self.user or 'unknown user'}, {self.application or 'no application name'}{since})"
 
 

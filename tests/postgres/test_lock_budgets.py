@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -177,3 +178,88 @@ def test_an_index_built_concurrently_has_the_long_budget(database: str, migrator
     assert record.outcome is Outcome.APPLIED
     assert record.duration_ms > 500
     assert conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_id'::regclass").fetchone() == (True,)
+
+
+# Whose limit it was, and who holds the lock
+
+
+def lock_timeout(made: Any) -> LockTimeout:
+    with pytest.raises(LockTimeout) as failed:
+        made.apply("001")
+    return failed.value
+
+
+BLOCK = ", by a limit that the script set in a function or a block"
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("SET lock_timeout = '100ms';\nALTER TABLE t ADD w int;", r"within 0\.1 s, the limit that 001_a\.sql:1 sets; "),
+        ("SELECT set_config('lock_timeout', '100ms', true);\nALTER TABLE t ADD w int;", rf"within 0\.\d+ s{BLOCK}; "),
+        (
+            "RESET lock_timeout;\nALTER TABLE t ADD w int;",
+            r"within 0\.\d+ s, the limit of the role, the database or the server, to which 001_a\.sql:1 resets it; ",
+        ),
+        ("SELECT 1;\nLOCK TABLE t NOWAIT;", r"within 0 s, as NOWAIT asks; "),
+    ],
+    ids=["SET", "set_config", "RESET", "NOWAIT"],
+)
+def test_the_limit_that_held_is_told(database: str, migrator: MakeMigrator, conn: Conn, script: str, says: str) -> None:
+    conn.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 200', current_database()); END $$")
+    config = budgets(lock_timeout_seconds=20, lock_attempts=1)
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT * FROM t")
+        error = lock_timeout(migrator({"001_a.sql": script, "migration_config.yaml": config}))
+    assert re.fullmatch(
+        rf"001_a\.sql:2: a lock of this migration was not free {says}rolled back, nothing of it was kept; .*",
+        str(error),
+    )
+
+
+@pytest.mark.usefixtures("table")
+def test_a_dry_run_tells_what_it_waited(database: str, migrator: MakeMigrator) -> None:
+    """It has one attempt, and no risen limit."""
+    config = budgets(lock_timeout_seconds=0.3, lock_attempts=5)
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT * FROM t")
+        with pytest.raises(LockTimeout, match=r"was not free within 0\.3 s"):
+            migrator({"001_a.sql": ALTER, "migration_config.yaml": config}).apply("001", dry_run=True)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_limit_outside_a_transaction_is_its_own(database: str, migrator: MakeMigrator) -> None:
+    config = budgets(lock_timeout_seconds=20, concurrent_lock_timeout_seconds=0.4, lock_attempts=1)
+    with psycopg.connect(database) as writer:
+        writer.execute("LOCK TABLE t IN ROW EXCLUSIVE MODE")
+        files = {"001_a.sql": "CREATE INDEX CONCURRENTLY t_id ON t (id);", "migration_config.yaml": config}
+        with pytest.raises(LockTimeout, match=r"was not free within 0\.4 s"):
+            migrator(files).apply("001")
+
+
+def test_a_prepared_transaction_is_told_with_the_way_to_end_it(
+    start_cluster: Callable[..., Any], migrator: MakeMigrator, events: list[Event]
+) -> None:
+    files = {
+        "001_a.sql": "ALTER TABLE t ADD w int;",
+        "migration_config.yaml": budgets(lock_timeout_seconds=1.5, lock_attempts=1),
+    }
+    with start_cluster(more={"max_prepared_transactions": 2, "timezone": "Asia/Tokyo"}) as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as conn:
+            conn.execute("CREATE TABLE t (id int)")
+            for gid, what in (("it's orphaned", "INSERT INTO t VALUES (1)"), ("innocent", "CREATE TABLE other ()")):
+                conn.execute(f"BEGIN; {what}; PREPARE TRANSACTION '{gid.replace(chr(39), chr(39) * 2)}'".encode())
+            prepared = conn.execute(
+                "SELECT prepared AT TIME ZONE 'UTC' FROM pg_prepared_xacts WHERE gid ~ 's'"
+            ).fetchone()
+        error = lock_timeout(migrator(files, dsn=server.dsn()))
+    assert prepared is not None
+    since = f"{prepared[0]:%Y-%m-%d %H:%M:%S}"
+    assert error.holders == ()
+    assert str(error) == (
+        "001_a.sql:1: a lock of this migration was not free within 1.5 s; rolled back, nothing of it was kept; prepared"
+        f' transaction "it\'s orphaned" of postgres since {since} UTC held it up: end it with'
+        " ROLLBACK PREPARED 'it''s orphaned' or COMMIT PREPARED 'it''s orphaned'"
+    )
+    assert [b.prepared for e in events if isinstance(e, Blocked) for b in e.blockers] == ["it's orphaned"]

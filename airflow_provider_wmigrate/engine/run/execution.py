@@ -48,7 +48,8 @@ from airflow_provider_wmigrate.engine.model import (
 )
 from airflow_provider_wmigrate.engine.plan.journal import stepwise
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session, open_session
-from airflow_provider_wmigrate.engine.session.watch import Watch
+from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
+from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
@@ -86,7 +87,7 @@ class Execution:
     tell: Listener
     connect: Connect
     include_sql: bool = True
-    blocked_by: dict[int, Blocker] = field(default_factory=dict)
+    waits: Waits = field(default_factory=Waits)
     names: dict[int, str] = field(default_factory=dict)
     """Of relations, by identifier, as others know them before the commit."""
 
@@ -203,7 +204,7 @@ class Execution:
             rows,
             statements,
             self._locks(migration.version, watch),
-            blocked_by=tuple(self.blocked_by.values()),
+            blocked_by=tuple(self.waits.blockers.values()),
         )
 
     def _locks(self, version: str, watch: Watch) -> tuple[LockTaken, ...]:
@@ -269,7 +270,6 @@ class Execution:
         )
 
         def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:
-            self.blocked_by.update({blocker.pid: blocker for blocker in blockers})
             self.tell(Blocked(version, blockers, waited))
 
         def unconfirmed() -> None:
@@ -280,7 +280,7 @@ class Execution:
         def standby(waited: float) -> None:
             self.tell(Waiting(version, "a synchronous standby to confirm the commit", waited))
 
-        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", blocked, standby)
+        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", self.waits, blocked, standby)
         with self.session.interruption.limited(total or self.total(job)), watch:
             yield watch
 
@@ -312,12 +312,18 @@ class Execution:
         raise failure from error
 
     def _lock_timeout(self, job: Job, error: StatementFailed) -> LockTimeout:
-        attempts = job.migration.lock_attempts or self.settings.lock_attempts
-        waited = self.budget(job, attempt=attempts).lock
-        blockers = "; ".join(map(str, self.blocked_by.values()))
-        hint = f"{blockers} held it up" if blockers else "the next try may find it free"
-        what = f"{place(error.file, error.line)}: a lock of this migration"
-        return LockTimeout(what, waited, holders=tuple(self.blocked_by), outcome=error.outcome, hint=hint)
+        seen = self.session.lock_wait or LockWait(self.budget(job).lock, self.budget(job).lock)
+        waited, limit = seen.held(error.file, self.waits.longest)
+        blockers = [*self.waits.blockers.values()]
+        hints = [f"{'; '.join(map(str, blockers))} held it up", *(b.way_out() for b in blockers if b.prepared)]
+        return LockTimeout(
+            f"{place(error.file, error.line)}: a lock of this migration",
+            waited,
+            holders=[b.pid for b in blockers if b.prepared is None],
+            outcome=error.outcome,
+            limit=limit,
+            hint=": ".join(hints) if blockers else "the next try may find it free",
+        )
 
     def _record_failure(self, job: Job, error: WMigrateError, *, dry_run: bool) -> None:
         """Tell and record a failure. Nothing that goes wrong here may hide the first error."""

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import pq
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeout, StatementFailed, WMigrateError
+from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 from . import constraints
@@ -57,6 +58,9 @@ class Session:
         self._locks: tuple[AdvisoryLock, ...] = ()
         self._began_statement = 0.0
         self._statement_limit = float("inf")
+        self._lock_limit = 0.0
+        self.lock_wait: LockWait | None = None
+        """What is known of the last lock that was not free in time."""
 
     # The connection
 
@@ -208,6 +212,7 @@ class Session:
     def _limits(self, budget: Budget) -> dict[str, str]:
         """The total is our clock's business; the server strikes a little later, should nobody be there any more."""
         self._statement_limit = budget.statement or budget.total + _GRACE
+        self._lock_limit = budget.lock
         return {
             "lock_timeout": _milliseconds(budget.lock),
             "statement_timeout": _milliseconds(self._statement_limit),
@@ -368,6 +373,9 @@ class Session:
             over_limit=time.monotonic() - self._began_statement >= self._statement_limit,
             in_transaction=self._acting.info.transaction_status == pq.TransactionStatus.INERROR,
         )
+        if error.sqlstate == "55P03" and analysis is not None:
+            lasted = time.monotonic() - self._began_statement
+            self.lock_wait = LockWait.of(analysis, index, self._lock_limit, lasted)
         where = place_of(error, analysis, part, index) if analysis else {}
         return failure(error, version, file, where, known, script=analysis.script.text if analysis else "")
 

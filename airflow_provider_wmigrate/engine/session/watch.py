@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.catalog.blockers import blockers
 from airflow_provider_wmigrate.engine.model import Blocker
 
 from .answering import keep_alive, limit_answers
@@ -20,8 +22,17 @@ _FIRST_LOOK = 0.3
 """Seconds before the second connection is opened: most scripts are over by then and do not pay for it."""
 _BETWEEN_LOOKS = 0.5
 
+Key = tuple[int, "str | None"]
 OnBlocked = Callable[[tuple[Blocker, ...], float], None]
 OnStandby = Callable[[float], None]
+
+
+@dataclass
+class Waits:
+    """Who held up a migration, in the order in which they were seen, and for how long in one go, in seconds."""
+
+    blockers: dict[Key, Blocker] = field(default_factory=dict)
+    longest: float = 0.0
 
 
 class Watch:
@@ -30,6 +41,7 @@ class Watch:
     That the watching fails is no failure of the migration.
 
     :param pid: gives the server process that runs the migration; a statement may have one of its own.
+    :param waits: kept up to date.
     :param on_blocked: called in a thread of its own, with the blockers and the seconds waited for them so far.
     :param on_standby: called likewise while a commit waits for a synchronous standby, now and then, with the seconds.
     """
@@ -39,10 +51,12 @@ class Watch:
         connect: Connect,
         pid: Callable[[], int],
         application_name: str,
+        waits: Waits,
         on_blocked: OnBlocked,
         on_standby: OnStandby,
     ) -> None:
         self._connect, self._pid, self._name = connect, pid, application_name
+        self._waits = waits
         self._on_blocked, self._on_standby = on_blocked, on_standby
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
@@ -75,7 +89,7 @@ class Watch:
             limit_answers(conn)
             watch_client(conn)
             conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [self._name[:63]])
-            told: tuple[int, ...] = ()
+            told: tuple[Key, ...] = ()
             since = time.monotonic() - _FIRST_LOOK
             standby = _Standby(self._on_standby)
             while not self._over.is_set():
@@ -85,15 +99,17 @@ class Watch:
                 self._over.wait(_BETWEEN_LOOKS)
 
     def _look_at_blockers(
-        self, conn: psycopg.Connection[Any], told: tuple[int, ...], since: float
-    ) -> tuple[tuple[int, ...], float]:
-        blockers = _blockers(conn, self._pid())
-        pids = tuple(blocker.pid for blocker in blockers)
-        if not pids:
+        self, conn: psycopg.Connection[Any], told: tuple[Key, ...], since: float
+    ) -> tuple[tuple[Key, ...], float]:
+        found = blockers(conn, self._pid())
+        who = tuple(blocker.key for blocker in found)
+        if not who:
             return (), time.monotonic()
-        if pids != told and not self._over.is_set():
-            self._on_blocked(blockers, time.monotonic() - since)
-        return pids, since
+        self._waits.longest = max(self._waits.longest, time.monotonic() - since)
+        self._waits.blockers.update({blocker.key: blocker for blocker in found})
+        if who != told and not self._over.is_set():
+            self._on_blocked(found, time.monotonic() - since)
+        return who, since
 
     def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
         held = set(_access_exclusive(conn, self._pid()))
@@ -116,17 +132,6 @@ class _Standby:
         if now >= self._next:
             self._tell(now - self._since)
             self._next = self._since + 2 * (now - self._since) + 2.0
-
-
-def _blockers(conn: psycopg.Connection[Any], pid: int) -> tuple[Blocker, ...]:
-    """The blockers' queries are left out: they may hold values. A prepared transaction blocks as process 0."""
-    rows = conn.execute(
-        "SELECT b.pid, a.usename, a.application_name, a.query_start"
-        " FROM (SELECT DISTINCT unnest(pg_catalog.pg_blocking_pids(%s)) AS pid) b"
-        " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid ORDER BY b.pid",
-        [pid],
-    ).fetchall()
-    return tuple(Blocker(*row) for row in rows)
 
 
 def _access_exclusive(conn: psycopg.Connection[Any], pid: int) -> list[str]:
