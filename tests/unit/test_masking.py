@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.sql.masking import masked_error, masked_sql
 from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.secrecy import read
 from airflow_provider_wmigrate.engine.sql.tokens import scanned
 
 SHOWN = {
@@ -101,6 +102,7 @@ SHOWN = {
 def test_what_is_shown_of_a_script(text: str, shown: str) -> None:
     assert masked_sql(text) == shown
     assert shown.count("\n") == text.count("\n")
+    assert read(text, masks_only=True).masks == read(text).masks, "the quick look has seen all"
 
 
 @pytest.mark.parametrize("text", [text for text in SHOWN if "'x" in text or "hunter2" in text])
@@ -136,7 +138,10 @@ def script_errors() -> list[tuple[str, str, str]]:
         ("ALTER ROLE bob PASSWORD 'bob'", 'role "bob" does not exist', 'role "***" does not exist'),
         ("SELECT mood('mood')", 'type modifier "mood"', 'type modifier "mood"'),
         (boom, "wrong: 5 rows", "wrong: 5 rows"),
+        ("SELECT dblink('host=bob x')", 'role "bob" does not exist', 'role "bob" does not exist'),
         # Rows
+        ("COPY t FROM stdin;\nb\tx y\n\\.\n", 'invalid: "b" or "c"', 'invalid: "***" or "c"'),
+        ("COPY t FROM stdin;\nb\tx why\n\\.\n", 'invalid "why" for "t"', 'invalid "***" for "t"'),
         ("INSERT INTO t VALUES (99)", "Key (p_id)=(99) is not there.", "Key (p_id)=(99) is not there."),
         ("INSERT INTO t VALUES (1, 'b')", "Key (a, b)=(1, b) already exists.", "Key (a, b)=(1, ***) already exists."),
     ]

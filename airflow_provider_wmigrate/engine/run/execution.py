@@ -264,9 +264,9 @@ class Execution:
 
         :param total: the budget in seconds; None: that of the migration.
         """
-        version = job.migration.version
+        version, script = job.migration.version, job.analysis.script.text
         self.session.on_notice(
-            lambda diag: self.tell(Noticed(version, diag.severity or "", masked_error(diag.message_primary or "")))
+            lambda d: self.tell(Noticed(version, d.severity or "", masked_error(d.message_primary or "", script)))
         )
 
         def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:

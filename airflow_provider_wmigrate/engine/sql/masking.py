@@ -6,6 +6,7 @@ What can be a secret in a script is found by `secrecy`. Lines keep their numbers
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .secrecy import Found, read, worth_reading
 
@@ -23,7 +24,7 @@ def masked_sql(text: str) -> str:
     if not worth_reading(text):
         return text
     shown, at = [], 0
-    for start, end, instead in sorted(read(text).masks):
+    for start, end, instead in sorted(read(text, masks_only=True).masks):
         if start >= at:
             shown += [text[at:start], instead]
             at = end
@@ -43,7 +44,7 @@ def masked_error(message: str, script: str = "") -> str:
     message = _STATEMENT.sub(lambda m: f'{m[1]}"{masked_sql(m[2])}"', message)
     message = _REMOTE.sub(lambda m: m[1] + masked_sql(m[2]), message)
     if script:
-        message = _Said(script).masked(message)
+        message = _said(script).masked(message)
     return _URL.sub(r"\1***@", message)
 
 
@@ -73,6 +74,12 @@ _OBJECT = re.compile(
 """Before a quoted name, in the server's messages."""
 
 
+@lru_cache(maxsize=1)
+def _said(script: str) -> _Said:
+    """A script that talks a lot is read once."""
+    return _Said(script)
+
+
 class _Said:
     """What a script said, to find it in what the server answers."""
 
@@ -81,6 +88,7 @@ class _Said:
         self.found = read(script) if small else Found()
         self.secrets = "\0".join(self.found.secrets)
         self.literals = "\0".join(self.found.literals) if small else script
+        self.rows = "\n".join(self.found.data)
 
     def masked(self, message: str) -> str:
         for secret in sorted((s for s in self.found.secrets if s in message), key=len, reverse=True):
@@ -100,11 +108,13 @@ class _Said:
         return "***" if value in self.found.literals | self.found.secrets else value
 
     def _part(self, match: re.Match[str]) -> str:
-        """A quoted part of a string, as when a word in JSON or in a connection string is refused."""
+        """A quoted part of a string, as when a word in JSON or in a connection string is refused; or of COPY's rows."""
         part = match[1]
+        shown = match[0] if part.lower() in self.found.names else self._unless_object(match)
+        if re.search(rf"(?:^|[\t\n,]){re.escape(part)}(?:$|[\t\n,])", self.rows):
+            return shown
         if len(part) < 3:
             return match[0]
         if part in self.secrets:
-            return _MASKED
-        known = part.lower() in self.found.names
-        return self._unless_object(match) if part in self.literals and not known else match[0]
+            return self._unless_object(match)
+        return shown if part in self.literals or part in self.rows else match[0]

@@ -25,12 +25,14 @@ class Found:
     :param masks: from where to where something else is shown, and what.
     :param secrets: contents of what is masked; `literals`: of all other strings.
     :param names: words of the script that are neither in a string nor masked, in lower case.
+    :param data: the rows of COPY.
     """
 
     masks: list[tuple[int, int, str]] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     literals: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
+    data: list[str] = field(default_factory=list)
 
     def mask(self, token: Token, at: int) -> None:
         """Mask a token of the text that begins at a position of the script."""
@@ -61,7 +63,7 @@ _SECRET = re.compile(
     r"passw|(?<![a-z])pass(?![a-z])|passphrase|passcode|pwd|secret|token|credential|bearer|authorization|crypt|dblink"
     r"|pgp_|hmac|conninfo|connstr|connection\W?string|(?<![a-z])dsn(?![a-z])|(?<![a-z])salt(?![a-z])"
     r"|(?:api|access|private|account|auth|signing|encryption|master|shared|ssh|service)[\W_]?key(?![a-z])"
-    r"|alter system|user mapping|(?:create|alter) (?:server|subscription)|\boptions \(|://[^/\s:@']*:[^/\s@']*@",
+    r"|alter\s+system|user\s+mapping|(?:create|alter)\s+(?:server|subscription)|\boptions\s*\(|://[^/\s:@']*:[^/\s@']*@",
     re.IGNORECASE,
 )
 """Words beside which a string may be a secret; also a URL with a password in it."""
@@ -71,6 +73,7 @@ _CARRIES = re.compile(
     re.IGNORECASE,
 )
 """A secret inside of a text: in a URL, in a connection string, in a note."""
+_SET_CONFIG = re.compile("set_config", re.IGNORECASE)
 _IN_QUOTES = re.compile(r"'[^'\n]*'")
 
 _OPTIONS = frozenset({
@@ -88,14 +91,29 @@ _ASSIGNS = frozenset({"=", ":=", "=>", "to"})
 _RAISE_LEVELS = frozenset({"debug", "log", "info", "notice", "warning", "exception"})
 
 
-def read(text: str) -> Found:
-    """What in a script may be a secret, and what may not."""
+def read(text: str, *, masks_only: bool = False) -> Found:
+    """What in a script may be a secret, and what may not.
+
+    :param masks_only: nobody asks for literals and names, so that most statements need no closer look.
+    """
     found = Found()
     for piece, kind, node in _statements(text):
-        secret = _statement(found, text[piece.start : piece.end], piece.start, kind, node)
+        statement = text[piece.start : piece.end]
+        if masks_only and not _suspicious(statement, kind, node):
+            continue
+        secret = _statement(found, statement, piece.start, kind, node)
+        if piece.data:
+            found.data.append(text[slice(*piece.data)])
         if piece.data and secret:
             found.masks.append((*piece.data, f"***{_NOT_LINES.sub('', text[slice(*piece.data)])}"))
     return found
+
+
+def _suspicious(text: str, kind: str | None, node: Any) -> bool:
+    """Whether there can be anything to mask: what is said no to here, `_statement` would leave as it is."""
+    if kind is None or kind in _OPTIONS | _SETTINGS | _BODIES or (kind == "copy_stmt" and node.filename):
+        return True
+    return any(words.search(text) for words in (_SECRET, _CARRIES, _SET_CONFIG))
 
 
 _NOT_LINES = re.compile(r"[^\n]")
