@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException
 
 from .alerting.alerts import memory_inlets, tell_failure, tell_healed
+from .beside import file_of, folder_beside
 from .defaults import chosen_environment
 from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
@@ -41,7 +43,7 @@ class SettingsRetryPolicy(RetryPolicy):
 class FolderOperator(BaseOperator):
     """What all operators here share: a folder, a target, an environment, and a way to cancel.
 
-    :param folder: the folder of migrations, absolute.
+    :param folder: the folder of migrations; a relative one is relative to the DAG file.
     :param conn_id: Airflow connection of the target database (templated).
     :param environment: name of an environment of the config; empty means none (templated).
     :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
@@ -56,7 +58,7 @@ class FolderOperator(BaseOperator):
     def __init__(
         self,
         *,
-        folder: str,
+        folder: str | Path,
         conn_id: str,
         environment: str | None = None,
         mode: str = "apply",
@@ -64,7 +66,7 @@ class FolderOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**(_telling(kwargs, conn_id) if notifiers else kwargs))
-        self.folder = folder
+        self.folder = str(folder_beside(folder, file_of(self._dag)))
         self.conn_id = conn_id
         self.environment = environment
         self.mode = mode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +11,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from .alerting import alerts, messages
+from .beside import file_of, folder_beside
 from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
-from .hooks import MigrationHook, as_airflow_error, look_at_folder
+from .hooks import MigrationHook, as_airflow_error, read_folder
 from .telling.metrics import send_health
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ class CheckHealthOperator(BaseOperator):
         conn_id = chosen_conn_id(conn_id)
         inlets = [*(kwargs.pop("inlets", None) or ()), *alerts.memory_inlets(conn_id)]
         super().__init__(inlets=inlets, **{"retries": 0, **kwargs})
-        path = Path(folder)
-        has_dag: bool = self.has_dag()  # type: ignore[no-untyped-call]
-        self.folder = str(path if path.is_absolute() or not has_dag else _beside(self.dag.fileloc, path))
+        self.folder = str(folder_beside(folder, file_of(self._dag)))
         self.conn_id = conn_id
         self.environment = environment
         self.forget_head = forget_head
@@ -70,7 +68,7 @@ class CheckHealthOperator(BaseOperator):
 
     def settings(self) -> Any:
         """The settings of the environment this task runs under."""
-        return look_at_folder(self.folder).config.settings_for(chosen_environment(self.environment))
+        return read_folder(self.folder).config.settings_for(chosen_environment(self.environment))
 
     def execute(self, context: Any) -> dict[str, Any]:
         folder = self._read()
@@ -89,7 +87,7 @@ class CheckHealthOperator(BaseOperator):
 
     def _read(self) -> Folder:
         try:
-            return look_at_folder(self.folder)
+            return read_folder(self.folder)
         except WMigrateError as error:
             raise as_airflow_error(error) from None
 
@@ -147,18 +145,13 @@ class CheckHealthOperator(BaseOperator):
 def health_interval(folder: str | Path) -> timedelta | None:
     """`monitoring.health_check.interval_seconds` of a folder, as a DAG's schedule; None where the look is switched off.
 
-    :param folder: the folder of migrations; a relative one is relative to the file that calls.
+    :param folder: the folder of migrations; a relative one is relative to the DAG file.
     """
     import inspect
 
     frame = inspect.currentframe()
     caller = frame.f_back.f_code.co_filename if frame and frame.f_back else __file__
-    path = Path(folder)
     from .engine.folder.config import load_config
 
-    check = load_config(path if path.is_absolute() else _beside(caller, path), os.environ).monitoring.health_check
+    check = load_config(folder_beside(folder, caller)).monitoring.health_check
     return timedelta(seconds=check.interval_seconds) if check.enabled else None
-
-
-def _beside(file: str, path: Path) -> Path:
-    return (Path(file).parent / path).resolve()

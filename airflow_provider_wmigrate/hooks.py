@@ -4,7 +4,6 @@ an Airflow exception."""
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import closing
 from functools import cached_property
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from .engine.migrator import Migrator
 
 CONNECTION_TYPES = ("wmigrate", "postgres")
+_PYTHON_OBJECTS = frozenset({"cursor_factory", "row_factory", "context"})
+"""Of psycopg's own parameters those that no text can be."""
 _CONNECT_SECONDS = 10
 """How long a server may take to let somebody in, unless the connection says otherwise."""
 
@@ -124,6 +125,12 @@ def postgres_hook(connection: Any, libpq: Mapping[str, Any]) -> Any:
         raise AirflowFailException(
             f"connection {connection.conn_id} is of type {connection.conn_type}; wmigrate needs one of type {kinds}"
         )
+    objects = sorted(_PYTHON_OBJECTS & set(connection.extra_dejson))
+    if objects:
+        raise AirflowFailException(
+            f"connection {connection.conn_id} has {', '.join(objects)} in its extra, which names a Python object and"
+            " cannot be used here: take it out, or make a connection for wmigrate alone"
+        )
     given = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
     connection.extra = json.dumps({"connect_timeout": _CONNECT_SECONDS, **given, **libpq})
     return PostgresHook(postgres_conn_id=connection.conn_id, connection=connection)
@@ -137,20 +144,10 @@ def one_line(text: str) -> str:
 
 
 def read_folder(path: str | Path) -> Folder:
-    """Read a folder of migrations; its errors become the one sentence Airflow shows.
-
-    `${NAME}` in its config stands for an environment variable of the process that reads it.
-    """
+    """Read a folder of migrations; its errors become the one sentence Airflow shows."""
     from .engine.folder import folder
 
-    return folder.read_folder(Path(path), os.environ)
-
-
-def look_at_folder(path: str | Path) -> Folder:
-    """A folder as far as it can be read, for looking at a target and not for changing it."""
-    from .engine.folder import folder
-
-    return folder.look_at_folder(Path(path), os.environ)
+    return folder.read_folder(Path(path))
 
 
 def as_airflow_error(error: WMigrateError) -> Exception:

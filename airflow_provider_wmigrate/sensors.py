@@ -9,9 +9,11 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowFailException
 
+from .beside import file_of, folder_beside
 from .defaults import chosen_conn_id, chosen_environment
+from .engine.errors import WMigrateError
 from .folder_operator import airflow_errors
-from .hooks import MigrationHook, read_folder
+from .hooks import MigrationHook, as_airflow_error, read_folder
 
 
 class MigrationSensor(BaseSensorOperator):
@@ -53,7 +55,7 @@ class MigrationSensor(BaseSensorOperator):
         self.environment = environment
         self.ledger_schema = ledger_schema
         self.deferrable = deferrable
-        self._folder = folder
+        self._folder = None if folder is None else folder_beside(folder, file_of(self._dag))
 
     def execute(self, context: Any) -> Any:
         if not self.deferrable:
@@ -70,22 +72,29 @@ class MigrationSensor(BaseSensorOperator):
         return None
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> None:
-        """Called when the trigger fired."""
+        """Called when the trigger fired, or found that waiting is in vain."""
+        if "error" in event:
+            raise AirflowFailException(event["error"])
         self.log.info("applied: %s", ", ".join(event["versions"]))
 
     def poke(self, context: Any) -> bool:
-        """One look at the ledger. A target out of reach is no reason to fail: it may be coming up."""
-        import psycopg
-
+        """One look at the ledger. A target out of reach is no reason to fail: it may be coming up. What waiting cannot
+        heal (a wrong password, a missing right) fails at once."""
         from .engine.ledger.ledger import Ledger
+        from .engine.ledger.reach import reaching_the_ledger
+        from .engine.session.session import open_session
 
         versions, schema = self._wanted(context)
-        ledger = Ledger(schema)
+        ledger, connect = Ledger(schema), MigrationHook(self.conn_id).get_conn
         try:
-            with airflow_errors(), MigrationHook(self.conn_id).get_conn() as conn:
-                conn.autocommit = True
-                state = ledger.state(conn)
-        except psycopg.OperationalError as error:
+            with (
+                open_session(connect, application_name="wmigrate sensor") as session,
+                reaching_the_ledger(ledger, session.conn),
+            ):
+                state = ledger.state(session.conn)
+        except WMigrateError as error:
+            if not error.retryable:
+                raise as_airflow_error(error) from None
             self.log.warning("the target is out of reach: %s", error)
             return False
         applied = {e.version for e in state.entries if e.status == "applied"}
@@ -99,17 +108,15 @@ class MigrationSensor(BaseSensorOperator):
 
         if self._folder is None:
             given = self.versions if self.versions is not None else ()
+            given = str(given) if isinstance(given, int) else given  # one number, from native rendering
             versions = given.split(",") if isinstance(given, str) else [str(v) for v in given]
             versions = [v.strip() for v in versions]
             for version in versions or [""]:
-                if not (version.isascii() and version.isdigit()):
+                if not (version.isascii() and version.isdigit() and int(version)):
                     raise AirflowFailException(f"versions are numbers such as 002, not {version!r}")
             return [canonical_version(int(v)) for v in versions], self.ledger_schema
-        path = Path(self._folder)
-        if not path.is_absolute():
-            path = Path(context["dag"].fileloc).parent / path
         with airflow_errors():
-            folder = read_folder(path)
+            folder = read_folder(self._folder)
             settings = folder.config.settings_for(chosen_environment(self.environment))
         return [m.version for m in folder.migrations], settings.ledger.schema_name
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import DAG, BaseOperator, TaskGroup, TriggerRule, chain
+from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
 
 from .alerting.deadlines import deadline_alert
+from .beside import folder_beside
 from .callbacks import roll_back_on_failure
 from .defaults import chosen_conn_id
 from .folder_operator import SettingsRetryPolicy
@@ -48,7 +49,7 @@ class _FolderTaskGroup(TaskGroup):
     ) -> None:
         super().__init__(group_id=group_id, **kwargs)
         conn_id = chosen_conn_id(conn_id)
-        self._path = _resolve(folder, self.dag)
+        self._path = folder_beside(folder, self.dag.fileloc)
         self._folder = read_folder(self._path)
         if deadline is not None:
             missed = deadline_alert(deadline, folder=self._folder, conn_id=conn_id, notifiers=notifiers)
@@ -227,11 +228,6 @@ def _frame(plan: Any, first: list[Any], tasks: list[Any], after: Any) -> None:
         tasks >> after
     else:
         plan >> after
-
-
-def _resolve(folder: str | Path, dag: DAG) -> Path:
-    path = Path(folder)
-    return path if path.is_absolute() else (Path(dag.fileloc).parent / path).resolve()
 
 
 def _every_settings(config: Config) -> list[Settings]:

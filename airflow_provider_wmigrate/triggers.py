@@ -43,11 +43,18 @@ class LedgerTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         import psycopg
 
+        from .engine.errors import WMigrateError
+        from .engine.session.connection import not_let_in
+
         while True:
             try:
                 await self._wait()
-            except psycopg.OperationalError as error:
-                log.warning("the target is out of reach, trying again in %s s: %s", self.poll_interval, error)
+            except (psycopg.OperationalError, WMigrateError) as error:
+                known = error if isinstance(error, WMigrateError) else not_let_in(error)
+                if not known.retryable:
+                    yield TriggerEvent({"error": str(known)})
+                    return
+                log.warning("the target is out of reach, trying again in %s s: %s", self.poll_interval, known)
                 await asyncio.sleep(self.poll_interval)
             else:
                 yield TriggerEvent({"versions": self.versions})
@@ -60,7 +67,6 @@ class LedgerTrigger(BaseTrigger):
         async with self._connection() as conn:
             await conn.set_autocommit(True)
             await conn.execute("SET row_security = off")  # refused instead of hidden
-            await conn.execute("SET client_encoding = UTF8")  # in a SQL_ASCII database psycopg would give bytes
             await conn.execute(f"LISTEN {CHANNEL}")
             while not await self._applied(conn):
                 async for _ in conn.notifies(timeout=self.poll_interval, stop_after=1):
@@ -71,8 +77,11 @@ class LedgerTrigger(BaseTrigger):
         """Connect in a thread with every option PostgresHook knows, then go on asynchronously on that connection."""
         import psycopg
 
+        from .engine.session.answering import keep_alive
+
         hook = postgres_hook(await BaseHook.aget_connection(self.conn_id), {})
         opened = await asyncio.to_thread(hook.get_conn)
+        keep_alive(opened)
         conn = psycopg.AsyncConnection(opened.pgconn)
         try:
             yield conn
@@ -83,9 +92,14 @@ class LedgerTrigger(BaseTrigger):
         import psycopg
         from psycopg import sql
 
+        from .engine.errors import WMigrateError
+
         query = sql.SQL("SELECT version FROM {}.schema_migrations WHERE status = 'applied'")
         try:
             cursor = await conn.execute(query.format(sql.Identifier(self.ledger_schema)))
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return False  # no ledger yet: nothing is applied
+        except psycopg.errors.InsufficientPrivilege as error:
+            hint = f"grant the role USAGE on schema {self.ledger_schema} and SELECT on its tables"
+            raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}", hint=hint) from error
         return set(self.versions) <= {version for (version,) in await cursor.fetchall()}

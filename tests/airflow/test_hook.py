@@ -13,11 +13,13 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from airflow_runner import Runner
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_provider_wmigrate import MigrationHook
 from airflow_provider_wmigrate.engine.health.introduction import Introduction
+from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from dev.cluster import Cluster
 
 StartCluster = Callable[..., AbstractContextManager[Cluster]]
@@ -146,7 +148,7 @@ def test_a_ledger_that_cannot_be_read(database: str, connect: Connect) -> None:
     try:
         works, says = connect(**place).test_connection()
         assert works, says
-        assert "the ledger in schema wmigrate has version 99, this wmigrate knows up to 1" in says
+        assert f"the ledger in schema wmigrate has version 99, this wmigrate knows up to {LEDGER_VERSION}" in says
         assert "others.application_metadata has no ledger_version" in says
         works, says = connect(**place, login="looker").test_connection()
         assert works, says
@@ -173,3 +175,11 @@ def test_a_ledger_that_cannot_be_read(database: str, connect: Connect) -> None:
 )
 def test_the_sentence(target: dict[str, Any], sentence: str) -> None:
     assert str(Introduction(**{"server": "17.2", "ledgers": (), "standby": False, **target})) == sentence
+
+
+@pytest.mark.parametrize("name", ["cursor_factory", "row_factory", "context"])
+def test_a_python_object_in_the_extra_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    given = json.dumps({"conn_type": "postgres", "host": "127.0.0.1", "extra": {name: "psycopg.ClientCursor"}})
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", given)
+    with pytest.raises(AirflowFailException, match=f"connection odd has {name} in its extra"):
+        MigrationHook("odd").get_conn()

@@ -260,6 +260,44 @@ class TestBothWays:
         run = runner.run(runner.of(sensor(versions="{{ dag_run.conf.needs }}", deferrable=deferrable)), needs="1, 002")
         assert run.state == "success"
 
+    def test_one_number_from_native_rendering(self, runner: Runner, migrator: MakeMigrator, deferrable: bool) -> None:
+        migrator(A).apply("001")
+        dag = runner.of(sensor(versions="{{ 1 }}", deferrable=deferrable))
+        dag.render_template_as_native_obj = True
+        run = runner.run(dag)
+        assert run.state == "success", run.errors
+
+    def test_what_waiting_cannot_heal_fails_at_once(
+        self, runner: Runner, monkeypatch: pytest.MonkeyPatch, database: str, deferrable: bool
+    ) -> None:
+        there = json.loads(connection(database))
+        monkeypatch.setenv("AIRFLOW_CONN_TARGET", json.dumps({**there, "schema": "nowhere"}))
+        run = runner.run(runner.of(sensor(versions=["001"], deferrable=deferrable, retries=3)))
+        assert run.tries["wait"] == 1
+        said = str(run.errors["wait"])
+        assert 'database "nowhere" does not exist' in said
+        assert said.endswith("; correct the database's name, or create it")
+
+    def test_a_right_that_is_missing_fails_at_once(
+        self,
+        runner: Runner,
+        migrator: MakeMigrator,
+        monkeypatch: pytest.MonkeyPatch,
+        database: str,
+        conn: Conn,
+        deferrable: bool,
+    ) -> None:
+        migrator(A).apply("001")
+        conn.execute("CREATE ROLE sees_nothing LOGIN")
+        try:
+            given = {**json.loads(connection(database)), "login": "sees_nothing"}
+            monkeypatch.setenv("AIRFLOW_CONN_TARGET", json.dumps(given))
+            run = runner.run(runner.of(sensor(versions=["001"], deferrable=deferrable, retries=3)))
+        finally:
+            conn.execute("DROP ROLE sees_nothing")
+        assert run.tries["wait"] == 1
+        assert "permission denied for" in str(run.errors["wait"])
+
     def test_an_unknown_environment(self, runner: Runner, make_folder: MakeFolder, deferrable: bool) -> None:
         run = runner.run(runner.of(sensor(folder=make_folder(A), environment="nowhere", deferrable=deferrable)))
         assert "there is no environment nowhere" in str(run.errors["wait"])
@@ -307,11 +345,11 @@ def test_a_target_that_is_down_is_waited_for(
 
 def test_a_relative_folder_is_relative_to_the_dag_file(make_folder: MakeFolder) -> None:
     folder = make_folder(A)
-    waiting = sensor(folder="../migrations")
     dag = DAG("relative", schedule=None)
     (folder.parent / "dags").mkdir()
     dag.fileloc = str(folder.parent / "dags" / "file.py")
-    assert waiting._wanted({"dag": dag}) == (["001"], "wmigrate")
+    waiting = sensor(folder="../migrations", dag=dag)
+    assert waiting._wanted({}) == (["001"], "wmigrate")
 
 
 @pytest.mark.parametrize("arguments", [{}, {"versions": ["001"], "folder": "migrations"}], ids=["neither", "both"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import selectors
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -41,7 +42,7 @@ def ready(
     try:
         conn = connect()
     except psycopg.Error as error:
-        raise ConnectionFailed(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise not_let_in(error) from error
     keep_alive(conn)
     limit_answers(conn, bounded)
     try:
@@ -49,6 +50,31 @@ def ready(
     except BaseException:
         conn.close()
         raise
+
+
+def not_let_in(error: psycopg.Error) -> ConnectionFailed:
+    """A failed login in the engine's words: with what a person has to do, unless it may succeed by itself one day.
+
+    libpq hands on the words of a refused login and not its SQLSTATE, so the words are looked for, as PostgreSQL writes
+    them in English. In other languages a login that cannot succeed is tried again like any other.
+    """
+    refused = next((hint for words, hint in _REFUSED.items() if re.search(words, str(error))), "")
+    if error.pgconn is not None and error.pgconn.needs_password:
+        refused = "give its password"
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ConnectionFailed(reason, hint=refused, retryable=not refused)
+
+
+_REFUSED = {
+    "password authentication failed": "correct the user or the password",
+    "no password supplied": "give its password",
+    r"no pg_hba\.conf entry": "let this host, user and database in: pg_hba.conf on the server",
+    "is not permitted to log in": "give the role LOGIN",
+    "permission denied for database": "grant the role CONNECT on the database",
+    r'role "[^"]*" does not exist': "correct the user, or create the role",
+    r'database "[^"]*" does not exist': "correct the database's name, or create it",
+}
+"""The server's words for what waiting cannot heal -> what can."""
 
 
 def untouched(
@@ -59,7 +85,7 @@ def untouched(
     :param watched: the server can watch its clients.
     :raises ConnectionFailed: no connection.
     """
-    known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": session_name(application_name)}
+    known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": application_name[:63]}
     if conn.info.password:
         known["password"] = conn.info.password
     settings = {**WRITES, **settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
@@ -95,15 +121,10 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
     return pid
 
 
-def session_name(name: str) -> str:
-    """As the server shows it: 63 characters of ASCII. It would put question marks for others, or refuse them."""
-    return name[:63].encode("ascii", "replace").decode()
-
-
 def settle(conn: psycopg.Connection[Any], application_name: str) -> None:
     """The settings of a session that has run nothing yet."""
     settings = {
-        "application_name": session_name(application_name),
+        "application_name": application_name[:63],
         "statement_timeout": OWN_TIMEOUT,
         "lock_timeout": OWN_TIMEOUT,
         "idle_in_transaction_session_timeout": "0",
