@@ -28,7 +28,10 @@ MEANINGS = {
     "failure_handled": ("After a task failed for good: what was found, and what was done about it.", "`outcome`"),
     "dry_run": ("A dry run was executed and rolled back.", "the audit record, `chain`: milliseconds of each"),
     "not_tried": ("A dry run executed nothing of a migration.", "the audit record, `reason`"),
-    "refused": ("A finding stopped one migration under its lock; nothing was touched.", "`findings`, `error`"),
+    "refused": (
+        "A finding stopped one migration under its lock; nothing was touched.",
+        "`findings`, `error`, `dry_run`",
+    ),
     "repaired": ("A person settled an entry.", "`decision`, `reason`, `before`, `after`"),
     "baselined": ("A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
     "alerted": ("People were told of an incident.", "`kind`, `subject`, `what`"),

@@ -173,7 +173,7 @@ def _tell_error(context: Any, error: Any) -> None:
     found = engine_error(error)
     what = str(found) if found else "the process of the task ended without a word; the log may say why"
     version, name = _version(task)
-    about = f"{name or context['ti'].task_id} on {task.conn_id}"
+    about = f"{name or context['ti'].task_id} on {task.conn_id}{' (dry run)' if task.mode == 'dry_run' else ''}"
     more = (("migration", name),) if name else ()
     alert = Alert(kind, about, what, where(context, task.conn_id, *more), NEXT_STEPS[kind], links(context))
     on_target = kind == "connection_lost"

@@ -170,9 +170,10 @@ class Migrator:
             if statuses([migration], mine)[version] is Status.APPLIED:
                 return self._nothing_done(migration, Outcome.ALREADY_APPLIED, by=mine[0].identity)
             chain = self._pending_chain(migration, entries) if dry_run else [migration]
-            self._refuse(session, migration, planner.refusals(migration, entries, assume=[m.version for m in chain]))
+            refused = planner.refusals(migration, entries, assume=[m.version for m in chain])
+            self._refuse(session, migration, refused, dry_run=dry_run)
             jobs = [Job(m, analyse(m.script), m.transactional) for m in chain]
-            self._refuse(session, migration, self._lacking(session, jobs))
+            self._refuse(session, migration, self._lacking(session, jobs), dry_run=dry_run)
             return self._act(session, "apply", jobs, _only(version, entries), dry_run=dry_run)
 
     def roll_back(self, version: str, *, dry_run: bool = False) -> Record:
@@ -197,7 +198,7 @@ class Migrator:
                 return self._not_applied(version)
             entries = {e.version: e for e in self._entries(session)}
             found = rollback.dependents(version, list(entries.values()), leaving=chain)
-            self._refuse(session, self._stand_in(entries[version]), found)
+            self._refuse(session, self._stand_in(entries[version]), found, dry_run=dry_run)
             jobs = [self._rollback_job(session, entries[v]) for v in chain]
             try:
                 return self._act(session, "rollback", jobs, [entries[version]], dry_run=dry_run)
@@ -282,12 +283,14 @@ class Migrator:
         with self._reaching(session):
             return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
 
-    def _refuse(self, session: Session, migration: Migration, found: Sequence[Finding]) -> None:
+    def _refuse(
+        self, session: Session, migration: Migration, found: Sequence[Finding], *, dry_run: bool = False
+    ) -> None:
         if not found:
             return
         error = HistoryError(found)
         with suppress(WMigrateError, psycopg.Error):
-            details = {"findings": [f.code for f in found], "error": str(error)}
+            details = {"findings": [f.code for f in found], "error": str(error), "dry_run": dry_run}
             with session.transaction(confirmed=False):
                 head = self.ledger.append(
                     session.conn, "refused", self._identity, version=migration.version, details=details

@@ -136,6 +136,8 @@ def test_an_enum_value_that_the_script_itself_adds_is_a_failure(migrator: MakeMi
     with pytest.raises(StatementFailed) as failed:
         made.apply("003", dry_run=True)
     assert (failed.value.sqlstate, failed.value.line) == ("55P04", 2)
+    advice = "use it in a later migration: a new value of an enum type can be used only after the commit that adds it"
+    assert failed.value.hint == advice
 
 
 def test_what_does_not_depend_on_the_one_that_needs_a_commit_is_tried(

@@ -114,8 +114,8 @@ def test_a_secret_is_in_none_of_it(migrator: MakeMigrator, conn: Conn, events: l
         (
             "SELECT create_hypertable('t', 'at');",
             "42883",
-            "it belongs to TimescaleDB, which this database has not: create the extension, and name timescaledb under"
-            " requires_extensions",
+            "it is TimescaleDB's: create that extension before it and name timescaledb under requires_extensions, or"
+            " correct the call",
         ),
     ],
     ids=["commits", "in a function", "isolation", "timescaledb"],

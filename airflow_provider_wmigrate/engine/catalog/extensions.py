@@ -190,8 +190,8 @@ def remedy(sqlstate: str | None, message: str) -> str | None:
     """What to do about a server's refusal that an extension explains; None: not one of those."""
     if sqlstate in ("42883", "42809", "22023") and _TIMESCALE_WORDS.search(message):
         return (
-            "it belongs to TimescaleDB, which this database has not: create the extension, and name timescaledb under"
-            " requires_extensions"
+            "it is TimescaleDB's: create that extension before it and name timescaledb under requires_extensions, or"
+            " correct the call"
         )
     if sqlstate not in ("0A000", "XX000"):
         return None

@@ -83,6 +83,8 @@ def _advice(error: psycopg.Error, statement: str | None, file: str, known: Circu
     declare = f"declare transactional: {'{rollback: false}' if rollback else 'false'}"
     if error.sqlstate == "2D000" and known.in_transaction:
         return f"the script ends transactions itself: {declare} for this migration, so that none is around it"
+    if error.sqlstate == "55P04":
+        return "use it in a later migration: a new value of an enum type can be used only after the commit that adds it"
     if error.sqlstate == "25001" and known.in_transaction:
         if (statement or "").upper().startswith(("SET ", "START ", "BEGIN")):
             return "wmigrate opens the transaction, at READ COMMITTED, and sets its limits: take this statement out"
