@@ -30,6 +30,7 @@ _TIMESCALEDB = ("requires_extensions: [timescaledb]",)
 _COMMUNITY = ("requires_extensions:", "  - {name: timescaledb, license: timescale}")
 """The Apache edition has neither continuous aggregates nor policies."""
 _STEP_BY_STEP = ("transactional:", "  apply: false")
+_REPEATABLE = (*_STEP_BY_STEP, "repeatable:", "  apply: true")
 
 PATTERNS: Mapping[str, Pattern] = {
     "empty": Pattern("Nothing but the frame."),
@@ -58,7 +59,7 @@ PATTERNS: Mapping[str, Pattern] = {
     "backfill": Pattern(
         "Fill a column in batches, each committed on its own.",
         {**_COLUMN, "key": "id", "expression": "my_expression", "batch": "5000"},
-        _STEP_BY_STEP,
+        _REPEATABLE,
     ),
     "view": Pattern("A view, made or replaced.", {"view": "{name}", **_TABLE}),
     "function": Pattern(

@@ -9,6 +9,7 @@
     |- StatementFailed           the server refused a statement: version, file, line, SQLSTATE
     |  `- TimedOut               the budget for the statement or for the whole migration ran out
     |- LockTimeout               somebody else held the lock for longer than the budget
+    |- LedgerNotWritten          the ledger's own statement failed; says what of the script was kept
     |- RollbackFailed            a rollback script failed; the database is as it was before it
     |- ConnectionFailed          no connection, or it broke
     |- LedgerTooNew              the ledger was written by a newer wmigrate
@@ -118,9 +119,15 @@ class ScriptError(WMigrateError):
         super().__init__(f"{place(file, line)}: {reason}", hint=hint)
 
 
+ROLLED_BACK = "rolled back, nothing of it was kept"
+NOT_KNOWN = "what of it was kept is not known"
+PERHAPS_COMMITTED = "part of it may have been committed, the ledger does not know it"
+
+
 class StatementFailed(WMigrateError):
     """The server refused a statement. `line` and `column` count from 1 in the file.
 
+    :param outcome: what was kept, by whoever knows it: `ROLLED_BACK`, `NOT_KNOWN`, or what the journal says.
     :param statement: its first words, without strings: one may be a password.
     :param said: what else the server said.
     """
@@ -131,13 +138,13 @@ class StatementFailed(WMigrateError):
         file: str,
         message: str,
         *,
+        outcome: str,
         sqlstate: str | None = None,
         line: int | None = None,
         column: int | None = None,
         server_hint: str | None = None,
         statement: str | None = None,
         said: ServerWords | None = None,
-        outcome: str = "rolled back, nothing of it was kept",
         retryable: bool | None = None,
     ) -> None:
         self.version, self.file, self.sqlstate = version, file, sqlstate
@@ -166,14 +173,47 @@ class StatementFailed(WMigrateError):
             retryable=self.retryable,
         )
 
+    def kept(self, outcome: str, *, retryable: bool) -> StatementFailed:
+        """The same failure, once it is known what was kept."""
+        return type(self)(
+            self.version,
+            self.file,
+            self.server_message,
+            outcome=outcome,
+            sqlstate=self.sqlstate,
+            line=self.line,
+            column=self.column,
+            server_hint=self.server_hint,
+            statement=self.statement,
+            said=self.said,
+            retryable=retryable,
+        )
+
+
+class LedgerNotWritten(WMigrateError):
+    """The script ran, and the ledger could not be written: it was dropped, altered, or is locked.
+
+    :param outcome: what of the script was kept.
+    """
+
+    def __init__(self, file: str, message: str, *, outcome: str, sqlstate: str | None) -> None:
+        self.file, self.sqlstate, self.outcome = file, sqlstate, outcome
+        code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+        super().__init__(
+            f"{file}: the ledger could not be written: {message}{code}; {outcome}",
+            hint="look at the ledger's tables: a script must leave them alone",
+            retryable=retryable_sqlstate(sqlstate),
+        )
+
 
 class TimedOut(StatementFailed):
     """The budget ran out; the statement was cancelled on the server."""
 
 
 class LockTimeout(WMigrateError):
-    """Another session held a lock for longer than the budget. Nothing was changed.
+    """Another session held a lock for longer than the budget.
 
+    :param outcome: what was kept.
     :param limit: whose limit it was, where it was not wmigrate's.
     """
 
@@ -184,15 +224,18 @@ class LockTimeout(WMigrateError):
         what: str,
         waited_seconds: float,
         *,
+        outcome: str,
         holders: Sequence[int] = (),
-        outcome: str = "nothing was changed",
         limit: str = "",
         hint: str = "",
+        retryable: bool | None = None,
     ) -> None:
         self.what, self.waited_seconds, self.holders = what, waited_seconds, tuple(holders)
+        self.outcome = outcome
         by = f", held by pid {', '.join(map(str, holders))}" if holders else ""
         within = f"{waited_seconds:.1f}" if waited_seconds >= 1 else f"{waited_seconds:.2g}"
-        super().__init__(f"{what} was not free within {within} s{limit}{by}; {outcome}", hint=hint)
+        message = f"{what} was not free within {within} s{limit}{by}; {outcome}"
+        super().__init__(message, hint=hint, retryable=retryable)
 
 
 class RollbackFailed(WMigrateError):

@@ -172,7 +172,7 @@ class Migrator:
             chain = self._pending_chain(migration, entries) if dry_run else [migration]
             refused = planner.refusals(migration, entries, assume=[m.version for m in chain])
             self._refuse(session, migration, refused, dry_run=dry_run)
-            jobs = [Job(m, analyse(m.script), m.transactional) for m in chain]
+            jobs = [Job(m, analyse(m.script), m.transactional, m.repeatable) for m in chain]
             self._refuse(session, migration, self._lacking(session, jobs), dry_run=dry_run)
             return self._act(session, "apply", jobs, _only(version, entries), dry_run=dry_run)
 
@@ -240,7 +240,7 @@ class Migrator:
             finding = Finding("no_rollback", message, "write one, or restore a backup", version=entry.version)
             raise HistoryError([finding])
         stand_in = self._stand_in(entry)
-        return Job(stand_in, analyse(script), stand_in.rollback_transactional)
+        return Job(stand_in, analyse(script), stand_in.rollback_transactional, stand_in.rollback_repeatable)
 
     def _stand_in(self, entry: Entry) -> Migration:
         """The folder's migration, or for one whose file is gone what the ledger still knows of it."""
@@ -274,8 +274,8 @@ class Migrator:
             unfinished = frozenset([begun.version] if begun else [])
             return self._finished(DryRun(execution, unfinished, self._finished).run(jobs))
         job = jobs[-1]
-        if begun or job.stepwise:
-            return self._finished(execution.stepwise(job, begun))
+        if begun or job.by_statement:
+            return self._finished(execution.by_statement(job, begun, next(iter(entries), None)))
         return self._finished(execution.in_one_transaction(job))
 
     def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:

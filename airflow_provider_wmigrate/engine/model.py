@@ -119,6 +119,9 @@ class Migration:
     dependencies: tuple[str, ...] = ()
     transactional: Transactional = "auto"
     rollback_transactional: Transactional = "auto"
+    repeatable: bool = False
+    """Whether a statement that may have run in part can simply be run again."""
+    rollback_repeatable: bool = False
     timeout_seconds: float | None = None
     """Total budget of one apply or rollback in seconds; None means the setting of the folder."""
     lock_timeout_seconds: float | None = None

@@ -202,11 +202,11 @@ def test_a_deadline_is_switched_off_with_the_timeouts(runner: Runner, make_folde
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (StatementFailed("001", "f.sql", "no", sqlstate="42601"), "migration_failed"),
-        (StatementFailed("001", "f.sql", "the connection was lost", retryable=True), "connection_lost"),
-        (StatementFailed("001", "f.sql", "shut down", sqlstate="57P01"), "connection_lost"),
-        (TimedOut("001", "f.sql", "budget", sqlstate="57014"), "migration_timed_out"),
-        (LockTimeout("a lock", 5), "migration_timed_out"),
+        (StatementFailed("001", "f.sql", "no", outcome="kept", sqlstate="42601"), "migration_failed"),
+        (StatementFailed("001", "f.sql", "the connection was lost", outcome="kept", retryable=True), "connection_lost"),
+        (StatementFailed("001", "f.sql", "shut down", outcome="kept", sqlstate="57P01"), "connection_lost"),
+        (TimedOut("001", "f.sql", "budget", outcome="kept", sqlstate="57014"), "migration_timed_out"),
+        (LockTimeout("a lock", 5, outcome="kept"), "migration_timed_out"),
         (ConnectionFailed("refused"), "connection_lost"),
         (RollbackFailed("001", ValueError("x")), "rollback_failed"),
         (None, "migration_failed"),

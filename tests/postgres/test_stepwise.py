@@ -171,7 +171,7 @@ def test_what_nobody_can_tell_is_left_to_a_person(
     with pytest.raises(HistoryError) as stopped:
         migrator(folder).apply("001")
     assert str(stopped.value).startswith(
-        "001_a.sql:1: statement 1 of migration 001 was running when its runner died, and whether it ran cannot be told"
+        "001_a.sql:1: statement 1 of migration 001 was begun, and whether it ran to its end cannot be told"
     )
     assert entry(conn) == ("incomplete", "apply", 0, 1, 1)
 
@@ -208,7 +208,7 @@ def test_roll_back_statement_by_statement(migrator: MakeMigrator, conn: Conn) ->
 def test_an_interrupted_rollback_must_be_finished(migrator: MakeMigrator, conn: Conn) -> None:
     files = {"001_a.sql": TABLE + INDEX, "001_a.rollback.sql": "DROP INDEX CONCURRENTLY t_id;\nDROP TABLE tt;\n"}
     migrator(files).apply("001")
-    with pytest.raises(RollbackFailed, match="statements 1 to 1 were kept"):
+    with pytest.raises(RollbackFailed, match="statement 1 was kept"):
         migrator(files).roll_back("001")
     assert entry(conn) == ("incomplete", "rollback", 1, 2, 1)
     mended = migrator({**files, "001_a.rollback.sql": "DROP INDEX CONCURRENTLY t_id;\nDROP TABLE t;\n"})

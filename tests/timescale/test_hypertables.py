@@ -376,7 +376,7 @@ def test_an_update_is_not_the_first_statement_on_a_session_that_was_used(
     error = failed.value
     assert (error.line, error.sqlstate) == (2, "0A000")
     assert error.hint.startswith("it must be the first statement of a session: let transactional be auto")
-    assert error.outcome == "statements 1 to 1 were kept; the next run goes on at statement 2"
+    assert error.outcome == "statement 1 was kept; the next run goes on at statement 2"
     assert migrator.roll_back("002").outcome is Outcome.ROLLED_BACK
 
 

@@ -63,7 +63,7 @@ def test_a_block_is_a_segment(transactional: Transactional, first: int, expected
 
 def test_a_script_with_blocks_is_run_segment_by_segment() -> None:
     analysis = analysed("BEGIN; SELECT 1; COMMIT; SELECT 2")
-    assert [journal.stepwise(analysis, declared) for declared in ("auto", True, False)] == [True, False, True]
+    assert [journal.runs_by_statement(analysis, declared) for declared in ("auto", True, False)] == [True, False, True]
 
 
 def test_an_enum_value_needs_no_transaction_of_its_own_in_a_block() -> None:

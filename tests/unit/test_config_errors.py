@@ -36,8 +36,8 @@ KEYS = [
     (
         BLOCK + "line: 7",
         "3: migrations[0].line: is not a known key (known here: version, filename, description, dependencies, "
-        "rollback_supported, estimated_duration_seconds, transactional, timeout_seconds, lock_timeout_seconds, "
-        "lock_attempts, on_failure, requires_extensions)",
+        "rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
+        "lock_timeout_seconds, lock_attempts, on_failure, requires_extensions)",
     ),
     (
         "environments:\n  production:\n    settings:\n      execution: {}",

@@ -8,11 +8,14 @@ import pytest
 
 from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.errors import (
+    NOT_KNOWN,
+    ROLLED_BACK,
     ConfigError,
     ConnectionFailed,
     FolderError,
     HistoryError,
     LedgerDamaged,
+    LedgerNotWritten,
     LedgerTooNew,
     LockTimeout,
     RollbackFailed,
@@ -29,7 +32,7 @@ from airflow_provider_wmigrate.engine.model import Finding
 
 LOST = Finding("missing", "migration 001_a is applied but its file is gone", "restore the file", version="001")
 EDITED = Finding("changed", "was edited", "restore it", version="002", file="002_b.sql", line=3)
-FAILED = StatementFailed("002", "002_b.rollback.sql", "no such table", sqlstate="42P01", line=7)
+FAILED = StatementFailed("002", "002_b.rollback.sql", "no such table", outcome=ROLLED_BACK, sqlstate="42P01", line=7)
 
 MESSAGES: list[tuple[WMigrateError, str, bool]] = [
     (WMigrateError("something"), "something", False),
@@ -52,18 +55,27 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
     (ScriptError("a.sql", 2, "COMMIT here", hint="remove it"), "a.sql:2: COMMIT here; remove it", False),
     (ScriptError("a.sql", None, "holds nothing"), "a.sql: holds nothing", False),
     (
-        StatementFailed("001", "a.sql", "no such table", sqlstate="42P01", line=2, column=5, server_hint="make it"),
+        StatementFailed(
+            "001",
+            "a.sql",
+            "no such table",
+            outcome=ROLLED_BACK,
+            sqlstate="42P01",
+            line=2,
+            column=5,
+            server_hint="make it",
+        ),
         "a.sql:2:5: no such table (SQLSTATE 42P01); rolled back, nothing of it was kept; make it",
         False,
     ),
     (
-        StatementFailed("001", "a.sql", "no", sqlstate="42P01", line=2, statement="DROP TABLE a"),
+        StatementFailed("001", "a.sql", "no", outcome=ROLLED_BACK, sqlstate="42P01", line=2, statement="DROP TABLE a"),
         "a.sql:2: no (SQLSTATE 42P01) in DROP TABLE a; rolled back, nothing of it was kept",
         False,
     ),
     (
-        StatementFailed("001", "a.sql", "the connection was lost"),
-        "a.sql: the connection was lost; rolled back, nothing of it was kept",
+        StatementFailed("001", "a.sql", "the connection was lost", outcome=NOT_KNOWN),
+        "a.sql: the connection was lost; what of it was kept is not known",
         True,
     ),
     (
@@ -72,19 +84,40 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         False,
     ),
     (
-        TimedOut("001", "a.sql", "too slow", sqlstate="57014", retryable=True),
+        TimedOut("001", "a.sql", "too slow", outcome=ROLLED_BACK, sqlstate="57014", retryable=True),
         "a.sql: too slow (SQLSTATE 57014); rolled back, nothing of it was kept",
         True,
     ),
-    (LockTimeout("table a", 1.26), "table a was not free within 1.3 s; nothing was changed", True),
     (
-        LockTimeout("table a", 5, holders=[12, 34], hint="look"),
+        LockTimeout("table a", 1.26, outcome="nothing was changed"),
+        "table a was not free within 1.3 s; nothing was changed",
+        True,
+    ),
+    (
+        LockTimeout("table a", 5, outcome="nothing was changed", holders=[12, 34], hint="look"),
         "table a was not free within 5.0 s, held by pid 12, 34; nothing was changed; look",
         True,
     ),
     (
         LockTimeout("table a", 5, outcome="statements 1 to 2 were kept"),
         "table a was not free within 5.0 s; statements 1 to 2 were kept",
+        True,
+    ),
+    (
+        LockTimeout("table a", 5, outcome="statement 1 was kept", retryable=False),
+        "table a was not free within 5.0 s; statement 1 was kept",
+        False,
+    ),
+    (
+        LedgerNotWritten("a.sql", "no such table", outcome="statement 1 was kept", sqlstate="42P01"),
+        "a.sql: the ledger could not be written: no such table (SQLSTATE 42P01); statement 1 was kept;"
+        " look at the ledger's tables: a script must leave them alone",
+        False,
+    ),
+    (
+        LedgerNotWritten("a.sql", "a lock", outcome="nothing ran before it", sqlstate="55P03"),
+        "a.sql: the ledger could not be written: a lock (SQLSTATE 55P03); nothing ran before it;"
+        " look at the ledger's tables: a script must leave them alone",
         True,
     ),
     (
@@ -156,7 +189,7 @@ def test_a_message_is_one_line(error: WMigrateError) -> None:
 )
 def test_what_may_heal_by_itself(sqlstate: str | None, retryable: bool) -> None:
     assert retryable_sqlstate(sqlstate) is retryable
-    assert StatementFailed("001", "a.sql", "no", sqlstate=sqlstate).retryable is retryable
+    assert StatementFailed("001", "a.sql", "no", outcome=ROLLED_BACK, sqlstate=sqlstate).retryable is retryable
 
 
 @pytest.mark.parametrize(

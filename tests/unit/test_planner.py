@@ -123,8 +123,8 @@ def test_a_statement_that_was_in_flight_is_told_in_the_plan() -> None:
     found = planner.plan_apply(migrations, graph, State((begun,), None, 1)).findings
     assert str(found[0]) == (
         "001_m.sql: migration 001_m was begun outside a transaction and not finished (0 of 2 statements done), and"
-        " statement 1 was running when its runner died; the next run finds out whether it ran, and asks you where the"
-        " database cannot tell"
+        " whether statement 1 ran to its end is not known; the next run finds out whether it ran, and asks you where"
+        " the database cannot tell"
     )
 
 

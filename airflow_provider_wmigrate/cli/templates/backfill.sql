@@ -1,8 +1,7 @@
 -- {title}
 -- In batches, each committed on its own: no row stays locked for longer than its batch, and what is done is kept.
--- Declared `transactional: false`, without which COMMIT would be refused. Stopped half way, it is run again and goes on:
--- only rows that still need it are chosen. Whether one in flight ran to its end is for a person to say
--- (wmigrate repair VERSION --again, which is always right here).
+-- Declared `transactional: false`, without which COMMIT would be refused, and `repeatable: true`: stopped half way, it is
+-- run again by itself and goes on, since only rows that still need it are chosen.
 
 DO $$
 DECLARE

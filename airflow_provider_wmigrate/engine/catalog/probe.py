@@ -14,6 +14,8 @@ from psycopg import Connection, sql
 from airflow_provider_wmigrate.engine.sql.no_transaction import outside
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
+from .builds import Index, changers, named, quoted, quoted_names
+
 
 def ran(conn: Connection[Any], statement: Statement) -> bool | None:
     """Whether it ran: True, False (running it again is right), or None: only a person can tell."""
@@ -21,22 +23,24 @@ def ran(conn: Connection[Any], statement: Statement) -> bool | None:
     return look(conn, statement.node) if look else None
 
 
-def drop_invalid(conn: Connection[Any], statement: Statement) -> tuple[str, ...]:
-    """Drop what a failed CREATE INDEX CONCURRENTLY or one per chunk left behind, which IF NOT EXISTS would take for
-    done, and what a failed REINDEX CONCURRENTLY did, which would stay for ever.
+def drop_index(conn: Connection[Any], index: Index, *, hypertable: bool) -> None:
+    """Drop an index that a failed build left invalid, which IF NOT EXISTS would take for done.
 
-    :return: the indexes' names.
+    :param hypertable: it was built chunk by chunk.
     """
-    invalid: list[tuple[str, str]] = []
-    if _builds_in_steps(statement):
-        found = _index(conn, statement.node)
-        invalid = [found[0]] if found is not None and not found[1] else []
-    elif statement.kind == "reindex_stmt" and any(p.def_elem.defname == "concurrently" for p in statement.node.params):
-        invalid = _reindex_remains(conn, statement.node)
-    how = "" if of_hypertable(statement) else "CONCURRENTLY "
-    for schema, name in invalid:
-        conn.execute(sql.SQL(f"DROP INDEX {how}IF EXISTS {{}}").format(sql.Identifier(schema, name)))
-    return tuple(f"{schema}.{name}" for schema, name in invalid)
+    how = "" if hypertable else "CONCURRENTLY "
+    conn.execute(sql.SQL(f"DROP INDEX {how}IF EXISTS {{}}").format(sql.Identifier(index.schema, index.name)))
+
+
+def drop_remains(conn: Connection[Any], statement: Statement) -> tuple[Index, ...]:
+    """Drop what a failed REINDEX CONCURRENTLY left invalid beside the index, which would stay for ever. Not what
+    another session builds now, or may build."""
+    if statement.kind != "reindex_stmt" or not any(p.def_elem.defname == "concurrently" for p in statement.node.params):
+        return ()
+    remains = [index for index in _reindex_remains(conn, statement.node) if changers(conn, index) == ()]
+    for index in remains:
+        drop_index(conn, index, hypertable=False)
+    return tuple(remains)
 
 
 _REINDEX_SCOPES = {
@@ -47,20 +51,21 @@ _REINDEX_SCOPES = {
 """By kind of REINDEX: of an index, a table, a schema; others are of the database."""
 
 
-def _reindex_remains(conn: Connection[Any], node: Any) -> list[tuple[str, str]]:
+def _reindex_remains(conn: Connection[Any], node: Any) -> list[Index]:
     """Invalid indexes beside the one they were to replace, with the endings that PostgreSQL gives them (its manual,
     REINDEX, "Rebuilding Indexes Concurrently")."""
-    name = _name(node.relation) if node.kind in (1, 2) else node.name
+    name = quoted(node.relation) if node.kind in (1, 2) else node.name
     query = (
-        "SELECT n.nspname, c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+        "SELECT i.indexrelid::pg_catalog.int8, i.indrelid::pg_catalog.int8, n.nspname, c.relname, i.indisvalid"
+        " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
         " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.relname ~ '_cc(new|old)[0-9]*$' AND n.nspname !~ '^pg_'"
         " AND EXISTS (SELECT FROM pg_catalog.pg_index s JOIN pg_catalog.pg_class sc ON sc.oid = s.indexrelid"
         "  WHERE s.indrelid = i.indrelid AND s.indexrelid <> i.indexrelid AND s.indkey = i.indkey"
         "  AND pg_catalog.starts_with(sc.relname, pg_catalog.regexp_replace(c.relname, '_cc(new|old)[0-9]*$', '')))"
-        f" AND {_REINDEX_SCOPES.get(node.kind, 'true')} ORDER BY 1, 2"
+        f" AND {_REINDEX_SCOPES.get(node.kind, 'true')} ORDER BY 3, 4"
     )
-    return [(schema, index) for schema, index in conn.execute(query.encode(), {"name": name})]
+    return [Index(*row) for row in conn.execute(query.encode(), {"name": name})]
 
 
 def finish_detaching(conn: Connection[Any], statement: Statement) -> bool:
@@ -73,66 +78,29 @@ def finish_detaching(conn: Connection[Any], statement: Statement) -> bool:
     if _pending(conn, statement.node) is not True:
         return False
     part = getattr(statement.node.cmds[0].alter_table_cmd, "def").partition_cmd.name
-    conn.execute(f"ALTER TABLE {_name(statement.node.relation)} DETACH PARTITION {_name(part)} FINALIZE".encode())
+    conn.execute(f"ALTER TABLE {quoted(statement.node.relation)} DETACH PARTITION {quoted(part)} FINALIZE".encode())
     return True
-
-
-def built_invalid(conn: Connection[Any], statement: Statement) -> bool:
-    """Whether the index that a statement was to build exists, but cannot be used."""
-    if not _builds_in_steps(statement):
-        return False
-    found = _index(conn, statement.node)
-    return found is not None and not found[1]
-
-
-def of_hypertable(statement: Statement) -> bool:
-    """An index built chunk by chunk. Its chunks' indexes go with it, which DROP INDEX CONCURRENTLY does not support."""
-    return _builds_in_steps(statement) and not statement.node.concurrent
-
-
-def _builds_in_steps(statement: Statement) -> bool:
-    """An index whose building commits in between: CONCURRENTLY, or chunk by chunk on a hypertable."""
-    return statement.kind == "index_stmt" and statement.outside is not None
-
-
-def _name(relation: Any) -> str:
-    """A relation as to_regclass wants it: quoted, with its schema if the statement gave one."""
-    parts = [part for part in (relation.schemaname, relation.relname) if part]
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
-
-
-def _index(conn: Connection[Any], node: Any) -> tuple[tuple[str, str], bool] | None:
-    """((schema, name), valid) of the index a statement names, on the table it names."""
-    row = conn.execute(
-        "SELECT n.nspname, c.relname, i.indisvalid FROM pg_catalog.pg_index i"
-        " JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE i.indrelid = pg_catalog.to_regclass(%s) AND c.relname = %s",
-        [_name(node.relation), node.idxname],
-    ).fetchone()
-    return ((row[0], row[1]), bool(row[2])) if row else None
 
 
 def _created_index(conn: Connection[Any], node: Any) -> bool | None:
     if outside("index_stmt", node) is None:
         return None
-    found = _index(conn, node)
-    return found is not None and found[1]
+    found = named(conn, node)
+    return found is not None and found.valid
 
 
 def _dropped(conn: Connection[Any], node: Any) -> bool | None:
     """DROP INDEX CONCURRENTLY takes exactly one index; an invalid one is one half dropped."""
-    names = [item.string.sval for item in node.objects[0].list.items]
-    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in names)
-    row = conn.execute("SELECT pg_catalog.to_regclass(%s) IS NULL", [quoted]).fetchone()
+    name = quoted_names(item.string.sval for item in node.objects[0].list.items)
+    row = conn.execute("SELECT pg_catalog.to_regclass(%s) IS NULL", [name]).fetchone()
     return bool(row and row[0])
 
 
 def _added_value(conn: Connection[Any], node: Any) -> bool | None:
-    names = [item.string.sval for item in node.type_name]
-    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in names)
+    name = quoted_names(item.string.sval for item in node.type_name)
     row = conn.execute(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_enum WHERE enumtypid = pg_catalog.to_regtype(%s) AND enumlabel = %s)",
-        [quoted, node.new_val],
+        [name, node.new_val],
     ).fetchone()
     return bool(row and row[0])
 
@@ -143,7 +111,7 @@ def _pending(conn: Connection[Any], node: Any) -> bool | None:
     row = conn.execute(
         "SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhrelid = pg_catalog.to_regclass(%s)"
         " AND inhparent = pg_catalog.to_regclass(%s)",
-        [_name(part), _name(node.relation)],
+        [quoted(part), quoted(node.relation)],
     ).fetchone()
     return None if row is None else bool(row[0])
 
@@ -151,6 +119,23 @@ def _pending(conn: Connection[Any], node: Any) -> bool | None:
 def _detached(conn: Connection[Any], node: Any) -> bool | None:
     """Half detached is to be run again: that finishes it."""
     return _pending(conn, node) is None
+
+
+def only_reads(conn: Connection[Any], statement: Statement) -> bool:
+    """Whether a SELECT calls nothing but the server's own functions. What passes this and a READ ONLY transaction has
+    changed nothing that a second time would double."""
+    if statement.kind != "select_stmt" or statement.node is None:
+        return False
+    from postgast import walk
+
+    calls = [node.funcname for _, node in walk(statement.node) if node.DESCRIPTOR.name == "FuncCall"]
+    names = [names[-1].string.sval for names in calls]
+    row = conn.execute(
+        "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE p.proname = ANY(%s) AND n.nspname <> 'pg_catalog')",
+        [names],
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _database(conn: Connection[Any], name: str) -> bool:

@@ -218,6 +218,8 @@ def _declared(migration: Migration, block: MigrationBlock) -> Migration:
         dependencies=migration.dependencies if block.dependencies is None else tuple(block.dependencies),
         transactional=block.transactional.apply,
         rollback_transactional=block.transactional.rollback,
+        repeatable=block.repeatable.apply,
+        rollback_repeatable=block.repeatable.rollback,
         timeout_seconds=block.timeout_seconds,
         lock_timeout_seconds=block.lock_timeout_seconds,
         lock_attempts=block.lock_attempts,

@@ -243,26 +243,6 @@ class Ledger:
         query = f"INSERT INTO {{schema}}.schema_migrations (applied_at, {columns}) VALUES ({now}, {places})"
         conn.execute(self._query(query), [*values.values()])
 
-    def begin_rollback(self, conn: Connection[Any], version: str, *, statements: int) -> None:
-        """Mark an entry as being rolled back statement by statement, with none of them done."""
-        conn.execute(
-            self._query(
-                "UPDATE {schema}.schema_migrations SET status = 'incomplete', direction = 'rollback',"
-                " statements_done = 0, statements_total = %s, statement_hashes = '{{}}' WHERE version = %s"
-            ),
-            [statements, version],
-        )
-
-    def write_journal(self, conn: Connection[Any], version: str, *, done: int, hashes: Sequence[str]) -> None:
-        """Write how far an incomplete migration has come. The total follows the script, which may have been edited."""
-        conn.execute(
-            self._query(
-                "UPDATE {schema}.schema_migrations SET statements_done = %s, statement_hashes = %s,"
-                " statements_total = greatest(statements_total, %s) WHERE version = %s"
-            ),
-            [done, list(hashes), len(hashes), version],
-        )
-
     def delete_entry(self, conn: Connection[Any], version: str) -> None:
         """Forget a migration that was rolled back; the audit log keeps it."""
         conn.execute(self._query("DELETE FROM {schema}.schema_migrations WHERE version = %s"), [version])

@@ -1,14 +1,14 @@
 """What happens to a script that cannot run in one transaction: its segments, and where it goes on. Pure.
 
 The journal is part of the ledger's entry: the hashes of the statements begun, in order, and how many of them are done.
-One more hash than done means that a statement was in flight when its runner died.
+One more hash than done means that a statement is in flight: its runner died, or it failed after it had committed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Transactional, checksum
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -30,10 +30,20 @@ class Resume:
 
     done: int = 0
     in_flight: bool = False
-    """Whether that statement was begun by a runner that died: it must be found out whether it ran."""
+    """Whether that statement was begun, and it must be found out whether it ran."""
 
 
-def stepwise(analysis: Analysis, transactional: Transactional) -> bool:
+class Effect(Enum):
+    """What a statement that failed has left behind."""
+
+    NOTHING = "nothing: its only transaction was rolled back"
+    REPEATABLE = "perhaps something, and running it again is right"
+    RAN = "everything: the catalogs show that it has run"
+    OPEN = "not known: it had committed before it failed"
+    LOST = "not known: the server does not answer"
+
+
+def runs_by_statement(analysis: Analysis, transactional: Transactional) -> bool:
     """Whether a script runs statement by statement instead of in one transaction."""
     return transactional is False or (transactional == "auto" and bool(analysis.outside or analysis.blocks))
 
@@ -43,8 +53,9 @@ def hashes(analysis: Analysis, count: int) -> tuple[str, ...]:
     return tuple(checksum(analysis.text_of(statement)) for statement in analysis.statements[:count])
 
 
-_MAY_COMMIT = frozenset({"call_stmt", "do_stmt", "select_stmt", "execute_stmt"})
-"""What may call code that ends transactions; declared `transactional: false`, these get none around them."""
+_NO_BLOCK = frozenset({"call_stmt", "do_stmt", "select_stmt", "execute_stmt"})
+"""What may call code that ends transactions, or that refuses to run in one; declared `transactional: false`, these get
+none around them."""
 
 
 def segments(analysis: Analysis, transactional: Transactional, first: int = 0) -> Iterator[Segment]:
@@ -61,30 +72,9 @@ def segments(analysis: Analysis, transactional: Transactional, first: int = 0) -
         alone = bool(statements[first].outside) or transactional is False
         while not alone and end < len(statements) and not (statements[end].outside or analysis.block_of(end)):
             end += 1
-        without = statements[first].outside or (transactional is False and statements[first].kind in _MAY_COMMIT)
+        without = statements[first].outside or (transactional is False and statements[first].kind in _NO_BLOCK)
         yield Segment(first, end, not without)
         first = end
-
-
-def settings_before(analysis: Analysis, index: int) -> tuple[Statement, ...]:
-    """SET statements before a statement, which a new session has to repeat; SET LOCAL ends with its transaction."""
-    found: list[Statement] = []
-    for statement in analysis.statements[:index]:
-        if statement.kind == "discard_stmt" and statement.outside:  # DISCARD ALL
-            found.clear()
-        elif _sets(analysis, statement):
-            found.append(statement)
-    return tuple(found)
-
-
-_SET_CONFIG = re.compile(r"\s*SELECT\s+(pg_catalog\s*\.\s*)?set_config\s*\([^()]*,\s*false\s*\)\s*", re.IGNORECASE)
-"""How pg_dump sets the search path: a SELECT that is a SET."""
-
-
-def _sets(analysis: Analysis, statement: Statement) -> bool:
-    if statement.kind == "select_stmt":
-        return _SET_CONFIG.fullmatch(analysis.text_of(statement)) is not None
-    return statement.kind == "variable_set_stmt" and not getattr(statement.node, "is_local", False)
 
 
 def resume(analysis: Analysis, entry: Entry) -> Resume | Finding:
@@ -109,18 +99,42 @@ def _edited(analysis: Analysis, entry: Entry, index: int, statement: Statement |
     )
 
 
+_PERSON = "look at the database, then say with repair that it ran, or that it is to run again"
+
+
 def judge(analysis: Analysis, entry: Entry, index: int) -> Finding:
     """The finding for a statement in flight of which nobody but a person can tell whether it ran."""
     statement: Sequence[Statement] = analysis.statements[index : index + 1]
     which = f"statement {index + 1} of migration {entry.version}"
     return Finding(
         "in_flight",
-        f"{which} was running when its runner died, and whether it ran cannot be told",
-        "look at the database, then say with repair that it ran, or that it is to run again",
+        f"{which} was begun, and whether it ran to its end cannot be told",
+        _PERSON,
         version=entry.version,
         file=analysis.script.file,
         line=statement[0].line if statement else None,
     )
+
+
+def kept(done: int) -> str:
+    """What of a script is kept, in words: its first `done` statements."""
+    if done < 2:
+        return "statement 1 was kept" if done else "nothing ran before it"
+    return f"statements 1 to {done} were kept"
+
+
+def outcome(index: int, effect: Effect) -> str:
+    """What became of a script whose statement `index` failed."""
+    number = index + 1
+    if effect is Effect.OPEN:
+        return f"{kept(index)}, and what statement {number} committed before it failed; {_PERSON}"
+    if effect is Effect.LOST:
+        return f"{kept(index)}; whether statement {number} ran is not known, the next run looks"
+    if effect is Effect.RAN:
+        return f"{kept(number)}; the next run goes on behind it"
+    if effect is Effect.NOTHING and not index:
+        return "nothing ran before it, and nothing of it was kept"
+    return f"{kept(index)}; the next run goes on at statement {number}"
 
 
 def unnamed_indexes(statements: Sequence[Statement]) -> tuple[Statement, ...]:

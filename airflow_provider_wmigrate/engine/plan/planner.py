@@ -167,7 +167,7 @@ def _incomplete(entry: Entry, file: str | None) -> Finding:
         message = f"migration {name} was begun outside a transaction and not finished ({done})"
         nxt = "it goes on where it stopped"
         if len(entry.statement_hashes) > entry.statements_done:
-            message += f", and statement {entry.statements_done + 1} was running when its runner died"
+            message += f", and whether statement {entry.statements_done + 1} ran to its end is not known"
             nxt = "the next run finds out whether it ran, and asks you where the database cannot tell"
         return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
     message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"

@@ -29,9 +29,9 @@ def reason_not_to_try(job: Job, *, begun: bool) -> str | None:
         return f"{file}: it was begun before and is not finished, and a dry run goes on with nothing"
     for statement in job.analysis.outside:
         return f"{place(file, statement.line)}: {statement.outside} cannot be undone by a transaction"
-    if job.stepwise and (block := next(iter(job.analysis.blocks), None)):
+    if job.by_statement and (block := next(iter(job.analysis.blocks), None)):
         return f"{place(file, block.line)}: it commits more than once, and a dry run is one transaction"
-    if job.stepwise:
+    if job.by_statement:
         return f"{file}: it is declared transactional: false, and a dry run is one transaction"
     return None
 

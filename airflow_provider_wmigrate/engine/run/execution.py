@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
@@ -16,6 +16,8 @@ from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs
 from airflow_provider_wmigrate.engine.catalog.locks import locks_taken, relation_names
 from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
+    ROLLED_BACK,
+    LedgerNotWritten,
     LockTimeout,
     ScriptError,
     StatementFailed,
@@ -46,14 +48,16 @@ from airflow_provider_wmigrate.engine.model import (
     ServerWords,
     Transactional,
 )
-from airflow_provider_wmigrate.engine.plan.journal import stepwise
+from airflow_provider_wmigrate.engine.plan.journal import kept, runs_by_statement
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session, open_session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
-from .stepwise import Stepwise
+from .journalled_entry import JournalledEntry
+from .ledger_speaks import ledger_speaks
+from .stepwise import ScriptRun
 
 _T = TypeVar("_T")
 
@@ -66,9 +70,12 @@ class Job:
     analysis: Analysis
     transactional: Transactional
 
+    repeatable: bool = False
+    """Whether a statement that may have run in part can simply be run again."""
+
     @property
-    def stepwise(self) -> bool:
-        return stepwise(self.analysis, self.transactional)
+    def by_statement(self) -> bool:
+        return runs_by_statement(self.analysis, self.transactional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,8 @@ class Execution:
         def attempt(number: int, budget: Budget) -> Record:
             self.session.begin(budget)
             record = replace(self.script(job, self._done_outcome(), watch), attempts=number)
-            record = self._last_row(job, record)
+            with self._ledger_speaks(job, ROLLED_BACK):
+                record = self._last_row(job, record)
             self.session.commit()
             return record
 
@@ -108,31 +116,50 @@ class Execution:
             self.told_start(job, dry_run=False)
             return self._retrying(job, attempt)
 
-    def stepwise(self, job: Job, entry: Entry | None) -> Record:
+    def by_statement(self, job: Job, begun: Entry | None, before: Entry | None) -> Record:
         """Segment by segment, journalled in the entry, which stays `incomplete` until the last one has run.
 
-        :param entry: the incomplete entry of an earlier try in the same direction, or None.
+        :param begun: the incomplete entry of an earlier try in the same direction, or None.
+        :param before: the entry as it is, or None.
         """
-        start = time.monotonic()
-        with self.recorded(job), self.limited(job) as watch:
+        start, total = time.monotonic(), len(job.analysis.statements)
+        entry = JournalledEntry(self.session, self.ledger, job.migration, self.identity, self.direction, before, total)
+        with self.recorded(job, take_back=entry.take_back), self.limited(job) as watch:
             if job.analysis.unparsed:  # nothing would run, and be recorded as applied
                 reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
                 raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
-            entry = self._start_journal(job, entry)
+            started = entry.started(begun)
             self.told_start(job, dry_run=False)
-            alone = self.budget(job, lock=self.settings.concurrent_lock_timeout_seconds)
-            retrying = lambda run: self._retrying(job, lambda _, budget: run(budget))  # noqa: E731
-            statements, rows = Stepwise(
-                self.session, self.ledger, job.migration, job.analysis, job.transactional, alone, retrying, self.tell
-            ).run(entry)
+            statements, rows = self._statements(job, started, entry)
             duration = round((time.monotonic() - start) * 1000)
-            with self.session.transaction():
+            with self._ledger_speaks(job, kept(total)), self.session.transaction():
                 self.session.leave_script()
-                self._close_journal(job, duration)
+                entry.close(duration)
                 record = self._record(job, self._done_outcome(), duration, rows, statements, watch)
                 return self._last_row(job, record)
 
     # Parts of them
+
+    def _statements(self, job: Job, started: Entry, entry: JournalledEntry) -> tuple[int, int]:
+        """Run what is left of a script."""
+        run = ScriptRun(
+            self.session,
+            self.ledger,
+            job.migration,
+            job.analysis,
+            job.transactional,
+            job.repeatable,
+            self.budget(job, lock=self.settings.concurrent_lock_timeout_seconds),
+            lambda attempt: self._retrying(job, lambda _, budget: attempt(budget)),
+            self.tell,
+        )
+        try:
+            return run.run(started)
+        finally:
+            entry.nothing_kept = run.nothing_kept
+
+    def _ledger_speaks(self, job: Job, outcome: str) -> AbstractContextManager[None]:
+        return ledger_speaks(self.session, job.migration.version, job.analysis.script.file, outcome=outcome)
 
     def script(self, job: Job, outcome: Outcome, watch: Watch, *, last: bool = True) -> Record:
         """Run a script in the open transaction and write its entry.
@@ -148,36 +175,20 @@ class Execution:
         try:
             self.session.leave_script(last=last)
         except psycopg.Error as error:  # a deferred constraint: of this script, whatever others share the transaction
-            raise self.session.failure(error, version, file, analysis=job.analysis) from error
+            raise self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis) from error
         duration = round((time.monotonic() - start) * 1000)
-        if self.direction == "apply":
-            self._insert_entry(job, duration)
-        else:
-            self.ledger.delete_entry(self.session.conn, job.migration.version)
+        with self._ledger_speaks(job, ROLLED_BACK):
+            if self.direction == "apply":
+                self._insert_entry(job, duration)
+            else:
+                self.ledger.delete_entry(self.session.conn, version)
         return self._record(job, outcome, duration, rows, statements, watch)
 
-    def _insert_entry(self, job: Job, duration: int, **status: Any) -> None:
+    def _insert_entry(self, job: Job, duration: int) -> None:
         total = len(job.analysis.statements)
         self.ledger.insert_entry(
-            self.session.conn, job.migration, self.identity, duration_ms=duration, statements=total, **status
+            self.session.conn, job.migration, self.identity, duration_ms=duration, statements=total
         )
-
-    def _start_journal(self, job: Job, entry: Entry | None) -> Entry:
-        """The row `started`, and together with it the entry of a script that begins."""
-        version, conn = job.migration.version, self.session.conn
-        with self.session.transaction(confirmed=False):
-            if entry is None and self.direction == "apply":
-                self._insert_entry(job, 0, status="incomplete")
-            elif entry is None:
-                self.ledger.begin_rollback(conn, version, statements=len(job.analysis.statements))
-            details = {"direction": self.direction, "statements_done": entry.statements_done if entry else 0}
-            self.ledger.append(conn, "started", self.identity, version=version, details=details, settles=entry is None)
-        return entry or next(e for e in self.ledger.entries(conn) if e.version == version)
-
-    def _close_journal(self, job: Job, duration: int) -> None:
-        self.ledger.delete_entry(self.session.conn, job.migration.version)
-        if self.direction == "apply":
-            self._insert_entry(job, duration)
 
     def _last_row(self, job: Job, record: Record) -> Record:
         """The audit row, appended last: it keeps the head of the chain locked until the commit."""
@@ -246,7 +257,7 @@ class Execution:
         for attempt in range(1, attempts + 1):
             try:
                 return run(attempt, self.budget(job, attempt=attempt))
-            except (StatementFailed, psycopg.Error) as error:
+            except (StatementFailed, LedgerNotWritten, psycopg.Error) as error:
                 self.session.roll_back()
                 if error.sqlstate not in RETRYABLE_SQLSTATES or attempt == attempts:
                     raise
@@ -285,30 +296,36 @@ class Execution:
             yield watch
 
     @contextmanager
-    def recorded(self, job: Job, *, dry_run: bool = False) -> Iterator[None]:
-        """Around the acting: a failure is rolled back, told, recorded and raised in the engine's words."""
+    def recorded(
+        self, job: Job, *, dry_run: bool = False, take_back: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """Around the acting: a failure is rolled back, told, recorded and raised in the engine's words.
+
+        :param take_back: called in the failure's transaction; whether it has changed the entry.
+        """
         try:
             yield
         except (WMigrateError, psycopg.Error) as error:
             self.session.roll_back()
-            self._fail(job, error, dry_run=dry_run)
+            self._fail(job, error, take_back, dry_run=dry_run)
         except BaseException:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.
             self.session.interruption.cancel()
             raise
 
-    def _fail(self, job: Job, error: WMigrateError | psycopg.Error, *, dry_run: bool) -> NoReturn:
-        file = job.analysis.script.file
+    def _fail(
+        self, job: Job, error: WMigrateError | psycopg.Error, take_back: Callable[[], bool], *, dry_run: bool
+    ) -> NoReturn:
         failure: WMigrateError
         if isinstance(error, WMigrateError):
             failure = error
         else:
-            failure = self.session.failure(error, job.migration.version, file)
+            failure = self.session.failure(error, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
         if isinstance(failure, StatementFailed) and not self.include_sql:
             failure = failure.without_sql()
         if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
             failure = self._lock_timeout(job, failure)
-        self._record_failure(job, failure, dry_run=dry_run)
+        self._record_failure(job, failure, take_back, dry_run=dry_run)
         raise failure from error
 
     def _lock_timeout(self, job: Job, error: StatementFailed) -> LockTimeout:
@@ -322,10 +339,11 @@ class Execution:
             holders=[b.pid for b in blockers if b.prepared is None],
             outcome=error.outcome,
             limit=limit,
+            retryable=error.retryable,
             hint=": ".join(hints) if blockers else "the next try may find it free",
         )
 
-    def _record_failure(self, job: Job, error: WMigrateError, *, dry_run: bool) -> None:
+    def _record_failure(self, job: Job, error: WMigrateError, take_back: Callable[[], bool], *, dry_run: bool) -> None:
         """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
         sqlstate = getattr(error, "sqlstate", None)
         said = getattr(error, "said", None) or ServerWords()
@@ -335,18 +353,21 @@ class Execution:
         details |= {name: text for name, text in asdict(said).items() if text}
         with suppress(WMigrateError, psycopg.Error):
             if not self.session.conn.closed:
-                error.audit_head = self._append_if_there(self.session, event, job, details)
+                error.audit_head = self._append_if_there(self.session, event, job, details, take_back)
                 return
             with open_session(self.connect, application_name="wmigrate record") as fresh:
-                error.audit_head = self._append_if_there(fresh, event, job, details)
+                error.audit_head = self._append_if_there(fresh, event, job, details, lambda: False)
 
-    def _append_if_there(self, session: Session, event: str, job: Job, details: dict[str, Any]) -> str | None:
-        if self.ledger.version(session.conn) is None:
-            return None
-        version = job.migration.version
+    def _append_if_there(
+        self, session: Session, event: str, job: Job, details: dict[str, Any], take_back: Callable[[], bool]
+    ) -> str | None:
+        conn, version = session.conn, job.migration.version
         with session.transaction(confirmed=False):
             session.leave_script()
-            return self.ledger.append(session.conn, event, self.identity, version=version, details=details)
+            if self.ledger.version(conn) is None:
+                return None
+            settles = take_back() or None
+            return self.ledger.append(conn, event, self.identity, version=version, details=details, settles=settles)
 
     def append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         version = job.migration.version

@@ -6,27 +6,45 @@ and after, so that a runner's death leaves at most one statement of which it mus
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
-from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, StatementFailed
+from airflow_provider_wmigrate.engine.catalog.transactions import one_between, transaction_number
+from airflow_provider_wmigrate.engine.errors import (
+    NOT_KNOWN,
+    PERHAPS_COMMITTED,
+    ROLLED_BACK,
+    ConnectionFailed,
+    HistoryError,
+    LedgerNotWritten,
+    LockTimeout,
+    StatementFailed,
+)
 from airflow_provider_wmigrate.engine.events import Listener, Stepped
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.ledger.script_journal import ScriptJournal
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Transactional
 from airflow_provider_wmigrate.engine.plan import journal
+from airflow_provider_wmigrate.engine.plan.journal import Effect
+from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
+from airflow_provider_wmigrate.engine.session.script_state import ScriptState
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
-from airflow_provider_wmigrate.engine.sql.statements import Statement
+
+from .index_work import IndexWork
+from .ledger_speaks import ledger_speaks
 
 
-@dataclass(frozen=True, slots=True)
-class Stepwise:
+@dataclass(slots=True)
+class ScriptRun:
     """One run of one script.
 
+    :param repeatable: a statement that may have run in part can simply be run again.
     :param alone: limits of a statement that runs outside a transaction.
     :param retrying: runs a transaction, again if need be, and gives it its limits.
     """
@@ -36,22 +54,36 @@ class Stepwise:
     migration: Migration
     analysis: Analysis
     transactional: Transactional
+    repeatable: bool
     alone: Budget
     retrying: Callable[[Callable[[Budget], int]], int]
     tell: Listener
+    nothing_kept: bool = field(default=False, init=False)
+    """After a failure: the database is known to be as it was before this run."""
+    _state: ScriptState = field(init=False)
+    _journal: ScriptJournal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._journal = ScriptJournal(self.ledger.schema, self.migration.version)
 
     def run(self, entry: Entry) -> tuple[int, int]:
         """Run what is left of the script.
 
         :param entry: the incomplete entry, which carries the journal.
         :return: statements run now, rows they changed.
-        :raises HistoryError: a statement that has run was edited, or nobody can tell whether one ran.
+        :raises HistoryError: a statement that has run was edited, the session cannot be had again, or nobody can tell
+            whether a statement ran.
         :raises StatementFailed: what ran before is kept and journalled.
         """
         found = journal.resume(self.analysis, entry)
         if isinstance(found, Finding):
             raise HistoryError([found])
+        with self._own_statements(found.done):
+            self._state = ScriptState(self.session, self.analysis, self.migration.version)
+            kept = ScriptSession.from_json(self._journal.session(self.session.conn))
+            self._state.restore(kept, found.done)
         first = self._settle_in_flight(entry, found)
+        self.nothing_kept = first == 0 and not found.in_flight
         rows = 0
         for segment in journal.segments(self.analysis, self.transactional, first):
             run = self._together if segment.transactional else self._one
@@ -63,64 +95,123 @@ class Stepwise:
     def _settle_in_flight(self, entry: Entry, found: journal.Resume) -> int:
         if not found.in_flight:
             return found.done
-        self._repeat_settings(found.done)
-        statement = self.analysis.statements[found.done]
-        ran = probe.ran(self.session.conn, statement)
-        if ran is None:
-            raise HistoryError([journal.judge(self.analysis, entry, found.done)])
-        self._told(found.done, found.done + 1, "was in flight; it has run" if ran else "was in flight; it runs again")
-        done = found.done + 1 if ran else found.done
+        index = found.done
+        with self._own_statements(index):
+            ran = self._has_run(index)
+        if ran is None and self._read_again(index):
+            ran = True
+        elif ran is None and not self.repeatable:
+            raise HistoryError([journal.judge(self.analysis, entry, index)])
+        self._told(index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again")
+        done = index + 1 if ran else index
         self._write(done, done)
         return done
+
+    def _has_run(self, index: int) -> bool | None:
+        """Whether a statement that was begun has run; None: only a person can tell."""
+        statement = self.analysis.statements[index]
+        if statement.kind == "index_stmt" and statement.outside:
+            return self._index_work(index).prepare(begun=True)
+        return probe.ran(self.session.conn, statement)
+
+    def _read_again(self, index: int) -> bool:
+        """Run a SELECT that only reads once more, in a transaction that lets nothing else pass."""
+        with self._own_statements(index):
+            if not probe.only_reads(self.session.conn, self.analysis.statements[index]):
+                return False
+            self._state.begin(self.alone, read_only=True)
+        try:
+            self.session.send(self.migration.version, self.analysis, index, index + 1)
+            with self._own_statements(index):
+                self.session.commit()
+                self._state.look()
+        except StatementFailed as error:
+            self.session.roll_back()
+            if error.sqlstate in _NOT_READ_ONLY:
+                return False
+            raise self._told_kept(error, index, Effect.NOTHING) from error
+        return True
 
     # Segments
 
     def _together(self, segment: journal.Segment) -> int:
-        self._told(segment.first, segment.end, "runs" if segment.end - segment.first == 1 else "run in one transaction")
+        first, end = segment.first, segment.end
+        self._told(first, end, "runs" if end - first == 1 else "run in one transaction")
+        inside = ScriptSession()
 
         def attempt(budget: Budget) -> int:
-            self._repeat_settings(segment.first)
-            self.session.begin(budget)
-            _, rows = self.session.send(self.migration.version, self.analysis, segment.first, segment.end)
-            self.session.leave_script()
-            self._record(segment.end, segment.end)
-            self.session.commit()
+            nonlocal inside
+            with self._own_statements(first):
+                self._state.be_the_script()
+                self._state.begin(budget)
+            _, rows = self.session.send(self.migration.version, self.analysis, first, end)
+            with self._own_statements(first):
+                inside = self._state.inside(first, end)
+            self._leave_script()
+            with self._ledger_speaks(first):
+                self._record(end, end, inside)
+            with self._own_statements(first):
+                self._commit()
             return rows
 
         try:
-            return self.retrying(attempt)
+            rows = self.retrying(attempt)
         except StatementFailed as error:
-            raise self._kept(error, segment.first) from error
+            if error.outcome == PERHAPS_COMMITTED:
+                self.nothing_kept = False
+                raise
+            raise self._told_kept(error, first, Effect.NOTHING) from error
+        self.nothing_kept = False
+        self._look_behind(end, inside)
+        return rows
+
+    def _look_behind(self, end: int, inside: ScriptSession) -> None:
+        """Only now it shows which settings were for the transaction alone."""
+        with self._own_statements(end):
+            other = inside != self._state.kept and self._state.committed(inside)
+        if other:
+            self._write(end, end)
 
     def _one(self, segment: journal.Segment) -> int:
         index = segment.first
-        statement = self.analysis.statements[index]
-        self.session.limit(self.alone)
-        if self._clear_up(index, statement):
+        with self._own_statements(index):
+            self._state.be_the_script()
+            self._state.limit(self.alone)
+            ran = self._cleared(index)
+        if ran:
             self._write_ran(index)
             return 0
         self._told(index, index + 1, "runs outside a transaction")
+        nothing_yet, self.nothing_kept = self.nothing_kept, False
         self._write(index, index + 1)
-        self._repeat_settings(index)
+        with self._own_statements(index):
+            self._state.be_the_script()
+            before = transaction_number(self.session.conn)
         try:
-            rows = self._send(index, statement)
-            if probe.built_invalid(self.session.conn, statement):
-                raise self._invalid(statement)
+            rows = self._send(index)
         except StatementFailed as error:
-            if self.session.answers():  # the server refused it, so it is not in flight
-                self._write(index, index)
-            raise self._kept(error, index) from error
+            effect = self._effect(index, before, error)
+            self.nothing_kept = nothing_yet and effect is Effect.NOTHING
+            self._write_failed(index, effect)
+            raise self._told_kept(error, index, effect) from error
+        with self._own_statements(index):
+            self._state.look()
+            built = self._index_work(index).built()
+        if not built:
+            self._write(index, index)
+            raise self._invalid(index)
         self._write_ran(index)
         return rows
 
-    def _send(self, index: int, statement: Statement) -> int:
-        version = self.migration.version
+    def _send(self, index: int) -> int:
+        version, statement = self.migration.version, self.analysis.statements[index]
         if not first_in_session(statement.kind, statement.node):
             return self.session.send_alone(version, self.analysis, index, index + 1)[1]
         # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
         rows = self.retrying(lambda budget: self.session.send_first(version, self.analysis, index, budget)[1])
         self.session.renew()
         self._check_still_ours(index)
+        self._state.renewed(index + 1)
         return rows
 
     def _check_still_ours(self, index: int) -> None:
@@ -133,95 +224,127 @@ class Stepwise:
             outcome = "what ran before is kept, and another runner went on with it"
             raise LockTimeout("the advisory lock of this migration", 0.0, outcome=outcome)
 
-    def _write_ran(self, index: int) -> None:
-        """That a statement has run is written in any case, also when a cancel that was meant for it comes too late."""
-        try:
-            self._write(index + 1, index + 1)
-        except psycopg.errors.QueryCanceled:
-            self._write(index + 1, index + 1)
-            raise
-
-    def _clear_up(self, index: int, statement: Statement) -> bool:
+    def _cleared(self, index: int) -> bool:
         """Take away or finish what an earlier try of the statement left half done; True: with that it has run."""
-        try:
-            for dropped in self._drop_invalid(statement):
-                self._told(index, index + 1, f"dropped index {dropped}, which a failed build had left invalid")
-            finished = probe.finish_detaching(self.session.conn, statement)
-        except psycopg.Error as error:
-            raise self._kept(self._failure(error, index), index) from error
+        if self._index_work(index).prepare():
+            return True
+        finished = probe.finish_detaching(self.session.conn, self.analysis.statements[index])
         if finished:
             self._told(index, index + 1, "finished the detaching, which had been left half done")
         return finished
 
-    def _drop_invalid(self, statement: Statement) -> tuple[str, ...]:
-        if not probe.of_hypertable(statement):
-            return probe.drop_invalid(self.session.conn, statement)
-        dropped: list[str] = []
+    def _index_work(self, index: int) -> IndexWork:
+        return IndexWork(
+            self.session,
+            self.migration,
+            self.analysis,
+            index,
+            self.alone.lock,
+            self.retrying,
+            self.tell,
+            lambda note: self._told(index, index + 1, note),
+        )
 
-        def attempt(budget: Budget) -> int:
-            """It keeps everybody out of the hypertable, so it waits for them as briefly as a transaction."""
-            self.session.begin(budget)
-            dropped[:] = probe.drop_invalid(self.session.conn, statement)
+    def _leave_script(self) -> None:
+        """:raises StatementFailed: a deferred constraint."""
+        try:
+            self.session.leave_script()
+        except psycopg.Error as error:
+            version, file = self.migration.version, self.analysis.script.file
+            raise self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=self.analysis) from error
+
+    def _commit(self) -> None:
+        """Whether a commit that nobody answered was done is not known."""
+        try:
             self.session.commit()
-            return 0
+        except ConnectionFailed:
+            self.nothing_kept = False
+            raise
 
-        self.retrying(attempt)
-        return tuple(dropped)
+    # Failures
 
-    def _failure(self, error: psycopg.Error, index: int) -> Exception:
-        file = self.analysis.script.file
-        return self.session.failure(error, self.migration.version, file, analysis=self.analysis, index=index)
+    def _effect(self, index: int, before: int | None, error: StatementFailed) -> Effect:
+        """What a statement left that failed outside a transaction: it may have committed on its way.
 
-    def _invalid(self, statement: Statement) -> StatementFailed:
+        :param before: the session's transaction number just before it.
+        """
+        statement = self.analysis.statements[index]
+        if error.sqlstate and first_in_session(statement.kind, statement.node):
+            return Effect.NOTHING  # it ran on another session, in one transaction
+        try:
+            if one_between(before, transaction_number(self.session.conn)):
+                return Effect.NOTHING
+            ran = probe.ran(self.session.conn, statement)
+        except psycopg.Error:
+            return Effect.LOST
+        if ran is None:
+            return Effect.REPEATABLE if self.repeatable else Effect.OPEN
+        return Effect.RAN if ran else Effect.REPEATABLE
+
+    def _write_failed(self, index: int, effect: Effect) -> None:
+        """What is open stays in flight, as if the runner had died."""
+        if effect in (Effect.NOTHING, Effect.REPEATABLE):
+            self._write(index, index)
+        elif effect is Effect.RAN:
+            self._write_ran(index)
+
+    def _told_kept(self, error: StatementFailed, index: int, effect: Effect) -> StatementFailed:
+        retryable = error.retryable and effect is not Effect.OPEN
+        return error.kept(journal.outcome(index, effect), retryable=retryable)
+
+    def _invalid(self, index: int) -> StatementFailed:
+        statement = self.analysis.statements[index]
         return StatementFailed(
             self.migration.version,
             self.analysis.script.file,
             f"index {statement.node.idxname} exists but is invalid",
+            outcome=journal.outcome(index, Effect.REPEATABLE),
             line=statement.line,
             statement=self.analysis.excerpt(statement),
-            outcome="",
             retryable=True,
         )
 
+    @contextmanager
+    def _own_statements(self, index: int) -> Iterator[None]:
+        """Around what is sent between the script's statements: its failure is not the script's, nor hides what is
+        kept."""
+        try:
+            yield
+        except psycopg.Error as error:
+            file, version = self.analysis.script.file, self.migration.version
+            failed = self.session.failure(error, version, file, outcome=NOT_KNOWN, analysis=self.analysis, index=index)
+            raise self._told_kept(failed, index, Effect.NOTHING) from error
+
     # The journal
 
-    def _write(self, done: int, begun: int) -> None:
-        with self.session.transaction(confirmed=False):
-            self.session.leave_script()
-            self._record(done, begun)
+    def _ledger_speaks(self, done: int) -> AbstractContextManager[None]:
+        file, outcome = self.analysis.script.file, journal.kept(done)
+        return ledger_speaks(self.session, self.migration.version, file, outcome=outcome)
 
-    def _record(self, done: int, begun: int) -> None:
+    def _write(self, done: int, begun: int) -> None:
+        with self._ledger_speaks(done), self.session.transaction(confirmed=False):
+            self.session.leave_script()
+            self._record(done, begun, self._state.kept)
+
+    def _write_ran(self, index: int) -> None:
+        """That a statement has run is written in any case, also when a cancel that was meant for it comes too late."""
+        try:
+            self._write(index + 1, index + 1)
+        except LedgerNotWritten as error:
+            if error.sqlstate != psycopg.errors.QueryCanceled.sqlstate:
+                raise
+            self._write(index + 1, index + 1)
+            raise
+
+    def _record(self, done: int, begun: int, session: ScriptSession) -> None:
         self.session.keep_locks()
         hashes = journal.hashes(self.analysis, begun)
-        self.ledger.write_journal(self.session.conn, self.migration.version, done=done, hashes=hashes)
-
-    # Small things
-
-    def _repeat_settings(self, index: int) -> None:
-        """What SET statements before this one asked for; our own writing in between took it away."""
-        for statement in journal.settings_before(self.analysis, index):
-            self.session.conn.execute(self.analysis.text_of(statement).encode())
+        self._journal.write(self.session.conn, done=done, hashes=hashes, session=session.as_json())
 
     def _told(self, first: int, end: int, note: str) -> None:
         total, line = len(self.analysis.statements), self.analysis.statements[first].line
         self.tell(Stepped(self.migration.version, first + 1, end, total, line, note))
 
-    def _kept(self, error: Exception, done: int) -> Exception:
-        """The same error, saying what became of the statements before it."""
-        if not isinstance(error, StatementFailed):
-            return error
-        before = "nothing ran before it" if not done else f"statements 1 to {done} were kept"
-        error_class = type(error)
-        return error_class(
-            error.version,
-            error.file,
-            error.server_message,
-            sqlstate=error.sqlstate,
-            line=error.line,
-            column=error.column,
-            server_hint=error.server_hint,
-            statement=error.statement,
-            said=error.said,
-            outcome=f"{before}; the next run goes on at statement {done + 1}",
-            retryable=error.retryable,
-        )
+
+_NOT_READ_ONLY = ("25006", "25001")
+"""It would have written; it refuses to run inside a transaction."""

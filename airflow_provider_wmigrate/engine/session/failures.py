@@ -33,16 +33,24 @@ class Circumstances:
 
 
 def failure(
-    error: psycopg.Error, version: str, file: str, where: dict[str, Any], known: Circumstances, *, script: str = ""
+    error: psycopg.Error,
+    version: str,
+    file: str,
+    where: dict[str, Any],
+    known: Circumstances,
+    *,
+    outcome: str,
+    script: str = "",
 ) -> StatementFailed:
     """A psycopg error in the engine's words.
 
     :param where: line, column and statement, as `place_of` gives them.
+    :param outcome: what was kept.
     :param script: the script's text, so that its secrets are masked in what the server says.
     """
     message = masked_error((error.diag.message_primary or str(error)).strip(), script)
     said = _said(error, script)
-    where = {"sqlstate": error.sqlstate, "said": said, **where}
+    where = {"sqlstate": error.sqlstate, "said": said, "outcome": outcome, **where}
     at_end = where.pop("at_end", False)
     fix = remedy(error.sqlstate, message) or _advice(error, where.get("statement"), file, known)
     if known.lost:

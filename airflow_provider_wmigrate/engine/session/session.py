@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,15 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeout, StatementFailed, WMigrateError
+from airflow_provider_wmigrate.engine.errors import (
+    NOT_KNOWN,
+    PERHAPS_COMMITTED,
+    ROLLED_BACK,
+    ConnectionFailed,
+    LockTimeout,
+    StatementFailed,
+    WMigrateError,
+)
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
@@ -56,6 +64,7 @@ class Session:
         """Called after a commit that no synchronous standby has confirmed although the server waits for one."""
         self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
         self._locks: tuple[AdvisoryLock, ...] = ()
+        self._in_transaction = False
         self._began_statement = 0.0
         self._statement_limit = float("inf")
         self._lock_limit = 0.0
@@ -129,9 +138,8 @@ class Session:
                 raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
             if waited >= wait_seconds:
                 hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
-                raise LockTimeout(
-                    "the advisory lock of this migration", waited, holders=holders(self.conn, locks), hint=hint
-                )
+                what, by = "the advisory lock of this migration", holders(self.conn, locks)
+                raise LockTimeout(what, waited, outcome="nothing was changed", holders=by, hint=hint)
             if waited >= told:
                 on_wait(waited, holders(self.conn, locks))
                 told = waited * 2 + 1
@@ -157,6 +165,10 @@ class Session:
         """
         give_back(self.conn, lock)
 
+    @property
+    def lock_numbers(self) -> tuple[int, ...]:
+        return tuple(lock.number for lock in self._locks)
+
     # One transaction around a script
 
     @contextmanager
@@ -175,10 +187,14 @@ class Session:
             raise
         self.commit()
 
-    def begin(self, budget: Budget) -> None:
-        """Open the transaction a script runs in, with its limits."""
-        self.conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-        self._limit(budget)
+    def begin(self, budget: Budget, *, keep: Container[str] = (), read_only: bool = False) -> None:
+        """Open the transaction a script runs in, with its limits.
+
+        :param keep: settings to leave alone, since the script made them.
+        """
+        mode = "ONLY" if read_only else "WRITE"
+        self.conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {mode}".encode())
+        self._limit(budget, keep)
         self._began = self._transaction_start()
 
     def next_script(self, budget: Budget) -> None:
@@ -193,23 +209,21 @@ class Session:
             watch_client(self.conn)
         self._limit(budget)
 
-    def limit(self, budget: Budget) -> None:
-        """Limits for what follows outside a transaction."""
-        for name, value in self._limits(budget).items():
-            self.conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+    def limit(self, budget: Budget, *, keep: Container[str] = ()) -> None:
+        """Limits for what follows outside a transaction.
 
-    def answers(self) -> bool:
-        """Whether the server is still there to answer; if not, it is open what became of the last statement."""
-        try:
-            self.conn.execute("SELECT 1")
-        except psycopg.Error:
-            return False
-        return True
+        :param keep: settings to leave alone, since the script made them.
+        """
+        for name, value in self.limits(budget).items():
+            if name not in keep:
+                self.conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
-    def _limit(self, budget: Budget) -> None:
-        self._set_local(**self._limits(budget))
+    def _limit(self, budget: Budget, keep: Container[str] = ()) -> None:
+        limits = {name: value for name, value in self.limits(budget).items() if name not in keep}
+        if limits:
+            self._set_local(**limits)
 
-    def _limits(self, budget: Budget) -> dict[str, str]:
+    def limits(self, budget: Budget) -> dict[str, str]:
         """The total is our clock's business; the server strikes a little later, should nobody be there any more."""
         self._statement_limit = budget.statement or budget.total + _GRACE
         self._lock_limit = budget.lock
@@ -241,7 +255,11 @@ class Session:
         :return: statements run, rows they inserted, updated, deleted or copied.
         :raises StatementFailed: the server refused one of them.
         """
-        done = self.send_alone(version, analysis, first, end)
+        self._in_transaction = True
+        try:
+            done = self.send_alone(version, analysis, first, end)
+        finally:
+            self._in_transaction = False
         self._check_same_transaction(version, analysis)
         return done
 
@@ -251,7 +269,8 @@ class Session:
         for part in analysis.parts(first, end):
             if self.interruption.struck:
                 # A cancel that came between two statements found nothing to cancel.
-                raise self.failure(psycopg.errors.QueryCanceled("not begun"), version, analysis.script.file)
+                cancelled = psycopg.errors.QueryCanceled("not begun")
+                raise self.failure(cancelled, version, analysis.script.file, outcome=self._outcome())
             self._began_statement = time.monotonic()
             ran, changed = send_part(self._acting, analysis, part, self._failed_in(version, analysis, part))
             done, rows = done + ran, rows + changed
@@ -262,7 +281,7 @@ class Session:
 
         Its limits come with the login: setting them would be a statement before it.
         """
-        with closing(untouched(self.conn, self.application_name, self._limits(budget), watched=self._watched)) as conn:
+        with closing(untouched(self.conn, self.application_name, self.limits(budget), watched=self._watched)) as conn:
             for handler in self._notice_handlers:
                 conn.add_notice_handler(handler)
             self._other = conn
@@ -273,9 +292,14 @@ class Session:
 
     def _failed_in(self, version: str, analysis: Analysis, part: Part) -> Failed:
         def failed(error: psycopg.Error, index: int | None) -> WMigrateError:
-            return self.failure(error, version, analysis.script.file, analysis=analysis, part=part, index=index)
+            file, outcome = analysis.script.file, self._outcome()
+            return self.failure(error, version, file, outcome=outcome, analysis=analysis, part=part, index=index)
 
         return failed
+
+    def _outcome(self) -> str:
+        """What the session knows of it: a transaction that was not committed is rolled back, whoever is lost."""
+        return ROLLED_BACK if self._in_transaction else NOT_KNOWN
 
     def _check_same_transaction(self, version: str, analysis: Analysis) -> None:
         """The last line of defence against transaction control that the grammar did not see."""
@@ -286,12 +310,13 @@ class Session:
                 analysis.script.file,
                 "the script ended the transaction it ran in",
                 server_hint="remove its transaction control; what it committed must be judged by a person",
-                outcome="part of it may have been committed, the ledger does not know it",
+                outcome=PERHAPS_COMMITTED,
                 retryable=False,
             )
 
     def leave_script(self, *, last: bool = True) -> None:
-        """From here on the ledger speaks: whatever role, path, format or limits the script set no longer hold.
+        """From here on, to the end of the transaction, the ledger speaks: whatever role, path, format or limits the
+        script set do not hold.
 
         Deferred constraints are checked now, so that a dry run finds what a commit would.
 
@@ -301,8 +326,13 @@ class Session:
             self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
         else:
             constraints.check_now(self.conn)
-        self.conn.execute("RESET SESSION AUTHORIZATION")
-        self.conn.execute("RESET ROLE")
+        # The authorization takes the role with it, also where it stays as it is: then it is left alone.
+        self.conn.execute(
+            "SELECT pg_catalog.set_config('session_authorization', NULL, true)"
+            " WHERE pg_catalog.current_setting('session_authorization') OPERATOR(pg_catalog.<>) %s",
+            [self.conn.info.user],
+        )
+        self.conn.execute("SELECT pg_catalog.set_config('role', NULL, true)")
         self._set_local(
             search_path="pg_catalog",
             row_security="off",
@@ -358,12 +388,14 @@ class Session:
         version: str,
         file: str,
         *,
+        outcome: str,
         analysis: Analysis | None = None,
         part: Part | None = None,
         index: int | None = None,
-    ) -> WMigrateError:
+    ) -> StatementFailed:
         """A psycopg error in the engine's words.
 
+        :param outcome: what was kept.
         :param index: number, from 0, of the statement that was next.
         """
         known = Circumstances(
@@ -377,7 +409,8 @@ class Session:
             lasted = time.monotonic() - self._began_statement
             self.lock_wait = LockWait.of(analysis, index, self._lock_limit, lasted)
         where = place_of(error, analysis, part, index) if analysis else {}
-        return failure(error, version, file, where, known, script=analysis.script.text if analysis else "")
+        script = analysis.script.text if analysis else ""
+        return failure(error, version, file, where, known, outcome=outcome, script=script)
 
 
 def _milliseconds(seconds: float) -> str:

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_wmigrate.engine.run.execution import Execution
-from airflow_provider_wmigrate.engine.run.stepwise import Stepwise
+from airflow_provider_wmigrate.engine.run.stepwise import ScriptRun
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Session
 
 
 def _journal_after_only() -> None:
     """A statement outside a transaction is journalled when it has run, and not before."""
-    write = Stepwise._write
+    write = ScriptRun._write
 
-    def late(self: Stepwise, done: int, begun: int) -> None:
+    def late(self: ScriptRun, done: int, begun: int) -> None:
         if begun == done:
             write(self, done, begun)
 
-    Stepwise._write = late  # type: ignore[method-assign]
+    ScriptRun._write = late  # type: ignore[method-assign]
 
 
 def _entry_apart() -> None:

@@ -53,6 +53,15 @@ class Directions(Section):
     rollback: _WhetherInTransaction = Field(default="auto", description="The rollback script.")
 
 
+class Repeatable(Section):
+    """Whether a statement that may have run in part can simply be run again, for each direction."""
+
+    short_for = ("apply", "rollback")
+
+    apply: Bool = Field(default=False, description="The migration's script.")
+    rollback: Bool = Field(default=False, description="The rollback script.")
+
+
 class RequiresExtension(Section):
     """An extension a migration needs; its bare name is enough."""
 
@@ -94,6 +103,11 @@ class MigrationBlock(Section):
         default_factory=Directions,
         description="Whether a script runs in one transaction; auto: found out from the script; false: each"
         " statement by itself.",
+    )
+    repeatable: Repeatable = Field(
+        default_factory=Repeatable,
+        description="Whether a statement outside a transaction that may have run in part is safe to run again; false:"
+        " a person is asked.",
     )
     timeout_seconds: WholeSeconds | None = Field(
         default=None,

@@ -1,0 +1,182 @@
+"""The session of a script that runs statement by statement: what of it a later run must have again. Pure.
+
+It is observed, never guessed from the script: whatever made a setting (SET, set_config, a DO block, a function), the
+server says what holds. The grammar serves for one thing only: to refuse less often than one would have to without it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.statements import Statement, Statements
+
+ROLE, AUTHORIZATION = "role", "session_authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Possession:
+    """Something that ends with a session.
+
+    :param kind: "temporary table", "prepared statement", "cursor", "channel" (of LISTEN) or "advisory lock".
+    :param name: of an advisory lock: classid, objid, objsubid and mode of pg_locks.
+    """
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A session at one moment: every setting made in it, as the server writes it, and what it possesses."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    possessions: frozenset[Possession] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptSession:
+    """What of a session is the script's own: the ledger keeps it until the migration is done.
+
+    :param unsure: settings that may have held for their transaction alone; the runner died before it could look.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    possessions: tuple[Possession, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any] | None:
+        """As the ledger keeps it; None: nothing of the session is the script's."""
+        if not (self.settings or self.possessions or self.unsure):
+            return None
+        possessions = [[p.kind, p.name] for p in self.possessions]
+        return {"settings": dict(self.settings), "possessions": possessions, "unsure": list(self.unsure)}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any] | None) -> ScriptSession:
+        kept = kept or {}
+        possessions = tuple(Possession(kind, name) for kind, name in kept.get("possessions", ()))
+        return cls(dict(kept.get("settings", {})), possessions, tuple(kept.get("unsure", ())))
+
+    def in_order(self) -> list[tuple[str, str]]:
+        """The settings in the order in which they can be made again: the role last, since it may take rights away."""
+        last = (AUTHORIZATION, ROLE)
+        plain = [(name, value) for name, value in self.settings.items() if name not in last]
+        return plain + [(name, self.settings[name]) for name in last if name in self.settings]
+
+
+def of_script(start: Observed, now: Observed, ours: Mapping[str, Iterable[str]]) -> ScriptSession:
+    """What the script made of the session that it was given.
+
+    :param start: the session before its first statement.
+    :param ours: setting -> the values that we give it ourselves, as limits.
+    """
+    settings = {
+        name: value
+        for name, value in sorted(now.settings.items())
+        if start.settings.get(name) != value and value not in ours.get(name, ())
+    }
+    possessions = sorted(now.possessions - start.possessions, key=lambda p: (p.kind, p.name))
+    return ScriptSession(settings, tuple(possessions))
+
+
+def perhaps_local(before: ScriptSession, inside: ScriptSession, statements: Sequence[Statement]) -> tuple[str, ...]:
+    """Settings seen inside a transaction of which only its end shows whether they outlive it.
+
+    Not those that a plain SET of these very statements made, and no SET LOCAL.
+    """
+    names = before.settings.keys() | inside.settings.keys()
+    changed = [name for name in sorted(names) if before.settings.get(name) != inside.settings.get(name)]
+    plain, local = _set_by(statements)
+    return tuple(name for name in changed if name.lower() not in plain - local)
+
+
+def _set_by(statements: Iterable[Statement]) -> tuple[set[str], set[str]]:
+    """Names that SET or RESET statements name: for the session, and for the transaction alone."""
+    plain: set[str] = set()
+    local: set[str] = set()
+    for statement in statements:
+        if statement.kind == "variable_set_stmt":
+            (local if statement.node.is_local else plain).add(statement.node.name.lower())
+    return plain, local
+
+
+def lacking(analysis: Analysis, version: str, kept: ScriptSession, first: int) -> Finding | None:
+    """Why a new session cannot take the old one's place for the statements from `first` on."""
+    named = _unsettled(analysis, kept, first)
+    if named:
+        message = (
+            f"statement {first} of migration {version} was the last to run, and whether {', '.join(named)} was set"
+            " for its transaction alone cannot be told"
+        )
+        return _finding(analysis, version, first, message, f"write SET {named[0]} ... before the next statement")
+    for possession in kept.possessions:
+        needs = _first_that_needs(analysis, possession, first)
+        if needs is not None:
+            message = (
+                f"statement {needs + 1} of migration {version} names {possession.kind} {possession.name}, which is gone"
+                " with the session that made it"
+            )
+            return _finding(analysis, version, needs, message, "make it again in a statement before that one")
+    return None
+
+
+def refused(analysis: Analysis, version: str, name: str, why: str, first: int) -> Finding:
+    """The finding for a setting that a new session could not be given. Its value is not told: it may be a secret."""
+    message = f"the session of migration {version} cannot be had again: {name} was set by its script, and now: {why}"
+    return _finding(analysis, version, first, message, "make that possible again, or settle the migration with repair")
+
+
+def _finding(analysis: Analysis, version: str, index: int, message: str, next_step: str) -> Finding:
+    known = index < len(analysis.statements)
+    line = analysis.statements[index].line if known else None
+    return Finding("session_lost", message, next_step, version=version, file=analysis.script.file, line=line)
+
+
+def _unsettled(analysis: Analysis, kept: ScriptSession, first: int) -> list[str]:
+    """The unsure settings that the next statements do not make themselves."""
+    if not kept.unsure:
+        return []
+    leading = []
+    for statement in analysis.statements[first:]:
+        if statement.kind != "variable_set_stmt":
+            break
+        leading.append(statement)
+    plain, _ = _set_by(leading)
+    return [name for name in kept.unsure if name.lower() not in plain]
+
+
+_MAKERS = {
+    "temporary table": {"create_stmt", "create_table_as_stmt", "view_stmt", "create_seq_stmt"},
+    "prepared statement": {"prepare_stmt"},
+    "cursor": {"declare_cursor_stmt"},
+}
+"""What cannot be made again by anybody but the script: kind -> the statements that do."""
+
+
+def _first_that_needs(analysis: Analysis, possession: Possession, first: int) -> int | None:
+    """The statement that names it, unless one before makes it anew."""
+    if possession.kind not in _MAKERS:
+        return None
+    word = re.compile(rf"(?<!\w){re.escape(possession.name)}(?!\w)", re.IGNORECASE)
+    for index in range(first, len(analysis.statements)):
+        statement = analysis.statements[index]
+        if word.search(_COMMENT.sub(" ", analysis.text_of(statement))):
+            return None if statement.kind in _MAKERS[possession.kind] else index
+    return None
+
+
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_CUSTOM = re.compile(r"(?:set_config|current_setting)\s*\(\s*'(\w+(?:\.\w+)+)'", re.IGNORECASE)
+
+
+def custom_settings(analysis: Analysis) -> tuple[str, ...]:
+    """Settings with a dot in their name, of which no catalog has a list: those that the script names."""
+    named = set(_CUSTOM.findall(analysis.script.text))
+    if isinstance(analysis.statements, Statements):
+        named |= {node.name for _, node in analysis.statements.nodes("variable_set_stmt") if "." in node.name}
+    return tuple(sorted(named))

@@ -1,0 +1,192 @@
+"""Around a statement that builds, drops or rebuilds an index in steps: waits for others who do, takes what they built,
+and clears away what a build that nobody runs any more has left.
+
+It waits by looking again and again, outside any transaction: whoever waits for a lock holds a snapshot, for which the
+other session's build would wait in turn, and one of the two would have to die.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.catalog import builds, probe
+from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, WMigrateError, place
+from airflow_provider_wmigrate.engine.events import Listener, Waiting
+from airflow_provider_wmigrate.engine.model import Finding, Migration
+from airflow_provider_wmigrate.engine.plan import journal
+from airflow_provider_wmigrate.engine.session.session import Budget, Session
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class IndexWork:
+    """For the statement `index` of a script.
+
+    :param wait_seconds: how long others are waited for.
+    :param retrying: runs a transaction, again if need be, and gives it its limits.
+    :param note: tells what was done with the statement.
+    """
+
+    session: Session
+    migration: Migration
+    analysis: Analysis
+    index: int
+    wait_seconds: float
+    retrying: Callable[[Callable[[Budget], int]], int]
+    tell: Listener
+    note: Callable[[str], None]
+
+    def prepare(self, *, begun: bool = False) -> bool:
+        """Make the way free for the statement.
+
+        :param begun: it was begun by a runner before this one, so what is there may be its work.
+        :return: whether it has run: the index that it wants is there.
+        :raises LockTimeout: another session is at work for too long.
+        :raises HistoryError: a person has to look.
+        """
+        statement = self.analysis.statements[self.index]
+        waited = self._wait_for_others()
+        if builds.in_steps(statement):
+            ran = self._settle(begun=begun or waited)
+            if ran and not begun:
+                self.note("its index is there: another session has built it meanwhile")
+            return ran
+        for remains in probe.drop_remains(self.session.conn, statement):
+            self.note(f"dropped index {remains}, which a failed build had left invalid")
+        return False
+
+    def built(self) -> bool:
+        """After the statement: whether its index can be used. IF NOT EXISTS also passes over one that another session
+        has only just begun to build, which is then waited for."""
+        statement = self.analysis.statements[self.index]
+        if not builds.in_steps(statement):
+            return True
+        found = builds.named(self.session.conn, statement.node)
+        if found is None or found.valid:
+            return True
+        if self._at_work(found) == ():
+            return False
+        return self._settle(begun=True)
+
+    # Waiting
+
+    def _wait_for_others(self) -> bool:
+        """Wait until nobody else builds or drops an index of the table; True: somebody did."""
+        conn, statement = self.session.conn, self.analysis.statements[self.index]
+        if not statement.outside or statement.kind not in ("index_stmt", "drop_stmt", "reindex_stmt"):
+            return False
+        tables = builds.tables_of(conn, statement)
+        start = time.monotonic()
+        return self._poll(start, _TABLE, lambda: builds.builders(conn, tables) or ())
+
+    def _settle(self, *, begun: bool) -> bool:
+        """Take the index that is there, wait until it is clear what becomes of it, or drop it."""
+        conn, statement = self.session.conn, self.analysis.statements[self.index]
+        start = time.monotonic()
+        while True:
+            found = builds.named(conn, statement.node)
+            if found is None:
+                return False
+            if found.valid:
+                return begun and self._taken(found)
+            if self._at_work(found) == ():
+                # Looked at once more: it may have become valid between the two looks.
+                again = builds.named(conn, statement.node)
+                if again == found:
+                    self._drop(found)
+                    return False
+                continue
+            begun = True
+            self._poll(start, f"index {found}", lambda now=found: self._at_work(now))  # type: ignore[misc]
+
+    def _at_work(self, found: builds.Index) -> tuple[int, ...] | None:
+        """Who builds or drops an invalid index; empty: nobody, or it is not invalid any more; None: not to be seen."""
+        statement = self.analysis.statements[self.index]
+        if builds.named(self.session.conn, statement.node) != found:
+            return ()
+        return builds.changers(self.session.conn, found)
+
+    def _poll(self, start: float, what: str, look: Callable[[], tuple[int, ...] | None]) -> bool:
+        """Look until nobody is at work; True: somebody was.
+
+        :raises LockTimeout: somebody still is.
+        :raises HistoryError: so it may be, and this role must not see it.
+        """
+        told, pause, waited = 0.5, 0.1, False
+        while (pids := look()) != ():
+            waited = True
+            seconds = time.monotonic() - start
+            if seconds >= self.wait_seconds:
+                raise self._too_long(what, seconds, pids)
+            if seconds >= told:
+                self.tell(Waiting(self.migration.version, _worked_on(what), seconds, pids or ()))
+                told = seconds * 2 + 1
+            if not self.session.interruption.pause(min(pause, self.wait_seconds - seconds)):
+                raise self._interrupted()
+            pause = min(pause * 1.5, 1.0)
+        return waited
+
+    def _interrupted(self) -> WMigrateError:
+        cancelled, version, file = (
+            psycopg.errors.QueryCanceled("not begun"),
+            self.migration.version,
+            self.analysis.script.file,
+        )
+        outcome = journal.outcome(self.index, journal.Effect.NOTHING)
+        return self.session.failure(cancelled, version, file, outcome=outcome, analysis=self.analysis, index=self.index)
+
+    def _too_long(self, what: str, seconds: float, pids: tuple[int, ...] | None) -> WMigrateError:
+        file, line = self.analysis.script.file, self.analysis.statements[self.index].line
+        if pids is None:
+            message = f"{what} is invalid, and whether another session builds it now must not be seen by this role"
+            nxt = f"drop {what} CONCURRENTLY if nobody builds it, or grant SELECT on pg_locks; then run again"
+            return self._placed(Finding("index_in_question", message, nxt))
+        hint = f"let it end, or end it with pg_terminate_backend({pids[0]}); then run again"
+        outcome = journal.outcome(self.index, journal.Effect.NOTHING)
+        return LockTimeout(
+            f"{place(file, line)}: {_worked_on(what)}", seconds, outcome=outcome, holders=pids, hint=hint
+        )
+
+    # Taking and clearing away
+
+    def _taken(self, found: builds.Index) -> bool:
+        statement = self.analysis.statements[self.index]
+        differs = builds.difference(self.session.conn, found, statement)
+        if differs is not None:
+            message = f"index {found} is there, built by somebody else, and {differs}"
+            nxt = "rename or drop that one, or correct the script; then run again"
+            raise self._placed(Finding("index_differs", message, nxt))
+        return True
+
+    def _drop(self, found: builds.Index) -> None:
+        """Of a hypertable it keeps everybody out of it, so it waits for them as briefly as a transaction."""
+        conn, statement = self.session.conn, self.analysis.statements[self.index]
+        if builds.of_hypertable(statement):
+
+            def attempt(budget: Budget) -> int:
+                self.session.begin(budget)
+                probe.drop_index(conn, found, hypertable=True)
+                self.session.commit()
+                return 0
+
+            self.retrying(attempt)
+        else:
+            probe.drop_index(conn, found, hypertable=False)
+        self.note(f"dropped index {found}, which a failed build had left invalid")
+
+    def _placed(self, finding: Finding) -> HistoryError:
+        script, line = self.analysis.script, self.analysis.statements[self.index].line
+        return HistoryError([replace(finding, version=self.migration.version, file=script.file, line=line)])
+
+
+_TABLE = "the table"
+
+
+def _worked_on(what: str) -> str:
+    if what == _TABLE:
+        return "the table, of which another session builds or drops an index,"
+    return f"{what}, which another session builds or drops,"
