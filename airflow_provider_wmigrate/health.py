@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from .alerting import alerts, messages
 from .beside import file_of, folder_beside
 from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
-from .hooks import MigrationHook, as_airflow_error, read_folder
+from .hooks import MigrationHook, as_airflow_error, look_at_folder
 from .telling.metrics import send_health
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class CheckHealthOperator(BaseOperator):
 
     def settings(self) -> Any:
         """The settings of the environment this task runs under."""
-        return read_folder(self.folder).config.settings_for(chosen_environment(self.environment))
+        return look_at_folder(self.folder).config.settings_for(chosen_environment(self.environment))
 
     def execute(self, context: Any) -> dict[str, Any]:
         folder = self._read()
@@ -87,7 +88,7 @@ class CheckHealthOperator(BaseOperator):
 
     def _read(self) -> Folder:
         try:
-            return read_folder(self.folder)
+            return look_at_folder(self.folder)
         except WMigrateError as error:
             raise as_airflow_error(error) from None
 
@@ -153,5 +154,5 @@ def health_interval(folder: str | Path) -> timedelta | None:
     caller = frame.f_back.f_code.co_filename if frame and frame.f_back else __file__
     from .engine.folder.config import load_config
 
-    check = load_config(folder_beside(folder, caller)).monitoring.health_check
+    check = load_config(folder_beside(folder, caller), os.environ).monitoring.health_check
     return timedelta(seconds=check.interval_seconds) if check.enabled else None

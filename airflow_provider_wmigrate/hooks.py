@@ -4,6 +4,7 @@ an Airflow exception."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import closing
 from functools import cached_property
@@ -144,10 +145,20 @@ def one_line(text: str) -> str:
 
 
 def read_folder(path: str | Path) -> Folder:
-    """Read a folder of migrations; its errors become the one sentence Airflow shows."""
+    """Read a folder of migrations; its errors become the one sentence Airflow shows.
+
+    `${NAME}` in its config stands for an environment variable of the process that reads it.
+    """
     from .engine.folder import folder
 
-    return folder.read_folder(Path(path))
+    return folder.read_folder(Path(path), os.environ)
+
+
+def look_at_folder(path: str | Path) -> Folder:
+    """A folder as far as it can be read, for looking at a target and not for changing it."""
+    from .engine.folder import folder
+
+    return folder.look_at_folder(Path(path), os.environ)
 
 
 def as_airflow_error(error: WMigrateError) -> Exception:

@@ -35,7 +35,8 @@ class PlanMigrationsOperator(FolderOperator):
 
     :param tasks: version -> id of the task that applies it or rolls it back.
     :param direction: `apply` or `rollback`.
-    :param to: target version; empty means everything (templated). For a rollback it stays, `0` rolls back everything.
+    :param to: target version; empty means everything (templated). For a rollback it stays; `0` rolls back
+        everything, as `nothing` does where there is a migration 000.
     :param environments: environment -> what the web server, which has no folder, needs of its settings; "" stands for
         none.
     """
@@ -92,13 +93,15 @@ class PlanMigrationsOperator(FolderOperator):
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
+        from .engine.plan.empty import empty_rollbacks
         from .engine.plan.rules import folder_findings, script_findings
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
             known = [*migrator.migrations.values()]
             return [*folder_findings(folder), *script_findings(about_to_run, folder.config, known)]
-        return [
+        undone = [migrator.migrations[s.version] for s in plan.steps if s.version in migrator.migrations]
+        return [*empty_rollbacks(undone)] + [
             Finding(
                 "no_task",
                 f"migration {step.version}_{step.name} is applied but has no file, so this group has no task for it",

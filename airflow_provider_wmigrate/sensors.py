@@ -112,7 +112,7 @@ class MigrationSensor(BaseSensorOperator):
             versions = given.split(",") if isinstance(given, str) else [str(v) for v in given]
             versions = [v.strip() for v in versions]
             for version in versions or [""]:
-                if not (version.isascii() and version.isdigit() and int(version)):
+                if not (version.isascii() and version.isdigit()):
                     raise AirflowFailException(f"versions are numbers such as 002, not {version!r}")
             return [canonical_version(int(v)) for v in versions], self.ledger_schema
         with airflow_errors():

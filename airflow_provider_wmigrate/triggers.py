@@ -67,6 +67,7 @@ class LedgerTrigger(BaseTrigger):
         async with self._connection() as conn:
             await conn.set_autocommit(True)
             await conn.execute("SET row_security = off")  # refused instead of hidden
+            await conn.execute("SET client_encoding = UTF8")  # in a SQL_ASCII database psycopg would give bytes
             await conn.execute(f"LISTEN {CHANNEL}")
             while not await self._applied(conn):
                 async for _ in conn.notifies(timeout=self.poll_interval, stop_after=1):

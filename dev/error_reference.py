@@ -12,9 +12,21 @@ from airflow_provider_wmigrate.cli import failure
 from airflow_provider_wmigrate.engine import errors
 
 PACKAGE = Path(airflow_provider_wmigrate.__file__).parent
-_MAKERS = {"Finding": None, "Lack": None, "_finding": "rules.py"}
+_MAKERS = {
+    "Finding": None,
+    "ConfigFinding": None,
+    "FolderFinding": None,
+    "Problem": None,
+    "Lack": None,
+    "_finding": "rules.py",
+}
 """What makes a finding of a code (its first argument, or `code=`), and in which file only."""
-_HANDED_ON = {("rules.py", "code"), ("extensions.py", "found.code")}
+_HANDED_ON = {
+    ("problems.py", "first.code"),
+    ("problems.py", "code"),
+    ("rules.py", "code"),
+    ("extensions.py", "found.code"),
+}
 """Where a maker gets the code from its own caller."""
 
 REMEDIES = {
@@ -61,8 +73,10 @@ FINDINGS = {
     "extension_too_old": (E, "older than `min_version`", "install a newer one, `ALTER EXTENSION ... UPDATE`"),
     "extension_license": (E, "runs under another licence than the one needed", "install the community packages"),
     "extension_undeclared": (W, "uses TimescaleDB without declaring it", "add `requires_extensions: [timescaledb]`"),
-    "folder_error": (E, "the folder cannot be read (`check` only)", "mend the file it names"),
-    "config_error": (E, "the config cannot be read (`check` only)", "correct the key at that line"),
+    "folder_error": (E, "files, or the relation between them, are wrong", "what it says: rename, renumber, save anew"),
+    "other_layout": (E, "no migration, but SQL in another layout", "give the right folder, or lay the files out anew"),
+    "config_error": (E, "a key or a value of the config is wrong", "correct the key at that line"),
+    "empty_script": (f"{W}; `allow_empty: false` {E}", "a script without a statement", "nothing, or write one"),
     "planned_key": ("as the key", "a key of the config that is not built yet", "take it out"),
     "version_gap": (E, "a version is left out, and `require_sequential_versions` is on", "add it or renumber"),
     "description_missing": (E, "no description, and `require_description` is on", "describe it in the config"),
@@ -151,7 +165,10 @@ def codes() -> set[str]:
 
 
 def _code(file: Path, call: ast.Call) -> set[str]:
-    given = call.args[0] if call.args else next(k.value for k in call.keywords if k.arg == "code")
+    named = [k.value for k in call.keywords if k.arg == "code"]
+    if isinstance(call.func, ast.Name) and call.func.id == "Problem" and not named:
+        return set()  # of another kind, or of the code that is the usual one
+    given = named[0] if named else call.args[0]
     if isinstance(given, ast.Constant):
         return {str(given.value)}
     if isinstance(given, ast.JoinedStr):

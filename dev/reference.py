@@ -14,6 +14,12 @@ _HEAD = """# Configuration
 value or a key given twice is refused with its line and the nearest known key. Numbers are decimal (`010` is version 10,
 not 8), truth is `true` or `false`.
 
+In every value `${NAME}` stands for an environment variable of the process that reads the file (in Airflow: of the DAG
+processor and of each task), `${NAME:default}` for it or, where it is empty or not set, for the default, and `$${` for
+`${` itself. What is then there is read as if it had been written, so a number may come from a variable. A variable with
+neither value nor default is an error with its line; those of `settings.database` are needed only where the command line
+connects by them.
+
 `environments` override settings by name, without the `settings.` level; a task group, operator or sensor chooses one
 with `environment=`:
 

@@ -277,7 +277,7 @@ def _version(task: Any) -> tuple[str | None, str | None]:
         return None, None
     version = canonical_version(int(given))
     stem = task.task_id.rpartition(".")[2]
-    return version, stem if stem.startswith(version) else version
+    return version, stem if stem[:1].isdigit() else version
 
 
 def _subject(context: Any) -> str:

@@ -54,6 +54,8 @@ def up(call: Call) -> Answer:
 
 def down(call: Call) -> Answer:
     """Roll back everything above a version, or one version alone."""
+    from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
+
     to, only = call.arguments.version, call.arguments.only
     if (to is None) == (only is None):
         hint = "`down 3` rolls back everything above 3, `down --only 3` the migration 3 alone"
@@ -65,7 +67,8 @@ def down(call: Call) -> Answer:
     for version in needs:
         for parent in entries[version].dependencies if version in entries else ():
             needs.get(parent, set()).add(version)  # a rollback needs that of whatever depends on it
-    return _Run(call, made, list(made.findings), needs).answer()
+    undone = [migrator.migrations[version] for version in needs if version in migrator.migrations]
+    return _Run(call, made, [*made.findings, *empty_rollbacks(undone)], needs).answer()
 
 
 @dataclass

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FindTarget = Callable[["Call"], "Target | None"]
 _CONFIG_FILE = "migration_config.yaml"
-_NUMBERED = re.compile(r"[0-9]{3,}_.*\.sql")
+_NUMBERED = re.compile(r"[0-9]+[-_.].*\.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,26 @@ class Call:
         """The folder, read. An unknown environment is wrong usage, like an unknown folder."""
         from airflow_provider_wmigrate.engine.folder.folder import read_folder
 
-        folder = read_folder(self._existing_folder())
+        folder = read_folder(self._existing_folder(), os.environ)
+        self._check_environment(folder.config)
+        return folder
+
+    @cached_property
+    def seen_folder(self) -> Folder:
+        """The folder as far as it can be read: for verbs that look and change nothing."""
+        from airflow_provider_wmigrate.engine.folder.folder import look_at_folder
+
+        folder = look_at_folder(self._existing_folder(), os.environ)
         self._check_environment(folder.config)
         return folder
 
     @cached_property
     def config(self) -> Config:
         """The config alone: for verbs that do not care about the SQL files, and work without any folder."""
-        from airflow_provider_wmigrate.engine.folder.config import load_config
+        from airflow_provider_wmigrate.engine.folder.config import look_at_config
 
         folder = self._existing_folder() if self.arguments.folder else self.folder_path
-        config = load_config(folder)
+        config, _ = look_at_config(folder, os.environ)
         self._check_environment(config)
         return config
 
@@ -110,6 +119,12 @@ class Call:
 
         more: dict[str, Any] = {} if on_event is None else {"on_event": on_event}
         return Migrator(self.target.connect, self.folder, identity=identity(), environment=self.environment, **more)
+
+    def onlooker(self) -> Migrator:
+        """A migrator that can look even where the folder has mistakes; it refuses to act on such a one."""
+        from airflow_provider_wmigrate.engine.migrator import Migrator
+
+        return Migrator(self.target.connect, self.seen_folder, identity=identity(), environment=self.environment)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

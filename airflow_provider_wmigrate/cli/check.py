@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError
+from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.model import Finding
 
 from .act import show_findings
@@ -12,18 +13,21 @@ from .call import Answer, Call
 from .failure import DONE, FOUND
 from .screen import Screen, plural
 
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+
 
 def check(call: Call) -> Answer:
     """Findings in folder, config and SQL; with a target also between folder and ledger, and in the audit chain."""
-    findings = _in_files(call)
-    readable = not any(f.code in ("folder_error", "config_error") for f in findings)
+    folder, findings = _in_files(call)
+    readable = folder is not None and not folder.wrong
     asked = readable and not call.arguments.offline and call.optional_target is not None
     if asked:
         findings += _in_database(call)
     wrong = [f for f in findings if call.arguments.strict or f.severity == "error"]
     data = {
         "folder": str(call.folder_path),
-        "migrations": len(call.folder.migrations) if readable else None,
+        "migrations": len(folder.migrations) if folder else None,
         "target": call.target_document() if asked else None,
         "ok": not wrong,
         "findings": [asdict(finding) for finding in findings],
@@ -33,25 +37,28 @@ def check(call: Call) -> Answer:
         show_findings(screen, findings)
         errors = sum(f.severity == "error" for f in findings)
         told = f"{plural(errors, 'error')}, {plural(len(findings) - errors, 'warning')}"
-        files = f"{plural(len(call.folder.migrations), 'migration')} in {call.folder_path}" if readable else "files"
+        files = f"{plural(len(folder.migrations), 'migration')} in {call.folder_path}" if folder else "the config"
         where = f" and {call.target}" if asked else "; no database was asked"
         screen.line(f"Checked {files}{where}: {told}.")
 
     return Answer(data, show, FOUND if wrong else DONE)
 
 
-def _in_files(call: Call) -> list[Finding]:
+def _in_files(call: Call) -> tuple[Folder | None, list[Finding]]:
+    """The folder as far as it can be read, and everything that is wrong in the files."""
     from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
     try:
-        folder = call.folder
-    except FolderError as error:
-        return [Finding("folder_error", error.reason, error.hint or "mend it", file=error.file, line=error.line)]
+        folder = call.seen_folder
     except ConfigError as error:
-        message = f"{error.key + ': ' if error.key else ''}{error.reason}"
-        return [Finding("config_error", message, error.hint or "mend it", file=error.file, line=error.line)]
+        return None, list(error.findings)
     migrations = folder.under(folder.config.settings_for(call.environment))
-    return [*folder_findings(folder), *script_findings(migrations, folder.config)]
+    readable = {m.version for m in folder.readable}
+    return folder, [
+        *folder.wrong,
+        *(() if folder.wrong else folder_findings(folder)),
+        *script_findings([m for m in migrations if m.version in readable], folder.config),
+    ]
 
 
 def _in_database(call: Call) -> list[Finding]:

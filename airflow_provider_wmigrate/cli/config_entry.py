@@ -6,7 +6,7 @@ plus that block, or it is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
@@ -34,8 +34,11 @@ def _needs_quotes(text: str) -> bool:
     return not text[:1].isalpha() or any(sign in text for sign in ":#{}[],&*?|>'\"%@`\\\n")
 
 
-def with_block(text: str, lines: Sequence[str]) -> str | None:
-    """The config's text with the block added; None: nobody can say how without changing what is there."""
+def with_block(text: str, lines: Sequence[str], environ: Mapping[str, str] | None = None) -> str | None:
+    """The config's text with the block added; None: nobody can say how without changing what is there.
+
+    :param environ: what `${NAME}` in the text stands for.
+    """
     ending = "\r\n" if "\r\n" in text else "\n"
     there = text.splitlines()
     place = _place(text)
@@ -47,7 +50,7 @@ def with_block(text: str, lines: Sequence[str]) -> str | None:
     apart = bool(there) if before else _is_apart(there[:at])
     added = [*([""] if apart else []), *before, *(indent + line for line in lines)]
     new = ending.join([*there[:at], *added, *there[at:]]) + ending
-    return new if _means_one_more(text, new) else None
+    return new if _means_one_more(text, new, environ) else None
 
 
 def _is_apart(above: Sequence[str]) -> bool:
@@ -101,9 +104,9 @@ def _last_line(node: Any) -> int:
     return int(key.end_mark.line) if empty else _last_line(value)
 
 
-def _means_one_more(old: str, new: str) -> bool:
+def _means_one_more(old: str, new: str, environ: Mapping[str, str] | None) -> bool:
     try:
-        before, after = parse_config(old), parse_config(new)
+        before, after = parse_config(old, environ=environ), parse_config(new, environ=environ)
     except ConfigError:
         return False
     same = {"blocks"}

@@ -83,7 +83,7 @@ def as_document(error: WMigrateError) -> dict[str, Any]:
     if isinstance(cause, StatementFailed):
         document |= {"version": cause.version, "sqlstate": cause.sqlstate, "column": cause.column}
         document["server"] = asdict(cause.said)
-    if isinstance(error, HistoryError):
+    if isinstance(error, HistoryError | FolderError | ConfigError):
         document["findings"] = [asdict(f) for f in error.findings]
     return document
 

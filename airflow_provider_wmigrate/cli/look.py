@@ -5,11 +5,13 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.model import Entry, Status
 
+from .act import show_findings
 from .call import Answer, Call
 from .failure import DONE, FOUND
 from .screen import Screen, plural, took
@@ -30,7 +32,8 @@ _GRAPH_COLOURS = {
 
 def status(call: Call) -> Answer:
     """Every migration that the folder or the ledger knows."""
-    found = call.migrator().overview()
+    folder = call.seen_folder
+    found = call.onlooker().overview()
     rows = [_standing_document(standing) for standing in found.standings]
     order = sorted(found.counts, key=lambda s: s is not Status.APPLIED)
     data = {
@@ -40,6 +43,7 @@ def status(call: Call) -> Answer:
         "ledger_version": found.ledger_version,
         "counts": {s.value: found.counts[s] for s in order},
         "migrations": rows,
+        "findings": [asdict(finding) for finding in folder.wrong],
     }
 
     def show(screen: Screen) -> None:
@@ -50,8 +54,9 @@ def status(call: Call) -> Answer:
         told = ", ".join(f"{found.counts[s]} {s.words}" for s in order) or "no migrations"
         none = "" if found.ledger_version is not None else "; it has no ledger yet"
         screen.line(f"{told} on {call.target}{none}.")
+        show_findings(screen, folder.wrong)
 
-    return Answer(data, show)
+    return Answer(data, show, FOUND if folder.wrong else DONE)
 
 
 def _standing_document(standing: Standing) -> dict[str, Any]:
@@ -105,7 +110,7 @@ def health(call: Call) -> Answer:
     """Whether the target is healthy: exit code 3 if it is not."""
     from airflow_provider_wmigrate.engine.health.inspection import check_health
 
-    found = check_health(call.target.connect, call.folder, environment=call.environment)
+    found = check_health(call.target.connect, call.seen_folder, environment=call.environment)
     data = {"target": call.target_document(), **found.as_dict()}
 
     def show(screen: Screen) -> None:
@@ -120,13 +125,15 @@ def health(call: Call) -> Answer:
 
 def info(call: Call) -> Answer:
     """Versions and places: what to say first in a bug report."""
-    config, path = call.config, call.folder_path
+    path = call.folder_path
+    folder = call.seen_folder if path.is_dir() else None
+    config = folder.config if folder else call.config
     system = config.migration_system
     data: dict[str, Any] = {
         "wmigrate": sys.modules["airflow_provider_wmigrate"].__version__,
         "python": platform.python_version(),
-        "folder": str(path) if path.is_dir() else None,
-        "migrations": len(call.folder.migrations) if path.is_dir() else 0,
+        "folder": str(path) if folder else None,
+        "migrations": len(folder.migrations) if folder else 0,
         "environment": call.environment,
         "environments": list(config.environments),
         "project_version": system.version or None,
@@ -137,7 +144,13 @@ def info(call: Call) -> Answer:
     }
     if call.optional_target is not None:
         data |= _server(call)
-    return Answer(data, lambda screen: screen.table(("What", "Value"), list(_pairs(data))))
+    wrong = folder.wrong if folder else ()
+
+    def show(screen: Screen) -> None:
+        screen.table(("What", "Value"), list(_pairs(data)))
+        show_findings(screen, wrong)
+
+    return Answer({**data, "findings": [asdict(f) for f in wrong]}, show, FOUND if wrong else DONE)
 
 
 def _server(call: Call) -> dict[str, Any]:

@@ -7,21 +7,24 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import FolderError, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version, read_folder
-from airflow_provider_wmigrate.engine.model import canonical_version, version_key
+from airflow_provider_wmigrate.engine.folder.layouts import is_known
+from airflow_provider_wmigrate.engine.folder.names import WORDS
+from airflow_provider_wmigrate.engine.model import canonical_version
 
 from .call import Answer, Call
 from .config_entry import block, quoted, with_block
 from .failure import UsageError
+from .numbering import next_number
 from .patterns import PATTERNS, filled_in
 from .screen import Screen
 
 _CONFIG_FILE = "migration_config.yaml"
-_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 
 def new(call: Call) -> Answer:
@@ -30,9 +33,10 @@ def new(call: Call) -> Answer:
         return _templates()
     name = _name(call.arguments.name)
     folder = _folder(call)
-    version = _next(folder)
-    stem = f"{version}_{name}"
-    description = call.arguments.description or name.replace("_", " ").capitalize()
+    digits = next_number(_newest(folder), datetime.now(timezone.utc))
+    version = canonical_version(int(digits))
+    stem = f"{digits}_{name}"
+    description = call.arguments.description or re.sub("[_-]", " ", name).capitalize()
     template = call.arguments.template
     words = _words(call.arguments.set or ())
     apply, rollback = filled_in(template, words, migration=name, stem=stem, description=description)
@@ -43,7 +47,7 @@ def new(call: Call) -> Answer:
         for file, text in files.items():
             write(file, text)
         config = _write_config(path, lines)
-        read_folder(path)  # what was written must be readable as what it was meant to be
+        read_folder(path, os.environ)  # what was written must be readable as what it was meant to be
     written = [*files, *([_CONFIG_FILE] if config else [])]
     by_hand = None if config else "\n".join("  " + line for line in lines)
     data = {
@@ -79,9 +83,9 @@ def _name(given: str | None) -> str:
         raise UsageError(
             "a new migration needs a name", hint="such as add_email; `new --templates` lists the templates"
         )
-    name = re.sub(r"[\s-]+", "_", given.strip()).lower()
-    if not _NAME.fullmatch(name):
-        hint = "write lower-case letters, digits and single underscores: add_email"
+    name = re.sub(r"\s+", "_", given.strip()).lower()
+    if not re.fullmatch(WORDS, name):
+        hint = "write lower-case letters and digits, joined by single underscores or hyphens: add_email"
         raise UsageError(f"{given} is no name for a migration", hint=hint)
     return name
 
@@ -97,15 +101,22 @@ def _words(given: Any) -> dict[str, str]:
 
 
 def _folder(call: Call) -> Folder | None:
-    """The folder as it is. It is made if it is the default one; one that was named must be there."""
+    """The folder as it is. It is made if it is the default one; one that was named must be there.
+
+    SQL below it that is no other tool's history, such as seeds, does not keep the first migration from being written.
+    """
     if not call.folder_path.exists() and not call.arguments.folder:
+        return None
+    seen = call.seen_folder
+    other = [finding.code for finding in seen.wrong] == ["other_layout"]
+    if other and not is_known(seen.path, seen.config.validation.files.allowed_extensions):
         return None
     return call.folder
 
 
-def _next(folder: Folder | None) -> str:
-    newest = max((version_key(m.version) for m in folder.migrations), default=0) if folder else 0
-    return canonical_version(newest + 1)
+def _newest(folder: Folder | None) -> str | None:
+    """The number of the newest migration as its file has it."""
+    return folder.migrations[-1].stem.partition("_")[0] if folder and folder.migrations else None
 
 
 def _fields(call: Call, folder: Folder | None, stem: str, description: str) -> list[str]:
@@ -121,7 +132,7 @@ def _write_config(path: Path, lines: list[str]) -> bool:
     """Whether the block could be added. A folder without a config gets one."""
     file = Path(os.path.realpath(path / _CONFIG_FILE))
     old = file.read_bytes().decode("utf-8") if file.exists() else ""
-    text = with_block(old, lines)
+    text = with_block(old, lines, os.environ)
     if text is None:
         return False
     _replace(file, text)

@@ -110,7 +110,7 @@ VERBS = (
     Verb("up", "Apply what is pending.", "act:up", (_TO, _DRY_RUN), asks=True),
     Verb(
         "down",
-        "Roll back everything above a version, which stays; 0 rolls back everything.",
+        "Roll back everything above a version, which stays; 0 rolls back everything (where there is a 000: nothing).",
         "act:down",
         (
             Argument(("version",), "The version to go back to.", "VERSION", optional=True),

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .model import Finding, ServerWords
 
@@ -71,21 +71,92 @@ class WMigrateError(Exception):
         super().__init__(f"{message}; {hint}" if hint else message)
 
 
-class FolderError(WMigrateError):
-    """The folder cannot be read as a history of migrations."""
+@dataclass(frozen=True, slots=True)
+class FolderFinding(Finding):
+    """What is wrong with files of the folder."""
 
-    def __init__(self, file: str, reason: str, *, line: int | None = None, hint: str = "") -> None:
+    files: tuple[str, ...] = ()
+    """Every file it is about; a line names only the first few."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFinding(Finding):
+    """What is wrong with a key of the config."""
+
+    key: str = ""
+    """As messages write it: `migrations[0].version`; empty: it is about the file."""
+    suggestion: str | None = None
+
+    @property
+    def reason(self) -> str:
+        return self.message.removeprefix(f"{self.key}: ")
+
+    @classmethod
+    def of(cls, file: str, line: int | None, key: str, reason: str, suggestion: str | None = None) -> ConfigFinding:
+        message = f"{key + ': ' if key else ''}{reason}"
+        nxt = f"did you mean {suggestion}?" if suggestion else "correct it"
+        return ConfigFinding("config_error", message, nxt, file=file, line=line, key=key, suggestion=suggestion)
+
+
+class FolderError(WMigrateError):
+    """The folder cannot be read as a history of migrations. `findings` says everything that is wrong with it."""
+
+    def __init__(
+        self,
+        file: str | None,
+        reason: str,
+        *,
+        line: int | None = None,
+        hint: str = "",
+        findings: Sequence[Finding] = (),
+    ) -> None:
         self.file, self.line, self.reason = file, line, reason
-        super().__init__(f"{place(file, line)}: {reason}", hint=hint)
+        self.findings = tuple(findings) or (Finding("folder_error", reason, hint, file=file, line=line),)
+        said = f"{place(file, line)}: {reason}" if file else reason
+        super().__init__(said, hint=hint + _and_more(self.findings))
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> FolderError:
+        """One error for everything that was found; it names the first."""
+        first = findings[0]
+        return cls(first.file, first.message, line=first.line, hint=first.next_step, findings=findings)
 
 
 class ConfigError(WMigrateError):
-    """A key or a value of migration_config.yaml has no meaning."""
+    """A key or a value of migration_config.yaml has no meaning. `findings` says everything that is wrong in it."""
 
-    def __init__(self, file: str, line: int | None, key: str, reason: str, *, suggestion: str | None = None) -> None:
+    def __init__(
+        self,
+        file: str,
+        line: int | None,
+        key: str,
+        reason: str,
+        *,
+        suggestion: str | None = None,
+        findings: Sequence[Finding] = (),
+    ) -> None:
         self.file, self.line, self.key, self.reason, self.suggestion = file, line, key, reason, suggestion
         hint = f"did you mean {suggestion}?" if suggestion else ""
-        super().__init__(f"{place(file, line)}: {key + ': ' if key else ''}{reason}", hint=hint)
+        message = f"{key + ': ' if key else ''}{reason}"
+        self.findings = tuple(findings) or (ConfigFinding.of(file, line, key, reason, suggestion),)
+        more = _and_more(self.findings)
+        super().__init__(f"{place(file, line)}: {message}{'' if hint else more}", hint=hint and hint + more)
+
+    @classmethod
+    def of(cls, findings: Sequence[ConfigFinding], *, others: Sequence[Finding] = ()) -> ConfigError:
+        """One error for everything that was found; it names the first.
+
+        :param others: all that was found, where that is more than what is wrong in the config.
+        """
+        first = findings[0]
+        more = tuple(others) or findings
+        return cls(first.file or "", first.line, first.key, first.reason, suggestion=first.suggestion, findings=more)
+
+
+def _and_more(findings: Sequence[Finding]) -> str:
+    """That an error is not alone, and where to see the others."""
+    more = len(findings) - 1
+    return f" (and {more} more; `wmigrate check` shows all)" if more else ""
 
 
 class HistoryError(WMigrateError):

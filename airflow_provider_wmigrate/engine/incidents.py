@@ -15,6 +15,7 @@ from psycopg import Connection, sql
 
 from .errors import ConnectionFailed, WMigrateError
 from .ledger.ledger import Ledger
+from .ledger.storable import server_encoding, storable
 from .model import Identity
 from .session.session import Connect, Session, open_session
 
@@ -97,8 +98,8 @@ class Incidents:
             "SELECT event, details ->> 'kind' FROM {}.audit_log WHERE " + of_version + " AND details ->> 'subject'"
             " = %(subject)s AND event IN ('alerted', 'alert_failed', 'healed') ORDER BY position"
         )
-        kinds: set[str] = set()
-        for event, kind in conn.execute(sql.SQL(query).format(schema), {"version": version, "subject": subject}):
+        kinds, stored = set[str](), storable(subject, server_encoding(conn))
+        for event, kind in conn.execute(sql.SQL(query).format(schema), {"version": version, "subject": stored}):
             if event == "alerted":
                 kinds.add(kind)
             elif event == "alert_failed":

@@ -22,7 +22,7 @@ from .errors import (
     WMigrateError,
 )
 from .events import Finished, Listener, Waiting
-from .folder.folder import Folder, normalise_version
+from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.ledger import Ledger
 from .ledger.metadata import system_values
@@ -65,7 +65,7 @@ class Migrator:
         self.ledger = Ledger(self.settings.ledger.schema_name)
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
-        self._system = system_values(folder)
+        self._folder = folder
         self._connect, self._identity, self._tell = connect, identity, on_event
         self._session: Session | None = None
 
@@ -101,12 +101,12 @@ class Migrator:
         return replace(made, plan=_with(found, made.plan))
 
     def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
-        """What must be rolled back to leave nothing above version `to`; None or `0` means everything.
+        """What must be rolled back to leave nothing above version `to`; None or `nothing` means everything.
 
         :param known_head: as for `plan`.
         """
         state, found = self._read_and_compare(known_head)
-        target = normalise_version(to, self._known(state)) if to and to.strip("0") else None
+        target = version_that_stays(to, self._known(state))
         return _with(found, rollback.plan_rollback(list(self.migrations.values()), state, to=target))
 
     def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
@@ -143,9 +143,8 @@ class Migrator:
             self._ensure_ledger(session)
             with session.transaction(confirmed=False):
                 row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
-                self.ledger.set_metadata(
-                    session.conn, {**self._system, "last_successful_run": row[0].isoformat() if row else ""}
-                )
+                last = {"last_successful_run": row[0].isoformat() if row else ""}
+                self.ledger.set_metadata(session.conn, {**system_values(self._folder), **last})
 
     # Acting
 
@@ -372,6 +371,7 @@ class Migrator:
             return self.ledger.entries(session.conn)
 
     def _allow(self, *, dry_run: bool, direction: Direction) -> None:
+        self._folder.refuse_if_wrong()
         execution = self.settings.execution
         if dry_run and not execution.dry_run_enabled:
             raise WMigrateError("dry runs are switched off", hint="settings.execution.dry_run_enabled is false")

@@ -81,6 +81,11 @@ class Script:
     def of(cls, file: str, text: str) -> Script:
         return cls(file, text, checksum(text))
 
+    @property
+    def is_read(self) -> bool:
+        """False: the file could not be read as text, and the checksum is that of something else."""
+        return bool(self.text) or self.checksum == checksum("")
+
 
 @dataclass(frozen=True, slots=True)
 class RequiredExtension:

@@ -38,7 +38,7 @@ _POST_PROBLEMS = _PROBLEMS | {
 
 DagId = Annotated[str, Path(min_length=1, max_length=250)]
 GroupId = Annotated[str, Path(min_length=1, max_length=250)]
-Version = Annotated[str, Query(pattern="^[0-9]{1,18}$")]
+Version = Annotated[str, Query(pattern="^[0-9]{1,250}$")]
 Before = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Only positions below this one.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 # PostgreSQL's text knows every character but NUL.
@@ -151,7 +151,9 @@ async def get_metrics(ask: AskDep, days: Annotated[int, Query(ge=1, le=366)] = 9
 
 
 @groups.get("/migrations/{version}")
-async def get_migration(ask: AskDep, version: Annotated[str, Path(pattern="^[0-9]{1,18}$")]) -> schemas.MigrationAnswer:
+async def get_migration(
+    ask: AskDep, version: Annotated[str, Path(pattern="^[0-9]{1,250}$")]
+) -> schemas.MigrationAnswer:
     """One migration with its scripts and its events."""
     return await ask(queries.migration, version)
 

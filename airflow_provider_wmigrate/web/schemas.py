@@ -393,7 +393,7 @@ class _Start(BaseModel):
     note: Annotated[str, Field(max_length=1000)] | None = Field(default=None, description="The run's note in Airflow.")
 
 
-_Version = Annotated[str, Field(pattern="^[0-9]{1,18}$")]
+_Version = Annotated[str, Field(pattern="^[0-9]{1,250}$")]
 
 
 class MigrateRequest(_Start):

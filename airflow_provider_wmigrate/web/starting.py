@@ -43,9 +43,10 @@ def roll_back(view: GroupView, request: schemas.RollbackRequest) -> schemas.Star
         )
     if not access.may_start(view.session, view.user, undo.dag_id):
         raise ProblemError(403, "forbidden", f"you may not start runs of {undo.dag_id}, the DAG that rolls back")
-    to = _known_version(view.group, request.to) if request.to.strip("0") else "0"
+    everything = not request.to.strip("0") and "000" not in {step.version for step in view.group.steps}
+    to = "0" if everything else _known_version(view.group, request.to)
     conf = _conf(view, undo, request, to)
-    what = "everything" if to == "0" else f"what is above {to}"
+    what = "everything" if everything else f"what is above {to}"
     verb = "a dry run of rolling back" if request.mode == "dry_run" else "rolling back"
     return _start(view, undo, request, conf, f"{verb} {what} was started")
 

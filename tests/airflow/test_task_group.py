@@ -286,8 +286,11 @@ def test_an_absolute_folder(make_folder: MakeFolder, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"1_a.sql": "SELECT 1;"}, "1_a.sql: version 1 has fewer than three digits; name it NNN_snake_name.sql"),
-        ({"001_a.sql": ""}, "001_a.sql: is empty; write a migration into it or delete it"),
+        (
+            {"001_a.down.sql": "SELECT 1;"},
+            "001_a.down.sql: is named in the way of golang-migrate; name it 001_a.rollback",
+        ),
+        ({"001_a.sql": b"\xff"}, "001_a.sql:1: is not UTF-8; save it as UTF-8"),
         (
             {"001_a.sql": "SELECT 1;", "migration_config.yaml": "setings: {}"},
             "migration_config.yaml:1: setings: is not a known key; did you mean settings?",
@@ -298,10 +301,10 @@ def test_an_absolute_folder(make_folder: MakeFolder, tmp_path: Path) -> None:
         ),
         (None, "/migrations: no such folder; give the folder that holds"),
     ],
-    ids=["name", "empty", "key", "dependency", "no folder"],
+    ids=["name", "bytes", "key", "dependency", "no folder"],
 )
 def test_a_broken_folder_is_an_import_error(
-    make_folder: MakeFolder, tmp_path: Path, files: dict[str, str] | None, message: str
+    make_folder: MakeFolder, tmp_path: Path, files: dict[str, str | bytes] | None, message: str
 ) -> None:
     if files is not None:
         make_folder(files)
@@ -310,6 +313,37 @@ def test_a_broken_folder_is_an_import_error(
     (shown,) = bag.import_errors.values()
     assert message in shown.strip().splitlines()[-1]
     assert bag.dags == {}
+
+
+def test_a_folder_of_another_layout_is_an_import_error(make_folder: MakeFolder, tmp_path: Path) -> None:
+    (make_folder({}) / "1_a").mkdir()
+    (tmp_path / "migrations" / "1_a" / "up.sql").write_text("SELECT 1;")
+    bag = parse(dag_file(tmp_path / "dags" / "file.py", "../migrations"))
+    (shown,) = bag.import_errors.values()
+    assert "migrations: holds no migration, but 1 SQL file in another layout (1_a/up.sql), as diesel" in shown
+    assert bag.dags == {}
+
+
+def test_variables_of_the_config_are_those_of_the_process_that_parses(
+    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = 'settings: {execution: {retry_attempts: "${SHOP_RETRIES}"}, database: {host: "${NEVER_SET}"}}'
+    folder = make_folder({"001_a.sql": "SELECT 1;", "migration_config.yaml": config})
+    bag = parse(dag_file(tmp_path / "dags" / "unset.py", "../migrations"))
+    (shown,) = bag.import_errors.values()
+    says = "migration_config.yaml:1: settings.execution.retry_attempts: needs the environment variable SHOP_RETRIES"
+    assert says in shown.strip().splitlines()[-1]
+    monkeypatch.setenv("SHOP_RETRIES", "7")
+    assert {task.retries for task in migrations(folder).tasks} == {7}
+
+
+def test_files_keep_their_names_as_ids(make_folder: MakeFolder) -> None:
+    """However many digits a version has, the id is the file's stem and the version is canonical."""
+    stems = ["0_before", "1_add-mail", "10_x", "20240131093000_y"]
+    dag = migrations(make_folder({f"{stem}.sql": "SELECT 1;" for stem in stems}))
+    tasks = {task_id: dag.get_task(f"migrate.{task_id}") for task_id in stems}
+    assert [task.version for task in tasks.values()] == ["000", "001", "010", "20240131093000"]
+    assert tasks["20240131093000_y"].upstream_task_ids == {"migrate.10_x"}
 
 
 def test_each_file_is_read_once(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:

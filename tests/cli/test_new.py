@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,8 @@ def test_the_first_migration_of_a_project(wmigrate: Wmigrate) -> None:
 
 def test_the_next_one(shop: Path, wmigrate: Wmigrate) -> None:
     data = wmigrate("new", "add-email", "--depends-on", "1", "--depends-on", "003", "--json").json
-    assert (data["version"], data["name"], data["template"]) == ("004", "add_email", "empty")
-    assert data["files"] == ["004_add_email.sql", "004_add_email.rollback.sql", "migration_config.yaml"]
+    assert (data["version"], data["name"], data["template"]) == ("004", "add-email", "empty")
+    assert data["files"] == ["004_add-email.sql", "004_add-email.rollback.sql", "migration_config.yaml"]
     config = (shop / "migration_config.yaml").read_text()
     assert '    dependencies: ["001", "003"]\n' in config
     assert "    description: Add email\n" in config
@@ -49,6 +51,61 @@ def test_the_next_one(shop: Path, wmigrate: Wmigrate) -> None:
 def test_the_number_after_999(shop: Path, wmigrate: Wmigrate) -> None:
     (shop / "999_x.sql").write_text("SELECT 1;")
     assert wmigrate("new", "y", "--json").json["version"] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("there", "stem"), [("9_x", "10_y"), ("09_x", "10_y"), ("0001_x", "0002_y"), ("000_x", "001_y")]
+)
+def test_a_number_is_written_as_the_folder_writes_its_numbers(wmigrate: Wmigrate, there: str, stem: str) -> None:
+    Path("migrations").mkdir()
+    Path(f"migrations/{there}.sql").write_text("SELECT 1;")
+    assert wmigrate("new", "y", "--json").json["files"][:2] == [f"{stem}.sql", f"{stem}.rollback.sql"]
+    assert wmigrate("check", "--offline", "--strict").code == 0
+
+
+def test_a_folder_of_timestamps_gets_one_of_now_in_utc(wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        Path("migrations").mkdir()
+        Path("migrations/20240131093000_x.sql").write_text("SELECT 1;")
+        began = datetime.now(timezone.utc)
+        version = wmigrate("new", "y", "--json").json["version"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    written = datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+    assert began.replace(microsecond=0) <= written <= datetime.now(timezone.utc)
+
+
+def test_seeds_below_do_not_keep_the_first_migration_from_being_written(wmigrate: Wmigrate) -> None:
+    Path("migrations/seeds").mkdir(parents=True)
+    Path("migrations/seeds/customers.sql").write_text("SELECT 1;")
+    assert wmigrate("check", "--offline").code == 3
+    assert wmigrate("new", "x").code == 0
+    assert wmigrate("check", "--offline").code == 0
+
+
+@pytest.mark.parametrize("theirs", ["001_a/up.sql", "deploy/a.sql", "sql/V1__a.sql", "V1__a.sql", "a.sql"])
+def test_nothing_is_written_into_a_folder_of_another_tool(wmigrate: Wmigrate, theirs: str) -> None:
+    """The first migration would make the rest look finished."""
+    file = Path("migrations") / theirs
+    file.parent.mkdir(parents=True)
+    file.write_text("SELECT 1;")
+    result = wmigrate("new", "x")
+    assert result.code == 1
+    assert "another layout" in result.err or "name it" in result.err
+    assert [p for p in Path("migrations").rglob("*") if p.is_file()] == [file]
+
+
+def test_a_config_with_variables_can_be_added_to(
+    shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop / "migration_config.yaml").write_text('settings: {logging: {level: "${SHOP_LEVEL}"}}\n')
+    assert wmigrate("new", "x").code == 1
+    monkeypatch.setenv("SHOP_LEVEL", "WARN")
+    assert wmigrate("new", "x").code == 0
+    assert '- version: "004"' in (shop / "migration_config.yaml").read_text()
 
 
 def test_a_named_folder_must_be_there(wmigrate: Wmigrate, tmp_path: Path) -> None:

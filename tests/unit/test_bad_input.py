@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, FolderFinding, WMigrateError
+from airflow_provider_wmigrate.engine.folder.folder import look_at_folder, read_folder
+from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.plan.rules import script_findings
 
 MakeFolder = Callable[..., Path]
 Files = dict[str, str | bytes]
 
 CONFIG = "migration_config.yaml"
-NAMING = "; name it NNN_snake_name.sql, with at least three digits"
+WORDS = "the name is not lower-case words joined by single underscores or hyphens; name it "
+PLACE = ", NNN being its place in the order, or move it away if it is no migration"
 ENDING = "; rename or move it, or allow it in migration_config.yaml"
 
 
@@ -37,56 +41,69 @@ BOM = b"\xef\xbb\xbf"
 
 FOLDERS: list[tuple[Files, str]] = [
     # names
-    (named("1_a.sql"), "1_a.sql: version 1 has fewer than three digits" + NAMING),
-    (named("01_a.sql"), "01_a.sql: version 01 has fewer than three digits" + NAMING),
-    (named("a.sql"), "a.sql: has no version number" + NAMING),
-    (named("V001__a.sql"), "V001__a.sql: has no version number" + NAMING),
-    (named("-001_a.sql"), "-001_a.sql: has no version number" + NAMING),
-    (named("\u0661_a.sql"), "\u0661_a.sql: has no version number" + NAMING),
-    (named("001.sql"), "001.sql: has a version but no name" + NAMING),
-    (named("001_.sql"), "001_.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("001_A.sql"), "001_A.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("001-a.sql"), "001-a.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("001_a b.sql"), "001_a b.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("001_a__b.sql"), "001_a__b.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("001_größe.sql"), "001_größe.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("001_a.up.sql"), "001_a.up.sql: the name is not lower-case words joined by single underscores" + NAMING),
-    (named("000_a.sql"), "000_a.sql: versions begin at 001" + NAMING),
-    (named("001_a.SQL"), "001_a.SQL: a migration ends in .sql, not .SQL" + ENDING),
+    (named("a.sql"), "a.sql: has no version number; name it NNN_a.sql" + PLACE),
+    (named("a b.rollback.sql"), "a b.rollback.sql: has no version number; name it NNN_a_b.rollback.sql" + PLACE),
+    (named("--.sql"), "--.sql: has no version number; name it NNN_name.sql" + PLACE),
+    (named("-001_a.sql"), f"-001_a.sql: {WORDS}001_a.sql"),
+    (named("\u0661_a.sql"), "\u0661_a.sql: has no version number; name it NNN_a.sql" + PLACE),
+    (named("001.sql"), "001.sql: has a version but no name; name it 001_what_it_does.sql"),
+    (named("001_.rollback.sql"), "001_.rollback.sql: has a version but no name; name it 001_what_it_does.rollback.sql"),
+    (named("001_AddMail.sql"), f"001_AddMail.sql: {WORDS}001_add_mail.sql"),
+    (named("001_a b.sql"), f"001_a b.sql: {WORDS}001_a_b.sql"),
+    (named("001_a__b.sql"), f"001_a__b.sql: {WORDS}001_a_b.sql"),
+    (named("001_a--b.sql"), f"001_a--b.sql: {WORDS}001_a_b.sql"),
+    (named("001_a_-b-.sql"), f"001_a_-b-.sql: {WORDS}001_a_b.sql"),
+    (named("001_größe.sql"), f"001_größe.sql: {WORDS}001_grosse.sql"),
+    (named("001_A.rollback.sql", "001_a.sql"), f"001_A.rollback.sql: {WORDS}001_a.rollback.sql"),
+    (
+        named("001_A.sql", "001_a.sql"),
+        "001_A.sql: the name is not lower-case words joined by single underscores or hyphens;"
+        " name it NNN_a.sql: version 001 is taken",
+    ),
+    (named("1_a.sql", "002_b.sql"), "1_a.sql: version 1 is not written as others here are; name it 001_a.sql"),
+    (named("1_a.sql", "02_b.sql", "10_c.sql"), "3 files have versions of fewer digits than others here:"
+     " 02_b.sql (name it 002_b.sql), 10_c.sql (name it 010_c.sql), 1_a.sql (name it 001_a.sql);"
+     " write every version with three digits"),
+    (named("001_a.SQL"), "001_a.SQL: a migration ends in .sql, not .SQL; name it 001_a.sql"),
     (named("001_a.txt"), "001_a.txt: a migration ends in .sql, not .txt" + ENDING),
     (named("001_a"), "001_a: a migration ends in .sql, not nothing" + ENDING),
-    (named("001_a.sql~"), "001_a.sql~: a migration ends in .sql, not .sql~" + ENDING),
+    (named("001_a.sql~"), "001_a.sql~: a migration ends in .sql, not .sql~; delete it or move it away"),
+    (named("001_a.bak"), "001_a.bak: a migration ends in .sql, not .bak; delete it or move it away"),
+    (
+        named("001_a.py"),
+        "001_a.py: a migration ends in .sql, not .py; write anew as SQL what it does, or move it away",
+    ),
+    (
+        named("001_a.xml"),
+        "001_a.xml: a migration ends in .sql, not .xml; write anew as SQL what it does, or move it away",
+    ),
     # pairs
     (named("001_a.sql", "001_b.sql"), "001_b.sql: version 001 is taken by 001_a.sql; renumber one of them"),
     (named("001_a.sql", "0001_b.sql"), "001_a.sql: version 001 is taken by 0001_b.sql; renumber one of them"),
     (
         named("001_a.sql", "001_a.rollback.sql", "0001_a.rollback.sql"),
-        "001_a.rollback.sql: version 001 is taken by 0001_a.rollback.sql; renumber one of them",
+        "001_a.rollback.sql: version 001 is taken by 0001_a.rollback.sql; renumber one of them"
+        " (and 1 more; `wmigrate check` shows all)",
     ),
     (
         named("001_a.rollback.sql"),
-        "001_a.rollback.sql: a rollback without its migration 001_a.sql; add the migration or delete the rollback",
+        "001_a.rollback.sql: is a rollback without its migration 001_a.sql; add the migration or delete the rollback",
     ),
     (
         named("001_a.sql", "001_b.rollback.sql"),
-        "001_b.rollback.sql: a rollback without its migration 001_b.sql; did you mean to pair it with 001_a.sql?",
+        "001_b.rollback.sql: is a rollback without its migration 001_b.sql;"
+        " name it 001_a.rollback.sql if it undoes 001_a.sql",
     ),
     (
         named("001_a.sql", "0001_a.rollback.sql"),
-        "0001_a.rollback.sql: a rollback without its migration 0001_a.sql; did you mean to pair it with 001_a.sql?",
+        "0001_a.rollback.sql: is a rollback without its migration 0001_a.sql;"
+        " name it 001_a.rollback.sql if it undoes 001_a.sql",
     ),
     (
         named("001_a.sql", "002_a.rollback.sql"),
-        "002_a.rollback.sql: a rollback without its migration 002_a.sql; add the migration or delete the rollback",
+        "002_a.rollback.sql: is a rollback without its migration 002_a.sql; add the migration or delete the rollback",
     ),
     # bytes
-    (holding(""), "001_a.sql: is empty; write a migration into it or delete it"),
-    (holding(" \r\n\t\n"), "001_a.sql: is empty; write a migration into it or delete it"),
-    (holding(BOM), "001_a.sql: is empty; write a migration into it or delete it"),
-    (
-        named("001_a.sql") | holding("", "001_a.rollback.sql"),
-        "001_a.rollback.sql: is empty; write a migration into it or delete it",
-    ),
     (holding(b"SELECT 1;\nSELECT '\xe4';"), "001_a.sql:2: is not UTF-8; save it as UTF-8"),
     (holding(BOM + b"--\n\xff"), "001_a.sql:2: is not UTF-8; save it as UTF-8"),
     (holding("SELECT 1;".encode("utf-16")), "001_a.sql:1: is not UTF-8; save it as UTF-8"),
@@ -124,7 +141,16 @@ FOLDERS: list[tuple[Files, str]] = [
         ),
         f"{CONFIG}:2: circular dependency: 002 -> 003 -> 002; remove one of these dependencies",
     ),
+    (
+        depending("version: 1, dependencies: [2]", "version: 3, dependencies: [4]"),
+        f"{CONFIG}:2: circular dependency: 001 -> 002 -> 001; remove one of these dependencies"
+        " (and 1 more; `wmigrate check` shows all)",
+    ),
     # what the config says of files
+    (
+        depending("version: 777"),
+        f"{CONFIG}:2: migrations: no file has version 777",
+    ),
     (
         depending("version: 9"),
         f"{CONFIG}:2: migrations: no file has version 009; did you mean 004?",
@@ -132,6 +158,11 @@ FOLDERS: list[tuple[Files, str]] = [
     (
         depending("version: 2, filename: 002_x.sql"),
         f"{CONFIG}:2: migrations: version 002 is 002_b.sql, not 002_x.sql",
+    ),
+    (
+        depending("version: 9", "version: 2, filename: 002_x.sql", "version: 3, dependencies: [8]"),
+        f"{CONFIG}:2: migrations: no file has version 009; did you mean 004?"
+        " (and 2 more; `wmigrate check` shows all)",
     ),
 ]  # fmt: skip
 
@@ -142,6 +173,82 @@ def test_wrong_folders(make_folder: MakeFolder, files: Files, says: str) -> None
         read_folder(make_folder(files))
     assert str(refused.value) == says
     assert not refused.value.retryable
+
+
+# Several at once
+
+
+def findings(folder: Path) -> list[str]:
+    return [str(finding) for finding in look_at_folder(folder).wrong]
+
+
+def test_everything_that_is_wrong_is_told_one_line_for_each_kind(make_folder: MakeFolder) -> None:
+    files = named(
+        "001_a.sql", "002_A.sql", "003_B.sql", "004_C.sql", "005_D.sql", "x.sql", "y.sql", "9_z.sql", "006_p.py"
+    )
+    files |= {"001_b.sql": "", "010_u.sql": b"\xff", "011_u.sql": b"\n\xff", "012_n.sql": "\0", "013_n.sql": "\0"}
+    files |= named("020.sql", "021.sql", "030_r.rollback.sql", "031_r.rollback.sql", "001_c.sql")
+    files |= {
+        CONFIG: "setings: {}\nvalidation: {sql: {allow_drop: 1}}\nmigrations:\n- {version: 10, dependencies: [77]}\n"
+    }
+    with pytest.raises(ConfigError) as fatal:
+        look_at_folder(make_folder(files))
+    assert [str(f) for f in fatal.value.findings] == [
+        f"{CONFIG}:1: setings: is not a known key; did you mean settings?",
+        f"{CONFIG}:2: validation.sql.allow_drop: must be true or false, not 1; correct it",
+    ]
+    files[CONFIG] = str(files[CONFIG]).replace("setings", "settings")
+    told = [
+        f"{CONFIG}:2: validation.sql.allow_drop: must be true or false, not 1; correct it",
+        "006_p.py: a migration ends in .sql, not .py; write anew as SQL what it does, or move it away",
+        "4 files have names that are not lower-case words joined by single underscores or hyphens:"
+        " 002_A.sql (name it 002_a.sql), 003_B.sql (name it 003_b.sql), 004_C.sql (name it 004_c.sql) and 1 more;"
+        " rename them: version, underscore, lower-case words",
+        "2 files have a version but no name: 020.sql, 021.sql; name them NNN_what_it_does.sql",
+        "2 files have no version number: x.sql, y.sql;"
+        " name them NNN_name.sql, NNN being the place in the order, or move away what is no migration",
+        "9_z.sql: version 9 is not written as others here are; name it 009_z.sql",
+        "2 files have versions that are taken: 001_b.sql (by 001_a.sql), 001_c.sql (by 001_a.sql);"
+        " renumber one of each two",
+        "2 files are rollbacks without their migrations: 030_r.rollback.sql, 031_r.rollback.sql;"
+        " add the migrations or delete the rollbacks",
+        "2 files are not UTF-8: 010_u.sql:1, 011_u.sql:2; save them as UTF-8",
+        "2 files contain NUL bytes: 012_n.sql:1, 013_n.sql:1; save them as UTF-8 text",
+        f"{CONFIG}:4: migration 010 depends on unknown version 077; no file has that version",
+    ]
+    folder = make_folder(files)
+    assert findings(folder) == told
+    with pytest.raises(ConfigError) as refused:
+        read_folder(folder)
+    assert str(refused.value) == (
+        f"{CONFIG}:2: validation.sql.allow_drop: must be true or false, not 1 (and 10 more; `wmigrate check` shows all)"
+    )
+    assert refused.value.findings == look_at_folder(folder).wrong
+    kinds = {f.message: f.files for f in look_at_folder(folder).wrong if isinstance(f, FolderFinding)}
+    assert ("002_A.sql", "003_B.sql", "004_C.sql", "005_D.sql") in kinds.values()
+
+
+def test_what_can_be_read_of_a_wrong_folder_is_read(make_folder: MakeFolder) -> None:
+    files = named("001_a.sql", "003_X.sql") | {"002_b.sql": b"\xff", "001_a.rollback.sql": b"\xfe"}
+    folder = look_at_folder(make_folder(files))
+    assert [(m.version, m.script.is_read) for m in folder.migrations] == [("001", True), ("002", False)]
+    assert [m.version for m in folder.readable] == []
+    assert folder.migrations[1].script == Script("002_b.sql", "", hashlib.sha256(b"\xff").hexdigest())
+    with pytest.raises(FolderError) as refused:
+        folder.refuse_if_wrong()
+    assert refused.value.findings == folder.wrong
+
+
+def test_a_file_that_may_not_be_read(make_folder: MakeFolder) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    path = make_folder(named("001_a.sql", "002_b.sql"))
+    (path / "001_a.sql").chmod(0)
+    (folder, wrong) = look_at_folder(path), findings(path)
+    assert wrong == ["001_a.sql: cannot be read: Permission denied; make it readable"]
+    assert folder.readable == folder.migrations[1:]
+    (path / "002_b.sql").chmod(0)
+    assert findings(path) == ["2 files cannot be read: 001_a.sql, 002_b.sql; make them readable"]
 
 
 @pytest.mark.parametrize(("name", "reason"), [("missing", "no such folder"), ("file", "is not a folder")])
@@ -167,13 +274,8 @@ def test_what_only_has_the_name_of_a_migration(make_folder: MakeFolder, kind: st
 
 
 CONTROL = " is transaction control; wmigrate commits the script together with its ledger entry; remove it"
-NOTHING = " contains no SQL statement; write one or delete the file"
 
 SCRIPTS = {
-    "-- to be done": NOTHING,
-    "/* SELECT 1; */": NOTHING,
-    ";\n;": NOTHING,
-    "BEGIN;\nCOMMIT;": NOTHING,
     "SELECT 1;\nCOMMIT;": "2: COMMIT" + CONTROL,
     "SELECT 1;\n\nEND;": "3: COMMIT" + CONTROL,
     "ROLLBACK;": "1: ROLLBACK" + CONTROL,
@@ -190,7 +292,6 @@ SCRIPTS = {
         "5: VACUUM cannot run inside a transaction, and stands in the one that begins at line 4;"
         " put it behind the COMMIT"
     ),
-    "BEGIN;\nCOMMIT;\nBEGIN;\nEND;": NOTHING,
     "BEGIN;\nBEGIN;\nSELECT 1;\nCOMMIT;\nCOMMIT;": "2: BEGIN" + CONTROL,
     "SELECT 1;\nPREPARE TRANSACTION 'x';": "2: PREPARE TRANSACTION" + CONTROL,
     "COMMIT PREPARED 'x';": "1: COMMIT PREPARED" + CONTROL,

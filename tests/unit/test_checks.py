@@ -30,8 +30,9 @@ def about_scripts(folder: Path) -> list[str]:
         (
             {"001_a.sql": "SELECT 1", "004_b.sql": "SELECT 1",
              CONFIG: "validation: {migrations: {require_sequential_versions: true}}"},
-            "version_gap version_gap",
-            "no migration has version 002, and require_sequential_versions is on; add it or renumber the later ones",
+            "version_gap",
+            "no migration has a version from 002 to 003, and require_sequential_versions is on;"
+            " add it or renumber the later ones",
         ),
         (
             {"002_a.sql": "SELECT 1", CONFIG: "validation: {migrations: {require_sequential_versions: true}}"},
@@ -247,7 +248,10 @@ def test_every_broken_statement_is_told(make_folder: MakeFolder) -> None:
             "SELECT 1;\n\nCOMMIT;",
             "3: COMMIT is transaction control; wmigrate commits the script together with its ledger entry; remove it",
         ),
-        ("-- later", " contains no SQL statement; write one or delete the file"),
+        (
+            "\nROLLBACK;",
+            "2: ROLLBACK is transaction control; wmigrate commits the script together with its ledger entry; remove it",
+        ),
     ],
 )
 def test_scripts_that_cannot_be_run_are_findings_in_both_directions(
@@ -284,3 +288,41 @@ def test_variables_are_told_in_both_directions(make_folder: MakeFolder) -> None:
         )
         for variable, file, line, column in [(":'a'", "001_a.sql", 2, 8), ("${env}", "001_a.rollback.sql", 1, 24)]
     )
+
+
+def test_gaps_between_timestamps_are_told_as_such_and_not_filled(make_folder: MakeFolder) -> None:
+    """Fourteen digits have room for more versions between two than a machine has memory."""
+    on = "validation: {migrations: {require_sequential_versions: true}}"
+    versions = ["000", "001", "003", "20240131093000", "20240131093001", "20250131093000"]
+    files = {f"{version}_a.sql": "SELECT 1" for version in versions} | {CONFIG: on}
+    found = folder_findings(read_folder(make_folder(files)))
+    assert [(f.version, f.message.partition(",")[0]) for f in found] == [
+        ("002", "no migration has version 002"),
+        ("004", "no migration has a version from 004 to 20240131092999"),
+        ("20240131093002", "no migration has a version from 20240131093002 to 20250131092999"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "script", ["", " \n", "-- later", "/* SELECT 1; */", ";\n;", "BEGIN;\nCOMMIT;", "BEGIN;\nCOMMIT;\nBEGIN;\nEND;"]
+)
+@pytest.mark.parametrize(
+    ("allowed", "severity", "nxt"),
+    [
+        ("", "warning", "that is allowed"),
+        ("true", "warning", "that is allowed"),
+        ("false", "error", "write one, delete the file, or allow it (validation.files.allow_empty)"),
+    ],
+)
+def test_a_script_without_a_statement(
+    make_folder: MakeFolder, script: str, allowed: str, severity: str, nxt: str
+) -> None:
+    config = f"validation: {{files: {{allow_empty: {allowed}}}}}" if allowed else ""
+    folder = read_folder(make_folder({"001_a.sql": script, "001_a.rollback.sql": script, CONFIG: config}))
+    assert [
+        (f.code, f.severity, f.version, f.line, str(f)) for f in script_findings(folder.migrations, folder.config)
+    ] == [
+        ("empty_script", severity, "001", None, f"001_a.sql: has no statement: applying it does nothing; {nxt}"),
+        ("empty_script", severity, "001", None,
+         f"001_a.rollback.sql: has no statement: rolling it back does nothing; {nxt}"),
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ from airflow_provider_wmigrate.engine.folder.config import (
     Settings,
     describe,
     load_config,
+    look_at_config,
     parse_config,
     resolve_database,
 )
@@ -83,9 +84,12 @@ def test_versions_are_names_and_never_octal() -> None:
         "- version: 010\n"
         "  dependencies: [001, \"002\", 7, '0008']\n"
         '- {version: "011"}\n'
+        "- {version: 0}\n"
+        "- {version: 20240131093000, dependencies: [12345678901234567890]}\n"
         "- {version: 1000}\n"
     )
-    assert list(config.migrations) == ["010", "011", "1000"]
+    assert list(config.migrations) == ["010", "011", "000", "20240131093000", "1000"]
+    assert config.migrations["20240131093000"].dependencies == ("12345678901234567890",)
     assert config.migrations["010"].dependencies == ("001", "002", "007", "008")
 
 
@@ -117,6 +121,123 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     config = load_config(tmp_path)
     assert config.settings.execution.timeout_seconds == 9
     assert config.line_of("settings.execution.timeout_seconds") == 3
+
+
+@pytest.mark.parametrize("written", ["warn", "WARN", "Warn", '"WARN"'])
+def test_warn_is_warning(written: str) -> None:
+    assert parse_config(f"settings: {{logging: {{level: {written}}}}}").settings.logging.level == "WARNING"
+
+
+# Variables
+
+VARIABLES = """
+migration_system: {version: "${V:1.10}", description: "costs $${5} and ${NOTHING:}"}
+settings:
+  execution: {timeout_seconds: "${T:7}", dry_run_enabled: "${D:false}", lock_timeout_seconds: "${L:0.5}"}
+  logging: {level: "${MIGRATION_LOG_LEVEL:INFO}"}
+  backup: {backup_location: "/${A}/${B:b}"}
+  ledger: {schema: "${S:wm}_${T2:x}"}
+environments:
+  production: {logging: {level: "${MIGRATION_LOG_LEVEL:WARN}"}, execution: {statement_timeout_seconds: "${ST:null}"}}
+migrations:
+- version: ${FIRST:1}
+  dependencies: ["${FIRST_NEEDS:0}"]
+  transactional: ${TX:false}
+  requires_extensions: ["${EXT:timescaledb}"]
+validation: {files: {allowed_extensions: ["${E:.sql}"], max_file_size_mb: "${M:3}"}}
+monitoring: {alerts: {enabled: "${AL:false}"}}
+"""
+
+
+def test_a_variable_may_stand_for_any_value() -> None:
+    config = parse_config(VARIABLES, environ={"A": "a"})
+    assert config.migration_system.version == "1.10"
+    assert config.migration_system.description == "costs ${5} and"
+    execution = config.settings.execution
+    assert (execution.timeout_seconds, execution.dry_run_enabled, execution.lock_timeout_seconds) == (7, False, 0.5)
+    assert (config.settings.logging.level, config.settings.backup.backup_location) == ("INFO", "/a/b")
+    assert config.settings.ledger.schema_name == "wm_x"
+    production = config.settings_for("production")
+    assert (production.logging.level, production.execution.statement_timeout_seconds) == ("WARNING", None)
+    (block,) = config.blocks
+    assert (block.version, block.dependencies, block.transactional.apply) == ("001", ("000",), False)
+    assert [e.name for e in block.requires_extensions] == ["timescaledb"]
+    assert config.validation.files.allowed_extensions == (".sql",)
+    assert (config.validation.files.max_file_size_mb, config.monitoring.alerts.enabled) == (3, False)
+
+
+def test_the_values_are_those_that_are_handed_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The engine reads no environment."""
+    monkeypatch.setenv("T", "99")
+    environ = {"A": "x", "T": "11", "MIGRATION_LOG_LEVEL": "debug", "S": ""}
+    assert parse_config(VARIABLES, environ={"A": ""}).settings.execution.timeout_seconds == 7
+    (tmp_path / CONFIG_FILE).write_text(VARIABLES)
+    settings = load_config(tmp_path, environ).settings
+    assert (settings.execution.timeout_seconds, settings.logging.level) == (11, "DEBUG")
+    assert (settings.ledger.schema_name, settings.backup.backup_location) == ("wm_x", "/x/b")
+    assert look_at_config(tmp_path, environ)[0].settings == settings
+
+
+def test_variables_of_the_database_are_not_needed_to_read_the_file() -> None:
+    text = "settings: {database: {host: '${H}', port: '${P}'}}\nenvironments: {x: {database: {name: '${N}'}}}\n"
+    config = parse_config(text)
+    assert (config.settings.database.host, config.settings_for("x").database.name) == ("${H}", "${N}")
+    assert resolve_database(config, {"H": "$${x", "P": "1", "N": "n"}, environment="x").host == "$${x"
+    assert resolve_database(with_database(password="a$${b"), {}).password == "a${b"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("settings:\n  execution: {timeout_seconds: '${T}'}", "2: settings.execution.timeout_seconds: needs the"
+         " environment variable T, which is not set and has no default here"),
+        ("migrations:\n- version: 1\n  dependencies: [\"${A}${B}\"]", "3: migrations[0].dependencies[0]: needs the"
+         " environment variable A, which is not set and has no default here"),
+        ("settings:\n  logging: {level: '${X:loud}'}", "2: settings.logging.level: must be DEBUG, INFO, WARNING or"
+         " ERROR, not the value of ${X:loud}"),
+        ("settings:\n  execution: {timeout_seconds: '${S}'}", "2: settings.execution.timeout_seconds: must be a whole"
+         " number of seconds greater than 0, not the value of ${S}"),
+        ("settings:\n  execution: {timeout_seconds: '${X:}'}", "2: settings.execution.timeout_seconds: must be a whole"
+         " number of seconds greater than 0, not the value of ${X:}"),
+        ("settings:\n  logging: {level: '${X:-INFO}'}", "2: settings.logging.level: has a default that begins with a"
+         " dash; write ${NAME:default}, not ${NAME:-default}"),
+        ("settings:\n  logging: {level: '${1}'}", "2: settings.logging.level: has a ${ that does not read ${NAME} or"
+         " ${NAME:default}; write $${ for ${ itself"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_gives_no_value_is_told_with_its_line(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, environ={"S": "s3cret"})
+    assert str(caught.value) == f"{CONFIG_FILE}:{says}"
+
+
+ORIGINAL = """
+migration_system: {version: "1.0.0", description: "Warehouse schema", created: "2025-01-01"}
+settings:
+  database:
+    host: "${DB_HOST:localhost}"
+    port: "${DB_PORT:5432}"
+    name: "${DB_NAME:warehouse}"
+    user: "${DB_USER:warehouse_user}"
+    password: "${DB_PASSWORD:}"
+    ssl_mode: "${DB_SSL_MODE:prefer}"
+  execution: {timeout_seconds: 300, retry_attempts: 3, retry_delay_seconds: 5, dry_run_enabled: true}
+  logging: {level: "${MIGRATION_LOG_LEVEL:INFO}", format: "json", include_sql: true, include_timing: true}
+  backup: {enabled: false, backup_location: "${BACKUP_LOCATION:/backups}"}
+environments:
+  development: {logging: {level: "DEBUG"}}
+  production: {logging: {level: "WARN"}, execution: {timeout_seconds: 600}}
+"""
+
+
+def test_the_original_format_loads_as_it_is() -> None:
+    config = parse_config(ORIGINAL)
+    assert config.settings.logging.level == "INFO"
+    assert config.settings_for("production").logging.level == "WARNING"
+    assert config.settings.backup.backup_location == "/backups"
+    assert resolve_database(config, {}).parameters() == {
+        "host": "localhost", "port": 5432, "dbname": "warehouse", "user": "warehouse_user", "sslmode": "prefer",
+    }  # fmt: skip
 
 
 # Migrations

@@ -7,8 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import ConfigError
-from airflow_provider_wmigrate.engine.folder.config import CONFIG_FILE, load_config, parse_config
+from airflow_provider_wmigrate.engine.errors import ConfigError, ConfigFinding
+from airflow_provider_wmigrate.engine.folder.config import (
+    CONFIG_FILE,
+    Config,
+    load_config,
+    look_at_config,
+    parse_config,
+)
 
 EXECUTION = "settings:\n  execution:\n    "
 BLOCK = "migrations:\n  - version: 002\n    "
@@ -191,8 +197,8 @@ MIGRATIONS = [
         "2: migrations[0].version: must be the number of a migration, such as 001, not 1.0",
     ),
     (
-        "migrations:\n  - version: 000",
-        "2: migrations[0].version: must be the number of a migration, such as 001, not 000",
+        f"migrations:\n  - version: {'9' * 251}",
+        f"2: migrations[0].version: must be the number of a migration, such as 001, not {'9' * 39}…",
     ),
     (
         BLOCK + "dependencies: 001",
@@ -273,15 +279,16 @@ TOGETHER = [
     (
         EXECUTION + "timeout_seconds: soon\n    retry_attempts: -1\n    dry_run_enabled: 1",
         "3: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not soon "
-        "(and 2 more)",
+        "(and 2 more; `wmigrate check` shows all)",
     ),
     (
         "settings:\n  logging: {level: x}\n\n  logging: {level: y}",
-        "2: settings.logging.level: must be DEBUG, INFO, WARNING or ERROR, not x (and 1 more)",
+        "2: settings.logging.level: must be DEBUG, INFO, WARNING or ERROR, not x"
+        " (and 1 more; `wmigrate check` shows all)",
     ),
     (
         "validation: {sql: {allow_drop: 1}}\nsettings:\n  logging: {}\n  logging: {}",
-        "1: validation.sql.allow_drop: must be true or false, not 1 (and 1 more)",
+        "1: validation.sql.allow_drop: must be true or false, not 1 (and 1 more; `wmigrate check` shows all)",
     ),
 ]
 
@@ -301,7 +308,7 @@ DATABASES = [
     ),
     (
         DATABASE + "host: ${DB_HOST",
-        "3: settings.database.host: has a ${ that does not read ${NAME} or ${NAME:default}",
+        "3: settings.database.host: has a ${ that does not read ${NAME} or ${NAME:default}; write $${ for ${ itself",
     ),
     (
         DATABASE + "host: ${DB_HOST:-localhost}",
@@ -331,7 +338,7 @@ YAML = [
     (
         "a: &a [x]\nb: [*a, *a]\n",
         "1: a: has an anchor (&name), which is not supported; "
-        "write the value out, in quotes if it begins with * & or !",
+        "write the value out, in quotes if it begins with * & or ! (and 3 more; `wmigrate check` shows all)",
     ),
     (
         DATABASE + "password: *hunter2",
@@ -348,6 +355,143 @@ YAML = [
 ]
 
 ALL = KEYS + VALUES + MIGRATIONS + TOGETHER + DATABASES + YAML
+
+# Every mistake of one file, each with its line
+
+EVERY = [
+    (
+        "settings:\n  logging:\n    level: ${LEVEL}\nenvironments:\n  production:\n    logging: {level: WARNED}\n",
+        [
+            "3: settings.logging.level: needs the environment variable LEVEL, which is not set and has no default here",
+            "6: environments.production.logging.level: must be DEBUG, INFO, WARNING or ERROR, not WARNED;"
+            " did you mean WARNING?",
+        ],
+    ),
+    (
+        "setings: {}\nsettings:\n  ledger: {schema: A}\n  ledger: {}\n  loging: {}\n  backup: &x {}\n  execution: *x\n",
+        [
+            "1: setings: is not a known key; did you mean settings?",
+            "3: settings.ledger.schema: must be a schema name of at most 63 lower-case letters, digits and underscores,"
+            " not A",
+            "4: settings.ledger: appears twice; it is already at line 3",
+            "5: settings.loging: is not a known key; did you mean logging?",
+            "6: settings.backup: has an anchor (&name), which is not supported; write the value out,"
+            " in quotes if it begins with * & or !",
+            "7: settings.execution: is an alias (*name), which is not supported; write the value out,"
+            " in quotes if it begins with * & or !",
+        ],
+    ),
+    (
+        "migrations:\n- description: x\n- {version: 1}\n- {version: x}\n- {version: 1, filename: 002_a.sql}\n"
+        "- version: 3\n  on_failure: rollback\n  rollback_supported: false\n  lock_attempts: 0\n",
+        [
+            "2: migrations[0].version: is missing; it is required",
+            "4: migrations[2].version: must be the number of a migration, such as 001, not x",
+            "5: migrations[3].version: 001 already has a block, at line 3",
+            "5: migrations[3].filename: 002_a.sql does not begin with the version of its block, 001",
+            "7: migrations[4].on_failure: cannot be rollback where rollback_supported is false",
+            "9: migrations[4].lock_attempts: must be a whole number of attempts greater than 0, not 0",
+        ],
+    ),
+    (
+        "settings:\n  execution: {timeout_seconds: soon, statement_timeout_seconds: 400}\n  logging: {format: xml}\n",
+        [
+            "2: settings.execution.timeout_seconds: must be a whole number of seconds greater than 0, not soon",
+            "3: settings.logging.format: must be text or json, not xml",
+        ],
+    ),
+    (
+        "settings:\n  execution: {statement_timeout_seconds: 400}\n  logging: {format: xml}\n",
+        [
+            "2: settings.execution.statement_timeout_seconds: is 400, more than the 300 of timeout_seconds for all",
+            "3: settings.logging.format: must be text or json, not xml",
+        ],
+    ),
+    (
+        "migrations:\n- version: 1\n  transactional: maybe\n  requires_extensions: [{when_missing: skip}, {nme: x}]\n",
+        [
+            "3: migrations[0].transactional: must be auto, true or false, not maybe",
+            "4: migrations[0].requires_extensions[0].name: is missing; it is required",
+            "4: migrations[0].requires_extensions[1].name: is missing; it is required",
+            "4: migrations[0].requires_extensions[1].nme: is not a known key; did you mean name?",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), EVERY)
+def test_every_mistake_is_told(text: str, told: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+    error = caught.value
+    said = [
+        f"{f.line}: {f.message}" + ("" if f.next_step == "correct it" else f"; {f.next_step}") for f in error.findings
+    ]
+    assert said == told
+    first = error.findings[0]
+    assert isinstance(first, ConfigFinding)
+    assert {f.file for f in error.findings} == {CONFIG_FILE}
+    assert {(f.code, f.severity) for f in error.findings} == {("config_error", "error")}
+    assert (error.line, error.key, error.reason) == (first.line, first.key, first.reason)
+    assert f"(and {len(told) - 1} more; `wmigrate check` shows all)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "looks"),
+    [
+        ("settings: {execution: {timeout_seconds: x}}", True),
+        ("settings: {logging: {level: x}, backup: {enabled: x}}", True),
+        ("environments: {a: {execution: {timeout_seconds: x}}}", True),
+        ("migrations: {}", True),
+        ("migrations: [{version: x}]", True),
+        ("validation: x", True),
+        ("monitoring: {alerts: x}", True),
+        ("migration_system: {x: y}", True),
+        ("settings: {ledger: {schema: A}}", False),
+        ("settings: {legder: {schema: a}}", False),
+        ("settings: {database: {port: x}}", False),
+        ("settings: x", False),
+        ("setings: {}", False),
+        ("environments: {a: {ledger: {schema: A}}}", False),
+        ("environments: {a: x}", False),
+        ("environments: x", False),
+        ("x", False),
+        ("settings: {execution: {timeout_seconds: x}, ledger: {schema: A}}", False),
+        ("a: [", False),
+    ],
+)
+def test_a_look_goes_on_where_it_cannot_go_astray(tmp_path: Path, text: str, looks: bool) -> None:
+    """A mistake in what may have been meant for the ledger ends it: it would look into another one."""
+    (tmp_path / CONFIG_FILE).write_text("# a comment\n" + text)
+    if not looks:
+        with pytest.raises(ConfigError):
+            look_at_config(tmp_path)
+        return
+    config, found = look_at_config(tmp_path)
+    assert config.settings == Config().settings
+    assert found
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path)
+    assert list(caught.value.findings) == found
+
+
+def test_what_is_right_beside_a_mistake_is_read(tmp_path: Path) -> None:
+    text = (
+        "settings: {execution: {retry_attempts: 9, lock_attempts: x}}\n"
+        "migrations:\n- {version: x}\n- {version: 2, description: two, nme: x}\n- {version: 3}\n"
+    )
+    (tmp_path / CONFIG_FILE).write_text(text)
+    config, found = look_at_config(tmp_path)
+    assert [(f.line, f.key) for f in found] == [
+        (1, "settings.execution.lock_attempts"), (3, "migrations[0].version"), (4, "migrations[1].nme"),
+    ]  # fmt: skip
+    execution = config.settings.execution
+    assert (execution.retry_attempts, execution.lock_attempts) == (9, 6)
+    assert {v: (b.line, b.description) for v, b in config.migrations.items()} == {"002": (4, "two"), "003": (5, "")}
+
+
+def test_without_a_file_there_is_nothing_wrong(tmp_path: Path) -> None:
+    assert look_at_config(tmp_path) == (Config(), [])
 
 
 @pytest.mark.parametrize(("text", "message"), ALL, ids=[message[:70] for _, message in ALL])

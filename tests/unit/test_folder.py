@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
-from airflow_provider_wmigrate.engine.folder.folder import Folder, canonical_text, normalise_version, read_folder
+from airflow_provider_wmigrate.engine.folder.folder import (
+    Folder,
+    canonical_text,
+    normalise_version,
+    read_folder,
+    version_that_stays,
+)
 from airflow_provider_wmigrate.engine.model import RequiredExtension, checksum
 
 MakeFolder = Callable[..., Path]
@@ -28,11 +34,54 @@ def read(make_folder: MakeFolder, *names: str, **files: str) -> Folder:
         ("1000_later.sql", "1000", "later"),
         ("123456789012345678_big.sql", "123456789012345678", "big"),
         ("001_2.sql", "001", "2"),
+        ("000_before_all.sql", "000", "before_all"),
+        ("1_a.sql", "001", "a"),
+        ("07_a.sql", "007", "a"),
+        ("00000000000001_a.sql", "001", "a"),
+        ("20240131093000_a.sql", "20240131093000", "a"),
+        (f"{'9' * 200}_big.sql", "9" * 200, "big"),
+        ("001_add-mail_to-all.sql", "001", "add-mail_to-all"),
+        ("2023_13_01_no_date.sql", "2023", "13_01_no_date"),
     ],
 )
 def test_names(make_folder: MakeFolder, name: str, version: str, words: str) -> None:
     (migration,) = read(make_folder, name).migrations
     assert (migration.version, migration.name, migration.stem) == (version, words, name.removesuffix(".sql"))
+
+
+@pytest.mark.parametrize("names", ["1 2 9 10 100", "01 02 09 10 99 100", "0 1", "00 01 10", "001 0002 00000000000003"])
+def test_versions_may_be_written_in_one_manner_throughout(make_folder: MakeFolder, names: str) -> None:
+    folder = read(make_folder, *(f"{number}_a.sql" for number in names.split()))
+    assert [int(m.version) for m in folder.migrations] == [int(number) for number in names.split()]
+    assert [m.stem for m in folder.migrations] == [f"{number}_a" for number in names.split()]
+
+
+def test_a_rollback_has_the_digits_of_its_migration(make_folder: MakeFolder) -> None:
+    (migration,) = read(make_folder, "1_add-mail.sql", "1_add-mail.rollback.sql").migrations
+    assert migration.rollback is not None
+    assert (migration.stem, migration.rollback.file) == ("1_add-mail", "1_add-mail.rollback.sql")
+
+
+@pytest.mark.parametrize("empty", ["", " \r\n\t\n", "\ufeff", "-- nothing yet"])
+def test_a_script_may_be_empty(make_folder: MakeFolder, empty: str) -> None:
+    (migration,) = read_folder(make_folder({"001_a.sql": empty, "001_a.rollback.sql": empty})).migrations
+    assert migration.script == migration.script.of("001_a.sql", empty.removeprefix("\ufeff").replace("\r\n", "\n"))
+    assert migration.script.is_read
+
+
+@pytest.mark.parametrize(
+    ("typed", "stays"),
+    [(None, None), ("", None), ("nothing", None), (" nothing ", None), ("0", None), ("000", None), ("2", "002")],
+)
+def test_the_version_that_stays(typed: str | None, stays: str | None) -> None:
+    assert version_that_stays(typed, ["001", "002"]) == stays
+
+
+def test_where_there_is_a_version_0_it_stays() -> None:
+    assert version_that_stays("0", ["000", "001"]) == "000"
+    assert version_that_stays("nothing", ["000", "001"]) is None
+    with pytest.raises(UnknownVersion):
+        version_that_stays("3", ["000", "001"])
 
 
 def test_order_is_numeric(make_folder: MakeFolder) -> None:
@@ -130,13 +179,14 @@ def test_everything_else_counts(other: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "version"),
-    [("2", "002"), ("02", "002"), ("002", "002"), ("0002", "002"), (" 2 ", "002"), ("1000", "1000")],
+    [("2", "002"), ("02", "002"), ("002", "002"), ("0002", "002"), (" 2 ", "002"), ("1000", "1000"), ("0", "000"),
+     ("0000", "000"), ("0" * 5000 + "2", "002"), ("9" * 5000, "9" * 5000)],
 )  # fmt: skip
 def test_versions_are_numbers(typed: str, version: str) -> None:
-    assert normalise_version(typed, ["001", "002", "1000"]) == version
+    assert normalise_version(typed, ["000", "001", "002", "1000", "9" * 5000]) == version
 
 
-@pytest.mark.parametrize("typed", ["", "3", "-2", "2.0", "002_b", "²", "٢", "two", "0"])
+@pytest.mark.parametrize("typed", ["", "3", "-2", "2.0", "002_b", "²", "٢", "two", "0", "9" * 5000])
 def test_unknown_versions(typed: str) -> None:
     with pytest.raises(UnknownVersion, match=r"^no migration .* in this folder"):
         normalise_version(typed, ["001", "002", "1000"])

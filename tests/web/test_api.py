@@ -514,7 +514,7 @@ def test_another_environment_may_be_another_database(admin: Any, make_place: Mak
         "status?status=broken",
         "history?version=1;drop",
         "migrations/abc",
-        "migrations/" + "1" * 30,
+        "migrations/" + "1" * 251,
         "status?search=" + "x" * 1000,
         "audit?actor=%00",
         "audit?event=%00",

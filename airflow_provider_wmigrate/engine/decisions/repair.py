@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from psycopg import sql
-
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion
 from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
@@ -154,8 +152,4 @@ def _write(session: Session, ledger: Ledger, before: Entry, after: Entry | None,
     values |= {name: list(getattr(after, name)) for name in ("dependencies", "statement_hashes")}
     if file is not None and file.rollback is not None:
         values |= {"rollback_sql": file.rollback.text, "rollback_checksum": file.rollback.checksum}
-    query = sql.SQL("UPDATE {table} SET {changes} WHERE version = %s").format(
-        table=sql.Identifier(ledger.schema, "schema_migrations"),
-        changes=sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in values),
-    )
-    session.conn.execute(query, [*values.values(), before.version])
+    ledger.change_entry(session.conn, before.version, values)

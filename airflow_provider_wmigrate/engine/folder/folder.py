@@ -1,24 +1,24 @@
-"""A folder of numbered SQL files -> migrations: the naming rule, the pairing with rollbacks, the checksums.
+"""A folder of numbered SQL files -> migrations: what the files say, and everything that is wrong with them.
 
 Only names and bytes are read, so this may run while a DAG file is parsed.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, UnknownVersion, nearest
-from airflow_provider_wmigrate.engine.model import Migration, RequiredExtension, Script, canonical_version
+from airflow_provider_wmigrate.engine.errors import ConfigError, ConfigFinding, FolderError, UnknownVersion, nearest
+from airflow_provider_wmigrate.engine.model import Finding, Migration, RequiredExtension, Script, canonical_version
 
-from .config import CONFIG_FILE, Config, MigrationBlock, Settings, load_config
+from .config import Config, MigrationBlock, Settings, look_at_config
+from .files import list_files
 from .graph import Graph
-
-ROLLBACK_SUFFIX = ".rollback"
-_NAME = re.compile(r"(?P<number>[0-9]{3,})_(?P<name>[a-z0-9]+(?:_[a-z0-9]+)*)")
-_NAMING_RULE = "name it NNN_snake_name.sql, with at least three digits"
+from .layouts import other_layout
+from .names import Named
+from .problems import Problem, grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Folder:
     migrations: tuple[Migration, ...]
     """In numeric order."""
     graph: Graph
+    wrong: tuple[Finding, ...] = ()
+    """Why nothing may be run from it; empty of a folder that `read_folder` gave."""
 
     def migration(self, version: str) -> Migration:
         """The migration with this version; `2`, `02` and `002` are the same.
@@ -38,6 +40,19 @@ class Folder:
         """
         wanted = normalise_version(version, (m.version for m in self.migrations))
         return next(m for m in self.migrations if m.version == wanted)
+
+    def refuse_if_wrong(self) -> None:
+        """Raise what `read_folder` raises."""
+        in_config = [f for f in self.wrong if isinstance(f, ConfigFinding)]
+        if in_config:
+            raise ConfigError.of(in_config, others=self.wrong)
+        if self.wrong:
+            raise FolderError.of(self.wrong)
+
+    @property
+    def readable(self) -> tuple[Migration, ...]:
+        """The migrations whose scripts could all be read."""
+        return tuple(m for m in self.migrations if all(s is None or s.is_read for s in (m.script, m.rollback)))
 
     def under(self, settings: Settings) -> tuple[Migration, ...]:
         """The migrations with the defaults of one environment filled in where a migration declares nothing."""
@@ -53,162 +68,141 @@ def normalise_version(version: str, known: Iterable[str], *, where: str = "this 
     """
     known = set(known)
     text = version.strip()
-    canonical = canonical_version(int(text)) if text.isascii() and text.isdigit() else text
+    digits = text.lstrip("0") or text[-1:]
+    canonical = digits.zfill(3) if text.isascii() and text.isdigit() else text
     if canonical not in known:
         raise UnknownVersion(text, known, where=where)
     return canonical
 
 
-def read_folder(path: Path) -> Folder:
+def version_that_stays(to: str | None, known: Iterable[str]) -> str | None:
+    """What somebody typed for the version that a rollback leaves, with all before it; None: nothing is left.
+
+    `nothing` says that in words; `0` says it too, unless there is a migration 000.
+
+    :raises UnknownVersion: nobody has it.
+    """
+    text, known = (to or "nothing").strip(), set(known)
+    if text == "nothing" or (not text.strip("0") and "000" not in known):
+        return None
+    return normalise_version(text, known)
+
+
+def read_folder(path: Path, environ: Mapping[str, str] | None = None) -> Folder:
     """Read a folder of migrations.
 
-    :raises FolderError: a file or the relation between two files is wrong; the first one found is told.
-    :raises ConfigError: migration_config.yaml is wrong.
+    :param environ: what `${NAME}` in the config stands for.
+    :raises FolderError: files, or the relation between them, are wrong; it has a finding for each kind of mistake.
+    :raises ConfigError: migration_config.yaml is wrong; it has a finding for each mistake.
+    """
+    folder = look_at_folder(path, environ)
+    folder.refuse_if_wrong()
+    return folder
+
+
+def look_at_folder(path: Path, environ: Mapping[str, str] | None = None) -> Folder:
+    """What can be known of a folder, and in `wrong` what keeps it from being used. For looking, not for running.
+
+    :raises FolderError: there is no such folder.
+    :raises ConfigError: it is not known where the ledger is, because the config cannot be read so far.
     """
     if not path.is_dir():
         reason = "is not a folder" if path.exists() else "no such folder"
         raise FolderError(str(path), reason, hint="give the folder that holds the NNN_name.sql files")
-    config = load_config(path)
-    found = _paired(_named_files(path, config))
-    migrations = _migrations(found, config)
-    lines = {m.version: m.config_line for m in migrations}
-    graph = Graph({m.version: m.dependencies for m in migrations}, file=config.file, lines=lines)
-    return Folder(path, config, migrations, graph)
+    config, in_config = look_at_config(path, environ or {})
+    rules = config.validation.files
+    files = list_files(path, rules)
+    problems = files.problems
+    if files.pairs or problems:
+        problems += files.folders
+    elif layout := other_layout(path, rules.allowed_extensions):
+        problems.append(layout)
+    migrations = tuple(_migrations(path, files.pairs, config, problems))
+    names = {m.version: m.script.file for m in migrations}
+    in_config += _lost_blocks(names, config)
+    graph, contradictions = _graph(migrations, config.file)
+    return Folder(path, config, migrations, graph, (*in_config, *grouped(problems), *contradictions))
+
+
+def _graph(migrations: Iterable[Migration], file: str) -> tuple[Graph, tuple[Finding, ...]]:
+    """Where the declared dependencies contradict themselves, a graph without any, and what is wrong."""
+    needs = {m.version: m.dependencies for m in migrations}
+    try:
+        return Graph(needs, file=file, lines={m.version: m.config_line for m in migrations}), ()
+    except FolderError as error:
+        return Graph(dict.fromkeys(needs, ())), error.findings
 
 
 def canonical_text(raw: bytes, file: str) -> str:
     """Text without byte order mark and with LF line ends: what checksums are taken of and what is run.
 
-    :raises FolderError: empty, or not UTF-8.
+    :raises FolderError: it is not UTF-8.
     """
+    text = _decoded(raw, file)
+    if isinstance(text, Problem):
+        raise FolderError(file, text.reason, line=text.line, hint=text.hint)
+    return text
+
+
+def _decoded(raw: bytes, file: str) -> str | Problem:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1  # `object` is without the byte order mark
-        raise FolderError(file, "is not UTF-8", line=line, hint="save it as UTF-8") from None
+        rule = "save them as UTF-8"
+        return Problem(file, "is not UTF-8", "save it as UTF-8", line=line, kind="are not UTF-8", rule=rule)
     del raw  # a large file is not kept twice while its line ends are changed
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text or text.isspace():
-        raise FolderError(file, "is empty", hint="write a migration into it or delete it")
     if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise FolderError(file, "contains a NUL byte", line=line, hint="save it as UTF-8 text")
+        line, rule = text.count("\n", 0, text.index("\0")) + 1, "save them as UTF-8 text"
+        kind = "contain NUL bytes"
+        return Problem(file, "contains a NUL byte", "save it as UTF-8 text", line=line, kind=kind, rule=rule)
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    number: int
-    name: str
-    is_rollback: bool
+def _script(path: Path, file: str, problems: list[Problem]) -> Script:
+    """The script; of one that cannot be read, what shows that it is not the one that was applied."""
+    try:
+        raw = (path / file).read_bytes()
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        problems.append(Problem(file, reason, "make it readable", kind="cannot be read", rule="make them readable"))
+        return Script(file, "", "unreadable")
+    text = _decoded(raw, file)
+    if isinstance(text, Problem):
+        problems.append(text)
+        return Script(file, "", hashlib.sha256(raw).hexdigest())
+    return Script.of(file, text)
 
 
-def _named_files(path: Path, config: Config) -> list[_File]:
-    files = config.validation.files
-    found = []
-    for entry in sorted(path.iterdir(), key=lambda p: p.name):
-        looks_numbered = entry.name[:1].isdigit()
-        if entry.name.startswith("."):
-            continue
-        if not entry.is_file():
-            if looks_numbered and entry.suffix in files.allowed_extensions:
-                hint = "make it one, or give it another name"
-                raise FolderError(entry.name, "has the name of a migration but is not a readable file", hint=hint)
-            continue
-        if entry.suffix not in files.allowed_extensions:
-            if looks_numbered:
-                allowed = ", ".join(files.allowed_extensions)
-                hint = f"rename or move it, or allow it in {CONFIG_FILE}"
-                raise FolderError(
-                    entry.name, f"a migration ends in {allowed}, not {entry.suffix or 'nothing'}", hint=hint
-                )
-            continue
-        if looks_numbered or files.require_version_prefix:
-            found.append(_named(entry))
-    return found
-
-
-def _named(entry: Path) -> _File:
-    stem = entry.name.removesuffix(entry.suffix)
-    bare = stem.removesuffix(ROLLBACK_SUFFIX)
-    match = _NAME.fullmatch(bare)
-    if not match:
-        raise FolderError(entry.name, _why_not(bare), hint=_NAMING_RULE)
-    number = int(match["number"])
-    if not number:
-        raise FolderError(entry.name, "versions begin at 001", hint=_NAMING_RULE)
-    return _File(entry, number, match["name"], is_rollback=bare != stem)
-
-
-def _why_not(stem: str) -> str:
-    digits = re.match(r"[0-9]*", stem)
-    count = len(digits[0]) if digits else 0
-    if not count:
-        return "has no version number"
-    if count < 3:
-        return f"version {stem[:count]} has fewer than three digits"
-    if len(stem) == count:
-        return "has a version but no name"
-    return "the name is not lower-case words joined by single underscores"
-
-
-def _paired(files: list[_File]) -> list[tuple[_File, _File | None]]:
-    applies: dict[int, _File] = {}
-    rollbacks: dict[int, _File] = {}
-    for file in files:
-        seen = rollbacks if file.is_rollback else applies
-        other = seen.setdefault(file.number, file)
-        if other is not file:
-            version = canonical_version(file.number)
-            raise FolderError(
-                file.path.name, f"version {version} is taken by {other.path.name}", hint="renumber one of them"
-            )
-    for number, rollback in rollbacks.items():
-        apply = applies.get(number)
-        expected = rollback.path.name.replace(ROLLBACK_SUFFIX, "")
-        if apply is None or apply.path.stem != rollback.path.name.removesuffix(rollback.path.suffix).removesuffix(
-            ROLLBACK_SUFFIX
-        ):
-            hint = (
-                f"did you mean to pair it with {apply.path.name}?"
-                if apply
-                else "add the migration or delete the rollback"
-            )
-            raise FolderError(rollback.path.name, f"a rollback without its migration {expected}", hint=hint)
-    return [(applies[number], rollbacks.get(number)) for number in sorted(applies)]
-
-
-def _script(file: _File) -> Script:
-    return Script.of(file.path.name, canonical_text(file.path.read_bytes(), file.path.name))
-
-
-def _check_blocks(names: Mapping[str, str], config: Config) -> None:
-    """Every block of the config must speak of a file that is there."""
+def _lost_blocks(names: Mapping[str, str], config: Config) -> Iterator[ConfigFinding]:
+    """Blocks of the config that do not speak of a file that is there."""
     for block in config.migrations.values():
         name = names.get(block.version)
         if name is None:
             reason, meant = f"no file has version {block.version}", nearest(block.version, names)
-            raise ConfigError(config.file, block.line, "migrations", reason, suggestion=meant)
-        if block.filename not in (None, name):
+            yield ConfigFinding.of(config.file, block.line, "migrations", reason, meant)
+        elif block.filename not in (None, name):
             reason = f"version {block.version} is {name}, not {block.filename}"
-            raise ConfigError(config.file, block.line, "migrations", reason)
+            yield ConfigFinding.of(config.file, block.line, "migrations", reason)
 
 
-def _migrations(found: list[tuple[_File, _File | None]], config: Config) -> tuple[Migration, ...]:
-    versions = [canonical_version(apply.number) for apply, _ in found]
-    _check_blocks({v: apply.path.name for v, (apply, _) in zip(versions, found, strict=True)}, config)
+def _migrations(
+    path: Path, pairs: Iterable[tuple[Named, Named | None]], config: Config, problems: list[Problem]
+) -> Iterator[Migration]:
     blocks = config.migrations
-    migrations = []
-    for i, (apply, rollback) in enumerate(found):
-        version = versions[i]
-        block = blocks.get(version)
-        before = (versions[i - 1],) if i else ()
+    before: tuple[str, ...] = ()
+    for apply, rollback in pairs:
+        version = canonical_version(apply.number)
         migration = Migration(
-            version, apply.name, _script(apply), _script(rollback) if rollback else None, dependencies=before
+            version,
+            apply.name,
+            _script(path, apply.file, problems),
+            _script(path, rollback.file, problems) if rollback else None,
+            dependencies=before,
         )
-        migrations.append(_declared(migration, block) if block else migration)
-    return tuple(migrations)
+        block, before = blocks.get(version), (version,)
+        yield _declared(migration, block) if block else migration
 
 
 def _declared(migration: Migration, block: MigrationBlock) -> Migration:

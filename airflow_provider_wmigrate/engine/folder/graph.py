@@ -6,11 +6,12 @@ import heapq
 from collections.abc import Iterable, Mapping
 
 from airflow_provider_wmigrate.engine.errors import FolderError, nearest
-from airflow_provider_wmigrate.engine.model import version_key
+from airflow_provider_wmigrate.engine.model import Finding, version_key
 
 
 class Graph:
-    """An acyclic graph of versions. Building it raises `FolderError` when the declarations contradict themselves.
+    """An acyclic graph of versions. Building it raises `FolderError` when the declarations contradict themselves:
+    with every one that is wrong alone, or else with the circles.
 
     :param dependencies: version -> the versions it needs, as declared.
     :param file: where the declarations stand, for messages.
@@ -33,20 +34,26 @@ class Graph:
                 self.children[parent].append(version)
         self.order = self._order()
 
-    def _wrong(self, version: str, reason: str, hint: str = "") -> FolderError:
-        return FolderError(self._file, reason, line=self._lines.get(version), hint=hint)
+    def _wrong(self, version: str, reason: str, hint: str) -> Finding:
+        return Finding("folder_error", reason, hint, version=version, file=self._file, line=self._lines.get(version))
 
     def _check_each(self) -> None:
+        found: list[Finding] = []
         for version, parents in self.parents.items():
             for i, parent in enumerate(parents):
                 if parent == version:
-                    raise self._wrong(version, f"migration {version} depends on itself", "remove that dependency")
-                if parent in parents[:i]:
-                    raise self._wrong(version, f"migration {version} names dependency {parent} twice", "name it once")
-                if parent not in self.parents:
+                    found.append(
+                        self._wrong(version, f"migration {version} depends on itself", "remove that dependency")
+                    )
+                elif parent in parents[:i]:
+                    reason = f"migration {version} names dependency {parent} twice"
+                    found.append(self._wrong(version, reason, "name it once"))
+                elif parent not in self.parents:
                     meant = nearest(parent, self.parents)
                     hint = f"did you mean {meant}?" if meant else "no file has that version"
-                    raise self._wrong(version, f"migration {version} depends on unknown version {parent}", hint)
+                    found.append(self._wrong(version, f"migration {version} depends on unknown version {parent}", hint))
+        if found:
+            raise FolderError.of(found)
 
     def _order(self) -> tuple[str, ...]:
         """Topological, and numeric wherever the declarations leave a choice (Kahn's algorithm over a heap)."""
@@ -54,17 +61,23 @@ class Graph:
         ready = [(version_key(v), v) for v, count in open_parents.items() if not count]
         heapq.heapify(ready)
         order: list[str] = []
-        while ready:
+        circles: list[Finding] = []
+        while len(order) < len(self.parents):
+            if not ready:
+                circle = self._circle(set(self.parents) - set(order))
+                reason = f"circular dependency: {' -> '.join(circle)}"
+                circles.append(self._wrong(circle[0], reason, "remove one of these dependencies"))
+                # As if it needed nothing: there may be other circles. It never becomes ready a second time.
+                open_parents[circle[0]] = -1
+                ready = [(version_key(circle[0]), circle[0])]
             _, version = heapq.heappop(ready)
             order.append(version)
             for child in self.children[version]:
                 open_parents[child] -= 1
                 if not open_parents[child]:
                     heapq.heappush(ready, (version_key(child), child))
-        if len(order) < len(self.parents):
-            circle = self._circle(set(self.parents) - set(order))
-            chain = " -> ".join(circle)
-            raise self._wrong(circle[0], f"circular dependency: {chain}", "remove one of these dependencies")
+        if circles:
+            raise FolderError.of(circles)
         return tuple(order)
 
     def _circle(self, suspects: set[str]) -> list[str]:

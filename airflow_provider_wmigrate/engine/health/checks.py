@@ -83,8 +83,9 @@ def ledger(state: State, schema: str) -> Check:
     )
 
 
-def checksums(plan: Plan) -> Check:
-    found = [f for f in plan.findings if f.code in ("changed", "missing")]
+def checksums(plan: Plan, wrong: Sequence[Finding] = ()) -> Check:
+    """:param wrong: what keeps the folder from being used at all."""
+    found = [*wrong, *(f for f in plan.findings if f.code in ("changed", "missing"))]
     if found:
         reason = _several([f"{f.file}: {f.message}" if f.file else f.message for f in found])
         return Check("checksums", "unhealthy", reason, found[0].next_step)

@@ -137,7 +137,7 @@ class _Look:
         versions = sorted({*(m.version for m in migrations), *(e.version for e in state.entries)})
         late = self._settings.execution.late_migrations
         plan = planner.plan_apply(list(migrations), self._folder.graph, state, late=late)
-        self._tell(checks.checksums(plan))
+        self._tell(checks.checksums(plan, self._folder.wrong))
         self._tell(checks.failures(plan))
         self._pending = len(plan.steps)
         self._tell(checks.pending(plan, self._ledger.lacking_rights(session.conn, state.ledger_version)))

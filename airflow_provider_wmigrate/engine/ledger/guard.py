@@ -13,8 +13,9 @@ from typing import Any
 from psycopg import Connection, DataError, sql
 from psycopg.rows import dict_row
 
-from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, version_key
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, checksum, version_key
 
+from .storable import ESCAPED, original_script
 from .trail import COLUMNS, ENTRY_FACTS, AuditRow
 
 TRIGGER, FUNCTION = "audit_log_append_only", "refuse_change"
@@ -180,17 +181,24 @@ class Guard:
         return {row["version"]: AuditRow(**row) for row in rows}
 
     def _rollback_texts(self, conn: Connection[Any]) -> Iterator[Finding]:
-        """Recomputed by the server, so that no text travels."""
-        rows = conn.execute(
-            self._query(
-                "SELECT version, rollback_checksum, digest FROM {schema}.schema_migrations, LATERAL (SELECT"
-                " pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(rollback_sql, 'UTF8')), 'hex') AS digest)"
-                " AS of_text WHERE rollback_sql IS NOT NULL AND digest <> rollback_checksum"
-            )
+        """Recomputed by the server, so that no text travels but those that had to be escaped."""
+        query = self._query(
+            "SELECT version, rollback_checksum, digest, CASE WHEN escaped THEN rollback_sql END"
+            " FROM {schema}.schema_migrations, LATERAL (SELECT pg_catalog.starts_with(rollback_sql, %s) AS escaped,"
+            " pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(rollback_sql, 'UTF8')), 'hex') AS digest)"
+            " AS of_text WHERE rollback_sql IS NOT NULL AND digest <> rollback_checksum"
         )
-        for version, kept, found in sorted(rows, key=lambda row: _order(row[0])):
-            message = f"its rollback script was changed: its checksum is {found}, rollback_checksum says {kept}"
-            yield _forged(version, message, f"put back the script that was stored, and {_ASK}")
+        try:
+            with conn.transaction():
+                rows = conn.execute(query, [ESCAPED]).fetchall()
+        except DataError as error:
+            yield Finding("entry_forged", f"a rollback script in the ledger cannot be read: {error}", _ASK)
+            return
+        for version, kept, digest, escaped in sorted(rows, key=lambda row: _order(row[0])):
+            found = checksum(original_script(escaped)) if escaped else digest
+            if found != kept:
+                message = f"its rollback script was changed: its checksum is {found}, rollback_checksum says {kept}"
+                yield _forged(version, message, f"put back the script that was stored, and {_ASK}")
 
     def _trigger(self, conn: Connection[Any]) -> Iterator[Finding]:
         reason = open_log(self._trigger_state(conn), self.schema, original_body())

@@ -32,6 +32,7 @@ from .guard import Guard
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
 from .metadata import DESCRIPTIONS
 from .rights import lacking_rights
+from .storable import original_script, server_encoding, storable, storable_data, stored_script
 from .structure import ENTRY, Structure
 from .trail import GENESIS, HEAD, Trail, one_snapshot
 from .trail import AuditRow as AuditRow
@@ -107,7 +108,7 @@ class Ledger:
         row = conn.execute(query, [entry.version]).fetchone()
         if not row or row[0] is None:
             return None
-        script = Script.of(f"{entry.version}_{entry.name}.rollback.sql", row[0])
+        script = Script.of(f"{entry.version}_{entry.name}.rollback.sql", original_script(row[0]))
         changed = self._guard.changed_rollback(conn, entry, script)
         if changed:
             raise HistoryError([changed])
@@ -221,27 +222,39 @@ class Ledger:
         statement_hashes: Sequence[str] = (),
     ) -> None:
         """Record a migration as applied, or as begun: incomplete, with none of its statements done."""
-        rollback = migration.rollback
+        rollback, encoding = migration.rollback, server_encoding(conn)
         values = {
             "version": migration.version,
-            "name": migration.name,
+            "name": storable(migration.name, encoding),
             "status": status,
             "direction": "apply",
             "checksum": migration.script.checksum,
             "checksum_algorithm": CHECKSUM_ALGORITHM,
             "dependencies": list(migration.dependencies),
-            "rollback_sql": rollback.text if rollback else None,
+            "rollback_sql": stored_script(rollback.text, encoding) if rollback else None,
             "rollback_checksum": rollback.checksum if rollback else None,
             "duration_ms": duration_ms,
             "statements_done": statements if status == "applied" else 0,
             "statements_total": statements,
             "statement_hashes": list(statement_hashes),
-            **asdict(identity),
+            **storable_data(asdict(identity), encoding),
         }
         columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
         now = "pg_catalog.clock_timestamp()"
         query = f"INSERT INTO {{schema}}.schema_migrations (applied_at, {columns}) VALUES ({now}, {places})"
         conn.execute(self._query(query), [*values.values()])
+
+    def change_entry(self, conn: Connection[Any], version: str, values: Mapping[str, Any]) -> None:
+        """Write some columns of an entry, after a person's decision. `rollback_sql` is the script's own text."""
+        encoding = server_encoding(conn)
+        stored = storable_data(values, encoding)
+        if values.get("rollback_sql") is not None:
+            stored["rollback_sql"] = stored_script(values["rollback_sql"], encoding)
+        query = sql.SQL("UPDATE {table} SET {changes} WHERE version = %s").format(
+            table=sql.Identifier(self.schema, "schema_migrations"),
+            changes=sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in stored),
+        )
+        conn.execute(query, [*stored.values(), version])
 
     def delete_entry(self, conn: Connection[Any], version: str) -> None:
         """Forget a migration that was rolled back; the audit log keeps it."""
@@ -258,7 +271,7 @@ class Ledger:
                 "INSERT INTO {schema}.application_metadata (key, value, description) VALUES (%s, %s, %s)"
                 " ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = pg_catalog.clock_timestamp()"
             ),
-            [key, value, DESCRIPTIONS[key]],
+            [key, storable(value, server_encoding(conn)), DESCRIPTIONS[key]],
         )
 
     def set_schema_version(self, conn: Connection[Any]) -> None:

@@ -35,6 +35,8 @@ class Structure:
 
     def version(self, conn: Connection[Any]) -> int | None:
         """See `Ledger.version`."""
+        if conn.info.parameter_status("client_encoding") == "SQL_ASCII":  # psycopg would give bytes instead of text
+            conn.execute("SELECT pg_catalog.set_config('client_encoding', 'UTF8', false)")
         columns = self._columns(conn)
         if not columns:
             return None

@@ -17,13 +17,13 @@ from typing import Any
 from psycopg import Connection, DataError, sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding, Identity
 
 from .anchor import GENESIS as GENESIS
 from .anchor import broken, contradiction, position
+from .storable import jsonb, server_encoding, storable_data
 
 HEAD = "audit_head"
 """Key of application_metadata under which the chain's length and last hash stand."""
@@ -207,7 +207,7 @@ class Trail:
             " FROM {schema}.application_metadata WHERE key = %s FOR UPDATE",
             more=sql.SQL(_SESSION_AND_ENTRY if settles else _SESSION).format(schema=sql.Identifier(self.schema)),
         )
-        values = [Jsonb(dict(details or {})), *([version] if settles else ()), HEAD]
+        values = [jsonb(dict(details or {}), conn), *([version] if settles else ()), HEAD]
         found = conn.execute(query, values).fetchone()
         count, _, previous = (found[0] if found else "").partition(":")
         if found is None or not count.isdecimal():
@@ -217,7 +217,7 @@ class Trail:
             at=found[1],
             event=event,
             version=version,
-            **asdict(identity),
+            **storable_data(asdict(identity), server_encoding(conn)),
             duration_ms=duration_ms,
             details=found[2],
             previous_hash=previous,
@@ -234,7 +234,7 @@ class Trail:
         return head
 
     def _insert(self, conn: Connection[Any], row: AuditRow) -> None:
-        values = {name: getattr(row, name) for name in COLUMNS} | {"details": Jsonb(row.details)}
+        values = {name: getattr(row, name) for name in COLUMNS} | {"details": jsonb(row.details, conn)}
         names, places = ", ".join(values), ", ".join(["%s"] * len(values))
         conn.execute(self._query(f"INSERT INTO {{schema}}.audit_log ({names}) VALUES ({places})"), [*values.values()])
 

@@ -24,6 +24,7 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
+from .empty import empty
 from .journal import unnamed_indexes
 from .undeclared import undeclared
 
@@ -67,9 +68,9 @@ def script_findings(
     known = {migration.version: migration for migration in (*others, *migrations)}
     found: list[Finding] = []
     for migration in migrations:
-        found += _in_script(migration, migration.script, config.validation.sql, known)
+        found += _in_script(migration, migration.script, config, known)
         if migration.rollback:
-            found += _in_script(migration, migration.rollback, None, known)
+            found += _in_script(migration, migration.rollback, config, known)
     return tuple(found)
 
 
@@ -80,11 +81,16 @@ def _finding(
 
 
 def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
-    numbers = {version_key(m.version) for m in migrations}
-    for number in sorted(set(range(1, max(numbers, default=0) + 1)) - numbers):
-        version = canonical_version(number)
-        message = f"no migration has version {version}, and require_sequential_versions is on"
-        yield Finding("version_gap", message, "add it or renumber the later ones", version=version)
+    """One finding for each gap, however wide: versions may be timestamps."""
+    before = 0
+    for migration in migrations:
+        number = version_key(migration.version)
+        if number > before + 1:
+            first, last = canonical_version(before + 1), canonical_version(number - 1)
+            versions = f"version {first}" if first == last else f"a version from {first} to {last}"
+            message = f"no migration has {versions}, and require_sequential_versions is on"
+            yield Finding("version_gap", message, "add it or renumber the later ones", version=first)
+        before = number
 
 
 def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
@@ -115,15 +121,17 @@ def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
 
 
 def _in_script(
-    migration: Migration, script: Script, rules: SqlRules | None, known: Mapping[str, Migration]
+    migration: Migration, script: Script, config: Config, known: Mapping[str, Migration]
 ) -> Iterator[Finding]:
-    """`rules` is None for a rollback script, which may always do what undoing needs."""
+    """A rollback script has no rules: it may always do what undoing needs."""
+    rules = None if script is migration.rollback else config.validation.sql
     try:
         analysis = analyse(script)
     except ScriptError as error:
         nxt = error.hint
         yield _finding("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
         return
+    yield from empty(migration, analysis, allowed=config.validation.files.allow_empty)
     yield from _not_sql(migration, analysis)
     declared = migration.transactional if rules is not None else migration.rollback_transactional
     yield from _outside_transaction(migration, analysis, declared, rules)

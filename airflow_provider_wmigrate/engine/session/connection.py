@@ -85,7 +85,7 @@ def untouched(
     :param watched: the server can watch its clients.
     :raises ConnectionFailed: no connection.
     """
-    known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": application_name[:63]}
+    known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": session_name(application_name)}
     if conn.info.password:
         known["password"] = conn.info.password
     settings = {**WRITES, **settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
@@ -121,10 +121,15 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
     return pid
 
 
+def session_name(name: str) -> str:
+    """As the server shows it: 63 characters of ASCII. It would put question marks for others, or refuse them."""
+    return name[:63].encode("ascii", "replace").decode()
+
+
 def settle(conn: psycopg.Connection[Any], application_name: str) -> None:
     """The settings of a session that has run nothing yet."""
     settings = {
-        "application_name": application_name[:63],
+        "application_name": session_name(application_name),
         "statement_timeout": OWN_TIMEOUT,
         "lock_timeout": OWN_TIMEOUT,
         "idle_in_transaction_session_timeout": "0",

@@ -89,6 +89,8 @@ def _advice(error: psycopg.Error, statement: str | None, file: str, known: Circu
     """What to do where the server refuses something because of the transaction around it."""
     rollback = file.endswith(".rollback.sql")
     declare = f"declare transactional: {'{rollback: false}' if rollback else 'false'}"
+    if error.sqlstate == "22P05":
+        return "the database's encoding has no such character, not even in a comment: write it in another way"
     if error.sqlstate == "2D000" and known.in_transaction:
         return f"the script ends transactions itself: {declare} for this migration, so that none is around it"
     if error.sqlstate == "55P04":
@@ -118,6 +120,9 @@ def place_of(error: psycopg.Error, analysis: Analysis, part: Part | None, index:
     row = _COPY_LINE.search(error.diag.context or "")
     if part is not None and part.data and row:
         line = analysis.place(part.data[0])[0] + int(row[1]) - 1
+    elif part is not None and (position := _unsendable(error, analysis, part)) is not None:
+        line, column = analysis.place(position)
+        statement = analysis.statement_at(position)
     elif part is not None and error.diag.statement_position:
         position = part.start + int(error.diag.statement_position) - 1
         line, column = analysis.place(position)
@@ -125,6 +130,15 @@ def place_of(error: psycopg.Error, analysis: Analysis, part: Part | None, index:
     elif statement is not None and statement.kind == "do_stmt":
         line = _line_in_block(error, analysis, statement) or line
     return {"line": line, "column": column, "statement": analysis.excerpt(statement) if statement else None}
+
+
+def _unsendable(error: psycopg.Error, analysis: Analysis, part: Part) -> int | None:
+    """Where the character stands that the database's encoding does not have. The server names its bytes alone."""
+    if error.sqlstate != "22P05":
+        return None
+    named = bytes(int(byte, 16) for byte in _BYTES.findall(error.diag.message_primary or ""))
+    found = analysis.script.text.find(named.decode(errors="replace"), part.start) if named else -1
+    return found if found >= 0 else None
 
 
 def _line_in_block(error: psycopg.Error, analysis: Analysis, statement: Statement) -> int | None:
@@ -146,4 +160,5 @@ _CHANGES_ROWS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "cop
 _MAY_CHANGE_ROWS = {"do_stmt", "call_stmt", "select_stmt", "execute_stmt", "create_table_as_stmt"}
 _BLOCK_LINE = re.compile(r"PL/\w+ function inline_code_block line (\d+) ")
 _DOLLAR = re.compile(r"\$\w*\$")
+_BYTES = re.compile(r"\b0x([0-9a-f]{2})\b")
 _COPY_LINE = re.compile(r"^COPY [^\n]*?, line (\d+)", re.MULTILINE)

@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.catalog.blockers import blockers
 from airflow_provider_wmigrate.engine.model import Blocker
 
 from .answering import keep_alive, limit_answers
-from .connection import Connect, watch_client
+from .connection import Connect, session_name, watch_client
 
 _FIRST_LOOK = 0.3
 """Seconds before the second connection is opened: most scripts are over by then and do not pay for it."""
@@ -88,7 +88,7 @@ class Watch:
             keep_alive(conn)
             limit_answers(conn)
             watch_client(conn)
-            conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [self._name[:63]])
+            conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session_name(self._name)])
             told: tuple[Key, ...] = ()
             since = time.monotonic() - _FIRST_LOOK
             standby = _Standby(self._on_standby)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
 from .blocks import Block, Unwrapped, unwrap
@@ -130,7 +129,7 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
 def analyse(script: Script) -> Analysis:
     """Split a script into statements and unwrap its own outer transaction.
 
-    :raises ScriptError: both ways in one file, a psql command, other transaction control, or no statement at all.
+    :raises ScriptError: both ways in one file, a psql command, or other transaction control.
     """
     # The parser's shared library costs some 50 ms; whoever only reads a ledger does not pay for it.
     from postgast import PgQueryError
@@ -200,8 +199,6 @@ def _unwrap(analysis: Analysis) -> Analysis:
     script, statements = analysis.script, analysis.statements
     assert isinstance(statements, Statements)
     found = unwrap(script, statements)
-    if not found.statements:
-        raise ScriptError(script.file, None, "contains no SQL statement", hint="write one or delete the file")
     _mark_new_values(script.text, found)
     blanks = tuple(sorted([*analysis.blanks, *found.blanks]))
     return Analysis(script, found.statements, analysis.pieces, blanks, blocks=found.blocks)

@@ -90,7 +90,7 @@ export function askRollBack(status, stay, started) {
     },
   });
   const { button } = question;
-  const doomed = () => inLedger.filter((one) => Number(one.version) > Number(to.value));
+  const doomed = () => inLedger.filter((one) => BigInt(one.version) > BigInt(to.value));
   const check = () => { button.disabled = doomed().length === 0 || (!dry.checked && typed.value.trim() !== to.value); };
   const show = () => {
     const list = doomed();

@@ -13,7 +13,7 @@ const COLUMNS = [
   { key: "version", title: "Version", sort: true }, { key: "name", title: "Name" }, { key: "status", title: "Status" },
   { key: "when", title: "When", sort: true }, { key: "who", title: "Who" }, { key: "took", title: "Took", sort: true }, { key: "links", title: "Run and log" },
 ];
-const KEYS = { version: (one) => Number(one.version), when: (one) => Date.parse(one.applied_at) || 0, took: (one) => one.duration_ms ?? -1 };
+const KEYS = { version: (one) => BigInt(one.version), when: (one) => Date.parse(one.applied_at) || 0, took: (one) => one.duration_ms ?? -1 };
 const ORDER = ["failed", "incomplete", "running", "changed", "missing", "pending", "applied"];
 
 /** What a person wants to see: a pending migration whose last task failed has failed. */
@@ -75,7 +75,8 @@ function filtered(all, { q, status }) {
 
 function comparison({ key, down }) {
   const value = KEYS[key] ?? KEYS.version;
-  return (a, b) => (value(a) - value(b) || KEYS.version(a) - KEYS.version(b)) * (down ? -1 : 1);
+  const compare = (one, other) => (one < other ? -1 : Number(one > other));
+  return (a, b) => (compare(value(a), value(b)) || compare(KEYS.version(a), KEYS.version(b))) * (down ? -1 : 1);
 }
 
 function cells(one, { dag, group }) {

@@ -10,16 +10,17 @@ from __future__ import annotations
 from .database import ResolvedDatabase, resolve_database
 from .migrations import MigrationBlock
 from .planned import PLANNED, Planned
-from .reading import load_config, parse_config
+from .reading import load_config, look_at_config, parse_config
 from .reference import KeyDescription, describe
 from .root import CONFIG_FILE, Config
 from .settings import Logging, Settings
-from .validation import SqlRules
+from .validation import FileRules, SqlRules
 
 __all__ = [
     "CONFIG_FILE",
     "PLANNED",
     "Config",
+    "FileRules",
     "KeyDescription",
     "Logging",
     "MigrationBlock",
@@ -29,6 +30,7 @@ __all__ = [
     "SqlRules",
     "describe",
     "load_config",
+    "look_at_config",
     "parse_config",
     "resolve_database",
 ]

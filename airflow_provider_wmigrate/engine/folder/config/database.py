@@ -11,7 +11,7 @@ from airflow_provider_wmigrate.engine.errors import ConfigError
 from .kinds import Refused
 from .root import Config
 from .settings import PORT, SSL_MODE, Database
-from .templates import expand
+from .templates import UNSET, expand
 from .yaml_lines import Scalar
 
 _CHECKED = {"port": PORT, "ssl_mode": SSL_MODE}
@@ -62,7 +62,7 @@ def resolve_database(config: Config, environ: Mapping[str, str], *, environment:
 def _value(name: str, template: str | None, environ: Mapping[str, str]) -> Any:
     text, unset = expand(template or "", environ)
     if unset is not None:
-        raise Refused(f"needs the environment variable {unset}, which is not set and has no default here")
+        raise Refused(UNSET.format(unset))
     if not text or name not in _CHECKED:
         return text or None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -76,7 +76,8 @@ class Kind:
         word = value.text.strip().lower()
         if self.choices == BOOLEAN.choices:
             return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word, nearest(word, self.choices))
-        return nearest(word, self.choices)
+        spelled = {choice.lower(): choice for choice in self.choices}
+        return spelled.get(nearest(word, spelled) or "")
 
 
 # Single values
@@ -100,10 +101,13 @@ def always_true(reason: str) -> Kind:
     return Kind(BOOLEAN.says, read, BOOLEAN.choices)
 
 
-def choice(literal: Any, *, ignore_case: bool = False) -> Kind:
-    """One of the words of a `Literal[...]`; the value is spelled as there."""
+def choice(literal: Any, *, ignore_case: bool = False, also: Mapping[str, str] | None = None) -> Kind:
+    """One of the words of a `Literal[...]`; the value is spelled as there.
+
+    :param also: other words that are taken, in lower case, and the word that each stands for.
+    """
     words: tuple[str, ...] = get_args(literal)
-    spelled = {word.lower() if ignore_case else word: word for word in words}
+    spelled = {word.lower() if ignore_case else word: word for word in words} | dict(also or {})
 
     def read(scalar: Scalar) -> str:
         word = scalar.text.lower() if ignore_case else scalar.text

@@ -29,7 +29,7 @@ from .yaml_lines import Scalar
 
 def _version(scalar: Scalar) -> str:
     """From the written digits, quoted or not: a version is a name, and `010` is not eight."""
-    if not re.fullmatch("[0-9]{1,18}", scalar.text) or not int(scalar.text):
+    if not re.fullmatch("[0-9]{1,250}", scalar.text):
         raise Refused
     return canonical_version(int(scalar.text))
 

@@ -1,26 +1,52 @@
-"""The file -> a Config, or the first of its mistakes."""
+"""The file -> a Config, or all of its mistakes."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.errors import ConfigError, ConfigFinding
 
 from .complaints import complaints
 from .contradictions import contradictions
 from .root import CONFIG_FILE, Config
-from .yaml_lines import Problem, read_yaml
+from .templates import fill_in
+from .yaml_lines import Problem, dotted, read_yaml
 
 
-def load_config(folder: Path) -> Config:
+def load_config(folder: Path, environ: Mapping[str, str] | None = None) -> Config:
     """The config of a folder of migrations. Without a file everything has its default.
 
-    :raises ConfigError: the file cannot be read, or something in it is wrong.
+    :param environ: what `${NAME}` stands for.
+    :raises ConfigError: the file cannot be read, or something in it is wrong; it has a finding for each mistake.
     """
     text = _text(folder / CONFIG_FILE)
-    return Config() if text is None else parse_config(text)
+    return Config() if text is None else parse_config(text, environ=environ)
+
+
+def look_at_config(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Config, list[ConfigFinding]]:
+    """The config without what is wrong in it, and what that is. For looking, not for running.
+
+    :raises ConfigError: it cannot be read so far that one would look into the right ledger.
+    """
+    text = _text(folder / CONFIG_FILE)
+    if text is None:
+        return Config(), []
+    config, found = _read(text, CONFIG_FILE, environ or {})
+    if config is None or not all(_HARMLESS.match(f.key) for f in found):
+        raise ConfigError.of(found)
+    return config, found
+
+
+_HARMLESS = re.compile(
+    r"(?:settings|environments\.[^.]+)\.(?:execution|logging|backup)\b"
+    r"|(?:migration_system|migrations|validation|monitoring)\b"
+)
+"""Keys that may be wrong without a look going astray. Elsewhere a word may have been meant for the ledger."""
 
 
 def _text(path: Path) -> str | None:
@@ -48,23 +74,55 @@ def _refuse_another_name(path: Path) -> None:
         raise ConfigError(other.name, None, "", f"would not be read; rename it to {CONFIG_FILE}") from None
 
 
-def parse_config(text: str, file: str = CONFIG_FILE) -> Config:
+def parse_config(text: str, file: str = CONFIG_FILE, *, environ: Mapping[str, str] | None = None) -> Config:
     """The config written in a text.
 
-    :raises ConfigError: the first mistake by line, with the number of the others.
+    :param environ: what `${NAME}` stands for.
+    :raises ConfigError: something in it is wrong; it has a finding for each mistake, in the order of the lines.
     """
-    document = read_yaml(text, file)
-    try:
-        config = Config.model_validate(document.root, context=document)
-    except ValidationError as e:
-        raise _first(file, document.problems + complaints(e, document)) from None
-    if problems := [*document.problems, *contradictions(config)]:
-        raise _first(file, problems)
+    config, found = _read(text, file, environ or {})
+    if found or config is None:
+        raise ConfigError.of(found)
     return config
 
 
-def _first(file: str, problems: list[Problem]) -> ConfigError:
-    distinct = sorted({(p.line, p.key): p for p in reversed(problems)}.values(), key=lambda p: p.line or 0)
-    first, more = distinct[0], len(distinct) - 1
-    reason = first.reason + (f" (and {more} more)" if more else "")
-    return ConfigError(file, first.line, first.key, reason, suggestion=first.suggestion)
+def _read(text: str, file: str, environ: Mapping[str, str]) -> tuple[Config | None, list[ConfigFinding]]:
+    """The config without what is wrong in it, and what that is. None: nothing is left of it.
+
+    :raises ConfigError: it is not YAML.
+    """
+    document = read_yaml(text, file)
+    fill_in(document, environ)
+    problems, gone = list(document.problems), [p.key for p in document.problems]
+    config: Config | None = None
+    for attempt in range(_ATTEMPTS):
+        try:
+            config = Config.model_validate(document.root, context=document)
+            break
+        except ValidationError as e:
+            paths = {document.written(error["loc"]) for error in e.errors(include_url=False, include_input=False)}
+            if attempt == 0:
+                problems += complaints(e, document)
+            if () in paths:
+                break
+            gone += [dotted(path) for path in paths]
+            for path in sorted(paths, key=str, reverse=True):
+                document = document.without(path)
+    if config is not None:
+        budgets = any(key.endswith("timeout_seconds") for key in gone)
+        names = {dotted(path): dotted(was) for path, was in document.moved.items()}
+        found = contradictions(config, budgets=not budgets)
+        problems += [replace(p, key=names.get(p.key, p.key)) for p in found]
+    return config, _findings(file, problems)
+
+
+_ATTEMPTS = 6
+"""A key that is taken out may be one that its section must have; then the section goes, and so on upwards."""
+
+
+def _findings(file: str, problems: list[Problem]) -> list[ConfigFinding]:
+    distinct: dict[tuple[int | None, str], Problem] = {}
+    for problem in problems:
+        distinct.setdefault((problem.line, problem.key), problem)
+    ordered = sorted(distinct.values(), key=lambda p: p.line or 0)
+    return [ConfigFinding.of(file, p.line, p.key, p.reason, p.suggestion) for p in ordered]

@@ -108,8 +108,8 @@ class Execution(Section):
 class Logging(Section):
     """What the task log and the command line tell."""
 
-    level: Annotated[_Level, choice(_Level, ignore_case=True)] = Field(
-        default="INFO", description="Least severity that is told; case does not matter."
+    level: Annotated[_Level, choice(_Level, ignore_case=True, also={"warn": "WARNING"})] = Field(
+        default="INFO", description="Least severity that is told; case does not matter, and WARN is WARNING."
     )
     format: Annotated[_Format, choice(_Format)] = Field(
         default="text", description="Lines for people or one JSON object per line."

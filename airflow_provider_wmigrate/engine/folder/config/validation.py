@@ -39,6 +39,10 @@ class FileRules(Section):
     max_file_size_mb: Annotated[float, decimal("megabytes", least=0.001, most=10_000)] = Field(
         default=100, description="Largest file that is read."
     )
+    allow_empty: Bool = Field(
+        default=True,
+        description="Whether a script without a statement is applied, with a warning; else it is an error.",
+    )
     allowed_extensions: Annotated[tuple[_Extension, ...], _EXTENSIONS] = Field(
         default=(".sql",), description="Extensions a migration's file may have."
     )

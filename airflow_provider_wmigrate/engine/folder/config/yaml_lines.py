@@ -34,6 +34,8 @@ class Scalar:
     text: str = field(repr=False)
     plain: bool = True
     """Written without quotes and not as a block of lines."""
+    template: str = ""
+    """What was written where the text comes from variables; empty: the text was written."""
 
     @property
     def is_null(self) -> bool:
@@ -58,10 +60,37 @@ class Document:
     root: Any = field(default_factory=dict)
     lines: dict[Path, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    moved: dict[Path, Path] = field(default_factory=dict)
+    """Where it was written, of what moved up since a list item before it was taken out."""
 
     def written(self, path: Path) -> Path:
         """The path or, when it was not written, the closest level above it that was."""
         return next((path[:n] for n in range(len(path), 0, -1) if path[:n] in self.lines), ())
+
+    def without(self, path: Path) -> Document:
+        """The document as if one key or list item had not been written. The later items of a list move up."""
+        *above, last = path
+        lines: dict[Path, int] = {}
+        moved: dict[Path, Path] = {}
+        for place, line in self.lines.items():
+            if place[: len(path)] == path:
+                continue
+            at = place[len(above)] if len(place) > len(above) and list(place[: len(above)]) == above else None
+            now = place
+            if isinstance(last, int) and isinstance(at, int) and at > last:
+                now = (*above, at - 1, *place[len(path) :])
+            lines[now] = line
+            if (was := self.moved.get(place, place)) != now:
+                moved[now] = was
+        return Document(self.file, _without(self.root, path), lines, self.problems, moved)
+
+
+def _without(node: Any, path: Path) -> Any:
+    step, *rest = path
+    if isinstance(node, dict):
+        return {k: _without(v, tuple(rest)) if rest and k == step else v for k, v in node.items() if rest or k != step}
+    items = enumerate(node)
+    return tuple(_without(v, tuple(rest)) if rest and n == step else v for n, v in items if rest or n != step)
 
 
 def dotted(path: Path) -> str:
@@ -77,11 +106,17 @@ def shown(value: object) -> str:
         return "a list"
     if not isinstance(value, Scalar):
         return str(value)
+    if value.template:
+        return f"the value of {_short(value.template)}"
     if value.is_null:
         return "an empty value"
-    first = value.text.strip().split("\n")[0]
-    short = first if len(first) <= 40 else first[:39] + "…"
+    short = _short(value.text)
     return short if value.plain else f'"{short}" in quotes'
+
+
+def _short(text: str) -> str:
+    first = text.strip().split("\n")[0]
+    return first if len(first) <= 40 else first[:39] + "…"
 
 
 def read_yaml(text: str, file: str) -> Document:
@@ -134,7 +169,11 @@ class _Reader:
         return self._document
 
     def _node(self, event: Any, path: Path) -> Any:
-        self._refuse_references(event, path)
+        if what := _reference(event):
+            reason = f"{what}, which is not supported; write the value out, in quotes if it begins with * & or !"
+            self._document.problems.append(Problem(event.start_mark.line + 1, dotted(path), reason))
+        if isinstance(event, yaml.AliasEvent):
+            return Scalar("")
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(event.value, plain=not event.style)
         if len(path) >= _DEPTH:
@@ -142,19 +181,6 @@ class _Reader:
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path)
         return self._mapping(path)
-
-    def _refuse_references(self, event: Any, path: Path) -> None:
-        """Aliases can blow up, tags can mean anything. Names stay untold: one may be an unquoted password."""
-        what = None
-        if isinstance(event, yaml.AliasEvent):
-            what = "is an alias (*name)"
-        elif event.anchor is not None:
-            what = "has an anchor (&name)"
-        elif event.tag is not None:
-            what = "has a tag (!name)"
-        if what:
-            reason = f"{what}, which is not supported; write the value out, in quotes if it begins with * & or !"
-            raise self._refused(event, path, reason)
 
     def _sequence(self, path: Path) -> tuple[Any, ...]:
         items: list[Any] = []
@@ -188,11 +214,18 @@ class _Reader:
                 return
 
     def _key(self, event: Any, path: Path) -> str:
-        if not isinstance(event, yaml.AliasEvent):
-            self._refuse_references(event, path)
-        if not isinstance(event, yaml.ScalarEvent) or not event.value:
+        if not isinstance(event, yaml.ScalarEvent) or not event.value or _reference(event):
             raise self._refused(event, path, "has a key that is not a plain word")
         return str(event.value)
 
     def _refused(self, event: Any, path: Path, reason: str) -> ConfigError:
         return ConfigError(self._document.file, event.start_mark.line + 1, dotted(path), reason)
+
+
+def _reference(event: Any) -> str | None:
+    """Aliases can blow up, tags can mean anything. Names stay untold: one may be an unquoted password."""
+    if isinstance(event, yaml.AliasEvent):
+        return "is an alias (*name)"
+    if event.anchor is not None:
+        return "has an anchor (&name)"
+    return "has a tag (!name)" if event.tag is not None else None
