@@ -22,8 +22,9 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
     if findings:
         lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
         for f in findings:
-            where = f"{f.file or f.version or ''}{f':{f.line}' if f.line else ''}"
-            lines.append(f"| {f.severity} {f.code} | {where} | {f.message} | {f.next_step} |")
+            where = ":".join(str(part) for part in (f.file or f.version, f.line, f.column) if part)
+            cells = (f"{f.severity} {f.code}", where, f.message, f.next_step)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

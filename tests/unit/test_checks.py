@@ -122,6 +122,8 @@ _END = "; take it out or allow it"
         ("allow_dml", "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE", "MERGE"),
         ("allow_dml", "WITH gone AS (DELETE FROM t RETURNING *) SELECT * FROM gone", "SELECT"),
         ("allow_dml", "TRUNCATE t", "TRUNCATE"),
+        ("allow_dml", "COPY t FROM '/x'", "COPY"),
+        ("allow_dml", "COPY t (a) FROM stdin;\n1\n\\.\n", "COPY"),
         ("allow_ddl", "CREATE TABLE t ()", "CREATE"),
         ("allow_ddl", "CREATE INDEX i ON t (a)", "INDEX"),
         ("allow_ddl", "ALTER TABLE t ADD x int", "ALTER TABLE"),
@@ -135,6 +137,8 @@ def test_statements_that_are_not_allowed(make_folder: MakeFolder, key: str, stat
     says = f"001_a.sql:3: {what} is not allowed: validation.sql.{key} is false" + _END
     assert about_scripts(make_folder(files)) == [says]
     assert about_scripts(make_folder({"001_a.sql": statement})) == []
+    for other in {"allow_drop", "allow_dml", "allow_ddl"} - {key}:
+        assert about_scripts(make_folder({"001_a.sql": statement, CONFIG: rule(other)})) == []
 
 
 @pytest.mark.parametrize(

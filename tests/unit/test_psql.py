@@ -46,8 +46,15 @@ COPY = "COPY t FROM stdin"
         (f"SELECT $${COPY};\n\\.\n$$", [(f"SELECT $${COPY};\n\\.\n$$", None)]),
         ("\\restrict k\nSELECT 1;\n  \\unrestrict k", [("SELECT 1", None)]),
         ("SELECT 1\n\\restrict k\n;", [("SELECT 1\n" + " " * 11, None)]),
+        # Read as anything else, the rows below would be sent as SQL
+        (f"SELECT name'a\\';\n{COPY};\n1\n\\.\n", [("SELECT name'a\\'", None), (COPY, "1\n")]),
+        (f"SELECT E'a\\';\n{COPY};\n1\n\\.\n'", [(f"SELECT E'a\\';\n{COPY};\n1\n\\.\n'", None)]),
+        (f"PREPARE p AS SELECT $1;\n{COPY};\n1\n\\.\nEXECUTE p($$a$$)", [
+            ("PREPARE p AS SELECT $1", None), (COPY, "1\n"), ("EXECUTE p($$a$$)", None),
+        ]),
+        (f"SELECT a$b$ FROM t;\n{COPY};\n1$b$\n\\.\n", [("SELECT a$b$ FROM t", None), (COPY, "1$b$\n")]),
     ],
-)
+)  # fmt: skip
 def test_what_is_sent(text: str, expected: list[tuple[str, str | None]]) -> None:
     assert [(sql.rstrip("\n") if sql.endswith("\n") else sql, data) for sql, data in sent(text)] == expected
 

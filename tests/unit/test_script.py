@@ -54,6 +54,19 @@ def test_statements_and_their_lines(text: str, expected: list[tuple[int, str]]) 
     assert pieces(text) == expected
 
 
+def test_statements_are_a_sequence_that_keeps_what_is_known_of_each() -> None:
+    statements = analysed("SELECT 1;\nVACUUM;\nSELECT 2;\nCREATE TABLE t ();\nSELECT 3").statements
+    assert (len(statements), [s.line for s in statements]) == (5, [1, 2, 3, 4, 5])
+    assert statements[-1] == statements[4]
+    assert statements[-5] == statements[0]
+    for wrong in (5, -6):
+        with pytest.raises(IndexError):
+            statements[wrong]
+    for part in (slice(1, 4), slice(None, None, 2), slice(-4, None), slice(3, 1)):
+        assert [*statements[part]] == [*statements][part]
+        assert [s.node is not None for s in statements[part]] == [True] * len(statements[part])
+
+
 # The file's own transaction
 
 
