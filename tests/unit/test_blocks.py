@@ -41,6 +41,12 @@ def test_blocks(text: str, lines: list[int], blocks: tuple[Block, ...]) -> None:
     assert [analysis.block_of(i) is not None for i in range(len(lines))] == inside
 
 
+def test_in_a_single_block_around_everything_what_needs_to_run_outside_still_does() -> None:
+    analysis = analysed("BEGIN;\nSELECT 1;\nVACUUM;\nCOMMIT;")
+    assert [(s.line, s.outside) for s in analysis.statements] == [(2, None), (3, "VACUUM")]
+    assert analysis.blocks == ()
+
+
 SEVERAL = "SELECT 1; SELECT 2; BEGIN; SELECT 3; CALL p(); COMMIT; VACUUM; BEGIN; SELECT 4; COMMIT; SELECT 5; SELECT 6"
 
 

@@ -124,5 +124,9 @@ def test_ordinary_comments_and_strings_are_no_markers(text: str) -> None:
     assert analyse(Script.of("001_a.sql", text)).statements
 
 
+def test_the_line_is_counted_from_the_first() -> None:
+    assert refusal("\n-- migrate:down").startswith("001_a.sql:2: ")
+
+
 def test_a_pair_counts_below_comments_only() -> None:
     assert "belongs to another tool" in refusal("/* a\n */ -- b\n-- up\nSELECT 1;\n-- down\nSELECT 2")

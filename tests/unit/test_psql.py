@@ -76,6 +76,7 @@ def test_everything_keeps_its_place() -> None:
     "text",
     [
         r"SELECT '\d', E'\'\\', U&'\0041', B'1', N'\', 'a''\', $$\d$$, $a$\d $$ $$ \$a$, $ä$\$ä$",
+        r"""SELECT '', '\d', E'', '\d', "", '\d' """,
         r"SELECT E'\''  -- '" + "\n" + r" '\'\i'",
         r"SELECT e'a''\'\i', name'\' FROM t",
         r'SELECT "\d", "a""\d" /* \d /* \d */ \d */ -- \d',
@@ -86,6 +87,18 @@ def test_everything_keeps_its_place() -> None:
 )
 def test_a_backslash_inside_quotes_and_comments_is_text(text: str) -> None:
     assert psql.cut(Script.of("001_a.sql", text)).blanks == ()
+
+
+def test_blanks_in_a_part_of_the_text() -> None:
+    blanks = ((1, 2), (4, 6))
+    assert [psql.without("ab\nde\nfg", blanks, *span) for span in [(0, 8), (0, 1), (2, 4), (2, 5), (5, 8), (6, 8)]] == [
+        "a \nd \nfg",
+        "a",
+        "\nd",
+        "\nd ",
+        "\nfg",
+        "fg",
+    ]
 
 
 NOT_SQL = " is a command of psql, not SQL; "

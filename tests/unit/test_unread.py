@@ -50,6 +50,8 @@ COLON, BRACE, DOLLAR, PERCENT = near(":"), near("{"), near("$"), near("%")
         ("SELECT #{a}, {b}", [(1, 8, BRACE, "#{a}"), (1, 14, BRACE, "{b}")]),
         ("SELECT %(a)s, %s", [(1, 8, PERCENT, "%(a)s"), (1, 15, PERCENT, "%s")]),
         ("SELECT :a FROM WHERE", [(1, 8, COLON, ":a"), (1, 16, near("WHERE"), None)]),
+        ("\nWIBBLE", [(2, 1, near("WIBBLE"), None)]),
+        ("SELECT :a:b", [(1, 8, COLON, ":a"), (1, 10, COLON, ":b")]),
         # What is SQL
         ("SELECT a::int, a[1:2], a[x:y], a[:y], JSON_OBJECT('a': b), f(a := 1), 5 % s, '::x', $1", []),
         ("DO $$ DECLARE a int := :b; BEGIN END $$; SELECT ':x', '${x}' -- :x ${x}", []),

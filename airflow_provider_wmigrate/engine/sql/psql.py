@@ -67,7 +67,7 @@ def without(text: str, blanks: tuple[Span, ...], start: int, end: int) -> str:
     parts, at = [], start
     for begin, stop in blanks:
         if begin < end and stop > at:
-            parts += [text[at:begin], re.sub(r"[^\n]", " ", text[max(begin, at) : stop])]
+            parts += [text[at:begin], re.sub(r"[^\n]", " ", text[max(begin, at) : min(stop, end)])]
             at = stop
     return "".join([*parts, text[at:end]])
 
