@@ -47,12 +47,15 @@ class AuditRow:
     previous_hash: str
     hash: str
 
-    def computed_hash(self) -> str:
-        """SHA-256 over canonical JSON: sorted keys, no spaces, UTC with microseconds."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "hash"}
+    def canonical(self) -> str:
+        """The text that is hashed, as docs/ledger.md says it: JSON of all columns but `hash`."""
+        values = {name: getattr(self, name) for name in COLUMNS if name != "hash"}
         values["at"] = self.at.astimezone(timezone.utc).isoformat(timespec="microseconds")
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def computed_hash(self) -> str:
+        """SHA-256 of the canonical text in UTF-8, as lower-case hexadecimal digits."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
 COLUMNS = tuple(f.name for f in fields(AuditRow))
