@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wmigrate.engine.ledger.anchor import GENESIS
-from airflow_provider_wmigrate.engine.ledger.trail import COLUMNS, NOT_SETTLING, AuditRow, _break, damaged
+from airflow_provider_wmigrate.engine.ledger.anchor import GENESIS, broken
+from airflow_provider_wmigrate.engine.ledger.trail import (
+    COLUMNS,
+    NOT_SETTLING,
+    AuditRow,
+    broken_at,
+    damaged,
+    first_break,
+    last_left_out,
+    settles,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "ledger.md"
 ROW = AuditRow(
@@ -108,26 +117,101 @@ def chained() -> AuditRow:
 
 
 def test_a_row_that_follows(chained: AuditRow) -> None:
-    assert _break(chained, 3, "a" * 64) is None
+    assert broken_at(chained, 3, "a" * 64) is None
 
 
 @pytest.mark.parametrize("place", [2, 4])
 def test_a_row_that_is_out_of_place(chained: AuditRow, place: int) -> None:
-    assert _break(chained, place, "a" * 64) == f"row {place} is gone or out of place: found row 3"
+    assert broken_at(chained, place, "a" * 64) == f"row {place} is gone or out of place: found row 3"
 
 
 def test_a_row_that_does_not_follow(chained: AuditRow) -> None:
-    assert _break(chained, 3, "b" * 64) == "row 3 does not follow the row before it"
+    assert broken_at(chained, 3, "b" * 64) == "row 3 does not follow the row before it"
 
 
 def test_a_row_that_was_changed(chained: AuditRow) -> None:
-    assert _break(replace(chained, actor="bob"), 3, "a" * 64) == "row 3 (applied) was changed"
-    assert _break(replace(chained, hash="c" * 64), 3, "a" * 64) == "row 3 (applied) was changed"
+    assert broken_at(replace(chained, actor="bob"), 3, "a" * 64) == "row 3 (applied) was changed"
+    assert broken_at(replace(chained, hash="c" * 64), 3, "a" * 64) == "row 3 (applied) was changed"
 
 
 def test_the_first_wrong_thing_is_told(chained: AuditRow) -> None:
     wrong = replace(chained, position=9, actor="bob")
-    assert _break(wrong, 3, "b" * 64) == "row 3 is gone or out of place: found row 9"
+    assert broken_at(wrong, 3, "b" * 64) == "row 3 is gone or out of place: found row 9"
+
+
+# The whole chain
+
+
+def chain(count: int, *, start: tuple[int, str] = (0, GENESIS)) -> list[AuditRow]:
+    rows: list[AuditRow] = []
+    place, previous = start
+    for position in range(place + 1, place + count + 1):
+        row = replace(ROW, position=position, previous_hash=previous)
+        rows.append(replace(row, hash=row.computed_hash()))
+        previous = rows[-1].hash
+    return rows
+
+
+def head_of(rows: list[AuditRow]) -> str:
+    return f"{rows[-1].position}:{rows[-1].hash}"
+
+
+def walked(rows: list[AuditRow], *, expected: str | None = None, head: str | None = None) -> Any:
+    return first_break(rows, before=(0, GENESIS), expected=expected, head=lambda: head or head_of(rows))
+
+
+def test_a_whole_chain_is_unbroken_from_any_row_on() -> None:
+    rows = chain(4)
+    assert walked(rows) is None
+    assert first_break(rows[2:], before=(2, rows[1].hash), expected=None, head=lambda: head_of(rows)) is None
+    assert first_break([], before=(0, GENESIS), expected=None, head=lambda: f"0:{GENESIS}") is None
+
+
+def test_the_first_break_is_told_with_its_row_and_nothing_after_it() -> None:
+    rows = chain(4)
+    changed = [rows[0], replace(rows[1], actor="bob"), replace(rows[2], actor="bob"), rows[3]]
+    assert walked(changed, head="?") == broken("row 2 (applied) was changed", 2)
+    assert walked([rows[0], *rows[2:]]) == broken("row 2 is gone or out of place: found row 3", 2)
+    wrong = first_break(rows[2:], before=(2, rows[0].hash), expected=None, head=lambda: head_of(rows))
+    assert wrong == broken("row 3 does not follow the row before it", 3)
+
+
+def test_the_head_must_be_that_of_the_last_row() -> None:
+    rows = chain(3)
+    assert walked(rows[:2], head=head_of(rows)) == broken(f"the chain ends at row 2, its head says {head_of(rows)}", 2)
+    gone = first_break(rows, before=(0, GENESIS), expected=None, head=lambda: None)
+    assert gone == broken("the chain ends at row 3, its head says None", 3)
+
+
+def test_a_known_head_must_have_been_passed() -> None:
+    rows = chain(3)
+    for row in rows:
+        assert walked(rows, expected=f"{row.position}:{row.hash}") is None
+    for known in (f"2:{rows[0].hash}", f"4:{rows[2].hash}", "2:" + "f" * 64):
+        assert walked(rows, expected=known) == broken(f"the chain never passed through {known}", 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "last", "before"),
+    [("9:aa", 4, 5), ("9:aa", 9, 0), ("9:aa", 10, 0), ("9:aa", 0, 9), ("9:aa", None, 0), (None, 4, 0), ("x:aa", 4, 0)],
+)
+def test_where_a_look_at_the_newest_rows_begins(head: str | None, last: int | None, before: int) -> None:
+    assert last_left_out(head, last) == before
+
+
+@pytest.mark.parametrize(
+    ("event", "version", "said", "expected"),
+    [
+        ("applied", "002", None, True),
+        ("applied", None, None, False),
+        ("applied", "002", False, False),
+        ("started", "002", None, False),
+        ("started", "002", True, True),
+        ("started", None, True, False),
+    ],
+)
+def test_which_rows_say_what_an_entry_is(event: str, version: str | None, said: bool | None, expected: bool) -> None:
+    assert settles(event, version, said) is expected
 
 
 # Names

@@ -15,8 +15,9 @@ from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, checksum, version_key
 
+from .audit_log import ENTRY_FACTS
 from .storable import ESCAPED, original_script
-from .trail import COLUMNS, ENTRY_FACTS, AuditRow
+from .trail import COLUMNS, AuditRow
 
 TRIGGER, FUNCTION = "audit_log_append_only", "refuse_change"
 

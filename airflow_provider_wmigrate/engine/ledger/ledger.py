@@ -28,13 +28,14 @@ from airflow_provider_wmigrate.engine.model import (
 
 from .anchor import NO_LEDGER, broken, contradiction
 from .attempts import last_attempts
+from .audit_log import AuditLog, one_snapshot
 from .guard import Guard
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
 from .metadata import DESCRIPTIONS
 from .rights import lacking_rights
 from .storable import original_script, server_encoding, storable, storable_data, stored_script
 from .structure import ENTRY, Structure
-from .trail import GENESIS, HEAD, Trail, one_snapshot
+from .trail import GENESIS, HEAD
 from .trail import AuditRow as AuditRow
 
 LEDGER_VERSION = newest(UPGRADES)
@@ -51,7 +52,7 @@ class Ledger:
 
     def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
         self.schema = schema
-        self._trail, self._guard = Trail(schema), Guard(schema)
+        self._log, self._guard = AuditLog(schema), Guard(schema)
         self._structure, self._upgrades = Structure(schema, upgrades), tuple(upgrades)
         self.newest_version = newest(upgrades)
 
@@ -122,7 +123,7 @@ class Ledger:
 
     def audit_rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
         """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
-        return self._trail.rows(conn, after=after, limit=limit)
+        return self._log.rows(conn, after=after, limit=limit)
 
     def verify(
         self, conn: Connection[Any], *, expected_head: str | None = None, last: int | None = None
@@ -139,12 +140,12 @@ class Ledger:
             gone = contradiction(expected_head, None, None) if expected_head else None
             return (broken(gone),) if gone else ()
         with one_snapshot(conn):
-            chain = self._trail.verify(conn, expected_head=expected_head, last=last)
+            chain = self._log.verify(conn, expected_head=expected_head, last=last)
             return (*chain, *self._guard.findings(conn))
 
     def head(self, conn: Connection[Any]) -> str | None:
         """`count:hash` of the audit log's last row; None: this database has no ledger."""
-        return self._trail.head(conn) if self.version(conn) is not None else None
+        return self._log.head(conn) if self.version(conn) is not None else None
 
     def continues(self, conn: Connection[Any], known_head: str) -> Finding | None:
         """Compare a head kept outside the database with the log: a look at one row, cheap enough for every plan.
@@ -154,7 +155,7 @@ class Ledger:
         """
         if self.version(conn) is None:
             return broken(contradiction(known_head, None, None) or NO_LEDGER)
-        return self._trail.continues(conn, known_head)
+        return self._log.continues(conn, known_head)
 
     def append(
         self,
@@ -173,7 +174,7 @@ class Ledger:
             behind the log is found. None: as the event says; True where an event that leaves entries alone (`started`,
             `failed`) goes with a change of one.
         """
-        return self._trail.append(
+        return self._log.append(
             conn, event, identity, version=version, duration_ms=duration_ms, details=details, settles=settles
         )
 
