@@ -48,8 +48,7 @@ def up(call: Call) -> Answer:
     migrator = call.migrator()
     made = migrator.plan(to=call.arguments.to)
     findings = [*made.findings, *_in_files(call, migrator, made)]
-    needs = {step.version: set(migrator.migrations[step.version].dependencies) for step in made.steps}
-    return _Run(call, made, findings, needs).answer()
+    return _Run(call, made, findings).answer()
 
 
 def down(call: Call) -> Answer:
@@ -62,23 +61,18 @@ def down(call: Call) -> Answer:
         raise UsageError("give the version to go back to, or --only with the one to roll back", hint=hint)
     migrator = call.migrator()
     made = migrator.plan_rollback(to=to) if only is None else migrator.plan_rollback_of(only)
-    entries = {e.version: e for e in migrator.read().entries}
-    needs: dict[str, set[str]] = {step.version: set() for step in made.steps}
-    for version in needs:
-        for parent in entries[version].dependencies if version in entries else ():
-            needs.get(parent, set()).add(version)  # a rollback needs that of whatever depends on it
-    undone = [migrator.migrations[version] for version in needs if version in migrator.migrations]
-    return _Run(call, made, [*made.findings, *empty_rollbacks(undone)], needs).answer()
+    going = [step.version for step in made.steps]
+    undone = [migrator.migrations[version] for version in going if version in migrator.migrations]
+    return _Run(call, made, [*made.findings, *empty_rollbacks(undone)]).answer()
 
 
 @dataclass
 class _Run:
-    """One `up` or `down`. `needs` says which steps must come before each step."""
+    """One `up` or `down`."""
 
     call: Call
     plan: Plan
     findings: list[Finding]
-    needs: dict[str, set[str]]
 
     def answer(self) -> Answer:
         call, dry_run = self.call, bool(self.call.arguments.dry_run)
@@ -130,7 +124,7 @@ class _Run:
             act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
             with stoppable(migrator, stop, progress.tell):
                 if dry_run:
-                    records += self._dry_run(lambda version: act(version, dry_run=True), tried, stop)
+                    records += self._dry_run(act, tried, stop)
                     return
                 steps = [step.version for step in self.plan.steps]
                 migrator.record("planned", details={"direction": self.plan.direction, "steps": steps})
@@ -177,22 +171,18 @@ class _Run:
                 _sleep(execution.retry_delay_seconds, stop)
         raise AssertionError("the last try returns or raises")
 
-    def _dry_run(self, act: Callable[[str], Record], tried: Mapping[str, Record], stop: Stop) -> list[Record]:
-        """Only the last of each chain: its dry run executes everything before it, in the same transaction.
-
-        Where one of a chain cannot be tried, the parts of the chain before it still are.
+    def _dry_run(self, act: Callable[..., Record], tried: Mapping[str, Record], stop: Stop) -> list[Record]:
+        """The last step with all before it, in one transaction; what was left out then, in the same way.
 
         :param tried: what the migrator has told so far, by version.
         """
-        inner = {parent for parents in self.needs.values() for parent in parents}
-        todo = [version for version in self.needs if version not in inner]
-        while todo and not stop.requested:
-            version = todo.pop(0)
-            if version not in tried and act(version).outcome is Outcome.NOT_TRIED:
-                todo += [parent for parent in self.needs if parent in self.needs[version]]
+        steps = [step.version for step in self.plan.steps]
+        for at in reversed(range(len(steps))):
+            if steps[at] not in tried and not stop.requested:
+                act(steps[at], dry_run=True, behind=steps[:at])
         if stop.requested:
             raise Interrupted("stopped on request; a dry run leaves nothing behind")
-        return [tried[step.version] for step in self.plan.steps if step.version in tried]
+        return [tried[version] for version in steps if version in tried]
 
     def _show(self, screen: Screen, records: list[Record], dry_run: bool) -> None:
         if not self.plan.steps:

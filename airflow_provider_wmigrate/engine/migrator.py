@@ -5,7 +5,7 @@ A transactional script, its ledger entry and its audit row commit together or no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -148,11 +148,12 @@ class Migrator:
 
     # Acting
 
-    def apply(self, version: str, *, dry_run: bool = False) -> Record:
+    def apply(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
         """Apply one migration, or find under its lock that it is applied already.
 
         A dry run executes the pending migrations it needs and then this one, all in one transaction, and rolls back.
 
+        :param behind: versions in canonical form that a dry run executes before it too, as the plan would.
         :raises HistoryError: the ledger contradicts the folder; nothing was touched.
         :raises StatementFailed: the server refused a statement; the database is as before.
         :raises LockTimeout: another runner held the migration for too long.
@@ -162,24 +163,25 @@ class Migrator:
         self._allow(dry_run=dry_run, direction="apply")
         with self._open(f"apply {version}") as session:
             self._ensure_ledger(session, create=not dry_run)
-            chain = self._pending_chain(migration, self._entries(session)) if dry_run else [migration]
+            chain = self._pending_chain(migration, behind, self._entries(session)) if dry_run else [migration]
             self._lock(session, chain, migration.version)
             entries = self._entries(session)
             mine = _only(version, entries)
             if statuses([migration], mine)[version] is Status.APPLIED:
                 return self._nothing_done(migration, Outcome.ALREADY_APPLIED, by=mine[0].identity)
-            chain = self._pending_chain(migration, entries) if dry_run else [migration]
+            chain = self._pending_chain(migration, behind, entries) if dry_run else [migration]
             refused = planner.refusals(migration, entries, assume=[m.version for m in chain])
             self._refuse(session, migration, refused, dry_run=dry_run)
             jobs = [Job(m, analyse(m.script), m.transactional, m.repeatable) for m in chain]
             self._refuse(session, migration, self._lacking(session, jobs), dry_run=dry_run)
-            return self._act(session, "apply", jobs, _only(version, entries), dry_run=dry_run)
+            return self._act(session, "apply", jobs, entries, dry_run=dry_run)
 
-    def roll_back(self, version: str, *, dry_run: bool = False) -> Record:
+    def roll_back(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
         """Roll back one applied migration with its rollback script.
 
         A dry run first rolls back, in the same transaction, whatever applied migration depends on it.
 
+        :param behind: as for `apply`.
         :raises HistoryError: an applied migration depends on it, or there is no rollback script.
         :raises RollbackFailed: the script failed; the database is as before.
         """
@@ -188,11 +190,11 @@ class Migrator:
             self._ensure_ledger(session, create=False)
             known = {*self.migrations, *(e.version for e in self._entries(session))}
             version = normalise_version(version, known, where="this folder or the ledger")
-            chain = self._applied_chain(session, version, dry_run)
+            chain = self._applied_chain(session, version, behind, dry_run)
             if not chain:
                 return self._not_applied(version)
             self._lock_versions(session, chain, (), version)
-            chain = self._applied_chain(session, version, dry_run)
+            chain = self._applied_chain(session, version, behind, dry_run)
             if not chain:
                 return self._not_applied(version)
             entries = {e.version: e for e in self._entries(session)}
@@ -200,7 +202,7 @@ class Migrator:
             self._refuse(session, self._stand_in(entries[version]), found, dry_run=dry_run)
             jobs = [self._rollback_job(session, entries[v]) for v in chain]
             try:
-                return self._act(session, "rollback", jobs, [entries[version]], dry_run=dry_run)
+                return self._act(session, "rollback", jobs, list(entries.values()), dry_run=dry_run)
             except StatementFailed as error:
                 if dry_run:  # no rollback was to be
                     raise
@@ -213,16 +215,19 @@ class Migrator:
 
     # Deciding under the lock
 
-    def _pending_chain(self, migration: Migration, entries: Sequence[Entry]) -> list[Migration]:
-        there = {e.version for e in entries} - {migration.version}
-        needed = self.graph.ancestors([migration.version]) | {migration.version}
-        return [self.migrations[v] for v in self.graph.order if v in needed and v not in there]
+    def _pending_chain(
+        self, migration: Migration, behind: Collection[str], entries: Sequence[Entry]
+    ) -> list[Migration]:
+        there = {e.version for e in entries if (e.status, e.direction) != ("incomplete", "apply")}
+        wanted = {migration.version, *(v for v in behind if v in self.migrations)}
+        needed = (self.graph.ancestors(wanted) | wanted) - (there - {migration.version})
+        return [self.migrations[v] for v in self.graph.order if v in needed]
 
-    def _applied_chain(self, session: Session, version: str, dry_run: bool) -> tuple[str, ...]:
+    def _applied_chain(self, session: Session, version: str, behind: Collection[str], dry_run: bool) -> tuple[str, ...]:
         entries = self._entries(session)
         if not _only(version, entries):
             return ()
-        return rollback.applied_chain(version, entries) if dry_run else (version,)
+        return rollback.applied_chain([version, *behind], entries) if dry_run else (version,)
 
     def _rollback_job(self, session: Session, entry: Entry) -> Job:
         migration = self.migrations.get(entry.version)
@@ -268,13 +273,14 @@ class Migrator:
             self._connect,
             self.settings.logging.include_sql,
         )
-        begun = next((e for e in entries if e.status == "incomplete" and e.direction == direction), None)
+        unfinished = {e.version: e for e in entries if e.status == "incomplete" and e.direction == direction}
         if dry_run:
-            unfinished = frozenset([begun.version] if begun else [])
-            return self._finished(DryRun(execution, unfinished, self._finished).run(jobs))
+            return self._finished(DryRun(execution, frozenset(unfinished), self._finished).run(jobs))
         job = jobs[-1]
-        if begun or job.by_statement:
-            return self._finished(execution.by_statement(job, begun, next(iter(entries), None)))
+        version = job.migration.version
+        if version in unfinished or job.by_statement:
+            entry = next((e for e in entries if e.version == version), None)
+            return self._finished(execution.by_statement(job, unfinished.get(version), entry))
         return self._finished(execution.in_one_transaction(job))
 
     def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:

@@ -611,3 +611,28 @@ def test_the_table_is_sound() -> None:
         assert verb.help.endswith(".")
         assert all(argument.help.endswith(".") for argument in (*verb.arguments, *COMMON))
     assert isinstance(build_parser(), argparse.ArgumentParser)
+
+
+def test_a_dry_run_takes_the_steps_in_the_order_of_the_plan(shop: Path, wmigrate: Wmigrate) -> None:
+    """As `up` and `down` would: also where one stands on another without having said so."""
+    (shop / "migration_config.yaml").write_text(
+        "migrations: [{version: 1, dependencies: []}, {version: 2, dependencies: []}, {version: 3, dependencies: []}]"
+    )
+    for words in (("up",), ("down", "0")):
+        result = wmigrate(*words, "--dry-run", "--json")
+        assert [(r["version"], r["outcome"]) for r in result.json["records"]] == [
+            (version, "dry_run") for version in (("001", "002", "003") if words == ("up",) else ("003", "002", "001"))
+        ]
+        assert wmigrate(*words, "--yes").code == 0
+
+
+def test_a_dry_run_goes_round_what_was_begun(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "001_shop.sql").write_text("CREATE TABLE shop (id int);\nCREATE INDEX CONCURRENTLY i ON shop (no);")
+    assert wmigrate("up", "--yes").code == 1
+    (shop / "001_shop.sql").write_text("CREATE TABLE shop (id int);\nCREATE INDEX CONCURRENTLY i ON shop (id);")
+    (shop / "004_alone.sql").write_text("CREATE TABLE alone (id int);")
+    (shop / "migration_config.yaml").write_text("migrations: [{version: 4, dependencies: []}]")
+    result = wmigrate("up", "--dry-run", "--json")
+    assert [(r["version"], r["outcome"]) for r in result.json["records"]] == [
+        ("001", "not_tried"), ("002", "not_tried"), ("003", "not_tried"), ("004", "dry_run")
+    ]  # fmt: skip

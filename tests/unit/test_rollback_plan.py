@@ -101,7 +101,7 @@ def test_what_stays_says_why() -> None:
 
 @pytest.mark.parametrize(("version", "chain"), [("1", "4 3 2 1"), ("2", "2"), ("3", "4 3"), ("4", "4")])
 def test_chain_of_a_dry_run(version: str, chain: str) -> None:
-    found = rollback.applied_chain(canonical(version), state("1 2<1 3<1 4<3").entries)
+    found = rollback.applied_chain([canonical(version)], state("1 2<1 3<1 4<3").entries)
     assert " ".join(str(int(v)) for v in found) == chain
 
 

@@ -78,16 +78,17 @@ def dependents(version: str, entries: Sequence[Entry], *, leaving: Collection[st
     if not names:
         return ()
     message = f"migration {version} cannot be rolled back: {', '.join(names)} depend{'s' * (len(names) == 1)} on it"
-    chain = [v for v in applied_chain(version, entries) if v != version and v not in leaving]
+    chain = [v for v in applied_chain([version], entries) if v != version and v not in leaving]
     first = [f"`wmigrate down --only {v}`" for v in chain]
     more = f", and so on ({len(first) - 3} more)" if len(first) > 3 else ""
     return (Finding("depended_on", message, f"roll back first: {', '.join(first[:3])}{more}", version=version),)
 
 
-def applied_chain(version: str, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The version and every applied one that needs it, in the order in which they can be rolled back."""
+def applied_chain(versions: Iterable[str], entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Versions and every applied one that needs them, in the order in which they can be rolled back."""
     children = _children(entries)
-    going, todo = {version}, [version]
+    todo = [*versions]
+    going = {*todo}
     while todo:
         for child in children.get(todo.pop(), ()):
             if child not in going:

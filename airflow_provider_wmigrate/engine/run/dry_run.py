@@ -147,7 +147,7 @@ class DryRun:
 
     def _try(self, job: Job, chain: _Chain, watch: Watch) -> Record:
         execution, session = self.execution, self.execution.session
-        reason = chain.needs_untried(job)
+        reason = chain.not_tried.get(job.migration.version) or chain.needs_untried(job)
         if reason is None:
             before = enum_values(session.conn)
             session.conn.execute("SAVEPOINT wmigrate_dry_run")
