@@ -14,13 +14,8 @@ if TYPE_CHECKING:
     from .health import CheckHealthOperator, health_interval
     from .hooks import MigrationHook
     from .notifications import MigrationNotifier
-    from .operators import (
-        ApplyMigrationOperator,
-        PlanMigrationsOperator,
-        ReportMigrationsOperator,
-        RollBackMigrationOperator,
-        RollBackRunOperator,
-    )
+    from .operators import ApplyMigrationOperator, PlanMigrationsOperator, RollBackMigrationOperator
+    from .run_ends import ReportMigrationsOperator, RollBackRunOperator
     from .sensors import MigrationSensor
     from .task_group import MigrationTaskGroup, RollbackTaskGroup
 
@@ -34,9 +29,9 @@ _WHERE = {
     "MigrationSensor": "sensors",
     "MigrationTaskGroup": "task_group",
     "PlanMigrationsOperator": "operators",
-    "ReportMigrationsOperator": "operators",
+    "ReportMigrationsOperator": "run_ends",
     "RollBackMigrationOperator": "operators",
-    "RollBackRunOperator": "operators",
+    "RollBackRunOperator": "run_ends",
     "RollbackTaskGroup": "task_group",
     "health_interval": "health",
     "roll_back_on_failure": "callbacks",

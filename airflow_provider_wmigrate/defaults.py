@@ -34,6 +34,11 @@ def chosen_conn_id(named: str | None) -> str:
     return found
 
 
+def is_true(field: bool | str) -> bool:
+    """A field that is true or false, or a template that became one of the words."""
+    return str(field).strip().lower() == "true"
+
+
 def page_is_shown() -> bool:
     """Whether Airflow shows the page in its navigation and on each DAG."""
     return bool(conf.getboolean(_SECTION, "page", fallback=True))

@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    DownstreamTasksSkipped,
+)
 
-from .alerting.alerts import memory_inlets, tell_failure, tell_healed
+from .alerting.alerts import tell_failure, tell_healed
+from .alerting.messages import engine_error
+from .assets import memory_inlets
+from .attempts import HEAD_KEY
 from .beside import file_of, folder_beside
 from .defaults import chosen_environment
-from .engine.errors import WMigrateError
-from .hooks import MigrationHook, as_airflow_error, identity_of, read_folder
+from .engine.errors import ConnectionFailed, WMigrateError
+from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_folder
 
 if TYPE_CHECKING:
     from .engine.folder.config import Settings
@@ -54,6 +62,8 @@ class FolderOperator(BaseOperator):
     ui_color = "#e8f4f0"
     tells_every_failure = True
     """False: only its own failures are told, not those it only passes on."""
+    remembers = False
+    """True: it needs what Airflow keeps for the target, whether there are notifiers or not."""
 
     def __init__(
         self,
@@ -65,13 +75,33 @@ class FolderOperator(BaseOperator):
         notifiers: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**(_telling(kwargs, conn_id) if notifiers else kwargs))
+        inlets = [*(kwargs.pop("inlets", None) or ()), *(memory_inlets(conn_id) if notifiers or self.remembers else ())]
+        super().__init__(inlets=inlets or None, **(_telling(kwargs) if notifiers else kwargs))
         self.folder = str(folder_beside(folder, file_of(self._dag)))
         self.conn_id = conn_id
         self.environment = environment
         self.mode = mode
         self.notifiers = tuple(notifiers)
         self._migrator: Migrator | None = None
+
+    def execute(self, context: Any) -> Any:
+        """Airflow's way in. A task that fails leaves the head of the audit log: an anchor outside the database."""
+        try:
+            with airflow_errors():
+                result = self.act(context)
+        except (AirflowSkipException, DownstreamTasksSkipped):
+            raise
+        except (Exception, AirflowTaskTimeout) as error:
+            self._leave_head(context, error)
+            raise
+        if result is not None and not self.do_xcom_push:
+            # `do_xcom_push: False` in a DAG's default_args is meant for others: page and report read what ours leave.
+            context["ti"].xcom_push(key="return_value", value=result)
+        return result
+
+    def act(self, context: Any) -> Any:
+        """What this operator does; it may raise the engine's errors. The result is left as XCom."""
+        raise NotImplementedError
 
     def settings(self) -> Settings:
         """The settings of the environment this task runs under."""
@@ -90,6 +120,18 @@ class FolderOperator(BaseOperator):
             raise AirflowFailException(f"mode must be apply or dry_run, not {self.mode!r}")
         return self.mode == "dry_run"
 
+    def _leave_head(self, context: Any, error: BaseException) -> None:
+        """Nothing that goes wrong here may hide the failure that brought us here."""
+        found = engine_error(error)
+        if isinstance(found, ConnectionFailed):
+            return
+        try:
+            head = getattr(found, "audit_head", None) or self._open(context, self._read_folder()).head()
+            if head is not None:
+                context["ti"].xcom_push(key=HEAD_KEY, value=head)
+        except Exception as failed:
+            self.log.warning("the head of the audit log could not be left: %s", one_line(str(failed)))
+
     def _open(self, context: Mapping[str, Any], folder: Folder) -> Migrator:
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id)
@@ -97,12 +139,10 @@ class FolderOperator(BaseOperator):
         return self._migrator
 
 
-def _telling(kwargs: Mapping[str, Any], conn_id: str) -> dict[str, Any]:
+def _telling(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """A task's arguments with the callbacks that tell people. Ours come first: the others may take their time."""
-    inlets = [*(kwargs.get("inlets") or ()), *memory_inlets(conn_id)]
     return {
         **kwargs,
-        "inlets": inlets or None,
         "on_failure_callback": [tell_failure, *_as_list(kwargs.get("on_failure_callback"))],
         "on_success_callback": [tell_healed, *_as_list(kwargs.get("on_success_callback"))],
     }

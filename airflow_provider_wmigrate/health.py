@@ -12,8 +12,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from .alerting import alerts, messages
+from .assets import keep_head, known_head, memory_inlets
 from .beside import file_of, folder_beside
-from .defaults import chosen_conn_id, chosen_environment
+from .defaults import chosen_conn_id, chosen_environment, is_true
 from .engine.errors import WMigrateError
 from .hooks import MigrationHook, as_airflow_error, look_at_folder
 from .telling.metrics import send_health
@@ -21,9 +22,6 @@ from .telling.metrics import send_health
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.health.inspection import Health
-
-_HEAD = "wmigrate_audit_head"
-"""Where Airflow keeps the head of the audit log from one look to the next, so that a cut-off tail is found."""
 
 _SUBJECT = "health"
 
@@ -59,7 +57,7 @@ class CheckHealthOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         conn_id = chosen_conn_id(conn_id)
-        inlets = [*(kwargs.pop("inlets", None) or ()), *alerts.memory_inlets(conn_id)]
+        inlets = [*(kwargs.pop("inlets", None) or ()), *memory_inlets(conn_id)]
         super().__init__(inlets=inlets, **{"retries": 0, **kwargs})
         self.folder = str(folder_beside(folder, file_of(self._dag)))
         self.conn_id = conn_id
@@ -93,17 +91,15 @@ class CheckHealthOperator(BaseOperator):
             raise as_airflow_error(error) from None
 
     def _look(self, context: Any, folder: Folder, limit: int) -> Health:
-        store = alerts.store_of(context, self.conn_id)
-        forget = str(self.forget_head).strip().lower() == "true"
-        known = None if forget else alerts.stored(store, _HEAD)
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id, libpq={"connect_timeout": max(limit, 2)})
         try:
+            schema = folder.config.settings_for(environment).ledger.schema_name
+            known = None if is_true(self.forget_head) else known_head(context, self.conn_id, schema)
             health = hook.check_health(folder, environment=environment, expected_head=known)
         except WMigrateError as error:
             raise as_airflow_error(error) from None
-        if health.audit_head and store is not None:
-            store.set(_HEAD, health.audit_head)
+        keep_head(context, self.conn_id, schema, health.audit_head)
         return health
 
     def _log(self, health: Health) -> None:

@@ -1,21 +1,21 @@
-"""Plan, apply, roll back, report: each the Airflow face of one call of the engine."""
+"""Plan, apply, roll back: each the Airflow face of one call of the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
-from .alerting.alerts import tell_unreported
-from .defaults import chosen_environment
+from .assets import keep_head, known_head
+from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
+from .defaults import chosen_environment, is_true
 from .engine.errors import HistoryError
-from .folder_operator import FolderOperator, airflow_errors
+from .folder_operator import FolderOperator
 from .links import MigrationLink
 from .telling.lineage import facets
 from .telling.metrics import send_pending
-from .telling.summaries import plain, plan_markdown, records_of, report_markdown, summarise
+from .telling.summaries import plain, plan_markdown
 
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .engine.model import Finding, Migration, Plan, Record
 
 Mode = Literal["apply", "dry_run"]
-PLAN_KEY = "plan"
-"""XCom key under which the plan task leaves its plan, as plain values without SQL."""
+FORGET_HEAD = "{{ (dag_run.conf or {}).get('forget_head', False) }}"
+"""A run can be told to take the audit log as it is for the right one."""
 
 
 class PlanMigrationsOperator(FolderOperator):
@@ -39,10 +39,13 @@ class PlanMigrationsOperator(FolderOperator):
         everything, as `nothing` does where there is a migration 000.
     :param environments: environment -> what the web server, which has no folder, needs of its settings; "" stands for
         none.
+    :param forget_head: take the audit log as it is now for the right one, after the target was restored or made anew
+        (templated); by default what the run's configuration says under `forget_head`.
     """
 
-    # The last two are no templates: what stands here is also what others can read of a DAG without its file.
-    template_fields = (*FolderOperator.template_fields, "to", "direction", "environments")
+    # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
+    template_fields = (*FolderOperator.template_fields, "to", "direction", "environments", "forget_head")
+    remembers = True
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class PlanMigrationsOperator(FolderOperator):
         direction: Literal["apply", "rollback"] = "apply",
         to: str | None = None,
         environments: Mapping[str, Mapping[str, Any]] | None = None,
+        forget_head: bool | str = FORGET_HEAD,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,38 +62,43 @@ class PlanMigrationsOperator(FolderOperator):
         self.direction = direction
         self.to = to
         self.environments = environments
+        self.forget_head = forget_head
 
-    def execute(self, context: Any) -> None:
+    def act(self, context: Any) -> None:
         dry_run = self._dry_run()
-        with airflow_errors():
-            folder = self._read_folder()
-            migrator = self._open(context, folder)
-            plan = self._plan(migrator)
-            if self.direction == "apply" and plan.to is None:
-                send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
-            findings = [*plan.findings, *self._static_findings(folder, migrator, plan)]
-            markdown = plan_markdown(plan, findings)
-            self.log.info("%s", markdown)
-            self._push(context, plan, findings, markdown)
-            errors = [f for f in findings if f.severity == "error"]
-            if errors:
-                raise HistoryError(errors)
-            if not dry_run:
-                migrator.record(
-                    "planned", details={"direction": self.direction, "steps": [s.version for s in plan.steps]}
-                )
+        folder = self._read_folder()
+        migrator = self._open(context, folder)
+        schema = migrator.ledger.schema
+        known = known_head(context, self.conn_id, schema)
+        plan = self._plan(migrator, known_head=None if is_true(self.forget_head) else known)
+        if self.direction == "apply" and plan.to is None:
+            send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
+        findings = [*map(_healed_by_forgetting, plan.findings), *self._static_findings(folder, migrator, plan)]
+        markdown = plan_markdown(plan, findings)
+        self.log.info("%s", markdown)
+        context["ti"].xcom_push(key="markdown", value=markdown)
+        errors = [f for f in findings if f.severity == "error"]
+        head = None if errors or dry_run else migrator.record("planned", details=self._planned(plan, known))
+        self._push(context, plan, findings, head)
+        if errors:
+            raise HistoryError(errors)
+        keep_head(context, self.conn_id, schema, head)
         going = {step.version for step in plan.steps}
         idle = [task_id for version, task_id in self.tasks.items() if version not in going]
         if idle:
-            raise DownstreamTasksSkipped(tasks=idle)
+            raise DownstreamTasksSkipped(tasks=of_this_index(context, idle))
 
-    def _plan(self, migrator: Migrator) -> Plan:
+    def _plan(self, migrator: Migrator, *, known_head: str | None) -> Plan:
         to = "" if self.to is None else str(self.to).strip()
         if self.direction == "apply":
-            return migrator.plan(to=to or None)
+            return migrator.plan(to=to or None, known_head=known_head)
         if not to:
             raise AirflowFailException("a rollback needs the version to go back to; 0 rolls back everything")
-        return migrator.plan_rollback(to=to)
+        return migrator.plan_rollback(to=to, known_head=known_head)
+
+    def _planned(self, plan: Plan, known: str | None) -> dict[str, Any]:
+        details = {"direction": self.direction, "steps": [s.version for s in plan.steps]}
+        return {**details, "forgot_head": known} if known and is_true(self.forget_head) else details
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
@@ -112,7 +121,7 @@ class PlanMigrationsOperator(FolderOperator):
             if step.version not in self.tasks
         ]
 
-    def _push(self, context: Any, plan: Plan, findings: Sequence[Finding], markdown: str) -> None:
+    def _push(self, context: Any, plan: Plan, findings: Sequence[Finding], head: str | None) -> None:
         from dataclasses import asdict
 
         reasons = {v: s.value for v, s in plan.statuses.items() if v not in {step.version for step in plan.steps}}
@@ -127,9 +136,18 @@ class PlanMigrationsOperator(FolderOperator):
             "skipped": {**reasons, **plan.left_out},
             "left_out": plan.left_out,
             "findings": [asdict(finding) for finding in findings],
+            HEAD_KEY: head,
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)
-        context["ti"].xcom_push(key="markdown", value=markdown)
+
+
+def _healed_by_forgetting(finding: Finding) -> Finding:
+    from dataclasses import replace
+
+    if finding.code != "audit_chain_broken":
+        return finding
+    way_out = 'trigger a run with the configuration {"forget_head": true}'
+    return replace(finding, next_step=f"{finding.next_step}; if the target was restored or made anew, {way_out}")
 
 
 class _StepOperator(FolderOperator):
@@ -151,14 +169,18 @@ class _StepOperator(FolderOperator):
         self.plan_task_id = plan_task_id
         self.checksum = checksum
 
-    def _pulled_plan(self, context: Any) -> dict[str, Any] | None:
+    def _plan(self, context: Any) -> dict[str, Any] | None:
         if self.plan_task_id is None:
             return None
-        plan = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=PLAN_KEY)
-        if plan is not None and str(self.version) not in plan["statuses"]:
+        plan = plan_of(context, self.plan_task_id)
+        version = str(self.version)
+        if version not in plan["statuses"]:
             # The scheduler adds tasks of new files to a running run; the plan never looked at this one.
-            raise AirflowSkipException(f"{self.version} appeared after the plan; it waits for the next run")
-        return plan  # type: ignore[no-any-return]
+            raise AirflowSkipException(f"{version} appeared after the plan; it waits for the next run")
+        if is_mapped(context) and version not in [step["version"] for step in plan["steps"]]:
+            # Airflow may make the tasks of a mapped group after the plan, which then could not skip them.
+            raise AirflowSkipException(f"{version} is not a step of this run's plan")
+        return plan
 
     def _returned(self, context: Any, record: Record) -> dict[str, Any]:
         """The record as XCom. A dry run that tried nothing is skipped, and leaves its record all the same."""
@@ -177,15 +199,15 @@ class ApplyMigrationOperator(_StepOperator):
 
     _record: Record | None = None
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def act(self, context: Any) -> dict[str, Any]:
         dry_run = self._dry_run()
-        with airflow_errors():
-            folder = self._read_folder()
-            migration = folder.migration(str(self.version))
-            migrator = self._open(context, folder)
-            self._check_against_plan(self._pulled_plan(context), folder, migration, migrator)
-            self._record = migrator.apply(migration.version, dry_run=dry_run)
-            return self._returned(context, self._record)
+        plan = self._plan(context)
+        folder = self._read_folder()
+        migration = folder.migration(str(self.version))
+        migrator = self._open(context, folder)
+        self._check_against_plan(plan, folder, migration, migrator)
+        self._record = migrator.apply(migration.version, dry_run=dry_run)
+        return self._returned(context, self._record)
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """The relations this migration locked, as outputs; called by the OpenLineage provider where it is installed."""
@@ -220,111 +242,10 @@ class RollBackMigrationOperator(_StepOperator):
 
     ui_color = "#f8ece4"
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def act(self, context: Any) -> dict[str, Any]:
         dry_run = self._dry_run()
-        with airflow_errors():
-            plan = self._pulled_plan(context)
-            if plan is not None and str(self.version) not in [step["version"] for step in plan["steps"]]:
-                raise AirflowSkipException(f"{self.version} is not above the target of this run's plan")
-            record = self._open(context, self._read_folder()).roll_back(str(self.version), dry_run=dry_run)
-            return self._returned(context, record)
-
-
-class RollBackRunOperator(FolderOperator):
-    """When a migration of this run failed: roll back, in reverse order, what this run had applied before.
-
-    Its trigger rule is `all_done`; it skips itself when nothing failed. What it rolls back is read from the ledger,
-    not from XCom, so that it is right after retries and cleared tasks too.
-
-    :param watched: ids of the tasks that apply migrations.
-    """
-
-    ui_color = "#f8ece4"
-
-    def __init__(self, *, watched: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.watched = list(watched)
-
-    def execute(self, context: Any) -> list[dict[str, Any]]:
-        states = task_states(context, self.watched)
-        failed = [task_id for task_id, state in states.items() if state == "failed"]
-        if not failed:
-            raise AirflowSkipException("nothing failed")
-        if self._dry_run():
-            raise AirflowSkipException("a dry run leaves nothing to roll back")
-        with airflow_errors():
-            migrator = self._open(context, self._read_folder())
-            mine = self._applied_by(context["ti"], migrator)
-            steps = [s for s in migrator.plan_rollback(to=None).steps if s.version in mine]
-            self.log.info(
-                "%s failed; rolling back %s", ", ".join(failed), ", ".join(s.version for s in steps) or "nothing"
-            )
-            return [plain(migrator.roll_back(step.version)) for step in steps]
-
-    def _applied_by(self, ti: Any, migrator: Migrator) -> set[str]:
-        run = (ti.dag_id, ti.run_id)
-        return {e.version for e in migrator.read().entries if (e.identity.dag_id, e.identity.run_id) == run}
-
-
-class ReportMigrationsOperator(FolderOperator):
-    """Sum up a run, write what application_metadata keeps of it, and tell Airflow that the schema changed.
-
-    Its trigger rule is `all_done`, and it fails when a migration failed: leaf tasks decide a run's state.
-
-    :param watched: ids of every task of the group before this one.
-    :param plan_task_id: id of the plan task.
-    """
-
-    tells_every_failure = False
-
-    def __init__(self, *, watched: Sequence[str], plan_task_id: str, **kwargs: Any) -> None:
-        self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
-        super().__init__(outlets=[self.alias], **kwargs)
-        self.watched = list(watched)
-        self.plan_task_id = plan_task_id
-
-    def execute(self, context: Any) -> dict[str, Any]:
-        ti = context["ti"]
-        states = task_states(context, [self.plan_task_id, *self.watched])
-        failed = sorted(t for t, state in states.items() if state in ("failed", "upstream_failed"))
-        plan = ti.xcom_pull(task_ids=self.plan_task_id, key=PLAN_KEY) or {}
-        ran = [t for t in self.watched if states.get(t) == "success" or self._not_tried(t, states, plan)]
-        records = [r for t in ran for r in records_of(ti.xcom_pull(task_ids=t))]
-        summary = summarise(records, plan, failed, run_id=ti.run_id)
-        self.log.info("%s", report_markdown(summary))
-        if failed:
-            ti.xcom_push(key="return_value", value=summary)
-            tell_unreported(context, [t for t in self.watched if states.get(t) == "failed"])
-            raise AirflowFailException(f"failed: {', '.join(failed)}; the log of that task says what and what next")
-        changed = summary["applied"] or summary["rolled_back"]
-        if not self._dry_run():
-            with airflow_errors():
-                folder = self._read_folder()
-                self._open(context, folder).record_success()
-            if plan and plan["direction"] == "apply" and plan["to"] is None:
-                left = len(plan["steps"]) - len(summary["applied"]) - len(summary["already_applied"])
-                send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=max(left, 0))
-        if changed:
-            self._tell_consumers(context, summary)
-        return summary
-
-    def _not_tried(self, task_id: str, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> bool:
-        """Whether a task may have left the record of a dry run that did not try it: it is skipped, but not by the plan,
-        which may have skipped hundreds."""
-        stem = task_id.rpartition(".")[2]
-        planned = {f"{step['version']}_{step['name']}" for step in plan.get("steps", ())}
-        return self._dry_run() and states.get(task_id) == "skipped" and stem in planned
-
-    def _tell_consumers(self, context: Any, summary: dict[str, Any]) -> None:
-        from .assets import schema_asset
-
-        extra = {key: summary[key] for key in ("applied", "rolled_back", "audit_head")}
-        context["outlet_events"][self.alias].add(schema_asset(self.conn_id), extra=extra)
-
-
-def task_states(context: Any, task_ids: Sequence[str]) -> dict[str, str | None]:
-    """States of tasks of the same run, by task id."""
-    ti = context["ti"]
-    # All of the run, not those by name: hundreds of names would not fit into the address of Airflow's request.
-    found: dict[str, str | None] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-    return {task_id: found[task_id] for task_id in task_ids if task_id in found}
+        plan = self._plan(context)
+        if plan is not None and str(self.version) not in [step["version"] for step in plan["steps"]]:
+            raise AirflowSkipException(f"{self.version} is not above the target of this run's plan")
+        record = self._open(context, self._read_folder()).roll_back(str(self.version), dry_run=dry_run)
+        return self._returned(context, record)

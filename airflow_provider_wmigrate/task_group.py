@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from .alerting.deadlines import deadline_alert
 from .beside import folder_beside
@@ -18,10 +19,9 @@ from .hooks import read_folder
 from .operators import (
     ApplyMigrationOperator,
     PlanMigrationsOperator,
-    ReportMigrationsOperator,
     RollBackMigrationOperator,
-    RollBackRunOperator,
 )
+from .run_ends import ReportMigrationsOperator, RollBackRunOperator
 from .task_docs import MigrationDoc
 
 if TYPE_CHECKING:
@@ -47,8 +47,13 @@ class _FolderTaskGroup(TaskGroup):
         deadline: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
+        _refuse_mapped(group_id=group_id, folder=folder, notifiers=notifiers, deadline=deadline, **kwargs)
         super().__init__(group_id=group_id, **kwargs)
         conn_id = chosen_conn_id(conn_id)
+        if deadline is not None and not isinstance(conn_id, str):
+            raise ValueError(
+                "a deadline is one of the whole run, so it cannot be given to a group with a mapped conn_id"
+            )
         self._path = folder_beside(folder, self.dag.fileloc)
         self._folder = read_folder(self._path)
         if deadline is not None:
@@ -103,14 +108,20 @@ class _FolderTaskGroup(TaskGroup):
 
     def _undo(self, watched: Iterable[str]) -> BaseOperator:
         return RollBackRunOperator(
-            task_id="roll_back_run", watched=list(watched), trigger_rule=TriggerRule.ALL_DONE, **self._shared
-        )
-
-    def _report(self, watched: Iterable[str]) -> BaseOperator:
-        return ReportMigrationsOperator(
-            task_id="report",
+            task_id="roll_back_run",
             watched=list(watched),
             plan_task_id=self._id("plan"),
+            trigger_rule=TriggerRule.ALL_DONE,
+            **self._shared,
+        )
+
+    def _report(self, tasks: Mapping[str, str], *more: str) -> BaseOperator:
+        """:param more: ids of other tasks that it waits for."""
+        return ReportMigrationsOperator(
+            task_id="report",
+            watched=[*tasks.values(), *more],
+            plan_task_id=self._id("plan"),
+            tasks=tasks,
             trigger_rule=TriggerRule.ALL_DONE,
             **self._shared,
         )
@@ -151,6 +162,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         on_run_failure: Literal["keep", "roll_back"] = "keep",
         **kwargs: Any,
     ) -> None:
+        _refuse_mapped(on_run_failure=on_run_failure)
         if on_run_failure not in ("keep", "roll_back"):
             raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
@@ -165,7 +177,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
                 for m in migrations
             }
             end = [self._undo(ids.values())] if on_run_failure == "roll_back" else []
-            end.append(self._report([*ids.values(), *(undo.task_id for undo in end)]))
+            end.append(self._report(ids, *(undo.task_id for undo in end)))
             chain(*end)
             for version, parents in graph.parents.items():
                 for parent in parents:
@@ -210,7 +222,7 @@ class RollbackTaskGroup(_FolderTaskGroup):
                 **self._shared,
             )
             tasks = {m.version: RollBackMigrationOperator(**self._step(m)) for m in migrations}
-            report = self._report(ids.values())
+            report = self._report(ids)
             for version, parents in graph.parents.items():
                 for parent in parents:
                     tasks[version] >> tasks[parent]
@@ -228,6 +240,19 @@ def _frame(plan: Any, first: list[Any], tasks: list[Any], after: Any) -> None:
         tasks >> after
     else:
         plan >> after
+
+
+def _refuse_mapped(**arguments: Any) -> None:
+    """Of these the tasks are made, or their edges: they have to be known while the DAG file is parsed.
+
+    :raises ValueError: one is an argument of a mapped group, or what another task returns.
+    """
+    for name, value in arguments.items():
+        if isinstance(value, ResolveMixin):
+            raise ValueError(
+                f"{name} cannot be mapped, because tasks are made of it while the DAG file is parsed; conn_id,"
+                f" environment, to and mode can: make a group of its own for each {name}"
+            )
 
 
 def _every_settings(config: Config) -> list[Settings]:

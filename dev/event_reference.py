@@ -13,7 +13,10 @@ PACKAGE = Path(airflow_provider_wmigrate.__file__).parent
 MEANINGS = {
     "ledger_created": ("The ledger was made.", "`ledger_version`"),
     "ledger_upgraded": ("The ledger's tables were brought to a newer version.", "`from`, `to`"),
-    "planned": ("A plan was made, and no finding stopped it. Nothing has run yet.", "`direction`, `steps`"),
+    "planned": (
+        "A plan was made, and no finding stopped it. Nothing has run yet.",
+        "`direction`, `steps`, `forgot_head` if a run was told to",
+    ),
     "started": ("A script is about to be sent; committed before it is.", "`direction`, `statements_done` on a resume"),
     "applied": ("A migration was applied; commits with it.", "the audit record"),
     "rolled_back": ("A migration was rolled back by its script; commits with it.", "the audit record"),
@@ -34,6 +37,10 @@ MEANINGS = {
     ),
     "repaired": ("A person settled an entry.", "`decision`, `reason`, `before`, `after`"),
     "baselined": ("A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
+    "reported": (
+        "An Airflow run ended with nothing failed; what it applied stays.",
+        "`applied`, `rolled_back`, `state`: a hash over what is applied",
+    ),
     "alerted": ("People were told of an incident.", "`kind`, `subject`, `what`"),
     "alert_failed": ("No notifier could be reached.", "`kind`, `subject`, and why"),
     "healed": ("People were told that incidents are over.", "`kinds`, `subject`"),

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wmigrate.assets import schema_asset
+from airflow_provider_wmigrate.assets import store_of, stored
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import canonical_version
 from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
@@ -93,28 +93,6 @@ class Memory:
             self._store.set(_STORED, list(keys))
         except Exception as error:
             log.warning("nothing can remember this alert, it may be told again: %s", error)
-
-
-def store_of(context: Mapping[str, Any], conn_id: str) -> Any:
-    """Airflow's store for the target's asset, in a task that names it as an inlet."""
-    try:
-        return context["asset_state_store"][schema_asset(conn_id)]
-    except Exception:
-        return None
-
-
-def stored(store: Any, key: str) -> Any:
-    """What Airflow's store has under a key; None: nothing, or it does not answer."""
-    try:
-        return store.get(key) if store is not None else None
-    except Exception as error:
-        log.debug("Airflow's store does not answer: %s", error)
-        return None
-
-
-def memory_inlets(conn_id: str) -> list[Any]:
-    """The inlets that give a task the store; none where the connection id is a template."""
-    return [] if "{{" in conn_id else [schema_asset(conn_id)]
 
 
 # Callbacks of tasks

@@ -136,8 +136,12 @@ class Migrator:
             with session.transaction(confirmed=False):
                 return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
 
-    def record_success(self) -> None:
-        """Write what application_metadata keeps of a run in which nothing failed."""
+    def record_success(self, *, reported: dict[str, Any] | None = None) -> str | None:
+        """Write what application_metadata keeps of a run in which nothing failed.
+
+        :param reported: what the run's report says of it, for a row of the audit log; None: no row.
+        :return: the new head of the audit log; None: no row was written.
+        """
         with self._open("report") as session, self._reaching(session):
             refuse_standby(session.conn)
             self._ensure_ledger(session)
@@ -145,6 +149,9 @@ class Migrator:
                 row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
                 last = {"last_successful_run": row[0].isoformat() if row else ""}
                 self.ledger.set_metadata(session.conn, {**system_values(self._folder), **last})
+                if reported is None:
+                    return None
+                return self.ledger.append(session.conn, "reported", self._identity, details=reported)
 
     # Acting
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
     from airflow_provider_wmigrate.engine.model import Finding, Plan, Record
 
 
@@ -41,23 +42,23 @@ def records_of(value: Any) -> list[dict[str, Any]]:
 
 
 def summarise(
-    records: Sequence[dict[str, Any]], plan: Mapping[str, Any], failed: Sequence[str], *, run_id: str
+    rows: Sequence[AuditRow], records: Sequence[dict[str, Any]], plan: Mapping[str, Any], failed: Sequence[str]
 ) -> dict[str, Any]:
-    """What a run did, as plain values: the report that outlives the database."""
-    by_outcome: dict[str, list[str]] = {}
-    for record in records:
-        outcome = record["outcome"]
-        if outcome == "already_applied" and record["identity"]["run_id"] == run_id:
-            outcome = "applied"  # by an earlier try of this run, which died before it could say so
-        by_outcome.setdefault(outcome, []).append(record["version"])
-    heads = [r["audit_head"] for r in records if r.get("audit_head")]
+    """What an attempt did, as plain values: the report that outlives the database.
+
+    :param rows: of the audit log, of this attempt: what was applied and rolled back, in this order.
+    :param records: what its tasks left, for what leaves no such row: dry runs, and what was done before.
+    """
+    done = {event: [r.version for r in rows if r.event == event] for event in ("applied", "rolled_back")}
+    left = [r for r in records if r["outcome"] not in done]
     return {
-        **{o: by_outcome.get(o, []) for o in ("applied", "rolled_back", "dry_run", "already_applied")},
-        "not_tried": {r["version"]: r["reason"] for r in records if r["outcome"] == "not_tried"},
+        **done,
+        **{o: [r["version"] for r in left if r["outcome"] == o] for o in ("dry_run", "already_applied")},
+        "not_tried": {r["version"]: r["reason"] for r in left if r["outcome"] == "not_tried"},
         "failed": list(failed),
         "skipped": dict(plan.get("skipped", {})),
-        "duration_ms": sum(r["duration_ms"] for r in records),
-        "audit_head": max(heads, key=lambda head: int(head.partition(":")[0]), default=None),
+        "duration_ms": sum(r.duration_ms or 0 for r in rows) + sum(r["duration_ms"] for r in left),
+        "audit_head": None,
     }
 
 

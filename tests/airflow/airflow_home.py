@@ -57,7 +57,20 @@ def metadata_database() -> None:
 def runner(metadata_database: None, database: str, monkeypatch: pytest.MonkeyPatch) -> Runner:
     for name in ("TARGET", "WAREHOUSE_DB"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{name}", connection(database))
+    forget_targets()
     return Runner()
+
+
+def forget_targets() -> None:
+    """What Airflow keeps about a target outlives the test's database."""
+    from airflow.models.asset import AssetEvent
+    from airflow.models.asset_state_store import AssetStateStoreModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        for model in (AssetEvent, AssetStateStoreModel):
+            session.execute(delete(model))
 
 
 @pytest.fixture

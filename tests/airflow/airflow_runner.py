@@ -164,8 +164,8 @@ class Run:
                 session.commit()
                 result = _run_task(ti=instance, task=self.dag.task_dict[instance.task_id], run_triggerer=True)
                 progress = time.monotonic()
-                self.order.append(_short(instance.task_id))
-                self.errors[_short(instance.task_id)] = result and result.error
+                self.order.append(_named(instance))
+                self.errors[_named(instance)] = result and result.error
 
     def clear(self, *task_ids: str, dag: Any = None) -> None:
         """As a person does in the UI, then drive the run again; `dag` is the DAG file as it is parsed by then."""
@@ -188,6 +188,35 @@ class Run:
             run.verify_integrity(dag_version_id=version.id, session=session)
         self.drive()
 
+    def mark(self, state: str, *task_ids: str) -> None:
+        """As a person does in the UI."""
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            for instance in self._instances(session):
+                if instance.task_id in task_ids:
+                    instance.state = state
+
+    def lose_xcoms(self) -> None:
+        """As housekeeping does."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import delete
+
+        with create_session() as session:
+            session.execute(delete(XComModel).where(XComModel.run_id == self.run_id))
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The extra of every asset event that this run sent, in order."""
+        from airflow.models.asset import AssetEvent
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        mine = (AssetEvent.source_dag_id == self.dag.dag_id) & (AssetEvent.source_run_id == self.run_id)
+        with create_session() as session:
+            return [dict(e.extra) for e in session.scalars(select(AssetEvent).where(mine).order_by(AssetEvent.id))]
+
     def _dag_run(self, session: Any) -> Any:
         from airflow.models.dagrun import DagRun
         from sqlalchemy import select
@@ -203,7 +232,7 @@ class Run:
         from airflow.utils.session import create_session
 
         with create_session() as session:
-            return {_short(ti.task_id): getattr(ti, attribute) for ti in self._instances(session)}
+            return {_named(ti): getattr(ti, attribute) for ti in self._instances(session)}
 
     @property
     def state(self) -> str:
@@ -231,7 +260,7 @@ class Run:
         query = select(XComModel).where(XComModel.dag_id == self.dag.dag_id, XComModel.run_id == self.run_id)
         with create_session() as session:
             rows = session.scalars(query).all()
-            return {(_short(row.task_id), row.key): XComModel.deserialize_value(row) for row in rows}
+            return {(_named(row), row.key): XComModel.deserialize_value(row) for row in rows}
 
     def returned(self, task: str) -> Any:
         return self.xcoms.get((task, "return_value"))
@@ -239,6 +268,11 @@ class Run:
 
 def _short(task_id: str) -> str:
     return task_id.rpartition(".")[2]
+
+
+def _named(of: Any) -> str:
+    """The last part of a task's id, and in a mapped group which of them: `001_a[1]`."""
+    return _short(of.task_id) + (f"[{of.map_index}]" if of.map_index >= 0 else "")
 
 
 def store(dag: Any) -> None:

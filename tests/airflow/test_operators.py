@@ -137,7 +137,7 @@ def test_xcom_has_records_and_no_sql(runner: Runner, make_folder: MakeFolder) ->
     steps = run.xcoms["plan", "plan"]["steps"]
     assert [step["version"] for step in steps] == ["001", "002", "003"]
     assert "1. apply `001_a`" in run.xcoms["plan", "markdown"]
-    assert run.returned("report")["audit_head"] == record["audit_head"]
+    assert int(run.returned("report")["audit_head"].partition(":")[0]) > int(record["audit_head"].partition(":")[0])
     everything = json.dumps({f"{task} {key}": value for (task, key), value in run.xcoms.items()})
     for fragment in ("CREATE TABLE", "PRIMARY KEY", "REFERENCES", "DROP TABLE", "INSERT INTO", "builtins.tuple"):
         assert fragment not in everything
@@ -521,7 +521,7 @@ def test_rolling_back_to_a_version(runner: Runner, make_folder: MakeFolder, conn
     run = runner.run(runner.rollback(folder, to="1"))
     assert run.order == ["plan", "003_c", "002_b", "report"]
     assert run.states["001_a"] == "skipped"
-    assert run.returned("report")["rolled_back"] == ["002", "003"]
+    assert run.returned("report")["rolled_back"] == ["003", "002"]
     assert run.returned("002_b")["outcome"] == "rolled_back"
     assert relations(conn) == {"a"}
 

@@ -91,6 +91,7 @@ def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "AIRFLOW_CONN_WAREHOUSE_DB": json.dumps({**connection, "schema": "story_warehouse"}),
             # Reading four DAG files again and again would take a processor for itself; see wait_task_known.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",  # a file that is new, see test_use.py
         },
     )
     with server:

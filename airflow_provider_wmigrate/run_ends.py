@@ -1,0 +1,229 @@
+"""What ends an attempt: rolling back what it applied, and the report. Both read the target, not the run's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import AssetAlias
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from .alerting.alerts import tell_unreported
+from .assets import keep_head, known_head, last_event, schema_asset
+from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
+from .engine.errors import WMigrateError
+from .folder_operator import FolderOperator
+from .hooks import MigrationHook
+from .telling.metrics import send_pending
+from .telling.summaries import plain, records_of, report_markdown, summarise
+
+if TYPE_CHECKING:
+    from .engine.migrator import Migrator
+    from .engine.reporting import Account, Attempt
+
+
+class RollBackRunOperator(FolderOperator):
+    """When a migration of this run failed: roll back, in reverse order, what this attempt had applied before.
+
+    Its trigger rule is `all_done`; it skips itself when nothing failed. What it rolls back is read from the ledger,
+    so that it is right after retries too; what an earlier attempt of the same run applied stays.
+
+    :param watched: ids of the tasks that apply migrations.
+    :param plan_task_id: id of the plan task, with which the attempt begins.
+    """
+
+    ui_color = "#f8ece4"
+
+    def __init__(self, *, watched: Sequence[str], plan_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.watched = list(watched)
+        self.plan_task_id = plan_task_id
+
+    def act(self, context: Any) -> list[dict[str, Any]]:
+        states = task_states(context, self.watched)
+        failed = [task_id for task_id, state in states.items() if state == "failed"]
+        if not failed:
+            raise AirflowSkipException("nothing failed")
+        if self._dry_run():
+            raise AirflowSkipException("a dry run leaves nothing to roll back")
+        attempt = _attempt(context, plan_of(context, self.plan_task_id), self.watched)
+        migrator = self._open(context, self._read_folder())
+        mine = self._begun(attempt, migrator)
+        steps = [s for s in migrator.plan_rollback(to=None).steps if s.version in mine]
+        self.log.info("%s failed; rolling back %s", ", ".join(failed), ", ".join(s.version for s in steps) or "nothing")
+        return [plain(migrator.roll_back(step.version)) for step in steps]
+
+    def _begun(self, attempt: Attempt, migrator: Migrator) -> set[str]:
+        from .engine.reporting import begun_by, read_account
+
+        connect = MigrationHook(self.conn_id).get_conn
+        return begun_by(attempt, read_account(connect, migrator.ledger.schema, since=attempt.since))
+
+
+class ReportMigrationsOperator(FolderOperator):
+    """Sum up a run, write what application_metadata keeps of it, and tell Airflow that the schema changed.
+
+    Its trigger rule is `all_done`, and it fails when a migration failed: leaf tasks decide a run's state. It fails too
+    when a task counts as a success, because a person marked it, and the ledger does not say so.
+
+    :param watched: ids of every task of the group before this one.
+    :param plan_task_id: id of the plan task.
+    :param tasks: version -> id of the task that applies it or rolls it back.
+    """
+
+    tells_every_failure = False
+    remembers = True
+
+    def __init__(
+        self, *, watched: Sequence[str], plan_task_id: str, tasks: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
+        super().__init__(outlets=[self.alias], **kwargs)
+        self.watched = list(watched)
+        self.plan_task_id = plan_task_id
+        self.tasks = dict(tasks or {})
+
+    def act(self, context: Any) -> dict[str, Any]:
+        states = task_states(context, [self.plan_task_id, *self.watched])
+        failed = sorted(t for t, state in states.items() if state in ("failed", "upstream_failed"))
+        if failed:
+            self._fail(context, states, failed)
+        plan = plan_of(context, self.plan_task_id)
+        records = self._records(context, states, plan)
+        migrator = self._open(context, self._read_folder())
+        if self._dry_run():
+            return self._told(context, {**summarise((), records, plan, ()), HEAD_KEY: migrator.head()})
+        answered, event = last_event(self.conn_id, migrator.ledger.schema)
+        account = self._account(context, migrator, plan, event)
+        attempt = _attempt(context, plan, self.watched)
+        summary = summarise(attempt.rows(account.rows), records, self._with_skipped(plan, states, account), ())
+        self._refuse_what_is_not_so(context, plan, states, account, summary)
+        news = _news(context["ti"], account, event, answered=answered)
+        done = {name: summary[name] for name in ("applied", "rolled_back")}
+        head = migrator.record_success(reported={**done, "state": account.state})
+        self._keep(context, migrator, account, head)
+        self._count_pending(plan, account)
+        if news:
+            extra = {**news, "audit_head": account.head, "ledger": migrator.ledger.schema, "state": account.state}
+            context["outlet_events"][self.alias].add(schema_asset(self.conn_id), extra=extra)
+        return self._told(context, {**summary, HEAD_KEY: head})
+
+    # A run in which something failed
+
+    def _fail(self, context: Any, states: Mapping[str, str | None], failed: Sequence[str]) -> NoReturn:
+        """What went wrong may be that nobody can reach the target: then Airflow's memory has to do."""
+        plan = pulled(context, self.plan_task_id, PLAN_KEY) or {}
+        records = self._records(context, states, plan)
+        summary = summarise((), records, plan, failed)
+        try:
+            migrator = self._open(context, self._read_folder())
+            account = self._account(context, migrator, plan, None)
+            rows = _attempt(context, plan, self.watched).rows(account.rows) if plan.get(HEAD_KEY) else ()
+            summary = {**summarise(rows, records, plan, failed), HEAD_KEY: account.head}
+            self._keep(context, migrator, account, account.head)
+        except WMigrateError as error:
+            self.log.warning("the target cannot be asked what was applied: %s", error)
+        context["ti"].xcom_push(key="return_value", value=self._told(context, summary))
+        tell_unreported(context, [t for t in self.watched if states.get(t) == "failed"])
+        raise AirflowFailException(f"failed: {', '.join(failed)}; the log of that task says what and what next")
+
+    # What the target says
+
+    def _account(self, context: Any, migrator: Migrator, plan: Mapping[str, Any], event: Any) -> Account:
+        from .engine.reporting import read_account
+
+        schema = migrator.ledger.schema
+        connect = MigrationHook(self.conn_id).get_conn
+        known = known_head(context, self.conn_id, schema)
+        told = _position(event["audit_head"]) if event else None
+        return read_account(connect, schema, since=_position(plan.get(HEAD_KEY)), told=told, known_head=known)
+
+    def _refuse_what_is_not_so(
+        self, context: Any, plan: Any, states: Mapping[str, str | None], account: Account, summary: dict[str, Any]
+    ) -> None:
+        from .engine.reporting import not_so
+
+        claimed = {version: task for version, task in self.tasks.items() if states.get(task) == "success"}
+        since = _position(plan[HEAD_KEY])
+        rows = [row for row in account.rows if row.position > since]
+        found = not_so(claimed, account, rows, direction=plan["direction"])
+        if found:
+            summary = self._told(context, {**summary, HEAD_KEY: account.head})
+            context["ti"].xcom_push(key="return_value", value=summary)
+            raise AirflowFailException("; ".join(found))
+
+    def _with_skipped(self, plan: dict[str, Any], states: Mapping[str, str | None], account: Account) -> dict[str, Any]:
+        """The plan, and with it the steps that it wanted and whose tasks were skipped all the same."""
+        wanted = {step["version"]: self.tasks.get(step["version"], "") for step in plan["steps"]}
+        idle = {v: "its task was skipped" for v, task in wanted.items() if states.get(task) in ("skipped", "removed")}
+        if plan["direction"] == "apply":
+            idle = {version: why for version, why in idle.items() if version not in account.applied}
+        return {**plan, "skipped": {**plan["skipped"], **idle}}
+
+    def _count_pending(self, plan: Mapping[str, Any], account: Account) -> None:
+        if plan["direction"] == "apply" and plan["to"] is None:
+            left = [step for step in plan["steps"] if step["version"] not in account.applied]
+            metrics = self._read_folder().config.monitoring.metrics
+            send_pending(metrics, target=self.conn_id, count=len(left))
+
+    # What it leaves
+
+    def _records(self, context: Any, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the tasks say they did: of dry runs and of what was done before there is no other trace."""
+        ran = [t for t in self.watched if states.get(t) == "success" or self._not_tried(t, states, plan)]
+        return [record for task_id in ran for record in records_of(pulled(context, task_id))]
+
+    def _not_tried(self, task_id: str, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> bool:
+        """Whether a task may have left the record of a dry run that did not try it: it is skipped, but not by the plan,
+        which may have skipped hundreds."""
+        stem = task_id.rpartition(".")[2]
+        planned = {f"{step['version']}_{step['name']}" for step in plan.get("steps", ())}
+        return self._dry_run() and states.get(task_id) == "skipped" and stem in planned
+
+    def _keep(self, context: Any, migrator: Migrator, account: Account, head: str | None) -> None:
+        """The anchor for the next plan; that of a log that is not the one continued would hide it."""
+        if account.broken is None:
+            keep_head(context, self.conn_id, migrator.ledger.schema, head)
+
+    def _told(self, context: Any, summary: dict[str, Any]) -> dict[str, Any]:
+        self.log.info("%s", report_markdown(summary))
+        if summary[HEAD_KEY]:
+            context["ti"].xcom_push(key=HEAD_KEY, value=summary[HEAD_KEY])
+        return summary
+
+
+def _attempt(context: Any, plan: Mapping[str, Any], task_ids: Sequence[str]) -> Attempt:
+    from .engine.reporting import Attempt
+
+    ti = context["ti"]
+    return Attempt(ti.dag_id, ti.run_id, frozenset(task_ids), _position(plan[HEAD_KEY]))
+
+
+def _position(head: str | None) -> int:
+    """The position of a head in the audit log; 0: there is none, so that every row counts."""
+    from .engine.ledger.anchor import position
+
+    return (position(head) or 0) if head else 0
+
+
+def _news(ti: Any, account: Account, event: Mapping[str, Any] | None, *, answered: bool) -> dict[str, Any] | None:
+    """What consumers have not been told: since the asset's last event, or since the last report where Airflow's events
+    are cleaned away. None: they know.
+
+    A report that was killed before Airflow took its event has left its row all the same, so this task's own row does
+    not count while Airflow answers.
+    """
+    from .engine.reporting import NOTHING_APPLIED, changes
+
+    told = NOTHING_APPLIED
+    since = 0
+    row = account.reported
+    own = row is not None and (row.dag_id, row.run_id, row.task_id) == (ti.dag_id, ti.run_id, ti.task_id)
+    if event is not None:
+        told, since = event["state"], _position(event["audit_head"])
+    elif row is not None and not (own and answered):
+        told, since = row.details["state"], row.position
+    if told == account.state:
+        return None
+    applied, rolled_back = changes([r for r in account.rows if r.position > since], account.applied)
+    return {"applied": applied, "rolled_back": rolled_back}

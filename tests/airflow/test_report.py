@@ -1,0 +1,243 @@
+"""The report and the asset's events say what is so in the target, not what Airflow remembers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from airflow_home import forget_targets
+from airflow_runner import Run, Runner, applied, audit
+
+MakeFolder = Callable[..., Path]
+Conn = psycopg.Connection[Any]
+
+A = {"001_a.sql": "CREATE TABLE a (id int PRIMARY KEY);", "001_a.rollback.sql": "DROP TABLE a;"}
+B = {"002_b.sql": "CREATE TABLE b (id int REFERENCES a);", "002_b.rollback.sql": "DROP TABLE b;"}
+BROKEN_B = {"002_b.sql": "SELECT * FROM nowhere;"}
+
+
+def told(run: Run) -> list[tuple[list[str], list[str]]]:
+    """What the run's asset events say was applied and rolled back."""
+    return [(event["applied"], event["rolled_back"]) for event in run.events]
+
+
+def error(run: Run, task: str) -> str:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    raised = run.errors[task]
+    assert isinstance(raised, AirflowFailException), raised
+    assert "\n" not in str(raised)
+    return str(raised)
+
+
+# Asset events
+
+
+def test_what_a_failed_run_had_applied_is_told_by_the_next_green_one(runner: Runner, make_folder: MakeFolder) -> None:
+    failed = runner.run(runner.migrations(make_folder({**A, **BROKEN_B})))
+    assert (failed.state, told(failed)) == ("failed", [])
+    assert failed.returned("report")["applied"] == ["001"]
+    folder = make_folder(A)
+    withdrawn = runner.run(runner.migrations(folder))
+    assert (withdrawn.state, withdrawn.order) == ("success", ["plan", "report"])
+    assert told(withdrawn) == [(["001"], [])]
+    assert withdrawn.returned("report")["applied"] == []
+    assert told(runner.run(runner.migrations(folder))) == []
+
+
+def test_a_cleared_report_tells_nothing_twice(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B})))
+    run.clear("migrate.report")
+    assert told(run) == [(["001", "002"], [])]
+    assert run.returned("report")["applied"] == ["001", "002"]
+
+
+def test_a_report_that_died_before_airflow_took_its_event_tells_it_when_cleared(
+    runner: Runner, make_folder: MakeFolder
+) -> None:
+    run = runner.run(runner.migrations(make_folder(A)))
+    forget_targets()  # as if the process had been killed behind its last statement
+    run.clear("migrate.report")
+    assert told(run) == [(["001"], [])]
+
+
+def test_events_that_airflow_has_cleaned_away_are_not_told_again(runner: Runner, make_folder: MakeFolder) -> None:
+    folder = make_folder(A)
+    runner.run(runner.migrations(folder))
+    forget_targets()
+    assert told(runner.run(runner.migrations(folder))) == []
+
+
+def test_what_was_applied_and_rolled_back_again_is_not_told(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B}), on_run_failure="roll_back"))
+    assert (run.state, applied(conn)) == ("failed", [])
+    assert told(runner.run(runner.migrations(make_folder({})))) == []
+
+
+def test_what_was_rolled_back_and_applied_again_is_told(runner: Runner, make_folder: MakeFolder) -> None:
+    folder = make_folder({**A, **B})
+    runner.run(runner.migrations(folder))
+    back = runner.run(runner.rollback(folder, to="1"))
+    assert told(back) == [([], ["002"])]
+    again = runner.run(runner.migrations(folder))
+    assert told(again) == [(["002"], [])]
+
+
+def test_what_the_command_line_applied_is_told_by_the_next_run(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, database: str
+) -> None:
+    from airflow_provider_wmigrate.engine.folder.folder import read_folder
+    from airflow_provider_wmigrate.engine.migrator import Migrator
+    from airflow_provider_wmigrate.engine.model import Identity
+
+    folder = make_folder({**A, **B})
+    runner.run(runner.migrations(folder, to="1"))
+    by_hand = Migrator(lambda: psycopg.connect(database), read_folder(folder), identity=Identity("bob"))
+    by_hand.roll_back("001")
+    by_hand.apply("001")
+    by_hand.apply("002")
+    run = runner.run(runner.migrations(folder))
+    assert told(run) == [(["001", "002"], ["001"])]
+    assert run.returned("report")["applied"] == []
+
+
+def test_no_xcom_of_the_tasks_is_needed(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **B}), dag={"default_args": {"do_xcom_push": False}}))
+    assert run.state == "success"
+    assert run.returned("report")["applied"] == ["001", "002"]
+    assert run.returned("002_b")["outcome"] == "applied"
+    assert told(run) == [(["001", "002"], [])]
+
+
+def test_a_connection_that_is_a_template_is_told_of_alike(runner: Runner, make_folder: MakeFolder) -> None:
+    from airflow.sdk import DAG
+
+    from airflow_provider_wmigrate import MigrationTaskGroup
+
+    with DAG("templated_connection", schedule=None) as dag:
+        MigrationTaskGroup("migrate", folder=make_folder(A), conn_id="{{ dag_run.conf['db'] }}")
+    run = runner.run(dag, db="target")
+    assert told(run) == [(["001"], [])]
+    run.clear("migrate.report")
+    assert told(run) == [(["001"], [])]
+    assert told(runner.run(dag, db="target")) == []
+
+
+# Marked as success
+
+
+def test_a_migration_marked_as_success_fails_the_report(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B})))
+    run.mark("success", "migrate.002_b")
+    run.clear("migrate.report")
+    assert error(run, "report") == (
+        "002 was marked as success but is not applied; clear migrate.002_b with its downstream"
+    )
+    assert run.state == "failed"
+    assert run.returned("report")["applied"] == ["001"]
+    assert told(run) == []
+    query = "SELECT count(*) FROM wmigrate.application_metadata WHERE key = 'last_successful_run'"
+    assert conn.execute(query).fetchone() == (0,)
+    assert audit(conn, "reported") == []
+
+
+def test_a_rollback_marked_as_success_fails_the_report(runner: Runner, make_folder: MakeFolder) -> None:
+    folder = make_folder({**A, "001_a.rollback.sql": "DROP TABLE nothing;"})
+    runner.run(runner.migrations(folder))
+    run = runner.run(runner.rollback(folder, to="0"))
+    run.mark("success", "rollback.001_a")
+    run.clear("rollback.report")
+    assert error(run, "report") == (
+        "001 was marked as success but is not rolled back; clear rollback.001_a with its downstream"
+    )
+
+
+def test_an_incomplete_migration_marked_as_success_fails_the_report(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    run = runner.run(runner.migrations(make_folder(A)))
+    conn.execute("UPDATE wmigrate.schema_migrations SET status = 'incomplete'")
+    run.clear("migrate.report")
+    assert error(run, "report") == (
+        "001 was marked as success but is incomplete; clear migrate.001_a with its downstream"
+    )
+
+
+def test_what_was_rolled_back_since_was_done_once(runner: Runner, make_folder: MakeFolder) -> None:
+    folder = make_folder(A)
+    run = runner.run(runner.migrations(folder))
+    runner.run(runner.rollback(folder, to="0"))
+    run.clear("migrate.report")
+    assert run.state == "success"
+    assert run.returned("report")["applied"] == ["001"]
+
+
+def test_a_step_that_was_skipped_by_hand_is_named(runner: Runner, make_folder: MakeFolder) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B})))
+    run.mark("skipped", "migrate.002_b")
+    run.clear("migrate.report")
+    assert run.state == "success"
+    assert run.returned("report")["skipped"] == {"002": "its task was skipped"}
+
+
+# The anchor
+
+
+def test_a_plan_compares_the_audit_log_with_the_head_that_was_kept(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    folder = make_folder(A)
+    head = runner.run(runner.migrations(folder)).xcoms["report", "audit_head"]
+    conn.execute("DROP SCHEMA wmigrate CASCADE; DROP TABLE a")
+    run = runner.run(runner.migrations(folder))
+    assert error(run, "plan") == (
+        f"audit_log: the ledger is gone, which had {head.partition(':')[0]} rows at head {head}; compare with a backup,"
+        " and find out who has write access to the ledger; if the target was restored or made anew, trigger a run with"
+        ' the configuration {"forget_head": true}'
+    )
+    assert error(runner.run(runner.migrations(folder)), "plan").startswith("audit_log: the ledger is gone")
+    forgotten = runner.run(runner.migrations(folder), forget_head=True)
+    assert (forgotten.state, applied(conn)) == ("success", ["001"])
+    assert audit(conn, "planned")[0][1]["forgot_head"] == head
+    assert runner.run(runner.migrations(folder)).state == "success"
+
+
+def test_a_cut_off_audit_log_stops_the_next_plan(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    folder = make_folder({**A, **B})
+    runner.run(runner.migrations(folder, to="1"))
+    conn.execute("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER audit_log_append_only")
+    conn.execute("DELETE FROM wmigrate.audit_log WHERE position > 2")
+    conn.execute(
+        "UPDATE wmigrate.application_metadata SET value = (SELECT position || ':' || hash FROM wmigrate.audit_log"
+        " ORDER BY position DESC LIMIT 1) WHERE key = 'audit_head'"
+    )
+    for _ in range(2):
+        assert error(runner.run(runner.migrations(folder)), "plan").startswith(
+            "audit_log: it was cut off: its head was "
+        )
+    assert applied(conn) == ["001"]
+
+
+@pytest.mark.parametrize("first", ["plan", "health"])
+def test_plan_and_health_share_what_is_kept_for_each_ledger(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, first: str
+) -> None:
+    from airflow_provider_wmigrate import CheckHealthOperator
+
+    folder = make_folder({**A, "migration_config.yaml": "environments: {other: {ledger: {schema: other}}}\n"})
+    look = runner.of(CheckHealthOperator(task_id="look", folder=folder, conn_id="target"), dag_id="looks")
+    assert runner.run(runner.migrations(folder)).state == "success"
+    other = runner.run(runner.migrations(make_folder({}), environment=None))
+    assert other.state == "failed", "001 is applied and its file is gone"
+    make_folder({**A, "migration_config.yaml": "environments: {other: {ledger: {schema: other}}}\n"})
+    if first == "health":
+        assert runner.run(look).state == "success"
+    conn.execute("DROP TABLE a")
+    assert runner.run(runner.migrations(folder, environment="other")).state == "success"
+    assert runner.run(runner.migrations(folder)).state == "success", "each ledger has a head of its own"
+    assert runner.run(look).state == "success"
