@@ -32,7 +32,8 @@ from .plan import planner, rollback
 from .plan.overview import Overview, overview
 from .plan.statuses import statuses
 from .run.dry_run import DryRun
-from .run.execution import Execution, Job
+from .run.execution import Execution
+from .run.job import Job
 from .session.advisory import AdvisoryLock, ledger_lock, version_lock
 from .session.session import Connect, Session, open_session
 from .sql.script import analyse
@@ -354,7 +355,7 @@ class Migrator:
             version = self.ledger.version(session.conn)
             with session.transaction(confirmed=False):
                 self.ledger.make_current(session.conn, self._identity, version)
-            session.release(lock)
+            session.locks.release(lock)
 
     def _lock(self, session: Session, chain: Sequence[Migration], version: str) -> None:
         running = [m.version for m in chain] or [version]
@@ -371,7 +372,7 @@ class Migrator:
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
         with self._reaching(session):
-            session.acquire(
+            session.locks.acquire(
                 locks,
                 wait_seconds=self.settings.execution.lock_wait_seconds,
                 on_wait=lambda waited, holders: self._tell(Waiting(version, what, waited, holders)),

@@ -147,7 +147,7 @@ def test_a_server_process_that_changes_later_is_noticed(database: str) -> None:
     """Before a script runs, and when a lock is given back that is not held any more."""
     with open_session(lambda: psycopg.connect(database), application_name="test") as session:
         with pytest.raises(ConnectionFailed) as refused:
-            session.release(AdvisoryLock("never taken"))
+            session.locks.release(AdvisoryLock("never taken"))
         assert str(refused.value) == REFUSED
         session.pid += 1
         with pytest.raises(ConnectionFailed) as refused:

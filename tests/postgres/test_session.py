@@ -95,7 +95,7 @@ def test_its_errors_have_their_place(session: Session) -> None:
 def test_the_session_goes_on_with_its_locks(database: str, session: Session, conn: Conn) -> None:
     notices: list[str] = []
     session.on_notice(lambda diag: notices.append(diag.message_primary or ""))
-    session.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
+    session.locks.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
     before = session.pid
     conn.execute("SELECT pg_terminate_backend(%s)", [before])
     session.renew()
@@ -111,7 +111,7 @@ def test_a_runner_that_was_quicker_goes_on_alone(
 ) -> None:
     monkeypatch.setattr("airflow_provider_wmigrate.engine.session.session._HANDOVER_SECONDS", 0.3)
     with open_session(lambda: psycopg.connect(database), application_name="other") as other:
-        other.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
+        other.locks.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
         session._locks = (MINE,)  # as if it had been given back and taken in between
         with pytest.raises(LockTimeout, match=f"held by pid {other.pid}"):
             session.renew()

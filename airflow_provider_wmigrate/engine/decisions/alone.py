@@ -37,7 +37,7 @@ def alone_with_the_ledger(
     """
     with open_session(connect, application_name=f"wmigrate {what} {version}") as session:
         refuse_standby(session.conn)
-        session.acquire(
+        session.locks.acquire(
             [ledger_lock(settings.ledger.schema_name)],
             wait_seconds=settings.execution.lock_wait_seconds,
             on_wait=lambda waited, holders: on_event(Waiting(version, "the ledger's lock", waited, holders)),

@@ -14,7 +14,8 @@ from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.model import Outcome, Record
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
-from .execution import Execution, Job, details_of
+from .execution import Execution, details_of
+from .job import Job
 
 _NEW_ENUM_VALUE, _OUT_OF_MEMORY = "55P04", "53200"
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NoReturn, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -18,15 +18,12 @@ from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
     ROLLED_BACK,
     LedgerNotWritten,
-    LockTimeout,
     ScriptError,
     StatementFailed,
     WMigrateError,
-    place,
 )
 from airflow_provider_wmigrate.engine.events import (
     Blocked,
-    Failed,
     HeldLong,
     Listener,
     Noticed,
@@ -42,40 +39,22 @@ from airflow_provider_wmigrate.engine.model import (
     Entry,
     Identity,
     LockTaken,
-    Migration,
     Outcome,
     Record,
-    ServerWords,
-    Transactional,
 )
-from airflow_provider_wmigrate.engine.plan.journal import kept, runs_by_statement
-from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session, open_session
+from airflow_provider_wmigrate.engine.plan.journal import kept
+from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
-from airflow_provider_wmigrate.engine.sql.script import Analysis
 
+from .failing import Failing
+from .job import Job
 from .journalled_entry import JournalledEntry
 from .ledger_speaks import ledger_speaks
 from .stepwise import ScriptRun
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A migration and the script of it that is to run."""
-
-    migration: Migration
-    analysis: Analysis
-    transactional: Transactional
-
-    repeatable: bool = False
-    """Whether a statement that may have run in part can simply be run again."""
-
-    @property
-    def by_statement(self) -> bool:
-        return runs_by_statement(self.analysis, self.transactional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,67 +286,15 @@ class Execution:
             yield
         except (WMigrateError, psycopg.Error) as error:
             self.session.roll_back()
-            self._fail(job, error, take_back, dry_run=dry_run)
+            failing = Failing(
+                self.session, self.ledger, self.identity, self.direction, self.tell, self.connect, self.include_sql
+            )
+            lock = LockWait(self.budget(job).lock, self.budget(job).lock)
+            failing.fail(job, error, self.session.lock_wait or lock, self.waits, take_back, dry_run=dry_run)
         except BaseException:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.
             self.session.interruption.cancel()
             raise
-
-    def _fail(
-        self, job: Job, error: WMigrateError | psycopg.Error, take_back: Callable[[], bool], *, dry_run: bool
-    ) -> NoReturn:
-        failure: WMigrateError
-        if isinstance(error, WMigrateError):
-            failure = error
-        else:
-            failure = self.session.failure(error, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
-        if isinstance(failure, StatementFailed) and not self.include_sql:
-            failure = failure.without_sql()
-        if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
-            failure = self._lock_timeout(job, failure)
-        self._record_failure(job, failure, take_back, dry_run=dry_run)
-        raise failure from error
-
-    def _lock_timeout(self, job: Job, error: StatementFailed) -> LockTimeout:
-        seen = self.session.lock_wait or LockWait(self.budget(job).lock, self.budget(job).lock)
-        waited, limit = seen.held(error.file, self.waits.longest)
-        blockers = [*self.waits.blockers.values()]
-        hints = [f"{'; '.join(map(str, blockers))} held it up", *(b.way_out() for b in blockers if b.prepared)]
-        return LockTimeout(
-            f"{place(error.file, error.line)}: a lock of this migration",
-            waited,
-            holders=[b.pid for b in blockers if b.prepared is None],
-            outcome=error.outcome,
-            limit=limit,
-            retryable=error.retryable,
-            hint=": ".join(hints) if blockers else "the next try may find it free",
-        )
-
-    def _record_failure(self, job: Job, error: WMigrateError, take_back: Callable[[], bool], *, dry_run: bool) -> None:
-        """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
-        sqlstate = getattr(error, "sqlstate", None)
-        said = getattr(error, "said", None) or ServerWords()
-        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run, said))
-        event = "rollback_failed" if self.direction == "rollback" else "failed"
-        details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
-        details |= {name: text for name, text in asdict(said).items() if text}
-        with suppress(WMigrateError, psycopg.Error):
-            if not self.session.conn.closed:
-                error.audit_head = self._append_if_there(self.session, event, job, details, take_back)
-                return
-            with open_session(self.connect, application_name="wmigrate record") as fresh:
-                error.audit_head = self._append_if_there(fresh, event, job, details, lambda: False)
-
-    def _append_if_there(
-        self, session: Session, event: str, job: Job, details: dict[str, Any], take_back: Callable[[], bool]
-    ) -> str | None:
-        conn, version = session.conn, job.migration.version
-        with session.transaction(confirmed=False):
-            session.leave_script()
-            if self.ledger.version(conn) is None:
-                return None
-            settles = take_back() or None
-            return self.ledger.append(conn, event, self.identity, version=version, details=details, settles=settles)
 
     def append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         version = job.migration.version

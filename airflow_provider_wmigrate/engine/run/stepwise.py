@@ -337,7 +337,7 @@ class ScriptRun:
             raise
 
     def _record(self, done: int, begun: int, session: ScriptSession) -> None:
-        self.session.keep_locks()
+        self.session.locks.keep()
         hashes = journal.hashes(self.analysis, begun)
         self._journal.write(self.session.conn, done=done, hashes=hashes, session=session.as_json())
 

@@ -23,7 +23,8 @@ from airflow_provider_wmigrate.engine.plan.script_session import (
 )
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
-from .session import Budget, Session
+from .session import Session
+from .settings import Budget
 
 
 class ScriptState:
@@ -110,7 +111,7 @@ class ScriptState:
         return ScriptSession(now.settings, now.possessions, unsure)
 
     def _of_script(self) -> ScriptSession:
-        now = observe(self._session.conn, self._custom, self._session.lock_numbers)
+        now = observe(self._session.conn, self._custom, self._session.locks.numbers)
         return of_script(self._start, now, self._ours)
 
 

@@ -1,4 +1,4 @@
-"""One connection for one call: its settings, its advisory locks, its budget, and what may interrupt it.
+"""One connection for one call: its transactions, what is sent on it, and what may interrupt it.
 
 Every migration gets a connection of its own, so that nothing a script leaves behind (settings, temporary tables,
 session locks) can reach the next one.
@@ -6,11 +6,9 @@ session locks) can reach the next one.
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -21,7 +19,6 @@ from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
     ROLLED_BACK,
     ConnectionFailed,
-    LockTimeout,
     StatementFailed,
     WMigrateError,
 )
@@ -29,26 +26,14 @@ from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 from . import constraints
-from .advisory import AdvisoryLock, give_back, holders, try_all
-from .connection import OWN_TIMEOUT, READABLE, not_one_session, ready, settle, untouched, watch_client
 from .connection import Connect as Connect
+from .connection import not_one_session, ready, settle, untouched, watch_client
 from .failures import Circumstances, failure, place_of
 from .interruption import Interruption
 from .sending import Failed, send_part
-
-_GRACE = 5.0
-"""Seconds."""
-_HANDOVER_SECONDS = 10.0
-"""How long the server may take to end a closed session, until which that one's locks are held."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Limits of one script, in seconds."""
-
-    total: float
-    statement: float | None
-    lock: float
+from .settings import Budget as Budget
+from .settings import leave_script, set_local
+from .waiting import SessionLocks
 
 
 class Session:
@@ -63,7 +48,7 @@ class Session:
         self.on_unconfirmed: Callable[[], None] = lambda: None
         """Called after a commit that no synchronous standby has confirmed although the server waits for one."""
         self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
-        self._locks: tuple[AdvisoryLock, ...] = ()
+        self.locks = SessionLocks(lambda: self.conn, self.interruption)
         self._in_transaction = False
         self._began_statement = 0.0
         self._statement_limit = float("inf")
@@ -103,7 +88,7 @@ class Session:
         for handler in self._notice_handlers:
             self.conn.add_notice_handler(handler)
         old.close()
-        self.acquire(self._locks, wait_seconds=_HANDOVER_SECONDS, on_wait=lambda waited, pids: None)
+        self.locks.take_over()
 
     def close(self) -> None:
         """Close it. The server ends a closed session a moment later; until then the next runner would have to poll for
@@ -114,60 +99,6 @@ class Session:
                     self.conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
         finally:  # also when a task's time limit strikes here
             self.conn.close()
-
-    # Locks
-
-    def acquire(
-        self,
-        locks: Sequence[AdvisoryLock],
-        *,
-        wait_seconds: float,
-        on_wait: Callable[[float, tuple[int, ...]], None],
-    ) -> None:
-        """Take all locks or none, polling outside any transaction.
-
-        A waiter that sits in a transaction would hold a snapshot, and CREATE INDEX CONCURRENTLY of the runner it waits
-        for would wait for that snapshot: neither would ever end.
-
-        :raises LockTimeout: not free within `wait_seconds`.
-        """
-        start, told, pause = time.monotonic(), 1.0, 0.05
-        while not try_all(self.conn, locks):
-            waited = time.monotonic() - start
-            if self.interruption.requested:
-                raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
-            if waited >= wait_seconds:
-                hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
-                what, by = "the advisory lock of this migration", holders(self.conn, locks)
-                raise LockTimeout(what, waited, outcome="nothing was changed", holders=by, hint=hint)
-            if waited >= told:
-                on_wait(waited, holders(self.conn, locks))
-                told = waited * 2 + 1
-            time.sleep(min(pause * random.uniform(0.5, 1.5), max(min(wait_seconds, told) - waited, 0.0)))
-            pause = min(pause * 1.5, 1.0)
-        self._locks = tuple(locks)
-
-    def keep_locks(self) -> None:
-        """Take them once more, should a script have given them back (DISCARD ALL, pg_advisory_unlock_all).
-
-        :raises LockTimeout: another runner has them now.
-        """
-        if not try_all(self.conn, self._locks):
-            outcome = "what ran before is kept, and another runner goes on"
-            hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
-            what = "the advisory lock of this migration"
-            raise LockTimeout(what, 0.0, holders=holders(self.conn, self._locks), outcome=outcome, hint=hint)
-
-    def release(self, lock: AdvisoryLock) -> None:
-        """Give one back.
-
-        :raises ConnectionFailed: it was not held any more.
-        """
-        give_back(self.conn, lock)
-
-    @property
-    def lock_numbers(self) -> tuple[int, ...]:
-        return tuple(lock.number for lock in self._locks)
 
     # One transaction around a script
 
@@ -221,20 +152,12 @@ class Session:
     def _limit(self, budget: Budget, keep: Container[str] = ()) -> None:
         limits = {name: value for name, value in self.limits(budget).items() if name not in keep}
         if limits:
-            self._set_local(**limits)
+            set_local(self.conn, **limits)
 
     def limits(self, budget: Budget) -> dict[str, str]:
-        """The total is our clock's business; the server strikes a little later, should nobody be there any more."""
-        self._statement_limit = budget.statement or budget.total + _GRACE
-        self._lock_limit = budget.lock
-        return {
-            "lock_timeout": _milliseconds(budget.lock),
-            "statement_timeout": _milliseconds(self._statement_limit),
-        }
-
-    def _set_local(self, **settings: str) -> None:
-        calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in settings)
-        self.conn.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
+        """The settings for a budget; a failure is judged by them from here on."""
+        self._statement_limit, self._lock_limit = budget.longest_statement, budget.lock
+        return budget.settings()
 
     def _transaction_start(self) -> int:
         """Microseconds. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
@@ -315,37 +238,8 @@ class Session:
             )
 
     def leave_script(self, *, last: bool = True) -> None:
-        """From here on, to the end of the transaction, the ledger speaks: whatever role, path, format or limits the
-        script set do not hold.
-
-        Deferred constraints are checked now, so that a dry run finds what a commit would.
-
-        :param last: no other script follows in this transaction.
-        """
-        if last:
-            self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        else:
-            constraints.check_now(self.conn)
-        # The authorization takes the role with it, also where it stays as it is: then it is left alone.
-        self.conn.execute(
-            "SELECT pg_catalog.set_config('session_authorization', NULL, true)"
-            " WHERE pg_catalog.current_setting('session_authorization') OPERATOR(pg_catalog.<>) %s",
-            [self.conn.info.user],
-        )
-        self.conn.execute("SELECT pg_catalog.set_config('role', NULL, true)")
-        self._set_local(
-            search_path="pg_catalog",
-            row_security="off",
-            lock_timeout=OWN_TIMEOUT,
-            statement_timeout=OWN_TIMEOUT,
-            idle_in_transaction_session_timeout="0",
-            **READABLE,
-        )
-        # Only a superuser may touch this one; left at `replica`, nobody would be told of the new entry.
-        self.conn.execute(
-            "SELECT pg_catalog.set_config('session_replication_role', 'origin', true)"
-            " WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'"
-        )
+        """From here on the ledger speaks; see `settings.leave_script`."""
+        leave_script(self.conn, last=last)
 
     def commit(self) -> None:
         """Commit, and make sure that the server did.
@@ -411,10 +305,6 @@ class Session:
         where = place_of(error, analysis, part, index) if analysis else {}
         script = analysis.script.text if analysis else ""
         return failure(error, version, file, where, known, outcome=outcome, script=script)
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{max(int(seconds * 1000), 1)}ms"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_wmigrate.engine.run.execution import Execution
 from airflow_provider_wmigrate.engine.run.stepwise import ScriptRun
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
-from airflow_provider_wmigrate.engine.session.session import Session
+from airflow_provider_wmigrate.engine.session.waiting import SessionLocks
 
 
 def _journal_after_only() -> None:
@@ -37,10 +37,10 @@ def _entry_apart() -> None:
 def _no_locks() -> None:
     """Nobody waits for anybody."""
 
-    def acquire(self: Session, locks: list[AdvisoryLock], **_: Any) -> None:
+    def acquire(self: SessionLocks, locks: list[AdvisoryLock], **_: Any) -> None:
         return None
 
-    Session.acquire = acquire  # type: ignore[assignment, method-assign]
+    SessionLocks.acquire = acquire  # type: ignore[assignment, method-assign]
 
 
 SABOTAGE: dict[str, Callable[[], None]] = {

@@ -1,0 +1,85 @@
+"""The advisory locks of one session, and how they are waited for: outside any transaction, with a bound."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.errors import LockTimeout, WMigrateError
+
+from .advisory import AdvisoryLock, give_back, holders, try_all
+from .interruption import Interruption
+
+_HANDOVER_SECONDS = 10.0
+"""How long the server may take to end a closed session, until which that one's locks are held."""
+
+
+class SessionLocks:
+    """:param conn: gives the session's connection, which may be renewed."""
+
+    def __init__(self, conn: Callable[[], psycopg.Connection[Any]], interruption: Interruption) -> None:
+        self._conn, self._interruption = conn, interruption
+        self._held: tuple[AdvisoryLock, ...] = ()
+
+    def acquire(
+        self,
+        locks: Sequence[AdvisoryLock],
+        *,
+        wait_seconds: float,
+        on_wait: Callable[[float, tuple[int, ...]], None],
+    ) -> None:
+        """Take all locks or none, polling outside any transaction.
+
+        A waiter that sits in a transaction would hold a snapshot, and CREATE INDEX CONCURRENTLY of the runner it waits
+        for would wait for that snapshot: neither would ever end.
+
+        :raises LockTimeout: not free within `wait_seconds`.
+        """
+        start, told, pause = time.monotonic(), 1.0, 0.05
+        while not try_all(self._conn(), locks):
+            waited = time.monotonic() - start
+            if self._interruption.requested:
+                raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
+            if waited >= wait_seconds:
+                hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
+                what, by = "the advisory lock of this migration", holders(self._conn(), locks)
+                raise LockTimeout(what, waited, outcome="nothing was changed", holders=by, hint=hint)
+            if waited >= told:
+                on_wait(waited, holders(self._conn(), locks))
+                told = waited * 2 + 1
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(min(wait_seconds, told) - waited, 0.0)))
+            pause = min(pause * 1.5, 1.0)
+        self._held = tuple(locks)
+
+    def keep(self) -> None:
+        """Take them once more, should a script have given them back (DISCARD ALL, pg_advisory_unlock_all).
+
+        :raises LockTimeout: another runner has them now.
+        """
+        if not try_all(self._conn(), self._held):
+            outcome = "what ran before is kept, and another runner goes on"
+            hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
+            what = "the advisory lock of this migration"
+            raise LockTimeout(what, 0.0, holders=holders(self._conn(), self._held), outcome=outcome, hint=hint)
+
+    def release(self, lock: AdvisoryLock) -> None:
+        """Give one back.
+
+        :raises ConnectionFailed: it was not held any more.
+        """
+        give_back(self._conn(), lock)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(lock.number for lock in self._held)
+
+    def take_over(self) -> None:
+        """The same locks on a new connection.
+
+        :raises LockTimeout: another runner was quicker, and goes on.
+        """
+        self.acquire(self._held, wait_seconds=_HANDOVER_SECONDS, on_wait=lambda waited, pids: None)
