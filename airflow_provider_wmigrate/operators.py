@@ -13,6 +13,7 @@ from .defaults import chosen_environment, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
 from .links import MigrationLink
+from .task_docs import DocumentedTask, MigrationDoc
 from .telling.lineage import facets
 from .telling.metrics import send_pending
 from .telling.summaries import plain, plan_markdown
@@ -135,6 +136,7 @@ class PlanMigrationsOperator(FolderOperator):
             "statuses": {v: s.value for v, s in plan.statuses.items()},
             "skipped": {**reasons, **plan.left_out},
             "left_out": plan.left_out,
+            "failures": {v: {**a.as_dict(), "at": a.at.isoformat()} for v, a in plan.failures.items()},
             "findings": [asdict(finding) for finding in findings],
             HEAD_KEY: head,
         }
@@ -150,21 +152,29 @@ def _healed_by_forgetting(finding: Finding) -> Finding:
     return replace(finding, next_step=f"{finding.next_step}; if the target was restored or made anew, {way_out}")
 
 
-class _StepOperator(FolderOperator):
+class _StepOperator(DocumentedTask, FolderOperator):
     """One step of a plan.
 
     :param version: version of the migration. A DAG that renders native objects makes a number of 100 and above.
     :param plan_task_id: id of the plan task of the same run; None means that there is none, the ledger alone decides.
     :param checksum: of the file as it was when the DAG was parsed: an edited file makes a new DAG version.
+    :param migration_doc: what the serialized DAG says of the migration.
     """
 
     template_fields = (*FolderOperator.template_fields, "version", "checksum")
     operator_extra_links = (MigrationLink(),)
 
     def __init__(
-        self, *, version: str, plan_task_id: str | None = None, checksum: str | None = None, **kwargs: Any
+        self,
+        *,
+        version: str,
+        plan_task_id: str | None = None,
+        checksum: str | None = None,
+        migration_doc: MigrationDoc | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.migration_doc = migration_doc
         self.version = version
         self.plan_task_id = plan_task_id
         self.checksum = checksum

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .engine.model import Migration, RequiredExtension, Script
@@ -30,6 +30,15 @@ class ShownScript:
     checksum: str
     text: str | None = None
     reason: str | None = None
+
+    @property
+    def masked(self) -> ShownScript:
+        """Without secrets: those found by the grammar, and those that Airflow knows."""
+        from airflow.sdk.log import redact
+
+        from .engine.sql.masking import masked_sql
+
+        return self if self.text is None else replace(self, text=str(redact(masked_sql(self.text))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,12 @@ class MigrationDoc:
             for each in self.extensions
         )
 
+    @property
+    def masked(self) -> MigrationDoc:
+        """Without the secrets in its scripts."""
+        script, rollback = (each and each.masked for each in (self.script, self.rollback))
+        return replace(self, script=script, rollback=rollback)
+
     def as_json(self) -> str:
         """For `doc_json`."""
         return json.dumps(asdict(self), ensure_ascii=False)
@@ -99,6 +114,37 @@ def _shown(script: Script, *, with_sql: bool) -> ShownScript:
         why = f"{len(script.text)} characters, shown in the log of the task"
         return ShownScript(script.file, script.checksum, reason=why)
     return ShownScript(script.file, script.checksum, script.text)
+
+
+class DocumentedTask:
+    """A task that writes its documentation when it is asked for it, which is when the DAG is serialized.
+
+    To mask secrets takes time, and no task process needs it.
+    """
+
+    task_id: str
+    migration_doc: MigrationDoc | None = None
+    _given: str | None = None
+
+    @property
+    def doc_md(self) -> str | None:
+        """What the user gave, else of the migration."""
+        if self._given is not None or self.migration_doc is None:
+            return self._given
+        return self.migration_doc.masked.as_markdown(self.task_id.rpartition(".")[2])
+
+    @doc_md.setter
+    def doc_md(self, given: str | None) -> None:
+        self._given = given
+
+    @property
+    def doc_json(self) -> str | None:
+        """Of the migration; what the user gave is not taken, for the web server reads this."""
+        return self.migration_doc.masked.as_json() if self.migration_doc else None
+
+    @doc_json.setter
+    def doc_json(self, given: str | None) -> None:
+        pass
 
 
 def _fenced(text: str) -> list[str]:

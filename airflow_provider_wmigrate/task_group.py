@@ -102,8 +102,7 @@ class _FolderTaskGroup(TaskGroup):
             "plan_task_id": self._id("plan"),
             "trigger_rule": TriggerRule.NONE_FAILED,
             "execution_timeout": _longest(migration, settings),
-            "doc_md": doc.as_markdown(migration.stem),
-            "doc_json": doc.as_json(),
+            "migration_doc": doc,
         }
 
     def _undo(self, watched: Iterable[str]) -> BaseOperator:

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.defaults import chosen_environment
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.model import Attempt
 
 from . import access, migration_states, run_results, schemas, target_reads
-from .catalog import Catalog, GroupTasks
+from .catalog import Catalog, GroupTasks, StepTask
 from .problems import ProblemError
 from .work import release
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 CATALOG = Catalog()
+IN_THE_LOG = "the log of the task says what and what next"
 
 
 def utc_now() -> datetime:
@@ -153,18 +154,54 @@ class GroupView:
         return run_results.records(self.session, self.both, runs)
 
     @cached_property
-    def states_from_runs(self) -> migration_states.MigrationStates:
-        """What runs left, without asking the target."""
-        if self.newest_plan is None:
-            return migration_states.from_nothing(self.group)
-        return migration_states.from_results(self.group, self.newest_plan, self.records)
+    def tasks(self) -> Sequence[Any]:
+        """Instances of the migration tasks that did anything, newest first."""
+        return run_results.task_instances(self.session, self.both)
+
+    @cached_property
+    def steps(self) -> dict[str, StepTask]:
+        """By version, the tasks of the migrations that the folder has."""
+        return {step.version: step for step in self.group.steps}
 
     @cached_property
     def folder(self) -> Folder:
         return migration_states.stand_in(self.group, self.target.environment)
 
+    def states(self, *, to: str | None = None) -> tuple[migration_states.MigrationStates, schemas.Source]:
+        """Where every migration stands, and where that is known from.
+
+        :param to: last version that a run would apply; None: everything.
+        """
+        state, reason = self.live(lambda conn, ledger: ledger.state(conn))
+        if state is None:
+            return self.states_from_runs(to), self.source(reason, live=False)
+        return migration_states.from_ledger(self.folder, state, utc_now(), to=to), self.source(None, live=True)
+
+    def states_from_runs(self, to: str | None = None) -> migration_states.MigrationStates:
+        """The same from what runs left, without asking the target."""
+        plan = self.newest_plan
+        if plan is None:
+            return migration_states.from_nothing(self.folder)
+        failures = [*plan.failures, *self._failures_since(plan)]
+        return migration_states.from_results(self.folder, plan, self.records, failures, self._left_out_before, to=to)
+
+    def _failures_since(self, plan: run_results.PlanResult) -> list[Attempt]:
+        """What failed in the run of the newest plan. A dry run leaves nothing behind."""
+        if plan.value.get("mode") == "dry_run":
+            return []
+        versions = {step.task_id: step.version for step in plan.group.steps}
+        event = "failed" if plan.group.direction == "apply" else "rollback_failed"
+        return [
+            Attempt(
+                versions[row.task_id], event, row.end_date or row.start_date, run_results.identity_of(row), IN_THE_LOG
+            )
+            for row in self.tasks
+            if (row.dag_id, row.run_id, row.state) == (plan.group.dag_id, plan.run_id, "failed")
+            and row.task_id in versions
+        ]
+
     @cached_property
-    def left_out_before(self) -> Mapping[str, str]:
+    def _left_out_before(self) -> Mapping[str, str]:
         """Version -> why the last plan for everything left it out. In another environment it may be no reason to."""
         plan = self.own_plan.value if self.own_plan else {}
         same = chosen_environment(plan.get("environment")) == self.target.environment
@@ -175,7 +212,7 @@ class GroupView:
         now = utc_now()
         if live:
             return schemas.Source(kind="live", as_of=now, age_seconds=0.0)
-        left = self.states_from_runs
+        left = self.states_from_runs()
         if left.as_of is None:
             return schemas.Source(kind="none", reason=reason)
         age = max((now - left.as_of).total_seconds(), 0.0)
@@ -258,10 +295,6 @@ def _check_choice(group: GroupTasks, environment: str) -> None:
     known = allowed(group, key) if key else []
     if known and environment not in known:
         raise ProblemError(422, "invalid_params", f"environment must be one of {', '.join(known)}")
-
-
-def finding(found: Finding) -> schemas.FindingItem:
-    return schemas.FindingItem(**asdict(found))
 
 
 def view(session: Session, user: Any, dag_id: str, group_id: str, environment: str | None = None) -> GroupView:

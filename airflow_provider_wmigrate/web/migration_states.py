@@ -1,18 +1,19 @@
-"""What is known of a group's migrations, from the ledger or from what runs left: pure, and alike for both."""
+"""Where each migration of a group stands, as the engine tells it from a ledger or from what runs left. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.folder.config import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
+    Attempt,
     Entry,
     Identity,
     Migration,
@@ -21,42 +22,32 @@ from airflow_provider_wmigrate.engine.model import (
     Status,
     version_key,
 )
-from airflow_provider_wmigrate.engine.plan.planner import plan_apply
+from airflow_provider_wmigrate.engine.plan.overview import Overview, overview
 
 from .catalog import GroupTasks, StepTask
 
 if TYPE_CHECKING:
     from .run_results import PlanResult, TaskResult
 
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """How a migration came to be applied."""
-
-    checksum: str
-    at: datetime
-    actor: str | None
-    duration_ms: int
-    dag_id: str | None
-    run_id: str | None
-    task_id: str | None
-    has_rollback: bool
-    name: str
-    statements: tuple[int, int] | None = None
-    """Done, total."""
+_LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationStates:
-    """Statuses of all versions in numeric order, and how the applied ones came to be."""
+    """The engine's overview, and how the applied migrations came to be."""
 
-    statuses: Mapping[str, Status]
-    applied: Mapping[str, Applied] = field(default_factory=dict)
+    overview: Overview
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    """By version. Of what runs left, only those whose record is there."""
     as_of: datetime | None = None
     """None: nothing is known but the DAG file."""
     dag_id: str | None = None
     run_id: str | None = None
-    ledger_version: int | None = None
+
+    @property
+    def statuses(self) -> Mapping[str, Status]:
+        """By version, in numeric order."""
+        return self.overview.plan.statuses
 
     @property
     def schema_version(self) -> str | None:
@@ -90,130 +81,121 @@ def _migration(step: StepTask, when_extension_missing: str) -> Migration:
     )
 
 
-def from_nothing(group: GroupTasks) -> MigrationStates:
+def from_nothing(folder: Folder) -> MigrationStates:
     """As if no database had ever been seen."""
-    return MigrationStates({step.version: Status.PENDING for step in group.steps})
+    return MigrationStates(_overview(folder, State()))
 
 
-def from_ledger(folder: Folder, state: State, now: datetime) -> MigrationStates:
+def from_ledger(folder: Folder, state: State, now: datetime, *, to: str | None = None) -> MigrationStates:
     """What the database says now."""
-    applied = {entry.version: _applied(entry) for entry in state.entries}
-    known = plan_apply(folder.migrations, folder.graph, state).statuses
-    return MigrationStates(known, applied, now, ledger_version=state.ledger_version)
+    return MigrationStates(_overview(folder, state, to), {entry.version: entry for entry in state.entries}, now)
 
 
-def _applied(entry: Entry) -> Applied:
-    who = entry.identity
-    return Applied(
-        checksum=entry.checksum,
-        at=entry.applied_at,
-        actor=who.actor,
-        duration_ms=entry.duration_ms,
-        dag_id=who.dag_id,
-        run_id=who.run_id,
-        task_id=who.task_id,
-        has_rollback=entry.rollback_checksum is not None,
-        name=entry.name,
-        statements=(entry.statements_done, entry.statements_total),
-    )
+def _overview(folder: Folder, state: State, to: str | None = None) -> Overview:
+    late = folder.config.settings.execution.late_migrations
+    return overview(folder.migrations, folder.graph, state, to=to, late=late)
 
 
-def from_results(group: GroupTasks, plan: PlanResult, records: Sequence[TaskResult]) -> MigrationStates:
-    """What the newest plan saw, carried on by what tasks did after it.
+# What runs left
+
+
+def from_results(
+    folder: Folder,
+    plan: PlanResult,
+    records: Sequence[TaskResult],
+    failures: Sequence[Attempt],
+    left_out: Mapping[str, str],
+    *,
+    to: str | None = None,
+) -> MigrationStates:
+    """What the newest plan saw, carried on by what tasks did after it, held against the files of today.
 
     :param records: oldest first, of the runs on this target.
+    :param failures: of each version the last one that nothing has settled since.
+    :param left_out: version -> why a plan for everything left it out; only a look at the server can tell it again.
     """
     newest = {record.version: record for record in records if record.outcome in ("applied", "rolled_back")}
     known = {version: _status(name) for version, name in plan.value["statuses"].items()}
-    if plan.value.get("to"):  # what was beyond its target is not left out for whoever asks now
-        known = {v: Status.PENDING if status is Status.LEFT_OUT else status for v, status in known.items()}
-    as_of = plan.at
-    for version, record in newest.items():
-        if record.at > plan.at:
-            known[version] = Status.APPLIED if record.outcome == "applied" else Status.PENDING
-            as_of = max(as_of, record.at)
-    applied = {v: _left(group, r) for v, r in newest.items() if r.outcome == "applied" and known.get(v) != "pending"}
-    files = {step.version: step.checksum for step in group.steps}
-    compared = {
-        v: _compared(known.get(v), files.get(v), applied.get(v)) for v in sorted({*files, *known}, key=version_key)
-    }
-    return MigrationStates(
-        {version: status for version, status in compared.items() if status is not None},
-        applied,
-        as_of,
-        plan.group.dag_id,
-        plan.run_id,
-    )
+    later = {version: record for version, record in newest.items() if record.at > plan.at}
+    known |= {v: Status.APPLIED if record.outcome == "applied" else Status.PENDING for v, record in later.items()}
+    files = {m.version: m for m in folder.migrations}
+    entries = {v: _entry_of(r) for v, r in newest.items() if r.outcome == "applied" and not _is_pending(known, v)}
+    made = [
+        replace(entries[version], status="incomplete" if status is Status.INCOMPLETE else "applied")
+        if version in entries
+        else _entry(version, status, files.get(version))
+        for version, status in known.items()
+        if not status.is_pending
+    ]
+    seen = _overview(folder, State(tuple(made), attempts=tuple(failures)), to)
+    as_of = max([plan.at, *(record.at for record in later.values())])
+    return MigrationStates(_without(seen, left_out), entries, as_of, plan.group.dag_id, plan.run_id)
 
 
 def _status(name: str) -> Status:
     return Status(name) if name in Status._value2member_map_ else Status.PENDING
 
 
-def _compared(status: Status | None, file: str | None, applied: Applied | None) -> Status | None:
-    """A status of the past, held against the files of today; None: gone, and never applied."""
-    if status is None or status.is_pending:
-        return (status or Status.PENDING) if file is not None else None
-    if status is Status.INCOMPLETE:
-        return status
-    if file is None:
-        return Status.MISSING
-    if applied is None:
-        return Status.APPLIED if status is Status.MISSING else status
-    return Status.APPLIED if applied.checksum == file else Status.CHANGED
+def _is_pending(known: Mapping[str, Status], version: str) -> bool:
+    return version in known and known[version].is_pending
 
 
-def _left(group: GroupTasks, record: TaskResult) -> Applied:
-    step = next((s for s in group.steps if s.version == record.version), None)
-    return Applied(
-        checksum=str(record.value.get("checksum", "")),
-        at=record.at,
-        actor=record.actor,
-        duration_ms=int(record.value.get("duration_ms") or 0),
-        dag_id=record.dag_id,
-        run_id=record.run_id,
-        task_id=record.task_id,
-        has_rollback=step is not None and step.doc.rollback is not None,
-        name=str(record.value.get("name", "")),
+def _entry_of(record: TaskResult) -> Entry:
+    value = record.value
+    identity = Identity(record.actor or "", record.dag_id, record.run_id, record.task_id)
+    statements = int(value.get("statements") or 0)
+    return _made_up(
+        record.version,
+        name=str(value.get("name", "")),
+        checksum=str(value.get("checksum", "")),
+        applied_at=record.at,
+        duration_ms=int(value.get("duration_ms") or 0),
+        statements_done=statements,
+        statements_total=statements,
+        identity=identity,
     )
 
 
-def as_state(known: MigrationStates, folder: Folder) -> State:
-    """MigrationStates as if a ledger had told them, so that the planner can be asked."""
-    files = {m.version: m for m in folder.migrations}
-    entries = [
-        _entry(version, status, files.get(version), known.applied.get(version))
-        for version, status in known.statuses.items()
-        if not status.is_pending
-    ]
-    return State(tuple(entries))
-
-
-def _entry(version: str, status: Status, file: Migration | None, applied: Applied | None) -> Entry:
-    unchanged = file.script.checksum if file is not None and status is Status.APPLIED else ""
-    return Entry(
-        version=version,
-        name=applied.name if applied else (file.name if file else ""),
+def _entry(version: str, status: Status, file: Migration | None) -> Entry:
+    """As if the ledger had told that status; which text was applied is not known."""
+    as_file = file is not None and status in (Status.APPLIED, Status.MISSING)
+    return _made_up(
+        version,
+        name=file.name if file else "",
         status="incomplete" if status is Status.INCOMPLETE else "applied",
-        checksum=unchanged,
-        checksum_algorithm=CHECKSUM_ALGORITHM,
+        checksum=file.script.checksum if file and as_file else "",
         dependencies=file.dependencies if file else (),
-        rollback_checksum=None,
-        applied_at=applied.at if applied else datetime.fromtimestamp(0, timezone.utc),
-        duration_ms=0,
-        statements_done=0,
-        statements_total=0,
-        statement_hashes=(),
-        identity=Identity(""),
     )
 
 
-def dependents_of(group: GroupTasks, version: str) -> list[str]:
-    """The versions that declare this one."""
-    return [step.version for step in group.steps if version in step.dependencies]
+def _made_up(version: str, **known: Any) -> Entry:
+    unknown: dict[str, Any] = {
+        "status": "applied",
+        "checksum_algorithm": CHECKSUM_ALGORITHM,
+        "dependencies": (),
+        "rollback_checksum": None,
+        "applied_at": _LONG_AGO,
+        "duration_ms": 0,
+        "statements_done": 0,
+        "statements_total": 0,
+        "statement_hashes": (),
+        "identity": Identity(""),
+    }
+    return Entry(version, **{**unknown, **known})
 
 
-def count(found: Iterable[Status]) -> dict[str, int]:
-    """How many of each status."""
-    values = [status.value for status in found]
-    return {status.value: values.count(status.value) for status in Status}
+def _without(seen: Overview, left_out: Mapping[str, str]) -> Overview:
+    """The overview with migrations left out that it holds for steps."""
+    plan = seen.plan
+    out = {step.version: left_out[step.version] for step in plan.steps if step.version in left_out}
+    plan = replace(
+        plan,
+        steps=tuple(step for step in plan.steps if step.version not in out),
+        statuses={**plan.statuses, **dict.fromkeys(out, Status.LEFT_OUT)},
+        left_out={**plan.left_out, **out},
+    )
+    standings = tuple(
+        replace(each, status=Status.LEFT_OUT, reason=out[each.version]) if each.version in out else each
+        for each in seen.standings
+    )
+    return replace(seen, plan=plan, standings=standings)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, events
-from airflow_provider_wmigrate.engine.model import Plan, Script, State, Status
-from airflow_provider_wmigrate.engine.plan.planner import plan_apply
+from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, canonical_version
 
-from . import migration_states, response_parts, schemas
-from .group_view import GroupView, finding, utc_now
+from . import access, migration_states, response_parts, schemas
+from .group_view import GroupView, utc_now
 from .problems import ProblemError
 
+_FINDINGS = TypeAdapter(list[Finding])
 _EVENTS_OF_ONE = 50
+_TOLD = (*ACTED, "dry_run", "not_tried", "refused")
 _COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending", "late")
 """Findings that come from comparing versions and checksums, which can be done without the folder."""
 
@@ -25,7 +27,7 @@ _OF_EXTENSIONS = ("extension_missing", "extension_not_preloaded", "extension_too
 
 def summary(view: GroupView) -> schemas.GroupSummary:
     """A group at a glance, without a look at its target."""
-    known = view.states_from_runs
+    known = view.states_from_runs()
     last = next(iter(response_parts.runs(view, 1)), None)
     return schemas.GroupSummary(
         group=view.described,
@@ -48,20 +50,12 @@ def _state(known: migration_states.MigrationStates, last: schemas.Run | None) ->
 
 
 def _counts(known: migration_states.MigrationStates) -> schemas.Counts:
-    return schemas.Counts(**migration_states.count(known.statuses.values()))
-
-
-def _known(view: GroupView) -> tuple[migration_states.MigrationStates, schemas.Source, State | None]:
-    """What is known of every migration, and where from."""
-    state, reason = view.live(lambda conn, ledger: ledger.state(conn))
-    if state is None:
-        return view.states_from_runs, view.source(reason, live=False), None
-    return migration_states.from_ledger(view.folder, state, utc_now()), view.source(None, live=True), state
+    return schemas.Counts(**{status.value: number for status, number in known.overview.counts.items()})
 
 
 def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> schemas.StatusAnswer:
     """Every migration with its status."""
-    known, source, _ = _known(view)
+    known, source = view.states()
     word = (search or "").lower()
     found = [
         item
@@ -72,7 +66,7 @@ def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> sc
         group=view.described,
         counts=_counts(known),
         schema_version=known.schema_version,
-        ledger_version=known.ledger_version,
+        ledger_version=known.overview.ledger_version,
         migrations=found,
         last_run=next(iter(response_parts.runs(view, 1)), None),
         source=source,
@@ -81,31 +75,24 @@ def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> sc
 
 def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
-    folder = view.folder
     try:
-        wanted = normalise_version(to, [m.version for m in folder.migrations], where="this group") if to else None
+        wanted = normalise_version(to, [s.version for s in view.group.steps], where="this group") if to else None
     except UnknownVersion as error:
         raise ProblemError(422, "unknown_target_version", str(error)) from None
-    known, source, state = _known(view)
-    live = state is not None
-    state = state or migration_states.as_state(known, folder)
-    late = folder.config.settings.execution.late_migrations
-    made = plan_apply(list(folder.migrations), folder.graph, state, to=wanted, late=late)
-    pending = {step.version for step in made.steps}
-    before = {} if live else {v: why for v, why in view.left_out_before.items() if v in pending}
-    skipped = {**before, **made.left_out}
+    known, source = view.states(to=wanted)
+    made = known.overview.plan
     return schemas.PlanAnswer(
         group=view.described,
-        steps=[schemas.StepItem(**asdict(step)) for step in made.steps if step.version not in skipped],
-        findings=[*(finding(f) for f in made.findings), *_still_true(view, made, live=live)],
-        skipped=skipped,
+        steps=list(made.steps),
+        findings=[*made.findings, *_still_true(view, made, live=source.kind == "live")],
+        left_out=made.left_out,
         planned_at=view.own_plan.at if view.own_plan else None,
         planned_run_id=view.own_plan.run_id if view.own_plan else None,
         source=source,
     )
 
 
-def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[schemas.FindingItem]:
+def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[Finding]:
     """Findings of the last plan that nothing here can compute, as long as the file is the same and still pending."""
     left = view.own_plan.value if view.own_plan else {}
     files = {step.version: step.checksum for step in view.group.steps}
@@ -121,19 +108,20 @@ def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[schemas.Find
             return False
         return made.statuses[version].is_pending or not (version in planned or code in _OF_EXTENSIONS)
 
-    return [schemas.FindingItem(**found) for found in left.get("findings") or () if holds(found)]
+    return _FINDINGS.validate_python([found for found in left.get("findings") or () if holds(found)])
 
 
 def history(view: GroupView, *, version: str | None, before: int | None, limit: int) -> schemas.HistoryAnswer:
     """Runs, and what happened to the migrations."""
     version = canonical(version)
-    where = EventFilter(events=(*ACTED, "dry_run", "refused"), version=version, before=before)
+    where = EventFilter(events=_TOLD, version=version, before=before)
     found, reason = view.live(lambda conn, ledger: events(conn, ledger, where, limit=limit))
-    if found is None:
-        rows = [event for event in response_parts.events_from_runs(view) if version in (None, event.version)]
-        happened = [] if before else rows[:limit]
-    else:
+    happened: list[schemas.HistoryEvent] = []
+    if found is not None:
         happened = [response_parts.event_item(row) for row in found.rows]
+    if not happened and not before:  # a dry run makes no ledger, so that Airflow alone knows of it
+        rows = response_parts.events_from_runs(view)
+        happened = [event for event in rows if version in (None, event.version)][:limit]
     more = found is not None and found.total > len(found.rows)
     return schemas.HistoryAnswer(
         group=view.described,
@@ -157,42 +145,31 @@ def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
 
     answer, reason = view.live(ask)
     if answer is None:
-        known, script = view.states_from_runs, None
-        happened = [event for event in response_parts.events_from_runs(view) if event.version == version][
-            :_EVENTS_OF_ONE
-        ]
+        known, script = view.states_from_runs(), None
     else:
-        state, script, happened = answer
+        state, script, _ = answer
         known = migration_states.from_ledger(view.folder, state, utc_now())
-    if version not in known.statuses:
+    happened = answer[2] if answer else []
+    if not happened:
+        happened = [e for e in response_parts.events_from_runs(view) if e.version == version][:_EVENTS_OF_ONE]
+    items = response_parts.migration_items(view, known, version)
+    if not items:
         raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
-    return _migration(view, known, version, script, happened, view.source(reason, live=answer is not None))
-
-
-def _migration(
-    view: GroupView,
-    known: migration_states.MigrationStates,
-    version: str,
-    script: Script | None,
-    happened: list[schemas.HistoryEvent],
-    source: schemas.Source,
-) -> schemas.MigrationAnswer:
-    step = next((s for s in view.group.steps if s.version == version), None)
-    applied = known.applied.get(version)
-    done, total = applied.statements if applied and applied.statements else (None, None)
+    step, entry = view.steps.get(version), known.entries.get(version)
+    may = access.may_read_code(view.session, view.user, view.group.dag_id)
     return schemas.MigrationAnswer(
         group=view.described,
-        migration=response_parts.migration_item(view, known, version),
-        statements_done=done,
-        statements_total=total,
-        dependents=migration_states.dependents_of(view.group, version),
-        sql=response_parts.sql_of(step),
-        rollback=response_parts.rollback_of(step, script, live=source.kind == "live"),
+        migration=items[0],
+        statements_done=entry.statements_done if entry else None,
+        statements_total=entry.statements_total if entry else None,
+        dependents=[each.version for each in view.group.steps if version in each.dependencies],
+        sql=response_parts.sql_of(step, may_read=may),
+        rollback=response_parts.rollback_of(step, script, live=answer is not None, may_read=may),
         events=happened,
-        source=source,
+        source=view.source(reason, live=answer is not None),
     )
 
 
 def canonical(version: str | None) -> str | None:
     """A version as the ledger writes it."""
-    return None if version is None else f"{int(version):03d}"
+    return None if version is None else canonical_version(int(version))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
+from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.health.inspection import Health, check_health
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPage, days, events
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import version_key
 
 from . import migration_states, response_parts, schemas, target_reads
-from .group_view import GroupView, finding, utc_now
+from .group_view import GroupView, utc_now
 from .work import release
 
 _COUNTED = ("applied", "failed", "rolled_back", "rollback_failed", "dry_run")
@@ -42,20 +44,15 @@ def health(view: GroupView) -> schemas.HealthAnswer:
     try:
         found = target_reads.guarded(look)
     except target_reads.Unreadable as error:
-        check = schemas.HealthCheckItem(name="connection", status="unhealthy", message=error.reason.message)
+        check = Check("connection", "unhealthy", error.reason.message)
         return _health(view, "unhealthy", [error.reason.message], [check], view.source(error.reason, live=False))
-    checks = [
-        schemas.HealthCheckItem(
-            name=c.name, status=c.status, message=target_reads.scrubbed(c.reason), next_step=c.next_step
-        )
-        for c in found.checks
-    ]
+    checks = [replace(check, reason=target_reads.scrubbed(check.reason)) for check in found.checks]
     reasons = [target_reads.scrubbed(reason) for reason in found.reasons]
     return _health(view, found.status, reasons, checks, view.source(None, live=True))
 
 
 def _health(
-    view: GroupView, status: Any, reasons: list[str], checks: list[schemas.HealthCheckItem], source: schemas.Source
+    view: GroupView, status: Any, reasons: list[str], checks: list[Check], source: schemas.Source
 ) -> schemas.HealthAnswer:
     return schemas.HealthAnswer(group=view.described, status=status, reasons=reasons, checks=checks, source=source)
 
@@ -96,7 +93,7 @@ def _chain(view: GroupView, head: str | None, *, verify: bool) -> schemas.Chain:
         state: Any = "timeout" if reason and reason.code in ("timeout", "busy") else "not_checked"
         return schemas.Chain(state=state, head=head, expected_head=expected)
     state = "broken" if found else "intact" if head else "not_checked"  # no ledger, and nobody knows of one
-    return schemas.Chain(state=state, findings=[finding(f) for f in found], head=head, expected_head=expected)
+    return schemas.Chain(state=state, findings=list(found), head=head, expected_head=expected)
 
 
 # Numbers over time
@@ -109,7 +106,7 @@ def metrics(view: GroupView, *, days: int) -> schemas.MetricsAnswer:
     since = datetime.combine(first, time.min, timezone.utc)
     found, reason = view.live(lambda conn, ledger: (ledger.state(conn), _days(conn, ledger, since)))
     if found is None:
-        known, counted = view.states_from_runs, _days_from_runs(view, since)
+        known, counted = view.states_from_runs(), _days_from_runs(view, since)
     else:
         state, counted = found
         known = migration_states.from_ledger(view.folder, state, utc_now())
@@ -128,8 +125,8 @@ def metrics(view: GroupView, *, days: int) -> schemas.MetricsAnswer:
 
 def _durations(view: GroupView, known: migration_states.MigrationStates) -> list[schemas.DurationItem]:
     return [
-        schemas.DurationItem(version=v, name=a.name, duration_ms=a.duration_ms, applied_at=a.at)
-        for v, a in sorted(known.applied.items(), key=lambda pair: version_key(pair[0]))
+        schemas.DurationItem(version=v, name=e.name, duration_ms=e.duration_ms, applied_at=e.applied_at)
+        for v, e in sorted(known.entries.items(), key=lambda pair: version_key(pair[0]))
     ]
 
 
@@ -150,7 +147,7 @@ def _days(conn: Any, ledger: Ledger, since: datetime) -> dict[Any, schemas.DayIt
 def _days_from_runs(view: GroupView, since: datetime) -> dict[Any, schemas.DayItem]:
     found: dict[Any, schemas.DayItem] = {}
     for event in response_parts.events_from_runs(view):
-        if event.at >= since and event.event in _COUNTED:
+        if event.at >= since and event.event in _COUNTED and event.dry_run == (event.event == "dry_run"):
             day = event.at.astimezone(timezone.utc).date()
             item = found.setdefault(day, schemas.DayItem(day=day))
             setattr(item, event.event, getattr(item, event.event) + 1)

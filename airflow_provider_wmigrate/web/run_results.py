@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -14,11 +14,14 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from airflow_provider_wmigrate.engine.model import Attempt, Identity
+
 from .catalog import GroupTasks
 
 PLAN_KEY = "plan"
 _MANY = 5000
 """Rows of one kind that are read at the most: more than a project of a thousand migrations leaves in a year."""
+_IDENTITY = tuple(each.name for each in fields(Identity))
 _IDLE = ("skipped", "removed", "upstream_failed", "scheduled", "queued")
 
 
@@ -30,6 +33,21 @@ class PlanResult:
     run_id: str
     at: datetime
     value: dict[str, Any]
+
+    @property
+    def failures(self) -> list[Attempt]:
+        """What had failed before it, and was not settled."""
+        return [
+            Attempt(
+                version,
+                "rollback_failed" if told["direction"] == "rollback" else "failed",
+                datetime.fromisoformat(told["at"]),
+                Identity(**{name: told.get(name) for name in _IDENTITY}),
+                told.get("error") or "",
+                told.get("sqlstate"),
+            )
+            for version, told in (self.value.get("failures") or {}).items()
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +91,16 @@ def task_url(dag_id: str, run_id: str, task_id: str) -> str:
 
 def newest_plan(session: Session, groups: Iterable[GroupTasks], conn_id: str | None = None) -> PlanResult | None:
     """The newest plan that any of these groups left, for one connection if that is given."""
-    found = [plan for group in groups for plan in _plans(session, group, conn_id)[:1]]
+    found = [plan for group in groups for plan in _plans(session, group, conn_id, 1 if conn_id is None else 25)[:1]]
     return max(found, key=lambda plan: plan.at, default=None)
 
 
-def _plans(session: Session, group: GroupTasks, conn_id: str | None, limit: int = 25) -> list[PlanResult]:
+def _plans(session: Session, group: GroupTasks, conn_id: str | None, limit: int) -> list[PlanResult]:
     query = (
         select(XComModel)
         .where(XComModel.dag_id == group.dag_id, XComModel.task_id == group.plan_task_id, XComModel.key == PLAN_KEY)
         .order_by(XComModel.timestamp.desc())
-        .limit(1 if conn_id is None else limit)
+        .limit(limit)
     )
     plans = [PlanResult(group, row.run_id, row.timestamp, _value(row)) for row in session.scalars(query)]
     return [p for p in plans if isinstance(p.value.get("statuses"), dict) and conn_id in (None, _conn_id(p))]
@@ -121,6 +139,12 @@ def results_of(
     return {
         (row.dag_id, row.run_id, tasks[row.dag_id, row.task_id, row.key]): _value(row) for row in session.scalars(query)
     }
+
+
+def dry_runs(session: Session, groups: Sequence[GroupTasks]) -> set[tuple[str, str]]:
+    """DAG and run of the newest dry runs."""
+    plans = (plan for group in groups for plan in _plans(session, group, None, limit=200))
+    return {(plan.group.dag_id, plan.run_id) for plan in plans if plan.value.get("mode") == "dry_run"}
 
 
 def failed_tasks(session: Session, runs: Sequence[tuple[GroupTasks, DagRun]]) -> dict[tuple[str, str], list[str]]:
@@ -169,14 +193,16 @@ def runs_on(session: Session, groups: Sequence[GroupTasks], conn_id: str) -> set
     return {plan.run_id for group in groups for plan in _plans(session, group, conn_id, limit=200)}
 
 
-def task_instances(session: Session, groups: Sequence[GroupTasks], task_id: str | None = None) -> Sequence[Any]:
+def task_instances(session: Session, groups: Sequence[GroupTasks]) -> Sequence[Any]:
     """Instances of the groups' migration tasks that did anything, newest first, as rows of the columns below."""
     columns = (
         TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state,
         TaskInstance.try_number, TaskInstance.start_date, TaskInstance.end_date, TaskInstance.duration,
+        TaskInstance.map_index, DagRun.triggering_user_name,
     )  # fmt: skip
     query = (
         select(*columns)
+        .join(TaskInstance.dag_run)
         .where(
             _own(groups, TaskInstance),
             TaskInstance.start_date.is_not(None),
@@ -186,9 +212,12 @@ def task_instances(session: Session, groups: Sequence[GroupTasks], task_id: str 
         .order_by(TaskInstance.start_date.desc())
         .limit(_MANY)
     )
-    if task_id is not None:
-        query = query.where(TaskInstance.task_id == task_id)
     return session.execute(query).all()
+
+
+def identity_of(row: Any) -> Identity:
+    """Whose hands a task instance was in."""
+    return Identity(row.triggering_user_name or "", row.dag_id, row.run_id, row.task_id, row.try_number)
 
 
 def _own(groups: Sequence[GroupTasks], model: Any) -> Any:

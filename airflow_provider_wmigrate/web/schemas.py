@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_wmigrate.engine.health.checks import Check
+from airflow_provider_wmigrate.engine.model import Finding, LockTaken, Step
+
 StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "incomplete"]
 ModeName = Literal["apply", "dry_run"]
 ReasonCode = Literal[
@@ -67,6 +70,9 @@ class Run(_Answer):
     applied: list[str] = Field(default_factory=list, description="Versions.")
     rolled_back: list[str] = Field(default_factory=list, description="Versions.")
     dry_run: list[str] = Field(default_factory=list, description="Versions tried in a dry run.")
+    not_tried: dict[str, str] = Field(
+        default_factory=dict, description="Versions that a dry run left, with the reason."
+    )
     failed: list[str] = Field(default_factory=list, description="Ids of the tasks that failed.")
     url: str = Field(description="The run's page in Airflow.")
 
@@ -170,6 +176,22 @@ class TaskState(_Answer):
     url: str = Field(description="The task instance's page in Airflow, which shows its log.")
 
 
+class Failure(_Answer):
+    """The last attempt at a migration, which failed and which nothing has settled."""
+
+    direction: Literal["apply", "rollback"]
+    at: datetime
+    actor: str | None = None
+    error: str
+    sqlstate: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    try_number: int | None = None
+    run_url: str | None = None
+    url: str | None = Field(default=None, description="The task instance in Airflow.")
+
+
 class MigrationItem(_Answer):
     """One migration in the list."""
 
@@ -178,6 +200,8 @@ class MigrationItem(_Answer):
     description: str = ""
     dependencies: list[str] = Field(description="Versions, as the folder declares them now.")
     status: StatusName
+    reason: str | None = Field(default=None, description="Of `left_out`: why no run will apply it here.")
+    failure: Failure | None = Field(default=None, description="Also of an applied one whose rollback failed.")
     task_id: str | None = Field(default=None, description="Null when the file is gone.")
     checksum: str | None = Field(default=None, description="SHA-256 of the file; null when it is gone.")
     applied_checksum: str | None = Field(default=None, description="SHA-256 of what was applied.")
@@ -207,11 +231,16 @@ class HistoryEvent(_Answer):
     """Something that happened to one migration."""
 
     at: datetime
-    event: str = Field(description="applied, rolled_back, failed, rollback_failed, dry_run, refused, ...")
+    event: str = Field(description="applied, rolled_back, failed, rollback_failed, dry_run, not_tried, refused, ...")
     version: str | None = None
     actor: str | None = None
     duration_ms: int | None = None
     error: str | None = None
+    dry_run: bool = Field(default=False, description="Nothing of it was kept.")
+    reason: str | None = Field(default=None, description="Of `not_tried`: why, with file and line.")
+    rows: int | None = None
+    statements: int | None = None
+    locks: list[LockTaken] = Field(default_factory=list, description="Held just before the end.")
     run_id: str | None = None
     dag_id: str | None = None
     task_id: str | None = None
@@ -228,50 +257,19 @@ class HistoryAnswer(_Answer):
     source: Source
 
 
-class FindingItem(_Answer):
-    """A contradiction or a danger."""
-
-    code: str
-    severity: Literal["error", "warning"]
-    message: str
-    next_step: str
-    version: str | None = None
-    file: str | None = None
-    line: int | None = None
-    column: int | None = None
-
-
-class StepItem(_Answer):
-    """One thing a plan wants done."""
-
-    action: Literal["apply", "rollback"]
-    version: str
-    name: str
-    checksum: str
-
-
 class PlanAnswer(_Answer):
     """What a run would do now."""
 
     group: Group
-    steps: list[StepItem]
-    findings: list[FindingItem] = Field(
+    steps: list[Step]
+    findings: list[Finding] = Field(
         description="`error` stops a run before anything is touched. Findings in SQL scripts are those of the last "
         "plan that a run made; the web server does not read the folder."
     )
-    skipped: dict[str, str] = Field(description="Pending versions that are no step, with the reason.")
+    left_out: dict[str, str] = Field(description="Pending versions that are no step, with the reason.")
     planned_at: datetime | None = Field(default=None, description="When a run last planned.")
     planned_run_id: str | None = None
     source: Source
-
-
-class HealthCheckItem(_Answer):
-    """One thing looked at."""
-
-    name: str
-    status: Literal["healthy", "degraded", "unhealthy", "unknown"] = Field(description="`unknown`: not looked at.")
-    message: str
-    next_step: str = ""
 
 
 class HealthAnswer(_Answer):
@@ -280,7 +278,7 @@ class HealthAnswer(_Answer):
     group: Group
     status: Literal["healthy", "degraded", "unhealthy", "unknown"]
     reasons: list[str] = Field(description="Why it is not healthy; empty when it is.")
-    checks: list[HealthCheckItem]
+    checks: list[Check]
     source: Source
 
 
@@ -306,7 +304,7 @@ class Chain(_Answer):
     """Whether the audit log's hash chain adds up."""
 
     state: Literal["not_checked", "intact", "broken", "timeout"]
-    findings: list[FindingItem] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list)
     head: str | None = Field(default=None, description="`count:hash`, as the database says.")
     expected_head: str | None = Field(
         default=None,

@@ -11,6 +11,7 @@ from airflow_provider_wmigrate.web import schemas as s
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 DAG, GROUP = "warehouse_migrations", "migrate"
+NOT_THERE = ("pending", "failed", "left_out")
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 NAMES = [
     "initial_schema",
@@ -113,7 +114,7 @@ def make_item(
 ) -> s.MigrationItem:
     version = f"{number:03d}"
     name = name or NAMES[(number - 1) % len(NAMES)] + ("" if number <= len(NAMES) else f"_{number // len(NAMES) + 1}")
-    done = status != "pending"
+    done = status not in NOT_THERE
     task = f"migrate.{version}_{name}"
     url = f"dags/{DAG}/runs/manual__{number}"
     values: dict[str, Any] = {
@@ -171,9 +172,19 @@ def usual_items() -> list[s.MigrationItem]:
         18: [3],
         19: [10, 18],
     }
-    status = {9: "changed", 12: "missing", 16: "incomplete", 17: "pending", 18: "pending", 19: "pending"}
+    status = {9: "changed", 12: "missing", 16: "incomplete", 17: "failed", 18: "left_out", 19: "pending"}
     items = [make_item(number, status.get(number, "applied"), needs) for number, needs in parents.items()]
     items[16].last_task = failed_task(17, items[16].name)
+    items[16].failure = s.Failure(
+        direction="apply",
+        at=ago(hours=3),
+        actor="alice",
+        error='relation "warehouse.rates" does not exist (42P01) at line 3, column 7',
+        run_id="manual__17",
+        run_url=f"dags/{DAG}/runs/manual__17",
+        url=items[16].last_task.url,
+    )
+    items[17].reason = "extension timescaledb cannot be had on this server"
     return items
 
 

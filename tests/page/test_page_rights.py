@@ -24,9 +24,7 @@ def test_a_hostile_name_is_shown_as_text(open_page: Open, place: str) -> None:
     bad = {"conn_id": worlds.HOSTILE, "description": worlds.HOSTILE, "dag_display_name": worlds.HOSTILE}
     world = worlds.make_world(worlds.hostile_items(), **bad)
     world.plan.findings = [
-        worlds.s.FindingItem(
-            code=worlds.HOSTILE, severity="error", message=worlds.HOSTILE, next_step=f"`{worlds.HOSTILE}`"
-        )
+        worlds.s.Finding(code=worlds.HOSTILE, severity="error", message=worlds.HOSTILE, next_step=f"`{worlds.HOSTILE}`")
     ]
     world.health.reasons = [worlds.HOSTILE]
     page = open_page(place, world)

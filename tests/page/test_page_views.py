@@ -61,7 +61,53 @@ def test_list_tells_version_name_status_when_who_how_long_and_links(open_page: O
     expect(row.get_by_role("link", name="Log of 015")).to_have_attribute(
         "href", re.compile(rf"/base/dags/{worlds.DAG}/runs/manual__15/tasks/migrate\.015_invoice_lines$")
     )
-    expect(page.get_by_role("row").filter(has_text="currency rates")).to_contain_text("failed")
+
+
+def test_what_failed_and_what_is_left_out_is_told_with_the_reason(open_page: Open) -> None:
+    page = open_page(AT)
+    failed = page.get_by_role("row").filter(has_text="currency rates")
+    for text in ("failed", 'relation "warehouse.rates" does not exist', "3 hours ago", "alice"):
+        expect(failed).to_contain_text(text)
+    run = re.compile(rf"/base/dags/{worlds.DAG}/runs/manual__17$")
+    expect(failed.get_by_role("link", name="Run that tried 017")).to_have_attribute("href", run)
+    left_out = page.get_by_role("row").filter(has_text="audit partitions")
+    for text in ("left out", "extension timescaledb cannot be had on this server"):
+        expect(left_out).to_contain_text(text)
+    counts = "13 applied 1 pending 1 failed 1 left out 1 changed 1 missing 1 incomplete"
+    assert " ".join(page.locator(".counts").inner_text().split()) == counts
+    filters = [" ".join(one.split()) for one in page.locator(".filter").all_inner_texts()]
+    assert filters == [
+        *("all 19", "failed 1", "incomplete 1", "changed 1", "missing 1", "pending 1", "left out 1", "applied 13")
+    ]
+    failed.get_by_role("link", name="Migration 017").click()
+    alert = page.get_by_role("alert").filter(has_text="It failed")
+    for text in ("3 hours ago", "alice", "42P01", "manual__17"):
+        expect(alert).to_contain_text(text)
+    page.get_by_role("link", name="After 018").click()
+    expect(page.locator("main")).to_contain_text(
+        "No run will apply it here: extension timescaledb cannot be had on this server."
+    )
+
+
+def test_a_failed_rollback_is_told_on_what_is_applied(open_page: Open) -> None:
+    items = worlds.usual_items()
+    items[14].failure = items[16].failure.model_copy(update={"direction": "rollback"})
+    page = open_page(AT, worlds.make_world(items))
+    row = page.get_by_role("row").filter(has_text="invoice lines")
+    for text in ("applied", "rollback failed", "warehouse.rates"):
+        expect(row).to_contain_text(text)
+
+
+def test_results_of_a_dry_run_are_shown(open_page: Open) -> None:
+    page = open_page(AT + "/history")
+    expect(page.get_by_role("table").first).to_contain_text("tried 016not tried 017")
+    events = page.get_by_role("table").nth(1)
+    tried = events.get_by_role("row").filter(has_text="dry run").first
+    tried.get_by_text("1 lock").click()
+    for text in ("016", "bob", "840 ms", "12 rows", "warehouse.products AccessExclusiveLock"):
+        expect(tried).to_contain_text(text)
+    left = events.get_by_role("row").filter(has_text="not tried")
+    expect(left).to_contain_text("017_currency_rates.sql:2: CREATE INDEX CONCURRENTLY cannot run inside a transaction")
 
 
 def test_search_and_filter_are_kept_in_the_address(open_page: Open) -> None:
@@ -70,10 +116,10 @@ def test_search_and_filter_are_kept_in_the_address(open_page: Open) -> None:
     expect(page.locator(".grid-body .name-text")).to_have_text(["invoice lines", "invoices"])
     expect(page).to_have_url(re.compile(r"\?q=invoice$"))
     page.get_by_label("Search migrations").fill("")
-    page.get_by_role("button", name="pending 2").click()
-    expect(page.locator(".grid-body .version-link")).to_have_text(["019", "018"])
+    page.get_by_role("button", name="pending 1").click()
+    expect(page.locator(".grid-body .version-link")).to_have_text(["019"])
     page.reload()
-    expect(page.locator(".grid-body .version-link")).to_have_text(["019", "018"])
+    expect(page.locator(".grid-body .version-link")).to_have_text(["019"])
     page.get_by_label("Search migrations").fill("nothing like it")
     page.get_by_role("button", name="Show all").click()
     expect(page.locator(".found")).to_have_text("19 migrations")
@@ -115,8 +161,8 @@ def test_plan_shows_steps_and_findings_with_place_and_next_step(open_page: Open)
         "Next: restore the file",
     ):
         expect(finding).to_contain_text(text)
-    expect(page.locator("main")).to_contain_text("4 steps, in this order")
-    expect(page.locator(".held")).to_contain_text("003 extension timescaledb cannot be had")
+    expect(page.locator("main")).to_contain_text("3 steps, in this order")
+    expect(page.locator(".held")).to_contain_text("018 extension timescaledb cannot be had")
 
 
 def test_history_shows_runs_and_events(open_page: Open) -> None:

@@ -14,6 +14,7 @@ from .made import (
     GROUP,
     HOSTILE,
     LIVE,
+    NOT_THERE,
     REPORT,
     ago,
     hostile_items,
@@ -40,6 +41,7 @@ __all__ = [
     "usual_items",
 ]
 
+NOT_TRIED = "017_currency_rates.sql:2: CREATE INDEX CONCURRENTLY cannot run inside a transaction"
 SQL = """-- Products and what moves in and out.
 CREATE TABLE warehouse.products (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -83,7 +85,7 @@ def make_world(
     items = list(usual_items() if items is None else items)
     group = make_group(may=may, **group_changes)
     counts = s.Counts(**{name: sum(i.status == name for i in items) for name in s.Counts.model_fields})
-    done = [item for item in items if item.status != "pending"]
+    done = [item for item in items if item.status not in NOT_THERE]
     version = done[-1].version if done else None
     whole = {"group": group, "source": source}
     is_live = source.kind == "live"
@@ -156,11 +158,11 @@ def _groups(
 
 
 def _plan(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.PlanAnswer:
-    waiting = [i for i in items if i.status in ("pending", "incomplete")]
+    waiting = [i for i in items if i.status in ("pending", "failed", "incomplete")]
     findings = []
     if _is_usual(items):
         findings = [
-            s.FindingItem(
+            s.Finding(
                 code="checksum_mismatch",
                 severity="error",
                 version="009",
@@ -169,7 +171,7 @@ def _plan(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.PlanAnsw
                 message="009_shelf_locations.sql was edited after it was applied",
                 next_step="restore the file, or accept the edit with `wmigrate repair 009`",
             ),
-            s.FindingItem(
+            s.Finding(
                 code="drop_without_rollback",
                 severity="warning",
                 version="018",
@@ -181,9 +183,9 @@ def _plan(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.PlanAnsw
         ]
     return s.PlanAnswer(
         **whole,
-        steps=[s.StepItem(action="apply", version=i.version, name=i.name, checksum=i.checksum or "") for i in waiting],
+        steps=[s.Step(action="apply", version=i.version, name=i.name, checksum=i.checksum or "") for i in waiting],
         findings=findings,
-        skipped={"003": "extension timescaledb cannot be had on this server"} if findings else {},
+        left_out={i.version: i.reason or "" for i in items if i.status == "left_out"},
         planned_at=ago(hours=3),
         planned_run_id="manual__1",
     )
@@ -194,8 +196,8 @@ def _is_usual(items: Sequence[s.MigrationItem]) -> bool:
 
 
 def _health(whole: dict[str, Any], source: s.Source, items: Sequence[s.MigrationItem]) -> s.HealthAnswer:
-    def check(name: str, status: Any, message: str, next_step: str = "") -> s.HealthCheckItem:
-        return s.HealthCheckItem(name=name, status=status, message=message, next_step=next_step)
+    def check(name: str, status: Any, message: str, next_step: str = "") -> s.Check:
+        return s.Check(name=name, status=status, reason=message, next_step=next_step)
 
     if source is DOWN:
         message = "connection refused at db.example:5432"
@@ -211,13 +213,18 @@ def _health(whole: dict[str, Any], source: s.Source, items: Sequence[s.Migration
         check("connection", "healthy", "PostgreSQL 16.4 answered in 12 ms"),
         check("ledger", "healthy", "present, version 1"),
         check("checksums", "degraded", "1 file was edited after it was applied: 009", "restore it or repair"),
-        check("pending", "degraded", "3 migrations pending: 017, 018, 019", "run the migrations"),
+        check(
+            "pending",
+            "degraded",
+            "2 migrations pending: 017, 019; 018: extension timescaledb cannot be had on this server",
+            "run the migrations",
+        ),
         check("audit_chain", "healthy", "141 rows follow one another"),
     ]
     if not _is_usual(items):
         checks[2] = check("checksums", "healthy", "every file is as it was applied")
         checks[3] = check("pending", "degraded", "3 migrations pending: 998, 999, 1000", "run the migrations")
-    reasons = [f"{one.name}: {one.message}" for one in checks if one.status != "healthy"]
+    reasons = [f"{one.name}: {one.reason}" for one in checks if one.status != "healthy"]
     return s.HealthAnswer(**whole, status="degraded", reasons=reasons, checks=checks)
 
 
@@ -225,7 +232,13 @@ def _runs() -> list[s.Run]:
     return [
         make_run("failed", run_id="manual__3", applied=["016"], failed=["migrate.017_currency_rates"]),
         make_run(
-            run_id="manual__2", mode="dry_run", actor="bob", applied=[], dry_run=["016", "017"], started_at=ago(days=1)
+            run_id="manual__2",
+            mode="dry_run",
+            actor="bob",
+            applied=[],
+            dry_run=["016"],
+            not_tried={"017": NOT_TRIED},
+            started_at=ago(days=1),
         ),
         make_run(run_id="scheduled__1", actor=None, started_at=ago(days=4)),
         make_run(run_id="manual__0", direction="rollback", applied=[], rolled_back=["015"], started_at=ago(days=9)),
@@ -257,7 +270,26 @@ def _events(items: Sequence[s.MigrationItem]) -> list[s.HistoryEvent]:
         error='relation "warehouse.rates" does not exist (42P01) at line 3, column 7',
         url=f"dags/{DAG}/runs/manual__3",
     )
-    return [failed, *events]
+    tried = s.HistoryEvent(
+        at=ago(days=1),
+        event="dry_run",
+        version=items[min(15, len(items) - 1)].version,
+        actor="bob",
+        duration_ms=840,
+        dry_run=True,
+        statements=3,
+        rows=12,
+        locks=[s.LockTaken("warehouse.products", "AccessExclusiveLock", held_ms=35)],
+    )
+    left = s.HistoryEvent(
+        at=ago(days=1),
+        event="not_tried",
+        version=items[min(16, len(items) - 1)].version,
+        actor="bob",
+        dry_run=True,
+        reason=NOT_TRIED,
+    )
+    return [failed, left, tried, *events]
 
 
 def _audit(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.AuditAnswer:
@@ -296,7 +328,7 @@ def _audit(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.AuditAn
 
 
 def broken_chain() -> s.Chain:
-    gone = s.FindingItem(
+    gone = s.Finding(
         code="audit_row_changed",
         severity="error",
         message="row 87 does not have the hash that row 88 was built on",

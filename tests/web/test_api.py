@@ -12,6 +12,7 @@ import pytest
 from conftest import API, CONFIG, FILES, Place, make_dags, told
 
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.model import Status
 
 MakePlace = Callable[..., Place]
 
@@ -20,6 +21,10 @@ def get(client: Any, place: Place, route: str, **query: Any) -> dict[str, Any]:
     answer = client.get(f"{place.group}/{route}", params=query)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
+
+
+def counts(**some: int) -> dict[str, int]:
+    return {status.value: some.get(status.value, 0) for status in Status}
 
 
 def statuses(answer: dict[str, Any]) -> dict[str, str]:
@@ -115,15 +120,24 @@ def test_a_failure(admin: Any, viewer: Any, make_place: MakePlace) -> None:
     place = make_place("failing", {**FILES, "003_views.sql": "CREATE VIEW low_stock AS SELECT * FROM nowhere;"})
     run = place.migrate()
     assert run.state == "failed"
-    for client, status in ((admin, "failed"), (viewer, "pending")):  # the plan that a viewer reads was made before
-        views = get(client, place, "status")["migrations"][2]
-        assert (views["status"], views["last_task"]["state"]) == (status, "failed")
+    for client in (admin, viewer):
+        answer = get(client, place, "status")
+        assert answer["counts"] == counts(applied=2, failed=1)
+        views = answer["migrations"][2]
+        assert (views["status"], views["last_task"]["state"]) == ("failed", "failed")
+        failure = views["failure"]
+        assert (failure["direction"], failure["actor"], failure["run_id"]) == ("apply", "alice", run.run_id)
+        assert failure["url"].endswith("tasks/migrate.003_views")
+        assert [step["version"] for step in get(client, place, "plan")["steps"]] == ["003"], "it is tried again"
         newest = get(client, place, "history", version="003")["events"][0]
         assert newest["event"] == "failed"
         assert newest["url"].endswith("tasks/migrate.003_views")
         assert get(client, place, "metrics")["totals"]["failed"] == 1
     each = listed(viewer, place)
     assert (each["state"], each["last_run"]["state"]) == ("attention", "failed")
+    assert each["counts"] == counts(applied=2, failed=1)
+    assert "nowhere" in get(admin, place, "status")["migrations"][2]["failure"]["error"]
+    assert get(admin, place, "health")["status"] == "unhealthy"
     assert each["last_run"]["failed"] == ["migrate.003_views", "migrate.report"]
     assert "nowhere" in get(admin, place, "history", version="003")["events"][0]["error"]
 
@@ -141,13 +155,36 @@ def test_after_a_rollback_by_the_other_dag(admin: Any, viewer: Any, make_place: 
         assert get(client, place, "metrics")["totals"]["rolled_back"] == 1
 
 
+def test_a_dry_run(admin: Any, viewer: Any, make_place: MakePlace) -> None:
+    """What it found out is told: time, locks, and what it did not try, with the reason."""
+    files = {
+        "001_products.sql": FILES["001_products.sql"],
+        "002_index.sql": "CREATE INDEX CONCURRENTLY products_idx ON products (id);\n",
+        "migration_config.yaml": "environments: {development: {}}",
+    }
+    place = make_place("tried", files)
+    assert place.migrate(mode="dry_run").state == "success"
+    for client in (admin, viewer):
+        answer = get(client, place, "history")
+        found = {event["version"]: event for event in answer["events"]}
+        assert {v: e["event"] for v, e in found.items()} == {"001": "dry_run", "002": "not_tried"}
+        assert [lock["relation"] for lock in found["001"]["locks"]] != []
+        assert found["001"]["duration_ms"] is not None
+        assert found["002"]["reason"].startswith("002_index.sql")
+        assert {e["dry_run"] for e in found.values()} == {True}
+        assert (answer["runs"][0]["dry_run"], list(answer["runs"][0]["not_tried"])) == (["001"], ["002"])
+        listing = get(client, place, "status")
+        assert listing["counts"] == counts(pending=2)
+        assert [event["event"] for event in get(client, place, "migrations/002")["events"]] == ["not_tried"]
+
+
 # Plan
 
 
 def test_plan(admin: Any, warehouse: Place) -> None:
     answer = get(admin, warehouse, "plan")
     assert [(s["action"], s["version"]) for s in answer["steps"]] == [("apply", "003")]
-    assert answer["skipped"] == {}
+    assert answer["left_out"] == {}
     assert answer["planned_run_id"]
     told(admin.get(f"{warehouse.group}/plan?to=999"), 422, "unknown_target_version")
 
@@ -168,20 +205,27 @@ def test_findings_in_scripts_are_those_of_the_last_plan(admin: Any, make_place: 
     assert found() == [], "the file is another one now"
 
 
-def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, make_place: MakePlace) -> None:
+def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, viewer: Any, make_place: MakePlace) -> None:
     needs = "{name: nowhere_to_be_had, when_missing: skip}"
     config = CONFIG.replace("description: Stock,", f"description: Stock, requires_extensions: [{needs}],")
     place = make_place("lacking", {**FILES, "migration_config.yaml": config})
     assert place.migrate().state == "success"
     answer = get(admin, place, "plan")
     why = "extension nowhere_to_be_had cannot be had on this server"
-    assert (answer["steps"], answer["skipped"]) == ([], {"002": why, "003": "needs 002, which is left out"})
+    assert (answer["steps"], answer["left_out"]) == ([], {"002": why, "003": "needs 002, which is left out"})
+    for client in (admin, viewer):
+        assert (get(client, place, "plan")["steps"], get(client, place, "plan")["left_out"]) == ([], answer["left_out"])
+        listing = get(client, place, "status")
+        assert listing["counts"] == listed(client, place)["counts"] == counts(applied=1, left_out=2)
+        assert [m["reason"] for m in listing["migrations"]] == [None, *answer["left_out"].values()]
+        assert [m["version"] for m in get(client, place, "status", status="left_out")["migrations"]] == ["002", "003"]
+    assert listed(viewer, place)["state"] == "current"
     found = get(admin, place, "health")
     assert (found["status"], found["reasons"]) == ("healthy", [])
     (check,) = [check for check in found["checks"] if check["name"] == "pending"]
-    assert check["message"].startswith(f"nothing is pending; left out: 002: {why}")
+    assert check["reason"].startswith(f"nothing is pending; left out: 002: {why}")
     elsewhere = get(admin, place, "plan", environment="staging")
-    assert ([s["version"] for s in elsewhere["steps"]], elsewhere["skipped"]) == (["001"], answer["skipped"])
+    assert ([s["version"] for s in elsewhere["steps"]], elsewhere["left_out"]) == (["001"], answer["left_out"])
 
 
 # One migration
@@ -203,7 +247,7 @@ def test_migration(admin: Any, viewer: Any, warehouse: Place) -> None:
 
 def test_prose_is_not_read_back(admin: Any, make_place: MakePlace) -> None:
     """Neither a description nor a script can make the page show what is not there, or hide what is."""
-    script = "SELECT $$\n```\n\n`001_x.rollback.sql`\n\n```sql\nDROP SCHEMA x;\n```\n {{ x }} {% y $$;\n"
+    script = 'SELECT 1 AS "```sql {{ x }} {% y ```";\n\nSELECT 2 AS "`001_x.rollback.sql`";\n'
     text = "a\n- rollback: yes\n`001_x.rollback.sql`\n\n```sql\nDROP SCHEMA x;\n```"
     migrations = [{"version": 1, "description": text}]
     config = json.dumps({"migrations": migrations, "environments": {"development": {}}})
@@ -240,6 +284,57 @@ def test_scripts_are_not_shown_where_the_config_says_so(admin: Any, make_place: 
     (place.folder / "migration_config.yaml").write_text(config)
     place.reparse()
     assert "include_sql" in get(admin, place, "migrations/001")["sql"]["reason"]
+
+
+def test_no_secret_in_a_script_that_is_shown(admin: Any, make_place: MakePlace) -> None:
+    """Alike in page, API and documentation; the ledger keeps what a rollback needs to run."""
+    files = {
+        "001_roles.sql": "CREATE ROLE shown_role LOGIN PASSWORD 'hunter2-up';\n",
+        "001_roles.rollback.sql": "ALTER ROLE shown_role PASSWORD 'hunter2-down';\nDROP ROLE shown_role;\n",
+        "migration_config.yaml": "environments: {development: {}}",
+    }
+    place = make_place("secrets", files)
+    for _ in ("before", "after"):
+        found = get(admin, place, "migrations/001")
+        assert found["sql"]["text"] == "CREATE ROLE shown_role LOGIN PASSWORD '***';\n"
+        assert found["rollback"]["text"] == "ALTER ROLE shown_role PASSWORD '***';\nDROP ROLE shown_role;\n"
+        assert place.migrate().state == "success"
+    assert found["rollback"]["origin"] == "ledger"
+    task = admin.get("/api/v2/dags/secrets/tasks/migrate.001_roles").json()
+    assert "```sql\nCREATE ROLE shown_role LOGIN PASSWORD '***';\n```" in task["doc_md"]
+    stored = admin.get("/api/v2/dags/secrets/tasks").text + _serialized("secrets")
+    assert "hunter2" not in stored
+    place.roll_back(to="0")
+
+
+def _serialized(dag_id: str) -> str:
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return json.dumps(SerializedDagModel.get(dag_id, session=session).data)
+
+
+def test_scripts_are_for_who_may_read_the_code(
+    viewer: Any, admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+
+    manager = get_auth_manager()
+    of_airflow = manager.is_authorized_dag
+
+    def no_code(*, user: Any, access_entity: Any = None, **more: Any) -> bool:
+        may = user.username == "admin" or access_entity is not DagAccessEntity.CODE
+        return may and of_airflow(user=user, access_entity=access_entity, **more)
+
+    monkeypatch.setattr(manager, "is_authorized_dag", no_code)
+    found = get(viewer, warehouse, "migrations/002")
+    why = "you may not read the code of this DAG, so its scripts are not shown to you"
+    for script in (found["sql"], found["rollback"]):
+        assert (script["text"], script["origin"], script["reason"]) == (None, "unavailable", why)
+    assert "REFERENCES" not in json.dumps(found)
+    assert get(admin, warehouse, "migrations/002")["sql"]["text"] == FILES["002_stock.sql"]
 
 
 # Audit, history, numbers

@@ -14,7 +14,7 @@ export function showActions(status, { refresh, startFollowing }) {
     return h("button", { type: "button", class: kind, disabled: why !== null, title: why, onclick: ask }, icon(mark), text);
   };
   const { rights, migrate, rollback } = group;
-  const idle = counts.pending === 0 && counts.incomplete === 0 ? "Nothing is pending" : null;
+  const idle = counts.pending + counts.failed + counts.incomplete === 0 ? "Nothing is pending" : null;
   return h("div", { class: "row actions", role: "group", "aria-label": "Actions" },
     rights.migrate && migrate.modes.includes("apply") &&
       act("Apply…", "play", () => askApply(status, "apply", started), { kind: "primary", disabled: idle }),

@@ -64,7 +64,7 @@ export function loading(bars = 4) {
   return h("div", { class: "loading" }, words_, Array.from({ length: bars }, () => h("div", { class: "bone" })));
 }
 
-const COUNTED = ["applied", "pending", "changed", "missing", "incomplete"];
+const COUNTED = ["applied", "pending", "failed", "left_out", "changed", "missing", "incomplete"];
 
 /** Counts by status as one bar and as words. */
 export function countsBar(counts) {

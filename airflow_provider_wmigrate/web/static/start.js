@@ -7,14 +7,15 @@ import { count } from "./format.js";
 import { icon } from "./icons.js";
 import { banner, facts, field, finding, problemBox } from "./parts.js";
 
-const IN_LEDGER = ["applied", "changed", "missing", "incomplete"];
+/** What a rollback could undo. */
+export const IN_LEDGER = ["applied", "changed", "missing", "incomplete"];
 
 /** Ask for an apply or a dry run; `started` gets the run. */
 export function askApply(status, mode, started) {
   const { group } = status;
   const place = { dag: group.dag_id, group: group.group_id };
   const verb = mode === "dry_run" ? "Dry run" : "Apply";
-  const pending = status.migrations.filter((one) => ["pending", "incomplete"].includes(one.status));
+  const pending = status.migrations.filter((one) => ["pending", "failed", "incomplete"].includes(one.status));
   const to = select(pending.slice(0, -1).map((one) => [one.version, `${one.version} ${one.name}`]), ["", "everything that is pending"]);
   const rest = commonFields(group.migrate);
   const [facts_, preview] = [h("div", {}, target(group, group.dag_id, mode)), h("div", { class: "preview stack", "aria-live": "polite" })];

@@ -8,14 +8,13 @@ import { icon, stateIcon } from "./icons.js";
 import { announce, badge, empty } from "./parts.js";
 import { routeTo } from "./router.js";
 import { pagedTable } from "./table.js";
-import { shownState } from "./view_migrations.js";
 
 /** The tab "graph". */
 export function showGraph(panel, { route, place, status }) {
   const all = status.migrations;
   if (!all.length) return replace(panel, empty("graph", "No migrations", "The folder of this group holds none."));
   const byVersion = new Map(all.map((one) => [one.version, one]));
-  const items = all.map((one) => ({ id: one.version, parents: one.dependencies, status: shownState(one) }));
+  const items = all.map((one) => ({ id: one.version, parents: one.dependencies, status: one.status }));
   const opened = new Set();
   const [holder, note] = [h("div", {}), h("p", { class: "muted" })];
   let picture;
@@ -57,7 +56,7 @@ export function showGraph(panel, { route, place, status }) {
 
 /** What one looks for first: what needs attention, else the newest. */
 function startOf(all) {
-  return (all.find((one) => shownState(one) !== "applied") ?? all.at(-1)).version;
+  return (all.find((one) => one.status !== "applied") ?? all.at(-1)).version;
 }
 
 function described(node, byVersion, place) {
@@ -80,7 +79,7 @@ function asTable(all, place) {
     box.append(pagedTable("Dependencies", [
       { title: "Version", cell: (one) => link(one.version) },
       { title: "Name", cell: (one) => words(one.name) },
-      { title: "Status", cell: (one) => badge(shownState(one)) },
+      { title: "Status", cell: (one) => badge(one.status) },
       { title: "Depends on", cell: (one) => (one.dependencies.length ? one.dependencies.map((version) => [link(version), " "]) : "nothing") },
     ], all));
   });

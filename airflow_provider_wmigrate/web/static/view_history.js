@@ -39,7 +39,8 @@ function runs(items) {
     { title: "Who", cell: (run) => run.actor ?? "schedule" },
     { title: "Did", cell: (run) => [
       run.applied.length > 0 && h("p", {}, `applied ${list(run.applied)}`), run.rolled_back.length > 0 && h("p", {}, `rolled back ${list(run.rolled_back)}`),
-      run.dry_run.length > 0 && h("p", {}, `tried ${list(run.dry_run)}`), run.failed.length > 0 && h("p", { class: "error-text" }, `failed: ${run.failed.join(", ")}`)] },
+      run.dry_run.length > 0 && h("p", {}, `tried ${list(run.dry_run)}`),
+      Object.keys(run.not_tried).length > 0 && h("p", {}, `not tried ${list(Object.keys(run.not_tried))}`), run.failed.length > 0 && h("p", { class: "error-text" }, `failed: ${run.failed.join(", ")}`)] },
     { title: "Took", number: true, cell: (run) => duration(run.duration_ms) },
   ], items, { hideCaption: true });
 }

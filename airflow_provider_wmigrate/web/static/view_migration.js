@@ -1,15 +1,14 @@
 // One migration: what it is, its scripts, what happened to it.
 
 import { h, replace } from "./dom.js";
-import { duration, words } from "./format.js";
+import { count, duration, words } from "./format.js";
 import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
 import { badge, banner, empty, facts, sourceBanner, when } from "./parts.js";
 import { routeTo } from "./router.js";
 import { sqlBlock } from "./sql.js";
-import { askRollBack } from "./start.js";
+import { askRollBack, IN_LEDGER } from "./start.js";
 import { table } from "./table.js";
-import { shownState } from "./view_migrations.js";
 
 /** The detail of `route.version`. */
 export async function showMigration(panel, { route, place, status, ask, refresh, startFollowing }) {
@@ -22,11 +21,13 @@ export async function showMigration(panel, { route, place, status, ask, refresh,
     const other = status.migrations[order + step];
     return order >= 0 && other && h("a", { class: "button small", href: detail(place, other.version), title: words(other.name) }, text, " ", h("span", { class: "mono" }, other.version));
   };
-  replace(heading, h("span", { class: "mono" }, one.version), ` ${words(one.name)} `, badge(shownState(one)));
+  replace(heading, h("span", { class: "mono" }, one.version), ` ${words(one.name)} `, badge(one.status));
   replace(panel, h("div", { class: "stack" },
     h("div", { class: "row spread" }, back(place), h("div", { class: "row" }, around(-1, "Before"), around(1, "After"))),
     h("div", { class: "row spread" }, heading, rollBackButton(status, order, startFollowing)),
     source.kind !== status.source.kind && sourceBanner(source, refresh),
+    one.failure && failed(one.failure),
+    one.status === "left_out" && banner("unknown", "minus", h("strong", {}, "No run will apply it here: "), `${one.reason}.`),
     one.status === "changed" && banner("changed", "pencil", h("strong", {}, "The file was edited after it was applied. "), "What runs in the database is the applied text. Restore the file, or accept the edit with ", h("code", {}, "wmigrate repair"), "."),
     one.status === "missing" && banner("missing", "question", h("strong", {}, "It is applied, but its file is gone. "), "Restore the file, or roll the migration back."),
     one.status === "incomplete" && banner("failed", "alert", h("strong", {}, "It was started outside a transaction and did not finish. "),
@@ -41,8 +42,8 @@ export async function showMigration(panel, { route, place, status, ask, refresh,
 function rollBackButton(status, order, startFollowing) {
   const { group } = status;
   const one = status.migrations[order];
-  if (!one || one.status === "pending" || !group.rights.rollback || !group.rollback || !group.rollback_dag) return null;
-  const before = status.migrations.slice(0, order).filter((other) => other.status !== "pending").at(-1);
+  if (!one || !IN_LEDGER.includes(one.status) || !group.rights.rollback || !group.rollback || !group.rollback_dag) return null;
+  const before = status.migrations.slice(0, order).filter((other) => IN_LEDGER.includes(other.status)).at(-1);
   const blocked = group.rollback_dag.is_paused ? "The DAG that rolls back is paused" : null;
   return h("button", { type: "button", class: "danger", disabled: blocked !== null, title: blocked,
     onclick: () => askRollBack(status, before?.version ?? "0", startFollowing) }, icon("undo"), "Roll back this and all after it…");
@@ -66,13 +67,31 @@ function about({ migration: one, checksum_algorithm: algorithm, statements_done:
   ]);
 }
 
+function failed({ direction, at, actor, error, run_id: run, run_url: runUrl, url }) {
+  return banner("failed", "cross", h("strong", {}, direction === "rollback" ? "Its rollback failed " : "It failed "), when(at), actor && [" for ", h("b", {}, actor)], ". ",
+    h("span", { class: "error-text" }, error),
+    h("span", { class: "row tight" }, runUrl && airflowLink(runUrl, run), url && airflowLink(url, "Log", { mark: "log" })));
+}
+
+/** What a dry run found out, or why it tried nothing. */
+function found({ dry_run: dry, event, reason, locks, rows }) {
+  if (!dry) return null;
+  return [
+    !["dry_run", "not_tried"].includes(event) && h("p", { class: "muted" }, "in a dry run"),
+    reason && h("p", { class: "muted" }, reason),
+    rows > 0 && h("p", { class: "muted" }, count(rows, "row")),
+    locks.length > 0 && h("details", {}, h("summary", {}, count(locks.length, "lock")),
+      h("ul", {}, locks.map((lock) => h("li", {}, h("code", {}, lock.relation), ` ${lock.mode}${lock.dropped ? ", dropped" : ""}`)))),
+  ];
+}
+
 /** Events of migrations as a table. */
 export function history(events, { withVersion = null } = {}) {
   if (!events.length) return empty("clock", "Nothing has happened yet");
   return table("Events, newest first", [
     { title: "When", cell: (event) => when(event.at) },
     ...(withVersion ? [{ title: "Version", cell: (event) => event.version && h("a", { class: "mono", href: detail(withVersion, event.version) }, event.version) }] : []),
-    { title: "Event", cell: (event) => [badge(event.event), event.error && h("p", { class: "error-text" }, event.error)] },
+    { title: "Event", cell: (event) => [badge(event.event), event.error && h("p", { class: "error-text" }, event.error), found(event)] },
     { title: "Who", cell: (event) => event.actor ?? "–" },
     { title: "Took", number: true, cell: (event) => duration(event.duration_ms) },
     { title: "Log", cell: (event) => event.url && airflowLink(event.url, "Log", { mark: "log", label: `Log of ${words(event.event)} ${event.version ?? ""}` }) },

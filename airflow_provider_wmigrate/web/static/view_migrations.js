@@ -13,15 +13,11 @@ const COLUMNS = [
   { key: "version", title: "Version", sort: true }, { key: "name", title: "Name" }, { key: "status", title: "Status" },
   { key: "when", title: "When", sort: true }, { key: "who", title: "Who" }, { key: "took", title: "Took", sort: true }, { key: "links", title: "Run and log" },
 ];
-const KEYS = { version: (one) => BigInt(one.version), when: (one) => Date.parse(one.applied_at) || 0, took: (one) => one.duration_ms ?? -1 };
-const ORDER = ["failed", "incomplete", "running", "changed", "missing", "pending", "applied"];
+const KEYS = { version: (one) => BigInt(one.version), when: (one) => Date.parse(happened(one)) || 0, took: (one) => one.duration_ms ?? -1 };
+const ORDER = ["failed", "incomplete", "changed", "missing", "pending", "left_out", "applied"];
 
-/** What a person wants to see: a pending migration whose last task failed has failed. */
-export function shownState(one) {
-  const task = one.last_task?.state;
-  if (one.status === "pending" && ["failed", "running"].includes(task)) return task;
-  return one.status;
-}
+/** When it was applied, or failed. */
+const happened = (one) => one.failure?.at ?? one.applied_at;
 
 /** The tab "migrations". */
 export function showMigrations(panel, { route, place, status, from }) {
@@ -55,7 +51,7 @@ export function showMigrations(panel, { route, place, status, from }) {
 
 function showChips(holder, all, query, update) {
   const numbers = new Map();
-  for (const one of all) numbers.set(shownState(one), (numbers.get(shownState(one)) ?? 0) + 1);
+  for (const one of all) numbers.set(one.status, (numbers.get(one.status) ?? 0) + 1);
   const states = ORDER.filter((state) => numbers.has(state) || query.status === state);
   const focused = [...holder.children].indexOf(document.activeElement);
   const chip = (state, text, number) => h("button", { type: "button", class: "small filter", "data-tone": tone(state), "aria-pressed": String(query.status === state),
@@ -67,9 +63,8 @@ function showChips(holder, all, query, update) {
 function filtered(all, { q, status }) {
   const terms = q.toLowerCase().split(/\s+/).filter(Boolean);
   return all.filter((one) => {
-    const state = shownState(one);
-    const text = `${one.version} ${one.name} ${words(one.name)} ${state} ${one.description}`.toLowerCase();
-    return (!status || state === status) && terms.every((term) => text.includes(term));
+    const text = `${one.version} ${one.name} ${words(one.name)} ${words(one.status)} ${one.description}`.toLowerCase();
+    return (!status || one.status === status) && terms.every((term) => text.includes(term));
   });
 }
 
@@ -81,17 +76,21 @@ function comparison({ key, down }) {
 
 function cells(one, { dag, group }) {
   const href = routeTo({ dag, group, tab: "migrations", version: one.version });
-  const run = one.run_url ?? null;
-  const log = one.log_url ?? one.last_task?.url ?? null;
+  const { failure } = one;
+  const run = failure?.run_url ?? one.run_url ?? null;
+  const log = failure?.url ?? one.log_url ?? one.last_task?.url ?? null;
+  const why = failure?.error ?? one.reason;
+  const who = failure?.actor ?? one.actor;
   return [
     h("a", { href, class: "mono version-link", "aria-label": `Migration ${one.version} ${words(one.name)}` }, one.version),
-    h("span", { class: "name-cell", title: one.description || null }, h("span", { class: "name-text" }, words(one.name)), one.description && h("span", { class: "muted sub" }, one.description)),
-    badge(shownState(one)),
-    when(one.applied_at),
-    h("span", { class: "muted", title: one.actor }, one.actor ?? "–"),
+    h("span", { class: "name-cell", title: why || one.description || null }, h("span", { class: "name-text" }, words(one.name)),
+      why ? h("span", { class: failure ? "error-text sub" : "muted sub" }, why) : one.description && h("span", { class: "muted sub" }, one.description)),
+    h("span", { class: "row tight" }, badge(one.status), failure?.direction === "rollback" && badge("rollback_failed"), one.last_task?.state === "running" && badge("running")),
+    when(happened(one)),
+    h("span", { class: "muted", title: who }, who ?? "–"),
     h("span", { class: "number" }, duration(one.duration_ms)),
     h("span", { class: "row tight" },
-      run && airflowLink(run, "Run", { quiet: true, label: `Run that applied ${one.version}` }),
+      run && airflowLink(run, "Run", { quiet: true, label: `Run that ${failure ? "tried" : "applied"} ${one.version}` }),
       log && airflowLink(log, "Log", { mark: "log", quiet: true, label: `Log of ${one.version}` })),
   ];
 }

@@ -9,10 +9,10 @@ import { pagedTable } from "./table.js";
 /** The tab "plan". */
 export async function showPlan(panel, { place, status, ask, refresh }) {
   replace(panel, loading(3));
-  const { steps, findings, skipped, planned_at: at, source } = await ask("plan");
+  const { steps, findings, left_out: leftOut, planned_at: at, source } = await ask("plan");
   const errors = findings.filter((one) => one.severity === "error");
   const warnings = findings.filter((one) => one.severity !== "error");
-  const held = Object.entries(skipped);
+  const held = Object.entries(leftOut);
   const link = (version) => h("a", { class: "mono", href: routeTo({ ...place, tab: "migrations", version }) }, version);
   replace(panel, h("div", { class: "stack" },
     source.kind !== status.source.kind && sourceBanner(source, refresh),
@@ -26,8 +26,8 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
         { title: "Version", cell: (step) => link(step.version) },
         { title: "Name", cell: (step) => words(step.name) },
         { title: "SHA-256", cell: (step) => h("code", { class: "muted", title: step.checksum }, step.checksum.slice(0, 12)) },
-      ], steps) : h("div", { class: "card" }, empty("check", "Nothing is to be done", source.kind === "live" ? "Every migration of the folder is applied." : "As far as is known."))),
-    held.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Pending, but left out"),
+      ], steps) : h("div", { class: "card" }, empty("check", "Nothing is to be done", held.length ? "What can run here is applied." : source.kind === "live" ? "Every migration of the folder is applied." : "As far as is known."))),
+    held.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Left out"),
       h("ul", { class: "card held" }, held.map(([version, reason]) => h("li", {}, link(version), ` ${reason}`)))),
     at && h("p", { class: "muted" }, "Scripts were last read by the plan of a run, ", when(at), ".")));
 }
