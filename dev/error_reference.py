@@ -50,8 +50,8 @@ REMEDIES = {
 
 E, W = "error", "warning"
 FINDINGS = {
-    "changed": (E, "the file was edited after it was applied", "restore it, write a new one; or `repair --accept`"),
-    "missing": (E, "applied, and its file is gone", "restore the file"),
+    "changed": (E, "the file was edited after it was applied", "restore it and write a new one; or `repair --accept`"),
+    "missing": (E, "applied, and its file is gone", "restore the file; or `repair --forget`"),
     "incomplete": (f"{W}; of a rollback {E}", "begun outside a transaction, not finished", "run it again: it goes on"),
     "executed_statement_edited": (E, "a statement that has run was edited or is gone", "restore that statement"),
     "in_flight": (E, "it is not known whether a statement ran to its end", "`repair --ran` or `--again`"),

@@ -37,6 +37,7 @@ MEANINGS = {
     ),
     "repaired": ("A person settled an entry.", "`decision`, `reason`, `before`, `after`"),
     "baselined": ("A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
+    "baseline_undone": ("A person took a baseline back; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
     "reported": (
         "An Airflow run ended with nothing failed; what it applied stays.",
         "`applied`, `rolled_back`, `state`: a hash over what is applied",

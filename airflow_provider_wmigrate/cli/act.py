@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
 from airflow_provider_wmigrate.engine.model import Direction, Finding, Outcome, Plan, Record
 
-from .call import Answer, Call
+from .call import Answer, Call, identity
 from .confirm import confirm
 from .failure import DONE, FOUND, Interrupted, UsageError
 from .interrupt import Stop, state_sentence, stoppable
@@ -73,6 +73,7 @@ class _Run:
     call: Call
     plan: Plan
     findings: list[Finding]
+    tried_again: set[str] = field(default_factory=set)
 
     def answer(self) -> Answer:
         call, dry_run = self.call, bool(self.call.arguments.dry_run)
@@ -94,6 +95,7 @@ class _Run:
             "direction": self.plan.direction,
             "dry_run": dry_run,
             "records": [record.as_dict() for record in records],
+            "by_another_runner": [record.version for record in self._by_another(records)],
             "left_out": self.plan.left_out,
             "not_tried": [record.reason for record in _not_tried(records)],
             "findings": findings,
@@ -150,8 +152,10 @@ class _Run:
                     said = "stopped without waiting" if isinstance(error, KeyboardInterrupt) else str(error)
                     stop.settled.set()
                     raise Interrupted(f"{said}; {state_sentence(migrator)}") from error
-                if records and not self.call.screen.as_json:
-                    kept = ", ".join(record.version for record in records)
+                others = self._by_another(records)
+                mine = [record.version for record in records if record not in others]
+                if mine and not self.call.screen.as_json:
+                    kept = ", ".join(mine)
                     progress.tell(f"{_DONE[self.plan.direction]} before and kept: {kept}")
                 raise
             done.append(records[-1].as_dict())
@@ -167,6 +171,7 @@ class _Run:
             except WMigrateError as error:
                 if not error.retryable or stop.requested or not left:
                     raise
+                self.tried_again.add(version)
                 progress.tell(f"{error}; again in {execution.retry_delay_seconds} s, {left} tries left")
                 _sleep(execution.retry_delay_seconds, stop)
         raise AssertionError("the last try returns or raises")
@@ -191,9 +196,20 @@ class _Run:
         if dry_run:
             self._show_dry_run(screen, records)
             return
+        others = self._by_another(records)
+        done = _DONE[self.plan.direction]
         total = took(sum(record.duration_ms for record in records))
-        what = f"{_DONE[self.plan.direction].capitalize()} {plural(len(records), 'migration')}"
+        what = f"{done.capitalize()} {plural(len(records) - len(others), 'migration')}"
         screen.title(f"{what} in {total} on {self.call.target}.")
+        if others:
+            were = "was" if len(others) == 1 else "were"
+            names = ", ".join(record.version for record in others)
+            screen.line(f"{len(others)} {were} {done} by another runner meanwhile: {names}.")
+
+    def _by_another(self, records: Iterable[Record]) -> list[Record]:
+        """What somebody else had done when its turn came. Not what a try of this call did, and could not say so."""
+        found = [r for r in records if r.outcome in (Outcome.ALREADY_APPLIED, Outcome.NOT_APPLIED)]
+        return [r for r in found if r.version not in self.tried_again or r.identity != identity()]
 
     def _show_dry_run(self, screen: Screen, records: list[Record]) -> None:
         untried = _not_tried(records)

@@ -21,6 +21,8 @@ def baseline(call: Call) -> Answer:
     """Declare what a version stands for applied, without running it."""
     from airflow_provider_wmigrate.engine.decisions.baseline import baseline as carry_out
 
+    if call.arguments.undo:
+        return _undo(call)
     planned = _planned(call)
     if not planned.steps:
         return _answer(call, planned, None)
@@ -39,6 +41,40 @@ def baseline(call: Call) -> Answer:
         on_event=Progress(call.screen, 0),
     )
     return _answer(call, planned, asdict(done))
+
+
+def _undo(call: Call) -> Answer:
+    """Take a baseline back. Looked at before anything is asked, as a baseline is."""
+    from airflow_provider_wmigrate.engine.decisions.baseline_undo import (
+        baseline_named,
+        declared_by,
+        not_undoable,
+        undo_baseline,
+    )
+
+    folder = call.folder
+    with call.session() as session:
+        there = call.ledger.version(session.conn) is not None
+        known = declared_by(session.conn, call.ledger) if there else {}
+        to = baseline_named(str(call.arguments.version), known)
+        findings = not_undoable(known[to], call.ledger.entries(session.conn))
+    if findings:
+        raise HistoryError(findings)
+    reason = ask_reason(call, "taking back a baseline", f"Why is the baseline to {to} taken back?")
+    names = "".join(f"  {version}\n" for version in known[to])
+    what = f"Take back the baseline to {to} on {call.target}, without running anything; these are pending again"
+    confirm(call, f"{what}:\n{names}  reason: {reason}")
+    done = undo_baseline(
+        call.target.connect,
+        folder,
+        to,
+        reason=reason,
+        identity=identity(),
+        environment=call.environment,
+        on_event=Progress(call.screen, 0),
+    )
+    said = f"Took back the baseline to {to}: {', '.join(done.versions)} declared no longer, on {call.target}."
+    return Answer({"target": call.target_document(), "undone": asdict(done)}, lambda screen: screen.line(said))
 
 
 def _planned(call: Call) -> Plan:

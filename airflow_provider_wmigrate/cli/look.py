@@ -26,6 +26,7 @@ _GRAPH_COLOURS = {
     Status.LEFT_OUT: "#e6e6e6",
     Status.CHANGED: "#f7d0cd",
     Status.MISSING: "#f7d0cd",
+    Status.FORGOTTEN: "#e6e6e6",
     Status.INCOMPLETE: "#f2a19b",
 }
 

@@ -38,7 +38,7 @@ def repair(call: Call) -> Answer:
         environment=call.environment,
         on_event=Progress(call.screen, 0),
     )
-    said = f"{done.version}_{done.name}: {done.before.value} -> {done.after.value} on {target}."
+    said = f"{done.version}_{done.name}: {done.before.words} -> {done.after.words} on {target}."
     return Answer({"target": call.target_document(), "repaired": asdict(done)}, lambda screen: screen.line(said))
 
 
@@ -47,10 +47,11 @@ def _fitting(call: Call, decision: Decision) -> str:
     from airflow_provider_wmigrate.engine.decisions.repair import repaired
 
     migrator = call.migrator()
-    entries = {e.version: e for e in migrator.read().entries}
+    state = migrator.read()
+    entries = {e.version: e for e in state.entries}
     known, where = {*migrator.migrations, *entries}, "this folder or the ledger"
     version = normalise_version(str(call.arguments.version), known, where=where)
-    unfit = repaired(migrator.migrations.get(version), entries.get(version), decision)
+    unfit = repaired(migrator.migrations.get(version), entries.get(version), decision, state)
     if isinstance(unfit, Finding):
         raise HistoryError([unfit])
     return version

@@ -155,7 +155,7 @@ VERBS = (
     ),
     Verb(
         "repair",
-        "After a person's decision, make the ledger agree: accept an edited file, settle an incomplete migration.",
+        "After a person's decision, make the ledger agree: an edited or deleted file, a half-done one, a failure.",
         "repair:repair",
         (
             Argument(("version",), "The migration.", "VERSION"),
@@ -168,6 +168,10 @@ VERBS = (
             ),
             Argument(("--ran",), "Incomplete: the statement in flight has run; go on behind it.", kind="flag"),
             Argument(("--again",), "Incomplete: the statement in flight has not run; run it again.", kind="flag"),
+            Argument(
+                ("--forget",), "Missing: its file was deleted on purpose; it can still be rolled back.", kind="flag"
+            ),
+            Argument(("--settle",), "Its last failure is over, although nothing has shown it.", kind="flag"),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,
@@ -178,6 +182,7 @@ VERBS = (
         "baseline:baseline",
         (
             Argument(("version",), "It and everything below it, and what these need, counts as applied.", "VERSION"),
+            Argument(("--undo",), "Take the baseline to this version back: all of it is pending again.", kind="flag"),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,

@@ -247,10 +247,7 @@ class Migrator:
             except HistoryError as error:
                 self._refuse(session, self._stand_in(entry), error.findings)
         if script is None:
-            name = f"{entry.version}_{entry.name}"
-            message = f"migration {name} has no rollback script, neither in the folder nor in the ledger"
-            finding = Finding("no_rollback", message, "write one, or restore a backup", version=entry.version)
-            raise HistoryError([finding])
+            raise HistoryError([rollback.no_rollback(migration, entry)])
         stand_in = self._stand_in(entry)
         return Job(stand_in, analyse(script), stand_in.rollback_transactional, stand_in.rollback_repeatable)
 

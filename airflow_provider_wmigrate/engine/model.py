@@ -29,6 +29,8 @@ class Status(str, Enum):
     APPLIED = "applied"
     CHANGED = "changed"
     MISSING = "missing"
+    FORGOTTEN = "forgotten"
+    """Applied, and a person has said that its file was deleted on purpose."""
     INCOMPLETE = "incomplete"
 
     @property
@@ -122,6 +124,8 @@ class Migration:
     rollback: Script | None = None
     description: str = ""
     dependencies: tuple[str, ...] = ()
+    dependencies_implied: bool = False
+    """Nobody declared them: each migration needs the one before it in the folder."""
     transactional: Transactional = "auto"
     rollback_transactional: Transactional = "auto"
     repeatable: bool = False
@@ -188,6 +192,8 @@ class Attempt:
     identity: Identity
     error: str = ""
     sqlstate: str | None = None
+    forgotten: bool = False
+    """Since it was applied, a person has said that its file was deleted on purpose."""
 
     @property
     def direction(self) -> Direction:

@@ -127,7 +127,9 @@ def from_results(
         for version, status in known.items()
         if not status.is_pending
     ]
-    seen = _overview(folder, State(tuple(made), attempts=tuple(failures)), to)
+    forgotten = [v for v, status in known.items() if status is Status.FORGOTTEN]
+    said = [Attempt(v, "repaired", _LONG_AGO, Identity(""), forgotten=True) for v in forgotten]
+    seen = _overview(folder, State(tuple(made), attempts=(*failures, *said)), to)
     as_of = max([plan.at, *(record.at for record in later.values())])
     return MigrationStates(_without(seen, left_out), entries, as_of, plan.group.dag_id, plan.run_id)
 
@@ -158,7 +160,7 @@ def _entry_of(record: TaskResult) -> Entry:
 
 def _entry(version: str, status: Status, file: Migration | None) -> Entry:
     """As if the ledger had told that status; which text was applied is not known."""
-    as_file = file is not None and status in (Status.APPLIED, Status.MISSING)
+    as_file = file is not None and status in (Status.APPLIED, Status.MISSING, Status.FORGOTTEN)
     return _made_up(
         version,
         name=file.name if file else "",

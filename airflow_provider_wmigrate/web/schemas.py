@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.model import Finding, LockTaken, Step
 
-StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "incomplete"]
+StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "forgotten", "incomplete"]
 ModeName = Literal["apply", "dry_run"]
 ReasonCode = Literal[
     "no_right_on_connection",  # the caller may read the DAG but not its connection
@@ -137,6 +137,7 @@ class Counts(_Answer):
     applied: int = 0
     changed: int = 0
     missing: int = 0
+    forgotten: int = 0
     incomplete: int = 0
 
 

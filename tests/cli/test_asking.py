@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,11 @@ from typing import Any
 
 import psycopg
 import pytest
+
+from airflow_provider_wmigrate.engine.events import Started
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
 
 Conn = psycopg.Connection[Any]
 COMMAND = [sys.executable, "-m", "airflow_provider_wmigrate.cli"]
@@ -184,6 +190,45 @@ def running(conn: Conn) -> int:
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def test_what_another_runner_did_before_the_answer_is_told_as_that(shop: Path, wmigrate: Any, conn: Conn) -> None:
+    terminal = Terminal("up")
+    terminal.until("[y/N]")
+    assert wmigrate("up", "--to", "2", "--yes").code == 0
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert terminal.plain.splitlines()[-1] == "2 were applied by another runner meanwhile: 001, 002."
+    assert "Applied 1 migration in " in terminal.plain
+    down = Terminal("down", "2")
+    down.until("[y/N]")
+    assert wmigrate("down", "2", "--yes").code == 0
+    down.type("y\n")
+    assert down.end() == 0
+    assert down.plain.splitlines()[-1] == "1 was rolled back by another runner meanwhile: 003."
+    assert "Rolled back 0 migrations in " in down.plain
+
+
+def test_what_another_runner_did_meanwhile_for_programs(shop: Path, wmigrate: Any, database: str, conn: Conn) -> None:
+    began = threading.Event()
+
+    def hold(event: object) -> None:
+        if isinstance(event, Started):
+            began.set()
+            names = "SELECT FROM pg_stat_activity WHERE application_name = 'wmigrate apply 001'"
+            with psycopg.connect(database, autocommit=True) as eye:
+                wait_until(lambda: len(eye.execute(names).fetchall()) == 2)
+
+    other = Migrator(
+        lambda: psycopg.connect(database), read_folder(shop), identity=Identity("the other"), on_event=hold
+    )
+    runner = threading.Thread(target=other.apply, args=["1"])
+    runner.start()
+    assert began.wait(20)
+    data = wmigrate("up", "--to", "2", "--yes", "--json").json
+    runner.join()
+    assert [(r["version"], r["outcome"]) for r in data["records"]] == [("001", "already_applied"), ("002", "applied")]
+    assert data["by_another_runner"] == ["001"]
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 15) -> None:

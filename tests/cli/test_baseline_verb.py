@@ -150,3 +150,64 @@ def test_a_role_without_rights_is_told_what_it_lacks(
     said = f"the ledger is out of reach: permission denied for database {conn.info.dbname}"
     assert f'{said}; let somebody who may run: CREATE SCHEMA "wmigrate" AUTHORIZATION "{role}"' in result.err
     assert not has_ledger(conn)
+
+
+# Taken back
+
+
+def test_a_wrong_baseline_is_taken_back(shop: Path, wmigrate: Wmigrate) -> None:
+    assert wmigrate("baseline", "1", *WHY).code == 0
+    assert wmigrate("baseline", "3", *WHY).code == 0
+    data = wmigrate("baseline", "3", "--undo", "--reason", "it was 2", "--yes", "--json").json["undone"]
+    assert (data["to"], data["versions"], data["reason"]) == ("003", ["002", "003"], "it was 2")
+    assert statuses(wmigrate) == {"001": "applied", "002": "pending", "003": "pending"}
+    events = wmigrate("history", "--limit", "2", "--json").json["events"]
+    assert [(e["event"], e["version"], e["details"]["reason"]) for e in events] == [
+        ("baseline_undone", "003", "it was 2"), ("baseline_undone", "002", "it was 2")
+    ]  # fmt: skip
+    assert wmigrate("audit", "verify").code == 0
+    assert wmigrate("baseline", "2", *WHY).code == 0
+    assert statuses(wmigrate) == {"001": "applied", "002": "applied", "003": "pending"}
+
+
+def test_what_was_applied_since_stands_in_the_way_and_is_named(shop: Path, wmigrate: Wmigrate, conn: Any) -> None:
+    conn.execute("CREATE TABLE shop (id int, price int)")
+    assert wmigrate("baseline", "2", *WHY).code == 0
+    assert wmigrate("up", "--yes").code == 0
+    refused = wmigrate("baseline", "2", "--undo", *WHY, "--json").json["error"]["findings"]
+    assert [(f["code"], f["message"], f["next_step"]) for f in refused] == [
+        (
+            "depended_on",
+            "migration 002 cannot be rolled back: 003 depends on it",
+            "roll back first: `wmigrate down --only 003`",
+        )
+    ]
+    assert wmigrate("down", "--only", "3", "--yes").code == 0
+    done = wmigrate("baseline", "2", "--undo", *WHY)
+    assert (done.code, done.out.partition(",")[0]) == (0, "Took back the baseline to 002: 001")
+    assert set(statuses(wmigrate).values()) == {"pending"}
+
+
+def test_a_baseline_that_is_not_there(shop: Path, wmigrate: Wmigrate) -> None:
+    result = wmigrate("baseline", "3", "--undo", *WHY)
+    assert (result.code, result.err) == (
+        2, "wmigrate: no migration 3 in the baselines that this ledger stands on; there is none\n"
+    )  # fmt: skip
+    wmigrate("baseline", "2", *WHY)
+    result = wmigrate("baseline", "3", "--undo", *WHY)
+    assert (result.code, result.err) == (
+        2, "wmigrate: no migration 3 in the baselines that this ledger stands on; the newest one is 002\n"
+    )  # fmt: skip
+
+
+def test_late_without_a_config_a_baseline_declares_it(shop: Path, wmigrate: Wmigrate, conn: Any) -> None:
+    hidden = {file: file.read_text() for file in shop.glob("002*")}
+    for file in hidden:
+        file.unlink()
+    (shop / "003_view.sql").write_text("SELECT 1;")
+    assert wmigrate("up", "--yes").code == 0
+    for file, text in hidden.items():
+        file.write_text(text)
+    assert wmigrate("plan", "--json").json["findings"] == []
+    assert wmigrate("baseline", "2", *WHY).code == 0
+    assert statuses(wmigrate) == {"001": "applied", "002": "applied", "003": "applied"}

@@ -166,3 +166,120 @@ def test_accepting_keeps_the_ledgers_rollback_where_the_folder_has_none() -> Non
     accepted = repaired(replace(FILE, rollback=None), entry(status="applied"), "accept")
     assert isinstance(accepted, Entry)
     assert accepted.rollback_checksum == "kept"
+
+
+# A file that is gone, a failure that is over
+
+
+def audit_is_intact(wmigrate: Wmigrate) -> bool:
+    return bool(wmigrate("audit", "verify").code == 0)
+
+
+def test_a_file_that_was_deleted_on_purpose(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
+    wmigrate("up", "--yes")
+    for file in shop.glob("003*"):
+        file.unlink()
+    refused = wmigrate("up", "--yes", "--json").json["error"]["findings"]
+    assert [(f["code"], f["next_step"]) for f in refused] == [
+        ("missing", "restore the file; or, if it was deleted on purpose: `wmigrate repair 003 --forget`")
+    ]
+    data = wmigrate("repair", "003", "--forget", "--reason", "nobody needs it", "--yes", "--json").json["repaired"]
+    assert (data["before"], data["after"]) == ("missing", "forgotten")
+    row = last_audit_row(wmigrate)
+    assert (row["event"], row["version"], row["details"]["decision"]) == ("repaired", "003", "forget")
+    assert status_of(wmigrate, "003") == "forgotten"
+    assert wmigrate("status").out.splitlines()[-1].startswith("2 applied, 1 forgotten on database test_")
+    assert wmigrate("health", "--json").json["status"] == "healthy"
+    assert (wmigrate("plan").code, wmigrate("check").code) == (0, 0)
+    (shop / "004_more.sql").write_text("SELECT 1;")
+    assert wmigrate("up", "--yes").code == 0
+    assert audit_is_intact(wmigrate)
+    conn.execute("DROP VIEW dear")
+    assert wmigrate("down", "--only", "3", "--yes").code == 1
+    assert status_of(wmigrate, "003") == "forgotten", "a rollback that failed makes nobody remember it"
+    conn.execute("CREATE VIEW dear AS SELECT 1")
+    assert wmigrate("down", "--only", "3", "--yes").code == 0
+    assert [m["version"] for m in wmigrate("status", "--json").json["migrations"]] == ["001", "002", "004"]
+    assert audit_is_intact(wmigrate)
+
+
+def test_a_forgotten_file_that_comes_back_counts_again(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    text = (shop / "003_view.sql").read_text()
+    for file in shop.glob("003*"):
+        file.unlink()
+    assert wmigrate("repair", "3", "--forget", "--reason", "x", "--yes").code == 0
+    (shop / "003_view.sql").write_text(text)
+    assert status_of(wmigrate, "003") == "applied"
+    (shop / "003_view.sql").write_text("SELECT 1;")
+    assert status_of(wmigrate, "003") == "changed"
+
+
+def test_a_failed_rollback_is_settled(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "003_view.rollback.sql").write_text("DROP VIEW nowhere;")
+    wmigrate("up", "--yes")
+    assert wmigrate("down", "2", "--yes").code == 1
+    assert wmigrate("health", "--json").json["status"] == "unhealthy"
+    data = wmigrate("repair", "3", "--settle", "--reason", "the view stays", "--yes", "--json").json["repaired"]
+    assert (data["before"], data["after"], data["name"]) == ("applied", "applied", "view")
+    assert wmigrate("health", "--json").json["status"] == "healthy"
+    assert audit_is_intact(wmigrate)
+    again = wmigrate("repair", "3", "--settle", "--reason", "x", "--yes")
+    assert (again.code, again.err) == (
+        3, "wmigrate: migration 003 is applied; no failure of it is open; look at `wmigrate status`\n"
+    )  # fmt: skip
+
+
+def test_a_complete_up_says_that_a_failed_rollback_is_over(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "003_view.rollback.sql").write_text("DROP VIEW nowhere;")
+    wmigrate("up", "--yes")
+    assert wmigrate("down", "2", "--yes").code == 1
+    assert wmigrate("health").code == 3
+    assert wmigrate("up", "--yes").out.startswith("Nothing to apply on database test_")
+    assert wmigrate("health").code == 0
+
+
+def test_a_failed_apply_is_settled(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "002_price.sql").write_text("SELECT 1 / 0;")
+    assert wmigrate("up", "--yes").code == 1
+    assert status_of(wmigrate, "002") == "failed"
+    data = wmigrate("repair", "2", "--settle", "--reason", "next week", "--yes", "--json").json["repaired"]
+    assert (data["before"], data["after"]) == ("failed", "pending")
+    assert status_of(wmigrate, "002") == "pending"
+    health = wmigrate("health", "--json").json
+    assert [c["name"] for c in health["checks"] if c["status"] != "healthy"] == ["pending"]
+    assert audit_is_intact(wmigrate)
+
+
+@pytest.mark.parametrize(
+    ("decision", "says"),
+    [
+        ("forget", "migration 001 is applied; forget settles a file that is gone; look at `wmigrate status`"),
+        ("settle", "migration 001 is applied; no failure of it is open; look at `wmigrate status`"),
+    ],
+)
+def test_what_is_in_order_is_neither_forgotten_nor_settled(
+    shop: Path, wmigrate: Wmigrate, decision: str, says: str
+) -> None:
+    wmigrate("up", "--yes")
+    result = wmigrate("repair", "1", f"--{decision}", "--reason", "x", "--yes")
+    assert (result.code, result.err) == (3, f"wmigrate: {says}\n")
+
+
+def test_what_is_half_done_is_not_settled(half_done: Path, wmigrate: Wmigrate) -> None:
+    result = wmigrate("repair", "3", "--settle", "--reason", "x", "--yes")
+    assert (result.code, result.err) == (
+        3,
+        "wmigrate: migration 003 is incomplete; settle is for what is whole; roll it back, go on with `wmigrate up`, or"
+        " `wmigrate repair 003 --done` or `--undone`\n",
+    )
+
+
+def test_an_accepted_file_makes_no_circle(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (shop / "001_shop.sql").write_text("CREATE TABLE shop (id int); -- edited")
+    (shop / "migration_config.yaml").write_text(
+        "migrations: [{version: '001', dependencies: ['002']}, {version: '002', dependencies: []}]"
+    )
+    assert wmigrate("repair", "1", "--accept", "--reason", "x", "--yes").code == 0
+    assert wmigrate("down", "0", "--yes").code == 0

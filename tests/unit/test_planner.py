@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from in_words import BEFORE, attempt, canonical, codes, entry, folder, migration, state, steps
 
+from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Finding,
     Plan,
     State,
     Status,
+    Step,
 )
 from airflow_provider_wmigrate.engine.plan import planner, rollback
 from airflow_provider_wmigrate.engine.plan.overview import Overview, Standing, overview
@@ -117,64 +119,224 @@ def test_findings(files: str, ledger: str, late: str, errors: str, warnings: str
     assert codes(tuple(f for f in made.findings if f.severity == "warning")) == warnings
 
 
-def test_a_statement_that_was_in_flight_is_told_in_the_plan() -> None:
-    begun = entry("1~", statements_done=0, statements_total=2, statement_hashes=("x",))
-    migrations, graph = folder("1")
-    found = planner.plan_apply(migrations, graph, State((begun,), None, 1)).findings
-    assert str(found[0]) == (
-        "001_m.sql: migration 001_m was begun outside a transaction and not finished (0 of 2 statements done), and"
-        " whether statement 1 ran to its end is not known; the next run finds out whether it ran, and asks you where"
-        " the database cannot tell"
-    )
-
-
 def test_late_beyond_the_target_is_not_late() -> None:
     assert plan("1 2 3", "3", to="1", late="error").errors[0].version == "001"
     assert len(plan("1 2 3", "3", to="1", late="error").errors) == 1
 
 
+INCOMPLETE = "001_m was begun outside a transaction and not finished (1 of 2 statements done)"
+
+
 @pytest.mark.parametrize(
-    ("finding", "text"),
+    ("files", "ledger", "hashes", "expected"),
     [
         (
-            plan("1!", "1").findings,
-            "001_m.sql: was edited after it was applied on 2025-01-02 03:04 UTC;"
-            " restore the file and write a new migration instead",
-        ),
-        (plan("", "1").findings, "migration 001_m is applied but its file is gone; restore the file"),
-        (
-            plan("1", "1~").findings,
-            "001_m.sql: migration 001_m was begun outside a transaction and not finished (1 of 1 statements done);"
-            " it goes on where it stopped",
-        ),
-        (
-            plan("1", "1^").findings,
-            "001_m.sql: the rollback of 001_m was begun outside a transaction and not finished"
-            " (1 of 1 statements done); finish it: roll it back again",
+            "1",
+            "1~",
+            ("x",),
+            Finding(
+                "incomplete",
+                f"migration {INCOMPLETE}",
+                "`wmigrate up` goes on where it stopped",
+                "warning",
+                "001",
+                "001_m.sql",
+            ),
         ),
         (
-            plan("1 2<1", "1^").findings[1:],
-            "migration 002 needs 001, which is incomplete; finish 001 first",
+            "1",
+            "1~",
+            ("x", "y"),
+            Finding(
+                "incomplete",
+                f"migration {INCOMPLETE}, and whether statement 2 ran to its end is not known",
+                "`wmigrate up` finds out whether it ran, and asks you where the database cannot tell",
+                "warning",
+                "001",
+                "001_m.sql",
+            ),
         ),
         (
-            plan("1 2<1", "2").findings,
-            "migration 002 is applied but 001, on which it depends, is pending;"
-            " apply 001, or correct the dependencies of 002",
+            "",
+            "1~",
+            ("x", "y"),
+            Finding(
+                "incomplete",
+                f"migration {INCOMPLETE}, and its file is gone",
+                "restore the file; or roll it back: `wmigrate down --only 001`; or, if it was undone or finished by"
+                " hand: `wmigrate repair 001 --undone` or `--done`",
+                "warning",
+                "001",
+            ),
         ),
         (
-            plan("1 2", "2", late="warn").findings,
-            "migration 001 is pending although 002 is applied: it was merged late or left behind;"
-            " renumber it, or set execution.late_migrations: apply",
+            "1",
+            "1^",
+            ("x", "y"),
+            Finding(
+                "incomplete",
+                f"the rollback of {INCOMPLETE}",
+                "finish it: `wmigrate down --only 001`; or, if it was finished by hand: `wmigrate repair 001 --undone`"
+                " or `--done`",
+                "error",
+                "001",
+                "001_m.sql",
+            ),
         ),
         (
-            plan("1+postgis", extensions="").findings,
-            "001_m.sql: migration 001 needs extension postgis, which this server cannot create:"
-            " its files are not there; install postgis on the server, or set when_missing: skip",
+            "",
+            "1^",
+            (),
+            Finding(
+                "incomplete",
+                f"the rollback of {INCOMPLETE}",
+                "finish it: `wmigrate down --only 001`; or, if it was finished by hand: `wmigrate repair 001 --undone`"
+                " or `--done`",
+                "error",
+                "001",
+            ),
         ),
     ],
 )
-def test_what_findings_say(finding: tuple[Finding, ...], text: str) -> None:
-    assert [str(f) for f in finding] == [text]
+def test_what_was_begun_says_how_it_goes_on(
+    files: str, ledger: str, hashes: tuple[str, ...], expected: Finding
+) -> None:
+    begun = entry(ledger, statements_done=1, statements_total=2, statement_hashes=hashes)
+    migrations, graph = folder(files)
+    assert planner.plan_apply(migrations, graph, State((begun,), None, 1)).findings == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (
+            plan("1!", "1"),
+            Finding(
+                "changed",
+                "was edited after it was applied on 2025-01-02 03:04 UTC",
+                "restore the file and write a new migration instead; or, if the database is as the file says now:"
+                " `wmigrate repair 001 --accept`",
+                "error",
+                "001",
+                "001_m.sql",
+            ),
+        ),
+        (
+            plan("", "1"),
+            Finding(
+                "missing",
+                "migration 001_m is applied but its file is gone",
+                "restore the file; or, if it was deleted on purpose: `wmigrate repair 001 --forget`",
+                "error",
+                "001",
+            ),
+        ),
+        (
+            plan("1 2<1", "1^"),
+            Finding(
+                "dependency_unmet",
+                "migration 002 needs 001, which is incomplete",
+                "finish the rollback of 001 first: `wmigrate down --only 001`",
+                "error",
+                "002",
+                "002_m.sql",
+            ),
+        ),
+        (
+            plan("1 2<1", "2"),
+            Finding(
+                "dependency_pending",
+                "migration 002 is applied but 001, on which it depends, is pending",
+                "apply 001 with `wmigrate up`, or correct the dependencies of 002 in the config",
+                "warning",
+                "002",
+                "002_m.sql",
+            ),
+        ),
+        (
+            plan("1 2 3", "1 3", late="warn"),
+            Finding(
+                "late",
+                "migration 002 is pending although 003 is applied: it was merged late or left behind",
+                "give its files a number above 003, or set settings.execution.late_migrations to apply",
+                "warning",
+                "002",
+                "002_m.sql",
+            ),
+        ),
+        (
+            plan("1 2 3", "1 3", late="error"),
+            Finding(
+                "late",
+                "migration 002 is pending although 003 is applied: it was merged late or left behind",
+                "give its files a number above 003, or set settings.execution.late_migrations to apply",
+                "error",
+                "002",
+                "002_m.sql",
+            ),
+        ),
+        (
+            plan("1+postgis", extensions=""),
+            Finding(
+                "extension_missing",
+                "migration 001 needs extension postgis, which this server cannot create: its files are not there",
+                "install postgis on the server, or set when_missing: skip",
+                "error",
+                "001",
+                "001_m.sql",
+            ),
+        ),
+    ],
+)
+def test_what_findings_say(found: Plan, expected: Finding) -> None:
+    assert found.findings[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("estimate", "budget", "over"),
+    [(11, 10, True), (10, 10, False), (9, 10, False), (None, 10, False), (11, None, False)],
+)
+def test_an_estimate_over_the_budget(estimate: float | None, budget: float | None, over: bool) -> None:
+    one = replace(migration("1"), estimated_duration_seconds=estimate, timeout_seconds=budget)
+    made = planner.plan_apply([one], Graph({"001": ()}), State())
+    expected = Finding(
+        "estimate_over_budget",
+        "migration 001 should take 11 s, more than its budget of 10 s",
+        "raise its timeout_seconds, or correct the estimate",
+        "warning",
+        "001",
+        "001_m.sql",
+    )
+    assert made.findings == ((expected,) if over else ())
+    assert made.steps == (Step("apply", "001", "m", one.script.checksum, estimate),)
+
+
+@pytest.mark.parametrize(
+    ("files", "ledger", "expected"),
+    [
+        # nobody declared anything: what was applied without it does not need it
+        ("1 2 3", "1 3<1", ""),
+        ("1 2 3 4", "1 3<1", ""),
+        ("1 2 3", "3", ""),
+        # declared, it does
+        ("1 2 3<2", "1 3<1", "dependency_pending(3)"),
+        # what it needed when it was applied, and was rolled back somehow
+        ("1 2 3", "1 3<2", "dependency_pending(3)"),
+        # what the ledger says of that time contradicts what is declared now: the folder counts
+        ("1 2<1", "1<2", ""),
+    ],
+)
+def test_late_without_a_word_about_dependencies(files: str, ledger: str, expected: str) -> None:
+    """Migrations without declared dependencies form a chain here, as a folder without a config does."""
+    words = folder(files)[0]
+    chain = [
+        m
+        if m.dependencies
+        else replace(m, dependencies=tuple(w.version for w in words[:i][-1:]), dependencies_implied=True)
+        for i, m in enumerate(words)
+    ]
+    graph = Graph({m.version: m.dependencies for m in chain})
+    assert codes(planner.plan_apply(chain, graph, state(ledger)).findings) == expected
 
 
 def test_applied_at_is_told_in_utc() -> None:

@@ -21,8 +21,8 @@ from airflow_provider_wmigrate.engine.session.session import Connect, Session
 from .alone import alone_with_the_ledger, stated
 
 _NEXT = {
-    Status.CHANGED: "restore its file, or accept it with `wmigrate repair`",
-    Status.INCOMPLETE: "settle it first with `wmigrate repair`",
+    Status.CHANGED: "restore its file, or accept it with `wmigrate repair {} --accept`",
+    Status.INCOMPLETE: "settle it first with `wmigrate repair {0} --done` or `--undone`",
 }
 
 
@@ -50,6 +50,7 @@ def plan_baseline(migrations: Sequence[Migration], graph: Graph, state: State, *
     reached = {v for v in forward.statuses if version_key(v) <= version_key(to)}
     among = reached | graph.ancestors(reached & set(graph.order))
     unsettled = [_unsettled(v, status) for v, status in forward.statuses.items() if v in among and status in _NEXT]
+    graph = planner.as_applied(graph, {m.version: m for m in migrations}, state.entries)
     findings = tuple(unsettled or _too_late([step.version for step in forward.steps], graph, state))
     left_out = {v: reason for v, reason in forward.left_out.items() if v in among}
     return replace(forward, steps=() if findings else forward.steps, findings=findings, left_out=left_out)
@@ -110,7 +111,7 @@ def _declare(
 
 def _unsettled(version: str, status: Status) -> Finding:
     message = f"migration {version} is {status.value}, so nothing is declared"
-    return Finding("not_declarable", message, _NEXT[status], version=version)
+    return Finding("not_declarable", message, _NEXT[status].format(version), version=version)
 
 
 def _too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[Finding]:
@@ -123,7 +124,7 @@ def _too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[F
                 f"migration {version} cannot be declared applied: {', '.join(names)}, which"
                 f" need{'s' * (len(names) == 1)} it, went on without it"
             )
-            nxt = f"apply {version}, or correct the dependencies of {', '.join(names)}"
+            nxt = f"apply {version} with `wmigrate up`, or correct the dependencies of {', '.join(names)} in the config"
             yield Finding("not_declarable", message, nxt, version=version)
 
 

@@ -200,6 +200,7 @@ def _migrations(
             _script(path, apply.file, problems),
             _script(path, rollback.file, problems) if rollback else None,
             dependencies=before,
+            dependencies_implied=True,
         )
         block, before = blocks.get(version), (version,)
         yield _declared(migration, block) if block else migration
@@ -210,6 +211,7 @@ def _declared(migration: Migration, block: MigrationBlock) -> Migration:
         migration,
         description=block.description or "",
         dependencies=migration.dependencies if block.dependencies is None else tuple(block.dependencies),
+        dependencies_implied=block.dependencies is None,
         transactional=block.transactional.apply,
         rollback_transactional=block.transactional.rollback,
         repeatable=block.repeatable.apply,

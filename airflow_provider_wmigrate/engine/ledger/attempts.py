@@ -9,7 +9,10 @@ from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.model import Attempt, Identity
 
-_SETTLING = ("failed", "rollback_failed", "applied", "rolled_back", "repaired", "baselined")
+_CHANGED = ("applied", "rolled_back", "repaired", "baselined", "baseline_undone")
+"""Events after which the ledger says something else, or a person has settled something."""
+
+_SETTLING = ("failed", "rollback_failed", *_CHANGED)
 """Events that say how an attempt ended, or that a person has settled it since."""
 
 
@@ -24,15 +27,18 @@ def last_attempts(conn: Connection[Any], schema: str) -> tuple[Attempt, ...]:
         "(SELECT version FROM {log} WHERE version IS NOT NULL ORDER BY version LIMIT 1) UNION ALL"
         " SELECT (SELECT l.version FROM {log} l WHERE l.version > known.version ORDER BY l.version LIMIT 1) FROM known"
         " WHERE known.version IS NOT NULL)"
-        " SELECT known.version, a.* FROM known, LATERAL ("
+        " SELECT known.version, a.*, coalesce(("
+        "SELECT details ->> 'decision' = 'forget' FROM {log} l WHERE l.version = known.version AND event = ANY(%s)"
+        " AND details ->> 'decision' IS DISTINCT FROM 'settle' ORDER BY position DESC LIMIT 1), false)"
+        " FROM known, LATERAL ("
         "SELECT event, at, actor, dag_id, run_id, task_id, try_number, details ->> 'error', details ->> 'sqlstate'"
         " FROM {log} l WHERE l.version = known.version AND event = ANY(%s)"
         " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a"
         " ORDER BY known.version::numeric"
     ).format(log=sql.Identifier(schema, "audit_log"))
     with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(query, [list(_SETTLING)]).fetchall()
+        rows = cursor.execute(query, [list(_CHANGED), list(_SETTLING)]).fetchall()
     return tuple(
-        Attempt(version, event, at, Identity(*who), error or "", sqlstate)
-        for version, event, at, *who, error, sqlstate in rows
+        Attempt(version, event, at, Identity(*who), error or "", sqlstate, forgotten)
+        for version, event, at, *who, error, sqlstate, forgotten in rows
     )

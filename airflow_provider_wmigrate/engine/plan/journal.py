@@ -109,7 +109,8 @@ def judge(analysis: Analysis, entry: Entry, index: int) -> Finding:
     return Finding(
         "in_flight",
         f"{which} was begun, and whether it ran to its end cannot be told",
-        _PERSON,
+        f"look at the database, then say that it ran: `wmigrate repair {entry.version} --ran`, or that it is to run:"
+        f" `wmigrate repair {entry.version} --again`",
         version=entry.version,
         file=analysis.script.file,
         line=statement[0].line if statement else None,

@@ -10,6 +10,7 @@ from datetime import timezone
 
 from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
+from airflow_provider_wmigrate.engine.errors import FolderError
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
@@ -24,7 +25,7 @@ from airflow_provider_wmigrate.engine.model import (
     version_key,
 )
 
-from .statuses import open_failures, statuses, told
+from .statuses import open_failures, statuses, told, with_decisions
 
 _Lacking = tuple[RequiredExtension, Lack]
 
@@ -42,7 +43,8 @@ def plan_apply(
     :param to: a version of the folder in canonical form, or None for everything.
     """
     files = {m.version: m for m in migrations}
-    known = statuses(migrations, state.entries)
+    known = with_decisions(statuses(migrations, state.entries), state)
+    graph = as_applied(graph, files, state.entries)
     wanted = _wanted(graph, to)
     begun = {e.version for e in state.entries if e.status == "incomplete" and e.direction == "apply"}
     pending = [v for v in graph.order if known[v] is Status.PENDING or v in begun]
@@ -54,13 +56,30 @@ def plan_apply(
         *([standby_finding()] if steps and state.standby else []),
         *_contradictions(known, files, state.entries),
         *(extension_finding(files[s.version], *found) for s in steps for found in lacking[s.version]),
-        *_unmet(steps, graph, known),
-        *_applied_before_dependency(graph, known),
-        *_late(steps, known, late),
+        *_unmet(steps, graph, known, files),
+        *_applied_before_dependency(graph, known, files),
+        *_late(steps, known, late, files),
         *_over_budget([files[s.version] for s in steps]),
     ]
     failures = open_failures(known, state)
     return Plan("apply", to, steps, told(known, left_out, failures), tuple(findings), left_out, failures)
+
+
+def as_applied(graph: Graph, files: Mapping[str, Migration], entries: Iterable[Entry]) -> Graph:
+    """The dependencies with those of the ledger where nobody declared any: one merged late stands before others that
+    were applied without it, and nobody said that they need it."""
+    rows = {e.version: e for e in entries}
+    taken = {
+        v: tuple(d for d in rows[v].dependencies if d in files)
+        for v, migration in files.items()
+        if migration.dependencies_implied and v in rows
+    }
+    if all(graph.parents[v] == needs for v, needs in taken.items()):
+        return graph
+    try:
+        return Graph({**graph.parents, **taken})
+    except FolderError:  # what was declared when they were applied contradicts what is declared now
+        return graph
 
 
 def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable[str] = ()) -> tuple[Finding, ...]:
@@ -77,7 +96,7 @@ def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable
         Finding(
             "dependency_unmet",
             f"migration {migration.version} needs {parent}, which is not applied",
-            f"apply {parent} first",
+            f"apply {parent} first: `wmigrate up --to {parent}`",
             version=migration.version,
             file=migration.script.file,
         )
@@ -149,11 +168,15 @@ def _contradictions(
         if status is Status.CHANGED:
             applied_at = rows[version].applied_at.astimezone(timezone.utc)
             message = f"was edited after it was applied on {applied_at:%Y-%m-%d %H:%M} UTC"
-            nxt = "restore the file and write a new migration instead"
+            nxt = (
+                "restore the file and write a new migration instead; or, if the database is as the file says now:"
+                f" `wmigrate repair {version} --accept`"
+            )
             found.append(Finding("changed", message, nxt, version=version, file=file))
         elif status is Status.MISSING:
             message = f"migration {version}_{rows[version].name} is applied but its file is gone"
-            found.append(Finding("missing", message, "restore the file", version=version, file=file))
+            nxt = f"restore the file; or, if it was deleted on purpose: `wmigrate repair {version} --forget`"
+            found.append(Finding("missing", message, nxt, version=version, file=file))
         elif status is Status.INCOMPLETE:
             found.append(_incomplete(rows[version], file))
     return found
@@ -163,26 +186,36 @@ def _incomplete(entry: Entry, file: str | None) -> Finding:
     """An interrupted apply goes on by itself; an interrupted rollback must be finished before anything else."""
     done = f"{entry.statements_done} of {entry.statements_total} statements done"
     name = f"{entry.version}_{entry.name}"
-    if entry.direction == "apply":
-        message = f"migration {name} was begun outside a transaction and not finished ({done})"
-        nxt = "it goes on where it stopped"
-        if len(entry.statement_hashes) > entry.statements_done:
-            message += f", and whether statement {entry.statements_done + 1} ran to its end is not known"
-            nxt = "the next run finds out whether it ran, and asks you where the database cannot tell"
-        return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
-    message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"
-    return Finding("incomplete", message, "finish it: roll it back again", version=entry.version, file=file)
+    by_hand = f"`wmigrate repair {entry.version} --undone` or `--done`"
+    back = f"`wmigrate down --only {entry.version}`"
+    if entry.direction == "rollback":
+        message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"
+        nxt = f"finish it: {back}; or, if it was finished by hand: {by_hand}"
+        return Finding("incomplete", message, nxt, version=entry.version, file=file)
+    message = f"migration {name} was begun outside a transaction and not finished ({done})"
+    nxt = "`wmigrate up` goes on where it stopped"
+    if file is None:
+        message += ", and its file is gone"
+        nxt = f"restore the file; or roll it back: {back}; or, if it was undone or finished by hand: {by_hand}"
+    elif len(entry.statement_hashes) > entry.statements_done:
+        message += f", and whether statement {entry.statements_done + 1} ran to its end is not known"
+        nxt = "`wmigrate up` finds out whether it ran, and asks you where the database cannot tell"
+    return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
 
 
-def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status]) -> list[Finding]:
+_Files = Mapping[str, Migration]
+
+
+def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status], files: _Files) -> list[Finding]:
     """Steps whose dependency is neither applied nor a step: only possible when that dependency is incomplete."""
     coming = {s.version for s in steps}
     return [
         Finding(
             "dependency_unmet",
             f"migration {s.version} needs {parent}, which is {known[parent].value}",
-            f"finish {parent} first",
+            f"finish the rollback of {parent} first: `wmigrate down --only {parent}`",
             version=s.version,
+            file=files[s.version].script.file,
         )
         for s in steps
         for parent in graph.parents[s.version]
@@ -190,14 +223,15 @@ def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status]) -> 
     ]
 
 
-def _applied_before_dependency(graph: Graph, known: Mapping[str, Status]) -> list[Finding]:
+def _applied_before_dependency(graph: Graph, known: Mapping[str, Status], files: _Files) -> list[Finding]:
     return [
         Finding(
             "dependency_pending",
             f"migration {version} is applied but {parent}, on which it depends, is pending",
-            f"apply {parent}, or correct the dependencies of {version}",
+            f"apply {parent} with `wmigrate up`, or correct the dependencies of {version} in the config",
             severity="warning",
             version=version,
+            file=files[version].script.file,
         )
         for version in graph.order
         if known[version] is not Status.PENDING
@@ -206,7 +240,7 @@ def _applied_before_dependency(graph: Graph, known: Mapping[str, Status]) -> lis
     ]
 
 
-def _late(steps: Sequence[Step], known: Mapping[str, Status], policy: LatePolicy) -> list[Finding]:
+def _late(steps: Sequence[Step], known: Mapping[str, Status], policy: LatePolicy, files: _Files) -> list[Finding]:
     newest = max((version_key(v) for v, s in known.items() if s is not Status.PENDING), default=0)
     if policy == "apply":
         return []
@@ -214,9 +248,10 @@ def _late(steps: Sequence[Step], known: Mapping[str, Status], policy: LatePolicy
         Finding(
             "late",
             f"migration {s.version} is pending although {newest:03d} is applied: it was merged late or left behind",
-            "renumber it, or set execution.late_migrations: apply",
+            f"give its files a number above {newest:03d}, or set settings.execution.late_migrations to apply",
             severity="error" if policy == "error" else "warning",
             version=s.version,
+            file=files[s.version].script.file,
         )
         for s in steps
         if version_key(s.version) < newest

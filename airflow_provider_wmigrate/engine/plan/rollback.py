@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Status, Step, version_key
 
-from .statuses import open_failures, statuses, told
+from .statuses import open_failures, statuses, told, with_decisions
 
 
 def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | None) -> Plan:
@@ -30,7 +30,7 @@ def _plan(
 ) -> Plan:
     files = {m.version: m for m in migrations}
     rows = {e.version: e for e in state.entries}
-    known = statuses(migrations, state.entries)
+    known = with_decisions(statuses(migrations, state.entries), state)
     order = rollback_order([e for e in state.entries if e.version in going])
     steps = tuple(Step("rollback", v, rows[v].name, rows[v].checksum) for v in order)
     numeric = sorted(going, key=version_key)
@@ -119,20 +119,30 @@ def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
     return "ledger" if entry.rollback_checksum is not None else None
 
 
+def no_rollback(migration: Migration | None, entry: Entry) -> Finding:
+    """The finding for one that has no rollback script that fits what is in the database."""
+    name = f"{entry.version}_{entry.name}"
+    message = f"migration {name} has no rollback script, neither in the folder nor in the ledger"
+    write = f"write {migration.stem if migration else name}.rollback.sql"
+    if migration is None:
+        nxt = f"restore its file and {write}"
+    elif migration.script.checksum == entry.checksum:
+        nxt = write
+    else:
+        message = f"migration {name} was edited after it was applied, and the ledger has no rollback script of what was"
+        accept = f"`wmigrate repair {entry.version} --accept`"
+        nxt = f"restore its file and {write}; or, if the database is as the file says now: {accept}"
+    nxt += "; or restore a backup"
+    return Finding(
+        "no_rollback", message, nxt, version=entry.version, file=migration.script.file if migration else None
+    )
+
+
 def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> list[Finding]:
     source = rollback_of(migration, entry)
     file = migration.script.file if migration else None
     if source is None:
-        return [
-            Finding(
-                "no_rollback",
-                f"migration {entry.version}_{entry.name} has no rollback script,"
-                " neither in the folder nor in the ledger",
-                "write one, or restore a backup",
-                version=entry.version,
-                file=file,
-            )
-        ]
+        return [no_rollback(migration, entry)]
     edited = (
         source == "folder"
         and migration is not None

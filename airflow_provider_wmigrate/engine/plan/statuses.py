@@ -33,11 +33,20 @@ def _is_open(attempt: Attempt, status: Status, state: State) -> bool:
     """What the ledger says now settles it. A failed rollback left the migration as it was: a whole run since then says
     that one went on with it."""
     if attempt.event == "failed":
-        return status in (Status.PENDING, Status.INCOMPLETE)
-    if attempt.event != "rollback_failed" or status is Status.PENDING:
+        return status.is_pending or status is Status.INCOMPLETE
+    if attempt.event != "rollback_failed" or status.is_pending:
         return False
     over = state.last_success is not None and state.last_success > attempt.at
     return status is Status.INCOMPLETE or not over
+
+
+def with_decisions(known: Mapping[str, Status], state: State) -> dict[str, Status]:
+    """With what people have said of files that are gone."""
+    forgotten = {a.version for a in state.attempts if a.forgotten}
+    return {
+        version: Status.FORGOTTEN if status is Status.MISSING and version in forgotten else status
+        for version, status in known.items()
+    }
 
 
 def told(known: Mapping[str, Status], left_out: Collection[str], failures: Collection[str]) -> dict[str, Status]:
