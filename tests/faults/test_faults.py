@@ -66,7 +66,7 @@ def test_a_person_is_asked_where_nobody_else_can_tell(arena: Arena) -> None:
     verdict = strike(arena, Plan("each alone", "runner killed (-9)", calls[0], coin=False))
     assert unharmed(verdict)
     assert verdict.result == "stopped"
-    assert "say with repair that it ran" in (verdict.advice or "")
+    assert "say that it ran" in (verdict.advice or "")
 
 
 @pytest.mark.parametrize("runners", [2, 5])
