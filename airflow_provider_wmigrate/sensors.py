@@ -114,7 +114,7 @@ class MigrationSensor(BaseSensorOperator):
             for version in versions or [""]:
                 if not (version.isascii() and version.isdigit()):
                     raise AirflowFailException(f"versions are numbers such as 002, not {version!r}")
-            return [canonical_version(int(v)) for v in versions], self.ledger_schema
+            return [canonical_version(v) for v in versions], self.ledger_schema
         with airflow_errors():
             folder = read_folder(self._folder)
             settings = folder.config.settings_for(chosen_environment(self.environment))

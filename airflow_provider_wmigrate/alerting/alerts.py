@@ -168,7 +168,7 @@ def _tell_killed(context: Any, task_id: str) -> None:
     about = f"{stem} on {task.conn_id}"
     place = where(context, task.conn_id, ("migration", stem), ("failed task", task_id))
     alert = Alert("migration_failed", about, what, place, NEXT_STEPS["migration_failed"], links(context, task_id))
-    version = canonical_version(int(number))
+    version = canonical_version(number)
     tell(context, alert, subject=version, version=version, unless_any=True)
 
 
@@ -253,7 +253,7 @@ def _version(task: Any) -> tuple[str | None, str | None]:
     given = getattr(task, "version", None)
     if given is None:
         return None, None
-    version = canonical_version(int(given))
+    version = canonical_version(str(given))
     stem = task.task_id.rpartition(".")[2]
     return version, stem if stem[:1].isdigit() else version
 

@@ -34,7 +34,7 @@ def new(call: Call) -> Answer:
     name = _name(call.arguments.name)
     folder = _folder(call)
     digits = next_number(_newest(folder), datetime.now(timezone.utc))
-    version = canonical_version(int(digits))
+    version = canonical_version(digits)
     stem = f"{digits}_{name}"
     description = call.arguments.description or re.sub("[_-]", " ", name).capitalize()
     template = call.arguments.template

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
+from airflow_provider_wmigrate.engine.model import canonical_version
 
 from .call import Answer, Call
 from .failure import DONE, FOUND, UsageError
@@ -152,8 +153,8 @@ def _filter(call: Call) -> EventFilter:
     given = call.arguments
     version = given.migration
     if version is not None:
-        number = int(version) if version.isascii() and version.isdigit() else None
-        version = f"{number:03d}" if number is not None else normalise_version(version, ())
+        is_number = version.isascii() and version.isdigit()
+        version = canonical_version(version) if is_number else normalise_version(version, ())
     return EventFilter(
         events=tuple(given.event or ()),
         version=version,

@@ -61,9 +61,12 @@ def version_key(version: str) -> int:
     return int(version)
 
 
-def canonical_version(number: int) -> str:
-    """The one way a version is written in the ledger, in plans and in messages: at least three digits."""
-    return f"{number:03d}"
+def canonical_version(number: int | str) -> str:
+    """The one way a version is written in the ledger, in plans and in messages: at least three digits.
+
+    :param number: or its digits, of which there may be more than Python makes a number of.
+    """
+    return str(number).lstrip("0").zfill(3)
 
 
 def checksum(text: str) -> str:

@@ -172,4 +172,4 @@ def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
 
 def canonical(version: str | None) -> str | None:
     """A version as the ledger writes it."""
-    return None if version is None else canonical_version(int(version))
+    return None if version is None else canonical_version(version)

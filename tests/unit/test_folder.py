@@ -15,7 +15,7 @@ from airflow_provider_wmigrate.engine.folder.folder import (
     read_folder,
     version_that_stays,
 )
-from airflow_provider_wmigrate.engine.model import RequiredExtension, checksum
+from airflow_provider_wmigrate.engine.model import RequiredExtension, canonical_version, checksum
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"
@@ -197,6 +197,14 @@ def test_a_migration_by_version(make_folder: MakeFolder) -> None:
     assert folder.migration("2").name == "b"
     with pytest.raises(UnknownVersion):
         folder.migration("3")
+
+
+@pytest.mark.parametrize(
+    ("given", "version"),
+    [(0, "000"), (7, "007"), (1000, "1000"), ("000", "000"), ("0007", "007"), ("9" * 5000, "9" * 5000)],
+)
+def test_one_way_to_write_a_version(given: int | str, version: str) -> None:
+    assert canonical_version(given) == version
 
 
 # What the config declares

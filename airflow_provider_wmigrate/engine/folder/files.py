@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from airflow_provider_wmigrate.engine.model import canonical_version
+
 from .config import CONFIG_FILE, FileRules
 from .names import ROLLBACK_SUFFIX, Named, misnamed, mixed_widths, understood
 from .other_tools import Foreign, advice, foreign, no_migration, undoing
@@ -63,7 +65,8 @@ def _apart(strangers: Sequence[Problem], named: Sequence[Named], others: Sequenc
     for problem in strangers:
         right = _right(problem)
         if right and keys.count((right.number, right.is_rollback)) > 1:
-            hint = f"name it NNN_{right.name}{Path(problem.file).suffix}: version {right.number:03d} is taken"
+            end = (ROLLBACK_SUFFIX if right.is_rollback else "") + Path(problem.file).suffix
+            hint = f"name it NNN_{right.name}{end}: version {canonical_version(right.digits)} is taken"
             rule = f"{problem.rule}, and renumber what would have a version twice"
             problem = replace(problem, hint=hint, aside=hint, rule=rule)
         found.append(problem)
@@ -154,7 +157,7 @@ def _taken(other: Named, file: Named) -> Problem:
     undone = None if file.is_rollback else undoing(other, file, extension)
     return undone or Problem(
         file.file,
-        f"version {file.number:03d} is taken by {other.file}",
+        f"version {canonical_version(file.digits)} is taken by {other.file}",
         "renumber one of them",
         kind="have versions that are taken",
         rule="renumber one of each two",

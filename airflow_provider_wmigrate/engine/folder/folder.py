@@ -68,8 +68,7 @@ def normalise_version(version: str, known: Iterable[str], *, where: str = "this 
     """
     known = set(known)
     text = version.strip()
-    digits = text.lstrip("0") or text[-1:]
-    canonical = digits.zfill(3) if text.isascii() and text.isdigit() else text
+    canonical = canonical_version(text) if text.isascii() and text.isdigit() else text
     if canonical not in known:
         raise UnknownVersion(text, known, where=where)
     return canonical
@@ -193,7 +192,7 @@ def _migrations(
     blocks = config.migrations
     before: tuple[str, ...] = ()
     for apply, rollback in pairs:
-        version = canonical_version(apply.number)
+        version = canonical_version(apply.digits)
         migration = Migration(
             version,
             apply.name,

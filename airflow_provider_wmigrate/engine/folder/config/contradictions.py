@@ -49,7 +49,7 @@ def _in_block(block: MigrationBlock, first_lines: dict[str, int | None]) -> Iter
 
 def _has_version(filename: str, version: str) -> bool:
     digits = re.match("[0-9]+", filename)
-    return digits is not None and canonical_version(int(digits[0])) == version
+    return digits is not None and canonical_version(digits[0]) == version
 
 
 def _budgets(config: Config, level: str, settings: Settings) -> Iterator[Problem]:

@@ -31,7 +31,7 @@ def _version(scalar: Scalar) -> str:
     """From the written digits, quoted or not: a version is a name, and `010` is not eight."""
     if not re.fullmatch("[0-9]{1,250}", scalar.text):
         raise Refused
-    return canonical_version(int(scalar.text))
+    return canonical_version(scalar.text)
 
 
 def _transactional(scalar: Scalar) -> Transactional:
