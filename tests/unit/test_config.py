@@ -401,6 +401,11 @@ def with_database(**texts: str) -> Config:
     return Config(settings=Settings(database=Database(**texts)))
 
 
+@pytest.mark.parametrize("port", ["1", "65535"])
+def test_ports_reach_from_1_to_65535(port: str) -> None:
+    assert resolve_database(parse_config(f"settings: {{database: {{port: {port}}}}}"), {}).port == int(port)
+
+
 def test_variables_and_their_defaults() -> None:
     config = parse_config(DATABASE)
     environ = {"DB_USER": "alice", "DB_PORT": "6543", "DB_HOST": ""}

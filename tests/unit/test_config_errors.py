@@ -294,6 +294,14 @@ TOGETHER = [
 
 DATABASES = [
     (
+        DATABASE + "port: 65536",
+        "3: settings.database.port: must be a port number from 1 to 65535 (or ${NAME:default}), not 65536",
+    ),
+    (
+        DATABASE + "port: 0",
+        "3: settings.database.port: must be a port number from 1 to 65535 (or ${NAME:default}), not 0",
+    ),
+    (
         DATABASE + "port: 70000",
         "3: settings.database.port: must be a port number from 1 to 65535 (or ${NAME:default}), not 70000",
     ),
@@ -321,6 +329,18 @@ DATABASES = [
 ]
 
 YAML = [
+    (
+        "settings: {}\nx: 'one\ny: z\n  w: 'two\n# the end\n# really\n",
+        "4: is not valid YAML: did not find expected key",
+    ),
+    (
+        "x: [1, 2\ny: 3\nz: 4\n# the end\n",
+        "2: is not valid YAML: did not find expected ',' or ']' while parsing a flow sequence",
+    ),
+    (
+        'x: "one\n# the end\n',
+        "1: is not valid YAML: found unexpected end of stream while scanning a quoted scalar",
+    ),
     ("- a\n", "1: must be a mapping of sections such as settings and migrations, not a list"),
     ("just words", "1: must be a mapping of sections such as settings and migrations, not just words"),
     ("settings:\n\texecution: {}", "2: is indented with a tab; YAML wants spaces"),

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import FolderError
 from airflow_provider_wmigrate.engine.folder.graph import Graph
+from airflow_provider_wmigrate.engine.model import Finding
 
 DIAMOND = {"001": [], "002": ["001"], "003": ["001"], "004": ["002", "003"]}
 
@@ -80,6 +81,47 @@ def test_any_circle_is_found_and_printed_whole(seed: int) -> None:
     assert chain[0] == chain[-1] == min(circle)
     assert sorted(chain[1:]) == sorted(circle)
     assert all(needed in parents[version] for version, needed in pairwise(chain))
+
+
+def test_each_wrong_dependency_is_a_finding_of_its_own() -> None:
+    lines = {"001": 3, "002": 5, "003": None}
+    with pytest.raises(FolderError) as wrong:
+        Graph({"001": ["001"], "002": ["003", "001", "001"], "003": ["777", "004"]}, file="c.yaml", lines=lines)
+    assert wrong.value.findings == (
+        finding("migration 001 depends on itself", "remove that dependency", "001", 3),
+        finding("migration 002 names dependency 001 twice", "name it once", "002", 5),
+        finding("migration 003 depends on unknown version 777", "no file has that version", "003", None),
+        finding("migration 003 depends on unknown version 004", "did you mean 003?", "003", None),
+    )
+    assert str(wrong.value) == (
+        "c.yaml:3: migration 001 depends on itself; remove that dependency (and 3 more; `wmigrate check` shows all)"
+    )
+
+
+def test_each_circle_is_a_finding_of_its_own() -> None:
+    parents = {"001": ["003"], "002": [], "003": ["001"], "004": ["005", "001"], "005": ["004"], "006": ["005"]}
+    with pytest.raises(FolderError) as wrong:
+        Graph(parents, file="c.yaml", lines={"001": 2, "004": 9})
+    nxt = "remove one of these dependencies"
+    assert wrong.value.findings == (
+        finding("circular dependency: 001 -> 003 -> 001", nxt, "001", 2),
+        finding("circular dependency: 004 -> 005 -> 004", nxt, "004", 9),
+    )
+
+
+def finding(message: str, next_step: str, version: str, line: int | None) -> Finding:
+    return Finding("folder_error", message, next_step, "error", version, "c.yaml", line)
+
+
+def test_without_a_file_it_is_the_config() -> None:
+    with pytest.raises(FolderError) as wrong:
+        Graph({"001": ["001"]})
+    assert (wrong.value.file, wrong.value.line) == ("migration_config.yaml", None)
+
+
+def test_children_are_in_numeric_order() -> None:
+    graph = Graph({"1000": ["001"], "999": ["001"], "001": []})
+    assert graph.children == {"001": ["999", "1000"], "999": [], "1000": []}
 
 
 def test_a_long_history_is_quick_and_needs_no_stack() -> None:

@@ -98,14 +98,12 @@ def dotted(path: Path) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
 
 
-def shown(value: object) -> str:
+def shown(value: Scalar | dict[str, Any] | tuple[Any, ...]) -> str:
     """What a person wrote, as a message repeats it."""
     if isinstance(value, dict):
         return "a mapping"
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, tuple):
         return "a list"
-    if not isinstance(value, Scalar):
-        return str(value)
     if value.template:
         return f"the value of {_short(value.template)}"
     if value.is_null:
