@@ -38,11 +38,11 @@ def history(call: Call) -> Answer:
     data = {"target": call.target_document(), **_page(page)}
 
     def show(screen: Screen) -> None:
-        columns = ("At (UTC)", "Event", "Version", "By", "Took", "What")
+        columns = ("At (UTC)", "Event", "Version", "Claimed by", "Logged in as", "Took", "What")
         screen.table(
             columns,
             [
-                (moment(row.at), _event(row), row.version, row.actor, took(row.duration_ms), _what(row))
+                (moment(row.at), _event(row), row.version, row.actor, _login(row), took(row.duration_ms), _what(row))
                 for row in page.rows
             ],
         )
@@ -119,7 +119,7 @@ def _verify(call: Call) -> Answer:
 def _page(page: EventPage) -> dict[str, Any]:
     more = page.total > len(page.rows)
     return {
-        "events": [asdict(row) for row in page.rows],
+        "events": [{**asdict(row), "authenticated": row.authenticated} for row in page.rows],
         "total": page.total,
         "next": page.rows[-1].position if page.rows and more else None,
     }
@@ -136,6 +136,12 @@ def _event(row: AuditRow) -> str:
     details = row.details if isinstance(row.details, dict) else {}
     said = row.event in ("dry_run", "not_tried")
     return row.event if said or details.get("dry_run") is not True else f"{row.event} (dry run)"
+
+
+def _login(row: AuditRow) -> str | None:
+    """Whom the server let in, beside whom the caller claims to be."""
+    known = row.authenticated
+    return f"{known.get('user')}@{known.get('address') or 'socket'}" if known else None
 
 
 def _what(row: AuditRow) -> str:

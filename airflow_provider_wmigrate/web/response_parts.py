@@ -137,13 +137,20 @@ def _mode(value: Any) -> Literal["apply", "dry_run"] | None:
 def audit_item(row: AuditRow) -> schemas.AuditRowItem:
     fields = asdict(row)
     del fields["previous_hash"]
-    return schemas.AuditRowItem(**fields, url=_task_url(row.dag_id, row.run_id, row.task_id))
+    url = _task_url(row.dag_id, row.run_id, row.task_id)
+    return schemas.AuditRowItem(**fields, authenticated=_authenticated(row), url=url)
+
+
+def _authenticated(row: AuditRow) -> schemas.Authenticated | None:
+    known = row.authenticated
+    return schemas.Authenticated(**{name: known.get(name) for name in ("user", "address", "pid")}) if known else None
 
 
 def event_item(row: AuditRow) -> schemas.HistoryEvent:
     """An audit row as an event of history."""
     fields = {**row.details, **asdict(row), "dry_run": row.details.get("dry_run") is True}
-    return schemas.HistoryEvent(**fields, url=_task_url(row.dag_id, row.run_id, row.task_id))
+    url = _task_url(row.dag_id, row.run_id, row.task_id)
+    return schemas.HistoryEvent(**{**fields, "authenticated": _authenticated(row), "url": url})
 
 
 def events_from_runs(view: GroupView) -> list[schemas.HistoryEvent]:

@@ -228,13 +228,22 @@ class StatusAnswer(_Answer):
     source: Source
 
 
+class Authenticated(_Answer):
+    """Whom the database server let in, by its own knowledge."""
+
+    user: str | None = Field(default=None, description="The role that logged in.")
+    address: str | None = Field(default=None, description="Of the client; null: over a Unix socket.")
+    pid: int | None = Field(default=None, description="The server process.")
+
+
 class HistoryEvent(_Answer):
     """Something that happened to one migration."""
 
     at: datetime
     event: str = Field(description="applied, rolled_back, failed, rollback_failed, dry_run, not_tried, refused, ...")
     version: str | None = None
-    actor: str | None = None
+    actor: str | None = Field(default=None, description="Who it was, as the caller claims.")
+    authenticated: Authenticated | None = Field(default=None, description="Null: only Airflow knows of it.")
     duration_ms: int | None = None
     error: str | None = None
     dry_run: bool = Field(default=False, description="Nothing of it was kept.")
@@ -290,7 +299,8 @@ class AuditRowItem(_Answer):
     at: datetime
     event: str
     version: str | None = None
-    actor: str
+    actor: str = Field(description="Who it was, as the caller claims.")
+    authenticated: Authenticated | None = None
     dag_id: str | None = None
     run_id: str | None = None
     task_id: str | None = None

@@ -377,6 +377,25 @@ def test_down_needs_one_version(shop: Path, wmigrate: Wmigrate, words: tuple[str
 # history, audit
 
 
+def test_history_tells_who_claims_and_who_logged_in(
+    shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`USER=ceo` is no identity."""
+    for name in ("USER", "LOGNAME", "USERNAME"):
+        monkeypatch.setenv(name, "ceo")
+    wmigrate("up", "--yes", "--to", "1")
+    head, line = wmigrate("history").out.splitlines()[:2]
+    assert re.split(r"  +", head.strip()) == [
+        "At (UTC)", "Event", "Version", "Claimed by", "Logged in as", "Took", "What"
+    ]  # fmt: skip
+    assert re.split(r"  +", line.strip())[3:5] == [line.split()[4], "postgres@127.0.0.1"]
+    assert line.split()[4].startswith("ceo@")
+    (event,) = wmigrate("history", "--json").json["events"]
+    assert event["actor"].startswith("ceo@")
+    assert (event["authenticated"]["user"], event["authenticated"]["address"]) == ("postgres", "127.0.0.1")
+    assert event["authenticated"]["pid"] > 0
+
+
 def test_history(shop: Path, wmigrate: Wmigrate) -> None:
     wmigrate("up", "--yes")
     wmigrate("down", "2", "--yes")

@@ -214,6 +214,13 @@ def test_which_rows_say_what_an_entry_is(event: str, version: str | None, said: 
     assert settles(event, version, said) is expected
 
 
+def test_who_logged_in_is_apart_from_who_claims() -> None:
+    assert ROW.authenticated == {"user": "mig", "pid": 4711, "address": None}
+    assert replace(ROW, details={"rows": 3}).authenticated is None
+    assert replace(ROW, details={"session": "x"}).authenticated is None
+    assert replace(ROW, details=["session"]).authenticated is None  # type: ignore[arg-type]
+
+
 # Names
 
 

@@ -355,6 +355,8 @@ def test_audit_pages_and_filters(admin: Any, warehouse: Place) -> None:
     assert len(everything) == first["total_entries"]
     rows = get(admin, warehouse, "audit", version="2", event=["applied", "failed"], actor="alice")["rows"]
     assert [(row["event"], row["version"]) for row in rows] == [("applied", "002")]
+    login = rows[0]["authenticated"]
+    assert (login["user"], login["address"], login["pid"] > 0) == ("postgres", "127.0.0.1", True)
     assert get(admin, warehouse, "audit", until="2001-01-01T00:00:00Z")["total_entries"] == 0
     assert get(admin, warehouse, "audit", since="2001-01-01T00:00:00")["total_entries"] == first["total_entries"]
 

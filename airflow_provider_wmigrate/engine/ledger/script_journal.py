@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import Connection, sql
-from psycopg.types.json import Jsonb
 
 from airflow_provider_wmigrate.engine.model import Entry
+
+from .storable import jsonb
 
 Session = Mapping[str, Any]
 """What is kept of the script's session, as JSON. Ledger version 2."""
@@ -49,7 +50,7 @@ class ScriptJournal:
             statements_done=before.statements_done,
             statements_total=before.statements_total,
             statement_hashes=list(before.statement_hashes),
-            script_session=None if session is None else Jsonb(session),
+            script_session=None if session is None else jsonb(session, conn),
         )
 
     def session(self, conn: Connection[Any]) -> dict[str, Any] | None:
@@ -64,7 +65,7 @@ class ScriptJournal:
             "UPDATE {} SET statements_done = %s, statement_hashes = %s, script_session = %s,"
             " statements_total = greatest(statements_total, %s) WHERE version = %s"
         )
-        kept = None if session is None else Jsonb(session)
+        kept = None if session is None else jsonb(session, conn)
         conn.execute(query.format(self._table), [done, list(hashes), kept, len(hashes), self.version])
 
     @property

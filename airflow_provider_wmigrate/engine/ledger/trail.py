@@ -40,6 +40,13 @@ class AuditRow:
     previous_hash: str
     hash: str
 
+    @property
+    def authenticated(self) -> dict[str, Any] | None:
+        """Whom the server knew at the other end: `user` (the role that logged in), `address` and `pid`; `actor` is only
+        what the caller said of itself. None: the row is older than that."""
+        session = self.details.get("session") if isinstance(self.details, dict) else None
+        return session if isinstance(session, dict) else None
+
     def canonical(self) -> str:
         """The text that is hashed, as docs/ledger.md says it: JSON of all columns but `hash`."""
         values = {name: getattr(self, name) for name in COLUMNS if name != "hash"}
