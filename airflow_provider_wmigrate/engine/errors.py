@@ -272,7 +272,9 @@ class LedgerNotWritten(WMigrateError):
         code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
         super().__init__(
             f"{file}: the ledger could not be written: {message}{code}; {outcome}",
-            hint="look at the ledger's tables: a script must leave them alone",
+            hint="take out what makes the transaction read-only"
+            if sqlstate == "25006"
+            else "look at the ledger's tables: a script must leave them alone",
             retryable=retryable_sqlstate(sqlstate),
         )
 

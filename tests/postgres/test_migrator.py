@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from textwrap import dedent
 from typing import Any
 
@@ -20,6 +20,7 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,
     HistoryError,
+    LedgerNotWritten,
     LockTimeout,
     RollbackFailed,
     ScriptError,
@@ -30,7 +31,7 @@ from airflow_provider_wmigrate.engine.errors import (
 )
 from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started, Waiting
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
-from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, Status
+from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, ServerWords, Status
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]
@@ -220,8 +221,10 @@ class Failing:
     sqlstate: str
     says: str
     statement: str = ""
+    said: ServerWords = field(default_factory=ServerWords)
 
 
+NO_FUNCTION = "No function matches the given name and argument types. You might need to add explicit type casts."
 FAILING = {
     "syntax": Failing("CREATE TABLE t ();\nSELEC 1;", "2:1", "42601", 'syntax error at or near "SELEC"'),
     "missing table": Failing(
@@ -242,14 +245,17 @@ FAILING = {
         dedent("""\
             CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $f$
             BEGIN
-                RETURN 1 / 0;
+                RAISE 'no' USING ERRCODE = 'WM002';
             END $f$;
             SELECT f();
         """),
         "5",
-        "22012",
-        "division by zero",
+        "WM002",
+        "no",
         "SELECT f()",
+        ServerWords(
+            context="PL/pgSQL function f() line 3 at RAISE", function="PL/pgSQL function f() line 3 at RAISE"
+        ),
     ),
     "a raised hint": Failing(
         "DO $$ BEGIN RAISE 'no stock for %', 7 USING HINT = 'order some', ERRCODE = 'WM001'; END $$",
@@ -257,10 +263,11 @@ FAILING = {
         "WM001",
         "no stock for 7",
         "DO ...",
+        ServerWords(hint="order some", context="PL/pgSQL function inline_code_block line 1 at RAISE"),
     ),
     "unknown function with the server's hint": Failing(
         "SELECT\n\tnot_there(1);", "2:2", "42883", "function not_there(integer) does not exist",
-        "SELECT not_there(1)",
+        "SELECT not_there(1)", ServerWords(hint=NO_FUNCTION),
     ),
     "inside an unwrapped transaction": Failing(
         "-- two\n-- lines\nBEGIN;\nCREATE TABLE t ();\n  SELECT nothing;\nCOMMIT;",
@@ -274,9 +281,11 @@ FAILING = {
             CREATE TABLE t (id int PRIMARY KEY, other int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
             INSERT INTO t VALUES (1, 2);
         """),
-        "",
+        "2",
         "23503",
-        'insert or update on table "t" violates foreign key constraint "t_other_fkey"',
+        'insert or update on table "t" violates foreign key constraint "t_other_fkey" (Key (other)=(2) is not present'
+        ' in table "t".)',
+        said=ServerWords(detail='Key (other)=(2) is not present in table "t".', constraint="t_other_fkey"),
     ),
     "windows line ends": Failing(
         "CREATE TABLE t ();\r\n\r\nSELECT 1 / 0;\r\n", "3", "22012", "division by zero", "SELECT 1 / 0"
@@ -289,14 +298,7 @@ FAILING = {
         "SELECT 1111111111, 2222222222, 3333333333, 4444444444, 5555555555 / 0",
         "1", "22012", "division by zero", "SELECT 1111111111, 2222222222, 3333333333, 4444444444, ..."
     ),
-    "read-only": Failing(
-        "SET TRANSACTION READ ONLY;", "", "25006", "cannot execute INSERT in a read-only transaction"
-    ),
 }  # fmt: skip
-HINTS = {
-    "WM001": "order some",
-    "42883": "No function matches the given name and argument types. You might need to add explicit type casts.",
-}
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -310,13 +312,14 @@ def test_a_failed_statement_leaves_nothing_and_says_where(
         runner.apply("001", dry_run=dry_run)
     error = failed.value
     where = "001_t.sql" + (f":{case.place}" if case.place else "")
-    hint = f"; {HINTS[case.sqlstate]}" if case.sqlstate in HINTS else ""
+    hint = f"; {case.said.hint}" if case.said.hint else ""
     says = f"{case.says} (SQLSTATE {case.sqlstate})" + (f" in {case.statement}" if case.statement else "")
+    says += f", {case.said.function}" if case.said.function else ""
     assert str(error) == f"{where}: {says}; rolled back, nothing of it was kept{hint}"
     assert error.statement == (case.statement or None)
     assert error.sqlstate == case.sqlstate
     assert not error.retryable
-    assert events[-1] == Failed("001", "apply", str(error), case.sqlstate)
+    assert events[-1] == Failed("001", "apply", str(error), case.sqlstate, dry_run, case.said)
 
     assert relations(conn) == []
     assert applied(conn) == []
@@ -324,7 +327,18 @@ def test_a_failed_statement_leaves_nothing_and_says_where(
     assert audited(conn) == [("planned", None), *started, ("failed", "001")]
     (details,) = conn.execute("SELECT details FROM wmigrate.audit_log WHERE event = 'failed'").fetchone() or ()
     assert set(details.pop("session")) == {"user", "address", "pid"}
-    assert details == {"direction": "apply", "error": str(error), "sqlstate": case.sqlstate, "dry_run": dry_run}
+    words = {name: text for name, text in asdict(case.said).items() if text}
+    expected = {"direction": "apply", "error": str(error), "sqlstate": case.sqlstate, "dry_run": dry_run}
+    assert details == expected | words
+
+
+def test_a_script_that_makes_its_transaction_read_only(migrator: MakeMigrator) -> None:
+    with pytest.raises(LedgerNotWritten) as failed:
+        migrator({"001_t.sql": "SET TRANSACTION READ ONLY;"}).apply("001")
+    assert str(failed.value) == (
+        "001_t.sql: the ledger could not be written: cannot execute INSERT in a read-only transaction (SQLSTATE 25006);"
+        " rolled back, nothing of it was kept; take out what makes the transaction read-only"
+    )
 
 
 def test_it_can_be_applied_once_it_is_mended(migrator: MakeMigrator, conn: Conn) -> None:
@@ -685,7 +699,7 @@ def test_a_dry_run_of_a_rollback_first_rolls_back_what_depends_on_it(
 
 def test_a_failure_in_a_chain_names_the_file_that_failed(migrator: MakeMigrator, conn: Conn) -> None:
     deferred = "CREATE TABLE a (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO a VALUES (1), (1);"
-    for script, place in ((AB["001_a.sql"] + "\nSELECT 1/0", "001_a.sql:2: "), (deferred, "001_a.sql: ")):
+    for script, place in ((AB["001_a.sql"] + "\nSELECT 1/0", "001_a.sql:2: "), (deferred, "001_a.sql:2: ")):
         with pytest.raises(StatementFailed) as failed:
             migrator(AB | {"001_a.sql": script}).apply("002", dry_run=True)
         assert str(failed.value).startswith(place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -52,6 +52,8 @@ def failure(
     said = _said(error, script)
     where = {"sqlstate": error.sqlstate, "said": said, "outcome": outcome, **where}
     at_end = where.pop("at_end", False)
+    if where.pop("in_block", False):  # so the place is the script's own line, and no function is to be told
+        where["said"] = replace(said, function=None)
     fix = remedy(error.sqlstate, message) or _advice(error, where.get("statement"), file, known)
     if known.lost:
         if known.timed_out:
@@ -127,8 +129,8 @@ def place_of(error: psycopg.Error, analysis: Analysis, part: Part | None, index:
         position = part.start + int(error.diag.statement_position) - 1
         line, column = analysis.place(position)
         statement = analysis.statement_at(position)
-    elif statement is not None and statement.kind == "do_stmt":
-        line = _line_in_block(error, analysis, statement) or line
+    elif statement is not None and (found := _line_in_block(error, analysis, statement)):
+        return {"line": found, "statement": analysis.excerpt(statement), "in_block": True}
     return {"line": line, "column": column, "statement": analysis.excerpt(statement) if statement else None}
 
 
@@ -143,7 +145,7 @@ def _unsendable(error: psycopg.Error, analysis: Analysis, part: Part) -> int | N
 
 def _line_in_block(error: psycopg.Error, analysis: Analysis, statement: Statement) -> int | None:
     """The script's line of an error directly in a DO block, whose lines the server counts from the opening quote."""
-    inside = _FUNCTION.search(error.diag.context or "")
+    inside = _FUNCTION.search(error.diag.context or "") if statement.kind == "do_stmt" else None
     counted = _BLOCK_LINE.match(inside[0]) if inside else None
     opening = _DOLLAR.search(analysis.script.text, statement.start, statement.end)
     return analysis.place(opening.end())[0] + int(counted[1]) - 1 if counted and opening else None
