@@ -202,6 +202,51 @@ def test_an_index_that_could_not_be_found_again(make_folder: MakeFolder, stateme
     assert [str(f) for f in found if f.code != "extension_undeclared"] == [says]
 
 
+def test_a_script_that_has_to_be_split_and_cannot_be_read(make_folder: MakeFolder) -> None:
+    block = "migrations:\n  - version: 1\n    transactional: {}\n"
+    files = {"001_a.sql": "SELECT 1;\nWIBBLE;", "001_a.rollback.sql": "SELECT 1"}
+    read = read_folder(make_folder({**files, CONFIG: block.format("false")}))
+    said = 'syntax error at or near "WIBBLE"'
+    nxt = "mend it; a server newer than this grammar may know it"
+    warned = Finding("syntax_error", said, nxt, "warning", "001", "001_a.sql", 2, 1)
+    refused = Finding(
+        "unsplittable",
+        f"is declared transactional: false, but cannot be split into statements (001_a.sql:2:1: {said})",
+        "write it so that PostgreSQL's parser reads it",
+        version="001",
+        file="001_a.sql",
+    )
+    assert script_findings(read.migrations, read.config) == (warned, refused)
+    for declared in ("true", "auto", "{apply: auto, rollback: false}"):
+        read = read_folder(make_folder({**files, CONFIG: block.format(declared)}))
+        assert script_findings(read.migrations, read.config) == (warned,)
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_what_needs_to_run_outside_a_transaction_and_may_not(make_folder: MakeFolder, rollback: bool) -> None:
+    script = "SELECT 1;\nVACUUM;\nANALYZE;\nDISCARD ALL;"
+    files = {"001_a.sql": "SELECT 1", "001_a.rollback.sql": script} if rollback else {"001_a.sql": script}
+    declared = "migrations:\n  - version: 1\n    transactional: true\n"
+    strict = "validation: {sql: {require_transaction: true}}"
+    for config, reason in {
+        declared: "transactional is true",
+        strict: "validation.sql.require_transaction is true",
+    }.items():
+        read = read_folder(make_folder({**files, CONFIG: config}))
+        found = tuple(
+            Finding(
+                "outside_transaction",
+                f"{what} cannot run inside a transaction, and {reason}",
+                "take it out, or allow it",
+                version="001",
+                file=list(files)[-1],
+                line=line,
+            )
+            for what, line in [("VACUUM", 2), ("DISCARD ALL", 4)]
+        )
+        assert script_findings(read.migrations, read.config) == (() if rollback and config == strict else found)
+
+
 BLOCK = "BEGIN;\nSELECT 1;\nCOMMIT;"
 
 

@@ -131,6 +131,9 @@ def script_errors() -> list[tuple[str, str, str]]:
         ("SELECT 'a\"b'::int", 'invalid input: "a"b"', 'invalid input: "***"'),
         ("SELECT '{bob, x}'::json", 'Token "bob" is invalid.', 'Token "***" is invalid.'),
         ("SELECT dblink('a hunter2')", 'missing "=" after "hunter2"', 'missing "=" after "***"'),
+        ("SELECT 'abc'", 'wrong "a", "abc"', 'wrong "a", "***"'),
+        ("SELECT crypt('hunter2', 'hunter2 more')", "got hunter2 more", "got ***"),
+        ("SELECT crypt('abc', 'abcd')", "got abc, abcd, abcde", "got abc, ***, abcde"),
         ("SELECT f('password=hunter2')", "could not log in: hunter2", "could not log in: ***"),
         ("DO $$ BEGIN PERFORM 'sad'::mood; END $$", 'invalid: "sad"', 'invalid: "***"'),
         # Names stay, unless they are a secret too

@@ -67,6 +67,28 @@ def test_statements_are_a_sequence_that_keeps_what_is_known_of_each() -> None:
         assert [s.node is not None for s in statements[part]] == [True] * len(statements[part])
 
 
+def test_which_statement_a_character_belongs_to() -> None:
+    text = "-- x\nSELECT 1;\n\nSELECT 2"
+    analysis = analysed(text)
+    found = [analysis.statement_at(position) for position in (0, 5, 13, 16, len(text))]
+    first, second = analysis.statements
+    assert found == [None, first, first, second, second]
+    assert analysed("INSERT INTO t VALUES (1)").statements[0].node is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("SELECT " + "abcde, " * 6 + "abcdef", 56),
+        ("SELECT " + "abcde, " * 6 + "abcdefg", 48),
+        ("SELECT " + "abcde, " * 6 + "abcdef, yy", 56),
+    ],
+)
+def test_an_excerpt_ends_with_a_word(words: str, shown: int) -> None:
+    analysis = analysed(f"{words}, 'hidden'")
+    assert analysis.excerpt(analysis.statements[0]) == f"{(words + ',')[:shown]} ..."
+
+
 # The file's own transaction
 
 

@@ -95,8 +95,8 @@ class _Said:
             message = message.replace(f'"{secret}"', _MASKED)
             if len(secret) >= 4:
                 message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", message)
-        for literal in sorted((s for s in self.found.literals if s in message), key=len, reverse=True):
-            if literal.lower() not in self.found.names:
+        for literal in self.found.literals:
+            if literal in message and literal.lower() not in self.found.names:
                 message = re.sub(f'"{re.escape(literal)}"', self._unless_object, message)
         message = _KEY.sub(lambda m: f"{m[1]}({', '.join(map(self._value, m[2].split(', ')))})", message)
         return _QUOTED.sub(self._part, message)
