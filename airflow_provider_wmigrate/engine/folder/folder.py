@@ -132,18 +132,8 @@ def _graph(migrations: Iterable[Migration], file: str) -> tuple[Graph, tuple[Fin
         return Graph(dict.fromkeys(needs, ())), error.findings
 
 
-def canonical_text(raw: bytes, file: str) -> str:
-    """Text without byte order mark and with LF line ends: what checksums are taken of and what is run.
-
-    :raises FolderError: it is not UTF-8.
-    """
-    text = _decoded(raw, file)
-    if isinstance(text, Problem):
-        raise FolderError(file, text.reason, line=text.line, hint=text.hint)
-    return text
-
-
 def _decoded(raw: bytes, file: str) -> str | Problem:
+    """Text without byte order mark and with LF line ends: what checksums are taken of and what is run."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
