@@ -52,6 +52,8 @@ class MigrationDoc:
     script: ShownScript | None = None
     """None: the task was not made by a task group."""
     rollback: ShownScript | None = None
+    dependencies_implied: bool = False
+    """Nobody declared them: it needs the one before it in the folder."""
 
     @classmethod
     def of(cls, migration: Migration, config: Config, *, with_sql: bool) -> MigrationDoc:
@@ -63,6 +65,7 @@ class MigrationDoc:
             tuple(each.model_dump() for each in block.requires_extensions) if block else (),
             _shown(migration.script, with_sql=with_sql),
             _shown(migration.rollback, with_sql=with_sql) if migration.rollback else None,
+            migration.dependencies_implied,
         )
 
     @classmethod
@@ -73,7 +76,9 @@ class MigrationDoc:
             given.get("description", ""),
             tuple(given.get("dependencies", ())),
             tuple(given.get("extensions", ())),
-            *(_read(given.get(name)) for name in ("script", "rollback")),
+            _read(given.get("script")),
+            _read(given.get("rollback")),
+            bool(given.get("dependencies_implied")),
         )
 
     def required(self, when_missing: str) -> tuple[RequiredExtension, ...]:

@@ -77,6 +77,7 @@ def _migration(step: StepTask, when_extension_missing: str) -> Migration:
         rollback=Script(doc.rollback.file, "", doc.rollback.checksum) if doc.rollback else None,
         description=doc.description,
         dependencies=doc.dependencies,
+        dependencies_implied=doc.dependencies_implied,
         requires_extensions=doc.required(when_extension_missing),
     )
 

@@ -194,6 +194,7 @@ def test_what_programs_need_is_no_prose(make_folder: MakeFolder) -> None:
             "reason": None,
         },
         "rollback": None,
+        "dependencies_implied": True,
     }
     doc = MigrationDoc.from_json(second["doc_json"])
     assert doc.dependencies == ("001",)

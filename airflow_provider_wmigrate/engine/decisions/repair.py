@@ -155,7 +155,7 @@ def _agreeing(entry: Entry, migration: Migration, state: State | None) -> Entry:
     Without a rollback script in the folder the ledger's own is kept.
     """
     rollback = migration.rollback.checksum if migration.rollback else entry.rollback_checksum
-    after = set(applied_chain(entry.version, state.entries)) if state else set()
+    after = set(applied_chain([entry.version], state.entries)) if state else set()
     return replace(
         entry,
         name=migration.name,

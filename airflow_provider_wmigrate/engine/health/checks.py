@@ -102,10 +102,11 @@ def failures(plan: Plan) -> Check:
     if not reasons:
         return Check("failures", "healthy", "no last attempt failed")
     rollbacks = any(a.direction == "rollback" for a in failed)
-    over = "or say that it is over: `wmigrate repair VERSION --settle`"
+    if incomplete:
+        return Check("failures", "unhealthy", _several(reasons), incomplete[0].next_step)
     nxt = "mend the rollback script and roll back again" if rollbacks else "mend the migration and run it again"
-    nxt = f"{nxt}, {over}"
-    return Check("failures", "unhealthy", _several(reasons), incomplete[0].next_step if incomplete else nxt)
+    over = f"or say that it is over: `wmigrate repair {failed[0].version} --settle`"
+    return Check("failures", "unhealthy", _several(reasons), f"{nxt}, {over}")
 
 
 def _failed(attempt: Attempt) -> str:
