@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -219,6 +219,12 @@ def test_who_logged_in_is_apart_from_who_claims() -> None:
     assert replace(ROW, details={"rows": 3}).authenticated is None
     assert replace(ROW, details={"session": "x"}).authenticated is None
     assert replace(ROW, details=["session"]).authenticated is None  # type: ignore[arg-type]
+
+
+def test_a_row_is_a_value() -> None:
+    with pytest.raises(FrozenInstanceError):
+        ROW.actor = "bob"  # type: ignore[misc]
+    assert not hasattr(ROW, "__dict__")
 
 
 # Names
