@@ -4,12 +4,15 @@ process is gone: perhaps twice, perhaps without an exception. So it trusts the l
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .alerting.alerts import tell_rollback_failure
 from .defaults import chosen_environment
 from .engine.errors import RollbackFailed, WMigrateError
 from .hooks import MigrationHook, identity_of, read_folder
+
+if TYPE_CHECKING:
+    from .engine.ledger.ledger import AuditRow
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +21,9 @@ def roll_back_on_failure(context: Any) -> None:
     """`on_failure_callback` of a migration task: run the rollback script where a failure left something behind.
 
     Three outcomes of a failure are told apart by the ledger: **rolled back** by the database (no entry: nothing is
-    run), **incomplete** (the rollback script is run if the migration's `on_failure` policy is `rollback`), **applied**
-    (it failed afterwards: the ledger wins, nothing is run). Each is recorded in the audit log. After a dry run there is
-    nothing to do, whatever the ledger says.
+    run), **incomplete** (the rollback script is run if the migration's `on_failure` policy is `rollback`, and if it was
+    this task that left it so), **applied** (it failed afterwards: the ledger wins, nothing is run). Each is recorded in
+    the audit log. After a dry run there is nothing to do, whatever the ledger says.
     """
     task = context["task"]
     try:
@@ -38,6 +41,8 @@ def roll_back_on_failure(context: Any) -> None:
 
 
 def _handle(context: Any, task: Any) -> None:
+    from .engine.reporting import last_touched
+
     folder = read_folder(task.folder)
     migration = folder.migration(str(task.version))
     hook = MigrationHook(task.conn_id)
@@ -53,6 +58,8 @@ def _handle(context: Any, task: Any) -> None:
         outcome = "applied, the failure came afterwards; it stays"
     elif migrator.migrations[migration.version].on_failure == "none":
         outcome = "incomplete; on_failure is none, so it stays as it is"
+    elif not _left_by(context["ti"], last_touched(hook.get_conn, migrator.ledger.schema, migration.version)):
+        outcome = "incomplete, but this task did not leave it so; it stays as it is"
     else:
         try:
             migrator.roll_back(migration.version)
@@ -63,3 +70,13 @@ def _handle(context: Any, task: Any) -> None:
         outcome = "incomplete, its rollback script has been run"
     log.info("%s: %s", migration.stem, outcome)
     migrator.record("failure_handled", version=migration.version, details={"outcome": outcome})
+
+
+def _left_by(ti: Any, row: AuditRow | None) -> bool:
+    """Whether the last who did anything to the migration was this task, and nobody has handled that since.
+
+    It may have failed without touching it: refused, or because another runner held its lock, who is at work.
+    """
+    if row is None or row.event not in ("started", "failed", "rollback_failed"):
+        return False
+    return (row.dag_id, row.run_id, row.task_id) == (ti.dag_id, ti.run_id, ti.task_id)

@@ -18,6 +18,10 @@ REPORTED = "reported"
 
 _READ = ("applied", "rolled_back", "started", "repaired", "baselined", REPORTED)
 
+_TOUCHING = (
+    "started", "applied", "rolled_back", "failed", "rollback_failed", "repaired", "baselined", "failure_handled",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -103,6 +107,20 @@ def read_account(
                 told = reported.position if reported else 0
             rows = tuple(r for r in ledger.audit_rows(conn, after=min(since, told)) if r.event in _READ)
     return Account(head, entries, rows, reported, broken)
+
+
+def last_touched(connect: Connect, schema: str, version: str) -> AuditRow | None:
+    """The row of the last thing that was done to a migration, dry runs apart; None: nothing, or there is no ledger.
+
+    :raises ConnectionFailed: the target is out of reach.
+    """
+    ledger = Ledger(schema)
+    with (
+        open_session(connect, application_name="wmigrate handle failure") as session,
+        reaching_the_ledger(ledger, session.conn),
+    ):
+        rows = events(session.conn, ledger, EventFilter(events=_TOUCHING, version=version)).rows
+    return next((row for row in rows if row.details.get("dry_run") is not True), None)
 
 
 def changes(rows: Iterable[AuditRow], applied: Collection[str]) -> tuple[list[str], list[str]]:

@@ -13,6 +13,9 @@ from airflow.sdk import DAG
 from airflow_runner import Runner, TaskLog, audit, relations
 
 from airflow_provider_wmigrate import ApplyMigrationOperator, roll_back_on_failure
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
 
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
@@ -34,6 +37,14 @@ def apply_and_leave_incomplete(runner: Runner, folder: Path, conn: Conn, version
     """Apply all, then make one entry look as if its process had died in the middle of a script without transaction."""
     assert runner.run(runner.migrations(folder)).state == "success"
     conn.execute("UPDATE wmigrate.schema_migrations SET status = 'incomplete' WHERE version = %s", [version])
+    begin(folder, conn, version, run_id="r")
+
+
+def begin(folder: Path, conn: Conn, version: str, *, run_id: str) -> None:
+    """What a task that begins leaves in the audit log."""
+    by = Identity("alice", "d", run_id, "apply", 1)
+    migrator = Migrator(lambda: psycopg.connect(conn.info.dsn), read_folder(folder), identity=by)
+    migrator.record("started", version=version, details={"direction": "apply"})
 
 
 def outcomes(conn: Conn) -> list[tuple[str | None, str]]:
@@ -77,6 +88,7 @@ def test_the_policy_may_come_from_the_environment(runner: Runner, make_folder: M
     apply_and_leave_incomplete(runner, folder, conn)
     call(folder, environment="production")
     assert relations(conn) == {"a", "b"}
+    begin(folder, conn, "002", run_id="r")
     call(folder)
     assert relations(conn) == {"a"}
 
@@ -87,6 +99,16 @@ def test_applied_stays(runner: Runner, make_folder: MakeFolder, conn: Conn) -> N
     call(folder)
     assert relations(conn) == {"a", "b"}
     assert outcomes(conn) == [("002", "applied, the failure came afterwards; it stays")]
+
+
+def test_what_somebody_else_left_incomplete_stays(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    """This task failed because another runner held the lock, and that one is in the middle of its script."""
+    folder = make_folder({**A, **B})
+    apply_and_leave_incomplete(runner, folder, conn)
+    begin(folder, conn, "002", run_id="another run")
+    call(folder)
+    assert relations(conn) == {"a", "b"}
+    assert outcomes(conn) == [("002", "incomplete, but this task did not leave it so; it stays as it is")]
 
 
 # Harmless
