@@ -305,6 +305,6 @@ def applied(conn: Conn) -> list[str]:
 
 
 def audit(conn: Conn, event: str) -> list[tuple[str | None, dict[str, Any]]]:
-    """Version and details of the audit rows of one event."""
-    query = "SELECT version, details FROM wmigrate.audit_log WHERE event = %s ORDER BY position"
+    """Version and details of the audit rows of one event, but for who logged in."""
+    query = "SELECT version, details - 'session' FROM wmigrate.audit_log WHERE event = %s ORDER BY position"
     return conn.execute(query, [event]).fetchall()
