@@ -29,8 +29,6 @@ def _truth(arg: Any) -> bool:
     kind = arg.WhichOneof("node")
     if kind == "integer":
         return bool(arg.integer.ival)
-    if kind == "boolean":
-        return bool(arg.boolean.boolval)
     word = arg.type_name.names[-1].string.sval if kind == "type_name" else arg.string.sval
     return str(word).lower() not in ("false", "off", "0", "none")
 
