@@ -315,3 +315,7 @@ def test_health_for_programs() -> None:
         "reasons": ["b: so so; look", "c: bad"],
     }
     assert (Health("healthy", (), BEFORE, 1).pending, Health("healthy", (), BEFORE, 1).audit_head) == (None, None)
+
+
+def test_the_checks_have_their_names_in_their_order() -> None:
+    assert checks.CHECKS == ("connection", "ledger", "checksums", "failures", "pending", "locks", "audit_chain")

@@ -132,3 +132,73 @@ def test_a_rollback_file_deleted_since_is_taken_from_the_ledger() -> None:
     without = replace(migration("1"), rollback=None)
     assert rollback.rollback_of(without, entry("1")) == "ledger"
     assert rollback.rollback_of(without, entry("1", rollback_checksum=None)) is None
+
+
+NONE = "migration 001_m has no rollback script, neither in the folder nor in the ledger"
+
+
+@pytest.mark.parametrize(
+    ("file", "recorded", "expected"),
+    [
+        (
+            "1",
+            None,
+            Finding("no_rollback", NONE, "write 001_m.rollback.sql; or restore a backup", "error", "001", "001_m.sql"),
+        ),
+        (
+            "",
+            None,
+            Finding(
+                "no_rollback",
+                NONE,
+                "restore its file and write 001_m.rollback.sql; or restore a backup",
+                "error",
+                "001",
+            ),
+        ),
+        (
+            "1!",
+            None,
+            Finding(
+                "no_rollback",
+                "migration 001_m was edited after it was applied, and the ledger has no rollback script of what was",
+                "restore its file and write 001_m.rollback.sql; or, if the database is as the file says now:"
+                " `wmigrate repair 001 --accept`; or restore a backup",
+                "error",
+                "001",
+                "001_m.sql",
+            ),
+        ),
+        (
+            "1!",
+            OLD,
+            Finding(
+                "rollback_differs",
+                "the rollback of 001 differs from the one recorded when it was applied; the ledger's script is run,"
+                " because the migration changed too",
+                "read it before you go on",
+                "warning",
+                "001",
+                "001_m.sql",
+            ),
+        ),
+    ],
+)
+def test_what_is_said_of_a_rollback_script(file: str, recorded: str | None, expected: Finding) -> None:
+    migrations = [replace(m, rollback=None) for m in folder(file)[0]]
+    row = entry("1", rollback_checksum=recorded)
+    assert rollback.plan_rollback(migrations, State((row,)), to=None).findings == (expected,)
+
+
+def test_an_edited_rollback_script_is_told_with_its_file() -> None:
+    row = entry("1", rollback_checksum=OLD)
+    assert rollback.plan_rollback(folder("1")[0], State((row,)), to=None).findings == (
+        Finding(
+            "rollback_differs",
+            "the rollback of 001 differs from the one recorded when it was applied; the folder's script is run",
+            "read it before you go on",
+            "warning",
+            "001",
+            "001_m.rollback.sql",
+        ),
+    )
