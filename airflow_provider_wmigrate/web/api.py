@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 
-from . import access, group_view, page, problems, queries, reports, schemas, starting
+from . import access, group_view, page, problems, queries, reports, requests, schemas, starting
 from .work import with_session
 
 Answer = TypeVar("Answer")
 GROUP = "/dags/{dag_id}/groups/{group_id}"
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.Problem, "description": text}
+    status: {"model": problems.Problem, "description": text}
     for status, text in (
         (401, "Not logged in"),
         (403, "No right to do this"),
@@ -32,8 +32,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 _POST_PROBLEMS = _PROBLEMS | {
-    409: {"model": schemas.Problem, "description": "The DAG does not allow this now"},
-    415: {"model": schemas.Problem, "description": "Not application/json"},
+    409: {"model": problems.Problem, "description": "The DAG does not allow this now"},
+    415: {"model": problems.Problem, "description": "Not application/json"},
 }
 
 DagId = Annotated[str, Path(min_length=1, max_length=250)]
@@ -159,13 +159,13 @@ async def get_migration(
 
 
 @starts.post("/migrate", status_code=201, dependencies=[Depends(action_logging("wmigrate_migrate"))])
-async def start_migrate(ask: AskDep, request: schemas.MigrateRequest) -> schemas.Started:
+async def start_migrate(ask: AskDep, request: requests.MigrateRequest) -> requests.Started:
     """Start a run that applies, in the caller's name."""
     return await ask(starting.migrate, request)
 
 
 @starts.post("/rollback", status_code=201, dependencies=[Depends(action_logging("wmigrate_rollback"))])
-async def start_rollback(ask: AskDep, request: schemas.RollbackRequest) -> schemas.Started:
+async def start_rollback(ask: AskDep, request: requests.RollbackRequest) -> requests.Started:
     """Start a run that rolls back, in the caller's name."""
     return await ask(starting.roll_back, request)
 

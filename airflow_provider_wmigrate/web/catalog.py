@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MODULE = "airflow_provider_wmigrate.operators"
 _STEPS = ("ApplyMigrationOperator", "RollBackMigrationOperator")
+_MAPPED = "MappedArgument("
+"""What Airflow's serialization makes of an argument of a mapped task group."""
 _BATCH = 50
 """Serialized DAGs in memory at a time while they are looked through."""
 
@@ -77,6 +79,11 @@ class GroupTasks:
     params: Mapping[str, DagParam] = field(default_factory=dict)
 
     @property
+    def is_mapped(self) -> bool:
+        """Whether it stands in a mapped task group that gives it its target: one group, many databases."""
+        return any(_MAPPED in (field or "") for field in (self.conn_id, self.environment))
+
+    @property
     def prefix(self) -> str:
         """What the ids of the group's tasks begin with."""
         return self.plan_task_id.removesuffix("plan")
@@ -108,7 +115,7 @@ class GroupTasks:
             return None
         given = {name: param.default for name, param in self.params.items()} | dict(conf)
         text = _TEMPLATE.sub(lambda found: str(given.get(_key(found), "{{")), template)
-        return None if "{{" in text or "{%" in text else text
+        return None if any(sign in text for sign in ("{{", "{%", _MAPPED)) else text
 
 
 def _key(found: re.Match[str]) -> str:

@@ -18,7 +18,9 @@ from airflow_provider_wmigrate.engine.model import Attempt
 
 from . import access, migration_states, run_results, schemas, target_reads
 from .catalog import Catalog, GroupTasks, StepTask
+from .choices import check_environment, choices
 from .problems import ProblemError
+from .reasons import Reason
 from .work import release
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 CATALOG = Catalog()
+_MANY_TARGETS = (
+    "a mapped task group gives this group many databases, so nothing of one of them is shown here; look at the tasks of"
+    " each map index in Airflow, or ask `wmigrate status` of one database"
+)
 IN_THE_LOG = "the log of the task says what and what next"
 
 
@@ -67,7 +73,7 @@ class GroupView:
     @cached_property
     def own_plan(self) -> run_results.PlanResult | None:
         """The newest plan of this group itself: it says what the templates stood for."""
-        return run_results.newest_plan(self.session, [self.group])
+        return None if self.group.is_mapped else run_results.newest_plan(self.session, [self.group])
 
     @cached_property
     def target(self) -> GroupTarget:
@@ -75,6 +81,8 @@ class GroupView:
         conn_id: str | None = self.group.conn_id
         if self._follows_chosen(conn_id):
             conn_id = self.group.with_conf(conn_id, self._chosen_conf)
+        elif self.group.is_mapped:
+            conn_id = None
         elif _is_template(conn_id):
             conn_id = plan.get("conn_id") or self.group.with_defaults(conn_id)
         environment = self.group.environment
@@ -123,17 +131,17 @@ class GroupView:
             self.session, self.user, self.target.conn_id
         )
 
-    def live(
-        self, work: Callable[[psycopg.Connection[Any], Ledger], Answer]
-    ) -> tuple[Answer | None, schemas.Reason | None]:
+    def live(self, work: Callable[[psycopg.Connection[Any], Ledger], Answer]) -> tuple[Answer | None, Reason | None]:
         """What the target says, or why it was not read."""
         conn_id = self.target.conn_id
+        if self.group.is_mapped:
+            return None, Reason(code="mapped_group", message=_MANY_TARGETS)
         if conn_id is None:
             message = f"{self.group.conn_id} is a template that no run has resolved yet; run the DAG once"
-            return None, schemas.Reason(code="unresolved_target", message=message)
+            return None, Reason(code="unresolved_target", message=message)
         if not self.readable:
             message = f"you may not read connection {conn_id}, so its database was not read for you"
-            return None, schemas.Reason(code="no_right_on_connection", message=message)
+            return None, Reason(code="no_right_on_connection", message=message)
         ledger = Ledger(self.target.ledger_schema)
         release(self.session)
         try:
@@ -144,6 +152,8 @@ class GroupView:
     @cached_property
     def newest_plan(self) -> run_results.PlanResult | None:
         """The newest plan on this target, to apply or to roll back."""
+        if self.group.is_mapped:
+            return None
         return run_results.newest_plan(self.session, self.both, self.target.conn_id)
 
     @cached_property
@@ -156,6 +166,8 @@ class GroupView:
     @cached_property
     def tasks(self) -> Sequence[Any]:
         """Instances of the migration tasks that did anything, newest first."""
+        if self.group.is_mapped:
+            return []
         return run_results.task_instances(self.session, self.both)
 
     @cached_property
@@ -207,7 +219,7 @@ class GroupView:
         same = chosen_environment(plan.get("environment")) == self.target.environment
         return plan.get("left_out") or {} if same and plan.get("to") is None else {}
 
-    def source(self, reason: schemas.Reason | None, *, live: bool) -> schemas.Source:
+    def source(self, reason: Reason | None, *, live: bool) -> schemas.Source:
         """Where an answer comes from."""
         now = utc_now()
         if live:
@@ -260,43 +272,6 @@ def _is_template(text: str | None) -> bool:
     return text is not None and ("{{" in text or "{%" in text)
 
 
-def choices(group: GroupTasks, shown: str | None) -> schemas.Choices:
-    """What a run of the group can be given.
-
-    :param shown: the environment whose database the caller is shown.
-    """
-    by = group.chosen_by(group.environment)
-    return schemas.Choices(
-        to=group.chosen_by(group.to) is not None,
-        modes=[mode for mode in ("apply", "dry_run") if mode in modes(group)],
-        environments=allowed(group, by) if by else None,
-        environment=shown if by else group.with_defaults(group.environment) or None,
-    )
-
-
-def modes(group: GroupTasks) -> list[str]:
-    """The modes a run can have."""
-    by = group.chosen_by(group.mode)
-    if by is None:
-        return [group.mode]
-    return allowed(group, by) or ["apply", "dry_run"]
-
-
-def allowed(group: GroupTasks, key: str) -> list[str]:
-    """The values a param allows; empty: it does not say."""
-    param = group.params.get(key)
-    return [str(value) for value in param.schema.get("enum", ())] if param else []
-
-
-def _check_choice(group: GroupTasks, environment: str) -> None:
-    key = group.chosen_by(group.environment)
-    if key is None and group.environment != environment:
-        raise ProblemError(422, "invalid_params", f"runs of {group.dag_id} cannot choose an environment; leave it out")
-    known = allowed(group, key) if key else []
-    if known and environment not in known:
-        raise ProblemError(422, "invalid_params", f"environment must be one of {', '.join(known)}")
-
-
 def view(session: Session, user: Any, dag_id: str, group_id: str, environment: str | None = None) -> GroupView:
     """A group by its names.
 
@@ -313,7 +288,7 @@ def view(session: Session, user: Any, dag_id: str, group_id: str, environment: s
             if session.get(DagModel, dag_id) is None:
                 break
             if environment is not None:
-                _check_choice(group, environment)
+                check_environment(group, environment)
             return GroupView(session, user, group, everything, chosen=environment)
     mine = [g.group_id for g in catalog.get(dag_id, ()) if g.direction == "apply"]
     hint = f"it has {', '.join(mine)}" if mine else "it has none that migrates"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from .schemas import Problem
+from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -22,6 +22,17 @@ _LOG_IN = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="vi
 <meta name="color-scheme" content="light dark"><title>Log in</title>
 <body style="font: 1rem/1.5 system-ui, sans-serif; margin: 2rem"><h1 style="font-size: 1.2rem">Not logged in</h1>
 <p>Log in to Airflow, then load this page again.</p></body></html>"""
+
+
+class Problem(BaseModel):
+    """An error, as RFC 9457 has it (`application/problem+json`)."""
+
+    type: str = Field(description="`urn:wmigrate:problem:<code>`.")
+    title: str
+    status: int
+    detail: str = Field(description="One sentence: what, and what next.")
+    code: str = Field(description="Stable word for programs.")
+    errors: list[dict[str, Any]] | None = Field(default=None, description="Of wrong input: place and message.")
 
 
 class ProblemError(Exception):

@@ -6,24 +6,17 @@ Times are ISO 8601 in UTC, durations milliseconds, `url`s relative to Airflow's 
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.model import Finding, LockTaken, Step
 
+from .reasons import Reason
+
 StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "forgotten", "incomplete"]
 ModeName = Literal["apply", "dry_run"]
-ReasonCode = Literal[
-    "no_right_on_connection",  # the caller may read the DAG but not its connection
-    "unresolved_target",  # conn_id is a template, and no run has said yet what it stands for
-    "no_connection",  # Airflow has no connection of that id
-    "unreachable",  # refused, host unknown, wrong password ...
-    "timeout",  # no answer within the limit
-    "busy",  # too many requests wait for databases at this moment
-    "ledger_unreadable",  # the ledger is damaged, too new, or the role may not read it
-]
 
 
 class _Answer(BaseModel):
@@ -31,19 +24,11 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
 
 
-class Reason(_Answer):
-    """Why the database was not read."""
-
-    code: ReasonCode
-    message: str = Field(description="One sentence: what, and what next. Holds no secret.")
-
-
 class Source(_Answer):
     """Where an answer comes from, and how old it is."""
 
     kind: Literal["live", "report", "none"] = Field(
-        description="`live`: just read from the database. `report`: what the last run left in Airflow. "
-        "`none`: neither; what the DAG file says is all that is known."
+        description="`live`: just read. `report`: what the last run left in Airflow. `none`: the DAG file is all."
     )
     as_of: datetime | None = Field(default=None, description="When what is told was true; null for `none`.")
     age_seconds: float | None = Field(default=None, description="Seconds since `as_of`; 0 for `live`.")
@@ -70,9 +55,7 @@ class Run(_Answer):
     applied: list[str] = Field(default_factory=list, description="Versions.")
     rolled_back: list[str] = Field(default_factory=list, description="Versions.")
     dry_run: list[str] = Field(default_factory=list, description="Versions tried in a dry run.")
-    not_tried: dict[str, str] = Field(
-        default_factory=dict, description="Versions that a dry run left, with the reason."
-    )
+    not_tried: dict[str, str] = Field(default_factory=dict, description="Of a dry run: version -> reason.")
     failed: list[str] = Field(default_factory=list, description="Ids of the tasks that failed.")
     url: str = Field(description="The run's page in Airflow.")
 
@@ -98,9 +81,7 @@ class Choices(_Answer):
 
     to: bool
     modes: list[ModeName]
-    environments: list[str] | None = Field(
-        default=None, description="The values the DAG's param allows; null: cannot be chosen; empty: any name."
-    )
+    environments: list[str] | None = Field(default=None, description="Null: cannot be chosen. Empty: any name.")
     environment: str | None = Field(default=None, description="The one a run gets that does not choose.")
 
 
@@ -111,21 +92,22 @@ class Group(_Answer):
     dag_display_name: str
     group_id: str
     description: str | None = Field(default=None, description="Of the DAG.")
-    conn_id: str | None = Field(
-        default=None, description="Airflow connection of the target; null: a template that no run has resolved yet."
-    )
+    conn_id: str | None = Field(default=None, description="Airflow connection of the target; null: not known yet.")
     environment: str | None = None
     ledger_schema: str
     is_paused: bool
     is_stale: bool = Field(description="The DAG's file is gone or no longer holds it.")
     has_import_errors: bool
-    rollback_dag: RollbackDag | None = Field(
-        default=None, description="Null: no DAG rolls this target back, or the caller may not read it."
-    )
+    rollback_dag: RollbackDag | None = Field(default=None, description="Null: none, or the caller may not read it.")
     migrate: Choices
     rollback: Choices | None = None
     rights: Rights
     url: str = Field(description="The DAG's page in Airflow.")
+
+
+class _OfGroup(_Answer):
+    group: Group
+    source: Source
 
 
 class Counts(_Answer):
@@ -141,10 +123,9 @@ class Counts(_Answer):
     incomplete: int = 0
 
 
-class GroupSummary(_Answer):
+class GroupSummary(_OfGroup):
     """A group at a glance, from the last run's report: the list reads no target database."""
 
-    group: Group
     state: Literal["current", "pending", "attention", "unknown"] = Field(
         description="`attention`: the last run failed, or a migration is changed, missing or incomplete. "
         "`pending`: something waits to be applied. `unknown`: no run has looked yet."
@@ -153,7 +134,6 @@ class GroupSummary(_Answer):
     counts: Counts
     schema_version: str | None = Field(default=None, description="Highest applied version.")
     last_run: Run | None = None
-    source: Source
 
 
 class GroupList(_Answer):
@@ -164,20 +144,23 @@ class GroupList(_Answer):
     total_entries: int
 
 
-class TaskState(_Answer):
+class _InAirflow(_Answer):
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    url: str | None = Field(default=None, description="The task instance's page in Airflow, which shows its log.")
+
+
+class TaskState(_InAirflow):
     """The migration's task in the newest run of the group in which it did anything."""
 
-    dag_id: str
-    run_id: str
-    task_id: str
     state: str | None = None
     try_number: int
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    url: str = Field(description="The task instance's page in Airflow, which shows its log.")
 
 
-class Failure(_Answer):
+class Failure(_InAirflow):
     """The last attempt at a migration, which failed and which nothing has settled."""
 
     direction: Literal["apply", "rollback"]
@@ -185,12 +168,8 @@ class Failure(_Answer):
     actor: str | None = None
     error: str
     sqlstate: str | None = None
-    dag_id: str | None = None
-    run_id: str | None = None
-    task_id: str | None = None
     try_number: int | None = None
     run_url: str | None = None
-    url: str | None = Field(default=None, description="The task instance in Airflow.")
 
 
 class MigrationItem(_Answer):
@@ -216,16 +195,14 @@ class MigrationItem(_Answer):
     last_task: TaskState | None = None
 
 
-class StatusAnswer(_Answer):
+class StatusAnswer(_OfGroup):
     """Every migration with its status."""
 
-    group: Group
     counts: Counts
     schema_version: str | None = None
     ledger_version: int | None = Field(default=None, description="Null: no ledger in the database, or not live.")
     migrations: list[MigrationItem] = Field(description="In numeric order.")
     last_run: Run | None = None
-    source: Source
 
 
 class Authenticated(_Answer):
@@ -236,7 +213,7 @@ class Authenticated(_Answer):
     pid: int | None = Field(default=None, description="The server process.")
 
 
-class HistoryEvent(_Answer):
+class HistoryEvent(_InAirflow):
     """Something that happened to one migration."""
 
     at: datetime
@@ -251,26 +228,19 @@ class HistoryEvent(_Answer):
     rows: int | None = None
     statements: int | None = None
     locks: list[LockTaken] = Field(default_factory=list, description="Held just before the end.")
-    run_id: str | None = None
-    dag_id: str | None = None
-    task_id: str | None = None
-    url: str | None = Field(default=None, description="The task instance in Airflow.")
 
 
-class HistoryAnswer(_Answer):
+class HistoryAnswer(_OfGroup):
     """What happened: runs from Airflow, events of the migrations from the ledger's audit log, newest first."""
 
-    group: Group
     runs: list[Run] = Field(description="Newest first; the 25 newest at most.")
     events: list[HistoryEvent]
     next_before: int | None = Field(default=None, description="Give it as `before` for the next page; null: the end.")
-    source: Source
 
 
-class PlanAnswer(_Answer):
+class PlanAnswer(_OfGroup):
     """What a run would do now."""
 
-    group: Group
     steps: list[Step]
     findings: list[Finding] = Field(
         description="`error` stops a run before anything is touched. Findings in SQL scripts are those of the last "
@@ -279,20 +249,17 @@ class PlanAnswer(_Answer):
     left_out: dict[str, str] = Field(description="Pending versions that are no step, with the reason.")
     planned_at: datetime | None = Field(default=None, description="When a run last planned.")
     planned_run_id: str | None = None
-    source: Source
 
 
-class HealthAnswer(_Answer):
+class HealthAnswer(_OfGroup):
     """Whether the target is well."""
 
-    group: Group
     status: Literal["healthy", "degraded", "unhealthy", "unknown"]
     reasons: list[str] = Field(description="Why it is not healthy; empty when it is.")
     checks: list[Check]
-    source: Source
 
 
-class AuditRowItem(_Answer):
+class AuditRowItem(_InAirflow):
     """One row of the audit log."""
 
     position: int
@@ -301,14 +268,10 @@ class AuditRowItem(_Answer):
     version: str | None = None
     actor: str = Field(description="Who it was, as the caller claims.")
     authenticated: Authenticated | None = None
-    dag_id: str | None = None
-    run_id: str | None = None
-    task_id: str | None = None
     try_number: int | None = None
     duration_ms: int | None = None
     details: dict[str, Any]
     hash: str
-    url: str | None = Field(default=None, description="The task instance in Airflow.")
 
 
 class Chain(_Answer):
@@ -317,21 +280,16 @@ class Chain(_Answer):
     state: Literal["not_checked", "intact", "broken", "timeout"]
     findings: list[Finding] = Field(default_factory=list)
     head: str | None = Field(default=None, description="`count:hash`, as the database says.")
-    expected_head: str | None = Field(
-        default=None,
-        description="As the last run's report kept it outside of the database; the chain must have passed through it.",
-    )
+    expected_head: str | None = Field(default=None, description="As the last run kept it outside of the database.")
 
 
-class AuditAnswer(_Answer):
+class AuditAnswer(_OfGroup):
     """A page of the audit log, newest first."""
 
-    group: Group
     rows: list[AuditRowItem]
     total_entries: int | None = Field(default=None, description="Rows that match; null when the database was not read.")
     next_before: int | None = Field(default=None, description="Give it as `before` for the next page; null: the end.")
     chain: Chain
-    source: Source
 
 
 class ScriptText(_Answer):
@@ -339,18 +297,16 @@ class ScriptText(_Answer):
 
     text: str | None = None
     origin: Literal["dag", "ledger", "unavailable"] = Field(
-        description="`dag`: the DAG's documentation of the task, the file as it was last parsed. "
-        "`ledger`: as it was when the migration was applied."
+        description="`dag`: as the file was last parsed. `ledger`: as it was when the migration was applied."
     )
     file: str | None = None
     checksum: str | None = None
     reason: str | None = Field(default=None, description="Why there is no text, and where to find it.")
 
 
-class MigrationAnswer(_Answer):
+class MigrationAnswer(_OfGroup):
     """One migration with its scripts and its history."""
 
-    group: Group
     migration: MigrationItem
     checksum_algorithm: str = "sha256"
     statements_done: int | None = None
@@ -359,7 +315,6 @@ class MigrationAnswer(_Answer):
     sql: ScriptText
     rollback: ScriptText
     events: list[HistoryEvent] = Field(description="Newest first; the 50 newest at most.")
-    source: Source
 
 
 class DurationItem(_Answer):
@@ -382,59 +337,9 @@ class DayItem(_Answer):
     dry_run: int = 0
 
 
-class MetricsAnswer(_Answer):
+class MetricsAnswer(_OfGroup):
     """Numbers over time."""
 
-    group: Group
     durations: list[DurationItem] = Field(description="In numeric order of the versions.")
     days: list[DayItem] = Field(description="Oldest first.")
     totals: DayItem = Field(description="Sum over the days; `day` is the last of them.")
-    source: Source
-
-
-class _Start(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    mode: ModeName = Field(description="`dry_run`: really execute, measure, and roll back.")
-    environment: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="One of the group's `environments`; left out: the one the group is shown in."
-    )
-    note: Annotated[str, Field(max_length=1000)] | None = Field(default=None, description="The run's note in Airflow.")
-
-
-_Version = Annotated[str, Field(pattern="^[0-9]{1,250}$")]
-
-
-class MigrateRequest(_Start):
-    """Start a run that applies what is pending."""
-
-    to: _Version | None = Field(default=None, description="Last version to apply; left out: everything.")
-
-
-class RollbackRequest(_Start):
-    """Start a run that rolls back."""
-
-    to: _Version = Field(description="The version that stays, with all before it; `0` rolls back everything.")
-
-
-class Started(_Answer):
-    """A run was started; what it did is told by `status` and `history`."""
-
-    dag_id: str
-    group_id: str
-    run_id: str
-    state: str
-    conf: dict[str, Any] = Field(description="What the run was given.")
-    message: str = Field(description="One sentence, also telling what the run waits for.")
-    url: str = Field(description="The run's page in Airflow.")
-
-
-class Problem(BaseModel):
-    """An error, as RFC 9457 has it (`application/problem+json`)."""
-
-    type: str = Field(description="`urn:wmigrate:problem:<code>`.")
-    title: str
-    status: int
-    detail: str = Field(description="One sentence: what, and what next.")
-    code: str = Field(description="Stable word for programs.")
-    errors: list[dict[str, Any]] | None = Field(default=None, description="Of wrong input: place and message.")

@@ -10,9 +10,10 @@ from airflow.models.dag import DagModel
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
-from . import access, run_results, schemas
+from . import access, requests, run_results
 from .catalog import GroupTasks
-from .group_view import GroupView, allowed, modes
+from .choices import allowed, modes
+from .group_view import GroupView
 from .problems import ProblemError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def migrate(view: GroupView, request: schemas.MigrateRequest) -> schemas.Started:
+def migrate(view: GroupView, request: requests.MigrateRequest) -> requests.Started:
     """Start a run that applies."""
     if not access.may_start(view.session, view.user, view.group.dag_id):
         raise ProblemError(403, "forbidden", f"you may not start runs of {view.group.dag_id}")
@@ -32,7 +33,7 @@ def migrate(view: GroupView, request: schemas.MigrateRequest) -> schemas.Started
     return _start(view, view.group, request, conf, f"{verb} {what} was started")
 
 
-def roll_back(view: GroupView, request: schemas.RollbackRequest) -> schemas.Started:
+def roll_back(view: GroupView, request: requests.RollbackRequest) -> requests.Started:
     """Start a run that rolls back, of the DAG that does that for the same target."""
     undo = view.undo
     if undo is None:
@@ -59,7 +60,7 @@ def _known_version(group: GroupTasks, version: str) -> str:
 
 
 def _conf(
-    view: GroupView, group: GroupTasks, request: schemas.MigrateRequest | schemas.RollbackRequest, to: str | None
+    view: GroupView, group: GroupTasks, request: requests.MigrateRequest | requests.RollbackRequest, to: str | None
 ) -> dict[str, Any]:
     """The conf that makes a run do what was asked, and nothing else.
 
@@ -108,10 +109,10 @@ def _keep_target(conf: dict[str, Any], view: GroupView, group: GroupTasks, *, ch
 def _start(
     view: GroupView,
     group: GroupTasks,
-    request: schemas.MigrateRequest | schemas.RollbackRequest,
+    request: requests.MigrateRequest | requests.RollbackRequest,
     conf: dict[str, Any],
     message: str,
-) -> schemas.Started:
+) -> requests.Started:
     from airflow.api.common.trigger_dag import trigger_dag
     from airflow.exceptions import AirflowException
     from airflow.sdk.exceptions import ParamValidationError
@@ -135,7 +136,7 @@ def _start(
     if request.note:
         run.note = (request.note, str(view.user.get_id()))
     log.info("%s started %s of %s: %s", view.user.get_name(), run.run_id, group.dag_id, conf)
-    return schemas.Started(
+    return requests.Started(
         dag_id=run.dag_id,
         group_id=group.group_id,
         run_id=run.run_id,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 
-from .schemas import Reason, ReasonCode
+from .reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:
     import psycopg

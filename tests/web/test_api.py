@@ -42,9 +42,7 @@ def listed(client: Any, place: Place) -> dict[str, Any]:
 def test_status(admin: Any, warehouse: Place) -> None:
     answer = get(admin, warehouse, "status")
     assert statuses(answer) == {"001": "applied", "002": "applied", "003": "pending"}
-    assert answer["counts"] == {
-        "pending": 1, "failed": 0, "left_out": 0, "applied": 2, "changed": 0, "missing": 0, "incomplete": 0
-    }  # fmt: skip
+    assert answer["counts"] == counts(pending=1, applied=2)
     assert (answer["schema_version"], answer["ledger_version"]) == ("002", Ledger("wmigrate").newest_version)
     stock, views = answer["migrations"][1:]
     assert (stock["name"], stock["description"], stock["dependencies"]) == ("stock", "Stock", ["001"])
@@ -367,7 +365,8 @@ def test_the_chain(admin: Any, make_place: MakePlace) -> None:
     assert get(admin, place, "audit")["chain"]["state"] == "not_checked"
     chain = get(admin, place, "audit", verify=True)["chain"]
     assert (chain["state"], chain["findings"]) == ("intact", [])
-    assert chain["head"].partition(":")[0] == chain["expected_head"].partition(":")[0]
+    rows, known = (int(chain[name].partition(":")[0]) for name in ("head", "expected_head"))
+    assert 0 < known <= rows, "a run's report is the last row"
     place.sql("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER")
     place.sql("UPDATE wmigrate.audit_log SET actor = 'mallory' WHERE position = 3")
     chain = get(admin, place, "audit", verify=True)["chain"]
@@ -536,6 +535,33 @@ def test_a_target_that_a_template_names(admin: Any, make_place: MakePlace) -> No
     answer = get(admin, place, "status")
     assert answer["source"]["reason"]["code"] == "unresolved_target"
     assert answer["group"]["conn_id"] is None
+
+
+def test_a_group_in_a_mapped_group_does_not_pass_one_database_off_as_all(admin: Any, make_place: MakePlace) -> None:
+    from airflow.sdk import DAG, task_group
+    from airflow_runner import store
+
+    from airflow_provider_wmigrate import MigrationTaskGroup
+
+    place = make_place("tenants")
+    with DAG("mapped_tenants", schedule=None) as place.dag:
+
+        @task_group
+        def tenant(database: str) -> None:
+            MigrationTaskGroup("migrate", folder=place.folder, conn_id=database)
+
+        tenant.expand(database=["tenants", "warehouse"])
+    store(place.dag)
+    group = f"{API}/dags/mapped_tenants/groups/tenant.migrate"
+    for route in ("status", "plan", "history", "health", "metrics", "audit", "migrations/001"):
+        answer = admin.get(f"{group}/{route}")
+        assert answer.status_code == 200, answer.text
+        source = answer.json()["source"]
+        assert (source["kind"], source["reason"]["code"]) == ("none", "mapped_group"), route
+    answer = admin.get(f"{group}/status").json()
+    assert (answer["group"]["conn_id"], answer["counts"]) == (None, counts(pending=3))
+    assert "look at the tasks of each map index" in answer["source"]["reason"]["message"]
+    assert listed(admin, place)["state"] == "unknown"
 
 
 def test_the_ledger_of_the_environment(admin: Any, make_place: MakePlace) -> None:

@@ -33,13 +33,13 @@ def example(route: str) -> Any:
 
 @pytest.mark.parametrize(("route", "model"), MODELS.items())
 def test_examples(app: Any, route: str, model: str) -> None:
-    from airflow_provider_wmigrate.web import schemas
+    from airflow_provider_wmigrate.web import requests, schemas
 
     group = example("GET /groups")["groups"][0]["group"]
     value = example(route)
     if "group" in value:
         value["group"] = group
-    kind = getattr(schemas, model)
+    kind = getattr(requests if model == "Started" else schemas, model)
     strict = create_model(model, __base__=kind)
     strict.model_config = ConfigDict(extra="forbid")
     told = kind.model_validate(value).model_dump(mode="json")
@@ -71,7 +71,7 @@ def test_every_route_is_there(admin: Any) -> None:
 
 def test_every_code_is_there() -> None:
     from airflow_provider_wmigrate.web.problems import _CODES
-    from airflow_provider_wmigrate.web.schemas import ReasonCode
+    from airflow_provider_wmigrate.web.reasons import ReasonCode
 
     used = set(_CODES.values()) | set(get_args(ReasonCode))
     for file in WEB.glob("*.py"):

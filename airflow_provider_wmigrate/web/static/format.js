@@ -71,7 +71,7 @@ const TONES = {
   pending: "pending", queued: "pending", scheduled: "pending", apply: "pending",
   changed: "changed", degraded: "changed", warning: "changed", rollback: "changed", rolled_back: "changed", repaired: "changed", baselined: "changed",
   up_for_retry: "changed", upstream_failed: "changed", alerted: "changed",
-  left_out: "unknown", not_tried: "changed",
+  left_out: "unknown", forgotten: "missing", not_tried: "changed",
   missing: "missing", dry_run: "missing", deferred: "missing",
   incomplete: "failed", failed: "failed", unhealthy: "failed", error: "failed", rollback_failed: "failed", refused: "failed",
   alert_failed: "failed",

@@ -39,7 +39,7 @@ export function problemBox(problem, again = null) {
 export function sourceBanner(source, again = null) {
   if (!source || source.kind === "live") return null;
   const why = source.reason ? ` ${source.reason.message}` : "";
-  const quiet = ["no_right_on_connection", undefined].includes(source.reason?.code);
+  const quiet = ["no_right_on_connection", "mapped_group", undefined].includes(source.reason?.code);
   const retry = again && !quiet && h("button", { class: "small", type: "button", onclick: again }, icon("refresh"), "Try again");
   const [head, rest] = source.kind === "report"
     ? [`${quiet ? "As of the last run" : "The database was not read"}. `, [`Shown is the report of the last run, ${age(source)} (${moment(source.as_of)}).`, why]]
@@ -64,7 +64,7 @@ export function loading(bars = 4) {
   return h("div", { class: "loading" }, words_, Array.from({ length: bars }, () => h("div", { class: "bone" })));
 }
 
-const COUNTED = ["applied", "pending", "failed", "left_out", "changed", "missing", "incomplete"];
+const COUNTED = ["applied", "pending", "failed", "left_out", "changed", "missing", "incomplete", "forgotten"];
 
 /** Counts by status as one bar and as words. */
 export function countsBar(counts) {

@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 import { banner, facts, field, finding, problemBox } from "./parts.js";
 
 /** What a rollback could undo. */
-export const IN_LEDGER = ["applied", "changed", "missing", "incomplete"];
+export const IN_LEDGER = ["applied", "changed", "missing", "forgotten", "incomplete"];
 
 /** Ask for an apply or a dry run; `started` gets the run. */
 export function askApply(status, mode, started) {

@@ -14,7 +14,7 @@ const COLUMNS = [
   { key: "when", title: "When", sort: true }, { key: "who", title: "Who" }, { key: "took", title: "Took", sort: true }, { key: "links", title: "Run and log" },
 ];
 const KEYS = { version: (one) => BigInt(one.version), when: (one) => Date.parse(happened(one)) || 0, took: (one) => one.duration_ms ?? -1 };
-const ORDER = ["failed", "incomplete", "changed", "missing", "pending", "left_out", "applied"];
+const ORDER = ["failed", "incomplete", "changed", "missing", "pending", "left_out", "forgotten", "applied"];
 
 /** When it was applied, or failed. */
 const happened = (one) => one.failure?.at ?? one.applied_at;

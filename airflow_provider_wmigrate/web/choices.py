@@ -1,0 +1,44 @@
+"""What a run of a group can be given, as far as the DAG lets its runs choose. Pure."""
+
+from __future__ import annotations
+
+from . import schemas
+from .catalog import GroupTasks
+from .problems import ProblemError
+
+
+def choices(group: GroupTasks, shown: str | None) -> schemas.Choices:
+    """What a run of the group can be given.
+
+    :param shown: the environment whose database the caller is shown.
+    """
+    by = group.chosen_by(group.environment)
+    return schemas.Choices(
+        to=group.chosen_by(group.to) is not None,
+        modes=[mode for mode in ("apply", "dry_run") if mode in modes(group)],
+        environments=allowed(group, by) if by else None,
+        environment=shown if by else group.with_defaults(group.environment) or None,
+    )
+
+
+def modes(group: GroupTasks) -> list[str]:
+    """The modes a run can have."""
+    by = group.chosen_by(group.mode)
+    if by is None:
+        return [group.mode]
+    return allowed(group, by) or ["apply", "dry_run"]
+
+
+def allowed(group: GroupTasks, key: str) -> list[str]:
+    """The values a param allows; empty: it does not say."""
+    param = group.params.get(key)
+    return [str(value) for value in param.schema.get("enum", ())] if param else []
+
+
+def check_environment(group: GroupTasks, environment: str) -> None:
+    key = group.chosen_by(group.environment)
+    if key is None and group.environment != environment:
+        raise ProblemError(422, "invalid_params", f"runs of {group.dag_id} cannot choose an environment; leave it out")
+    known = allowed(group, key) if key else []
+    if known and environment not in known:
+        raise ProblemError(422, "invalid_params", f"environment must be one of {', '.join(known)}")
