@@ -65,7 +65,7 @@ FOLDERS: list[tuple[Files, str]] = [
         "001_A.rollback.sql: the name is not lower-case words joined by single underscores or hyphens;"
         " name it NNN_a.rollback.sql: version 001 is taken",
     ),
-    (named("1_a.sql", "002_b.sql"), "1_a.sql: version 1 is not written as others here are; name it 001_a.sql"),
+    (named("1_a1.sql", "002_b.sql"), "1_a1.sql: version 1 is not written as others here are; name it 001_a1.sql"),
     (named("1_a.sql", "02_b.sql", "10_c.sql"), "3 files have versions of fewer digits than others here:"
      " 02_b.sql (name it 002_b.sql), 10_c.sql (name it 010_c.sql), 1_a.sql (name it 001_a.sql);"
      " write every version with three digits"),
