@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from .beside import file_of, folder_beside
 from .defaults import chosen_environment
 from .engine.errors import ConnectionFailed, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_folder
+from .task_arguments import joined
 
 if TYPE_CHECKING:
     from .engine.folder.config import Settings
@@ -40,8 +41,10 @@ class SettingsRetryPolicy(RetryPolicy):
         execution = task.settings().execution
         # Clearing a task raises max_tries and keeps try_number: what counts is the tries since then.
         tries = try_number - (max_tries - task.retries)
-        if tries > execution.retry_attempts:
+        if "retries" not in task.given and tries > execution.retry_attempts:
             return RetryDecision.fail(f"settings.execution.retry_attempts is {execution.retry_attempts}")
+        if "retry_delay" in task.given or tries > task.retries:
+            return RetryDecision.default()
         return RetryDecision.retry(timedelta(seconds=execution.retry_delay_seconds))
 
     def serialize(self) -> dict[str, Any]:
@@ -56,6 +59,10 @@ class FolderOperator(BaseOperator):
     :param environment: name of an environment of the config; empty means none (templated).
     :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
     :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
+    :param after_failure: callbacks of a failure that run before those of the user.
+    :param given: names of the arguments that the user chose for the group, which count more than the config's.
+    :param on_failure_callback: the user's, as of any operator; ours run before it.
+    :param on_success_callback: likewise.
     """
 
     template_fields: Sequence[str] = ("conn_id", "environment", "mode")
@@ -73,10 +80,22 @@ class FolderOperator(BaseOperator):
         environment: str | None = None,
         mode: str = "apply",
         notifiers: Sequence[Any] = (),
+        after_failure: Sequence[Any] = (),
+        given: Collection[str] = (),
+        on_failure_callback: Any = None,
+        on_success_callback: Any = None,
         **kwargs: Any,
     ) -> None:
         inlets = [*(kwargs.pop("inlets", None) or ()), *(memory_inlets(conn_id) if notifiers or self.remembers else ())]
-        super().__init__(inlets=inlets or None, **(_telling(kwargs) if notifiers else kwargs))
+        telling = ([tell_failure], [tell_healed]) if notifiers else ([], [])
+        super().__init__(
+            inlets=inlets or None,
+            # They stand in the signature, so that Airflow fills in what default_args say, and ours join them.
+            on_failure_callback=joined(telling[0], after_failure, on_failure_callback) or None,
+            on_success_callback=joined(telling[1], on_success_callback) or None,
+            **kwargs,
+        )
+        self.given = frozenset(given)
         self.folder = str(folder_beside(folder, file_of(self._dag)))
         self.conn_id = conn_id
         self.environment = environment
@@ -137,21 +156,6 @@ class FolderOperator(BaseOperator):
         hook = MigrationHook(self.conn_id)
         self._migrator = hook.migrator(folder, identity=identity_of(context), environment=environment)
         return self._migrator
-
-
-def _telling(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's arguments with the callbacks that tell people. Ours come first: the others may take their time."""
-    return {
-        **kwargs,
-        "on_failure_callback": [tell_failure, *_as_list(kwargs.get("on_failure_callback"))],
-        "on_success_callback": [tell_healed, *_as_list(kwargs.get("on_success_callback"))],
-    }
-
-
-def _as_list(callbacks: Any) -> list[Any]:
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
 @contextmanager

@@ -133,10 +133,11 @@ class DocumentedTask:
 
     @property
     def doc_md(self) -> str | None:
-        """What the user gave, else of the migration."""
-        if self._given is not None or self.migration_doc is None:
+        """Of the migration, and below it what the user gave."""
+        if self.migration_doc is None:
             return self._given
-        return self.migration_doc.masked.as_markdown(self.task_id.rpartition(".")[2])
+        ours = self.migration_doc.masked.as_markdown(self.task_id.rpartition(".")[2])
+        return "\n\n".join(filter(None, [ours, self._given]))
 
     @doc_md.setter
     def doc_md(self, given: str | None) -> None:

@@ -22,6 +22,7 @@ from .operators import (
     RollBackMigrationOperator,
 )
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
+from .task_arguments import defaults, split
 from .task_docs import MigrationDoc
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class _FolderTaskGroup(TaskGroup):
         **kwargs: Any,
     ) -> None:
         _refuse_mapped(group_id=group_id, folder=folder, notifiers=notifiers, deadline=deadline, **kwargs)
-        super().__init__(group_id=group_id, **kwargs)
+        of_group, for_tasks = split(kwargs)
+        super().__init__(group_id=group_id, **of_group)
+        self.default_args = defaults(self.dag, self.default_args, for_tasks)
         conn_id = chosen_conn_id(conn_id)
         if deadline is not None and not isinstance(conn_id, str):
             raise ValueError(
@@ -67,11 +70,18 @@ class _FolderTaskGroup(TaskGroup):
             "environment": environment,
             "mode": mode,
             "notifiers": tuple(notifiers),
-            "retries": max(s.execution.retry_attempts for s in _every_settings(config)),
             "retry_policy": SettingsRetryPolicy(),
-            # For a task whose process is gone, so that nobody is left to ask the policy (Airflow's default: 5 minutes).
-            "retry_delay": timedelta(seconds=config.settings.execution.retry_delay_seconds),
+            "given": [name for name in ("retries", "retry_delay") if name in self.default_args],
+            **self._unless_given(
+                retries=max(s.execution.retry_attempts for s in _every_settings(config)),
+                # For a task whose process is gone, so that nobody is left to ask the policy (Airflow's: 5 minutes).
+                retry_delay=timedelta(seconds=config.settings.execution.retry_delay_seconds),
+            ),
         }
+
+    def _unless_given(self, **ours: Any) -> dict[str, Any]:
+        """What the config says, where neither the DAG nor the group says it."""
+        return {name: value for name, value in ours.items() if name not in self.default_args}
 
     def _environments(self) -> dict[str, dict[str, Any]]:
         config = self._folder.config
@@ -101,8 +111,8 @@ class _FolderTaskGroup(TaskGroup):
             "checksum": migration.script.checksum,
             "plan_task_id": self._id("plan"),
             "trigger_rule": TriggerRule.NONE_FAILED,
-            "execution_timeout": _longest(migration, settings),
             "migration_doc": doc,
+            **self._unless_given(execution_timeout=_longest(migration, settings)),
         }
 
     def _undo(self, watched: Iterable[str]) -> BaseOperator:
@@ -147,6 +157,9 @@ class MigrationTaskGroup(_FolderTaskGroup):
         task of its own.
     :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
     :param deadline: how long after it was queued a run of the DAG may take before the notifiers tell it.
+
+    What is given beside these is Airflow's: arguments of its TaskGroup, or of every task of the group (`pool`, `queue`,
+    `owner`, `retries` ...), which count more than the config's. Callbacks run beside ours.
     """
 
     def __init__(
@@ -172,7 +185,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
                 task_id="plan", tasks=ids, to=to, environments=self._environments(), **self._shared
             )
             tasks = {
-                m.version: ApplyMigrationOperator(**self._step(m), on_failure_callback=roll_back_on_failure)
+                m.version: ApplyMigrationOperator(**self._step(m), after_failure=[roll_back_on_failure])
                 for m in migrations
             }
             end = [self._undo(ids.values())] if on_run_failure == "roll_back" else []
