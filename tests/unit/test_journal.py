@@ -1,0 +1,166 @@
+"""Which segments a script runs in, where it goes on, and what is said of what was kept. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Script, Transactional, checksum
+from airflow_provider_wmigrate.engine.plan import journal
+from airflow_provider_wmigrate.engine.plan.journal import Effect, Resume, Segment
+from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+
+INDEX = "CREATE INDEX CONCURRENTLY i ON t (a)"
+
+
+def analysed(text: str) -> Analysis:
+    return analyse(Script.of("001_a.sql", text))
+
+
+def entry(done: int, hashes: tuple[str, ...], **more: Any) -> Entry:
+    return Entry(
+        version="001",
+        name="a",
+        status="incomplete",
+        checksum="",
+        checksum_algorithm="sha256",
+        dependencies=(),
+        rollback_checksum=None,
+        applied_at=datetime(2026, 1, 2, tzinfo=timezone.utc),
+        duration_ms=0,
+        statements_done=done,
+        statements_total=3,
+        statement_hashes=hashes,
+        identity=Identity("ann"),
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "transactional", "alone"),
+    [
+        ("SELECT 1", "auto", False),
+        ("SELECT 1", True, False),
+        ("SELECT 1", False, True),
+        (INDEX, "auto", True),
+        (INDEX, True, False),
+        (INDEX, False, True),
+    ],
+)
+def test_what_runs_by_statement(text: str, transactional: Transactional, alone: bool) -> None:
+    assert journal.runs_by_statement(analysed(text), transactional) is alone
+
+
+def test_a_hash_is_over_the_statement_alone() -> None:
+    analysis = analysed("-- why\nSELECT  1 ;\n/* then */ SELECT 2;\nSELECT 3")
+    assert journal.hashes(analysis, 2) == (checksum("SELECT  1 "), checksum("SELECT 2"))
+    assert journal.hashes(analysis, 0) == ()
+
+
+ONE = "CREATE TABLE t (a int); INSERT INTO t VALUES (1); {}; SELECT 1; SELECT 2; VACUUM; CALL p(); DO ''; EXECUTE e"
+
+
+@pytest.mark.parametrize(
+    ("text", "transactional", "first", "expected"),
+    [
+        ("SELECT 1; SELECT 2", "auto", 0, [(0, 2, True)]),
+        ("SELECT 1; SELECT 2", "auto", 1, [(1, 2, True)]),
+        ("SELECT 1; SELECT 2", "auto", 2, []),
+        (ONE.format(INDEX), "auto", 0, [(0, 2, True), (2, 3, False), (3, 5, True), (5, 6, False), (6, 9, True)]),
+        (ONE.format(INDEX), "auto", 4, [(4, 5, True), (5, 6, False), (6, 9, True)]),
+        (
+            ONE.format(INDEX),
+            False,
+            0,
+            [(i, i + 1, i in (0, 1)) for i in range(9)],
+        ),
+    ],
+)
+def test_segments(text: str, transactional: Transactional, first: int, expected: list[tuple[int, int, bool]]) -> None:
+    found = list(journal.segments(analysed(text), transactional, first))
+    assert found == [Segment(*segment) for segment in expected]
+
+
+def test_where_it_goes_on() -> None:
+    analysis = analysed("SELECT 1; SELECT 2; SELECT 3")
+    begun = journal.hashes(analysis, 2)
+    assert journal.resume(analysis, entry(0, ())) == Resume(0, in_flight=False)
+    assert journal.resume(analysis, entry(2, begun)) == Resume(2, in_flight=False)
+    assert journal.resume(analysis, entry(1, begun)) == Resume(1, in_flight=True)
+    assert Resume() == Resume(0, False)
+
+
+EDITED = Finding(
+    "executed_statement_edited",
+    "statement 2 of migration 001 has run and was edited since",
+    "restore it; what comes after the last statement that has run may be edited",
+    severity="error",
+    version="001",
+    file="001_a.sql",
+    line=2,
+)
+
+
+def test_what_was_edited_is_told_with_its_place() -> None:
+    analysis = analysed("SELECT 1;\nSELECT 2")
+    was = journal.hashes(analysed("SELECT 1; SELECT 2; SELECT 3"), 3)
+    edited = (was[0], "x")
+    assert journal.resume(analysis, entry(2, edited)) == EDITED
+    begun = replace(EDITED, message="statement 2 of migration 001 was begun and was edited since")
+    assert journal.resume(analysis, entry(1, edited)) == begun
+    first = replace(EDITED, message="statement 1 of migration 001 has run and was edited since", line=1)
+    assert journal.resume(analysis, entry(2, ("x", "x"))) == first
+    gone = replace(EDITED, message="statement 3 of migration 001 has run and is gone", line=None)
+    assert journal.resume(analysis, entry(3, was)) == gone
+    begun_and_gone = replace(EDITED, message="statement 3 of migration 001 was begun and is gone", line=None)
+    assert journal.resume(analysis, entry(2, was)) == begun_and_gone
+
+
+@pytest.mark.parametrize(("index", "line"), [(0, 1), (1, 3), (2, None)])
+def test_what_a_person_is_asked(index: int, line: int | None) -> None:
+    assert journal.judge(analysed("CALL p();\n\nCALL q()"), entry(index, ()), index) == Finding(
+        "in_flight",
+        f"statement {index + 1} of migration 001 was begun, and whether it ran to its end cannot be told",
+        "look at the database, then say with repair that it ran, or that it is to run again",
+        severity="error",
+        version="001",
+        file="001_a.sql",
+        line=line,
+    )
+
+
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [(0, "nothing ran before it"), (1, "statement 1 was kept"), (2, "statements 1 to 2 were kept")],
+)
+def test_what_was_kept_in_words(done: int, words: str) -> None:
+    assert journal.kept(done) == words
+
+
+ASK = "; look at the database, then say with repair that it ran, or that it is to run again"
+
+
+@pytest.mark.parametrize(
+    ("index", "effect", "words"),
+    [
+        (0, Effect.NOTHING, "nothing ran before it, and nothing of it was kept"),
+        (1, Effect.NOTHING, "statement 1 was kept; the next run goes on at statement 2"),
+        (0, Effect.REPEATABLE, "nothing ran before it; the next run goes on at statement 1"),
+        (2, Effect.REPEATABLE, "statements 1 to 2 were kept; the next run goes on at statement 3"),
+        (0, Effect.RAN, "statement 1 was kept; the next run goes on behind it"),
+        (1, Effect.RAN, "statements 1 to 2 were kept; the next run goes on behind it"),
+        (1, Effect.OPEN, "statement 1 was kept, and what statement 2 committed before it failed" + ASK),
+        (1, Effect.LOST, "statement 1 was kept; whether statement 2 ran is not known, the next run looks"),
+    ],
+)
+def test_the_outcome_of_a_failure(index: int, effect: Effect, words: str) -> None:
+    assert journal.outcome(index, effect) == words
+
+
+def test_an_index_without_a_name() -> None:
+    text = "CREATE INDEX CONCURRENTLY ON t (a); CREATE INDEX ON t (a); CREATE INDEX CONCURRENTLY i ON t (a); VACUUM"
+    analysis = analysed(text)
+    assert journal.unnamed_indexes(analysis.statements) == (analysis.statements[0],)
