@@ -173,7 +173,7 @@ def test_what_the_server_lacks_is_not_healed_by_a_new_connection() -> None:
 
 def placed(error: psycopg.Error, analysis: Analysis, part: Part | None, index: int | None) -> tuple[Any, ...]:
     where = place_of(error, analysis, part, index)
-    return where["line"], where["column"], where["statement"]
+    return where["line"], where.get("column"), where["statement"]
 
 
 def test_the_servers_position_counts_first() -> None:
@@ -208,7 +208,7 @@ def test_a_line_of_a_block() -> None:
     analysis = analysed("SELECT 1;\nDO $x$\nBEGIN\n  PERFORM 1/0;\nEND $x$;\nSELECT 2")
     part = next(analysis.parts())
     inside = server_error("22012", context="PL/pgSQL function inline_code_block line 3 at PERFORM")
-    assert placed(inside, analysis, part, 1) == (4, None, "DO ...")
+    assert place_of(inside, analysis, part, 1) == {"line": 4, "statement": "DO ...", "in_block": True}
     deeper = server_error(
         "22012", context="PL/pgSQL function f() line 9 at RETURN\nPL/pgSQL function inline_code_block line 3 at PERFORM"
     )
