@@ -44,7 +44,7 @@ OPEN = (
 )
 IN_FLIGHT = (
     "001_p.sql:1: statement 1 of migration 001 was begun, and whether it ran to its end cannot be told; look at the"
-    " database, then say with repair that it ran, or that it is to run again"
+    " database, then say that it ran: `wmigrate repair 001 --ran`, or that it is to run: `wmigrate repair 001 --again`"
 )
 
 
