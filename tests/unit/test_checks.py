@@ -141,6 +141,16 @@ def test_statements_that_are_not_allowed(make_folder: MakeFolder, key: str, stat
         assert about_scripts(make_folder({"001_a.sql": statement, CONFIG: rule(other)})) == []
 
 
+@pytest.mark.parametrize("key", ["allow_ddl", "allow_dml", "allow_drop"])
+def test_what_the_grammar_cannot_read_is_not_let_through(make_folder: MakeFolder, key: str) -> None:
+    """It may hold anything: nobody knows is not a yes."""
+    files = {"001_a.sql": "SELECT 1;\nDROP TABEL t;", CONFIG: rule(key)}
+    unread = '001_a.sql:2:6: syntax error at or near "TABEL"'
+    (said,) = [text for text in about_scripts(make_folder(files)) if "validation.sql" in text]
+    way = "write it so that PostgreSQL's parser reads it"
+    assert said == f"001_a.sql: cannot be held against validation.sql.{key}: {unread}; {way}"
+
+
 @pytest.mark.parametrize(
     ("key", "statement"),
     [
@@ -313,7 +323,7 @@ def test_scripts_that_cannot_be_run_are_findings_in_both_directions(
 
 
 def test_a_script_newer_than_the_grammar_is_only_warned_of(make_folder: MakeFolder) -> None:
-    read = read_folder(make_folder({"001_a.sql": "SELECT 1;\n  WIBBLE wobble", CONFIG: rule("allow_ddl")}))
+    read = read_folder(make_folder({"001_a.sql": "SELECT 1;\n  WIBBLE wobble"}))
     message, nxt = 'syntax error at or near "WIBBLE"', "mend it; a server newer than this grammar may know it"
     found = Finding("syntax_error", message, nxt, "warning", "001", "001_a.sql", 2, 3)
     assert script_findings(read.migrations, read.config) == (found,)

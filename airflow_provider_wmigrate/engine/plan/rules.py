@@ -1,6 +1,7 @@
 """What the files say that they must not say: the rules of the config's `validation`, as findings with file and line.
 
-Found with PostgreSQL's own grammar. A script newer than that grammar passes: the server decides.
+Found with PostgreSQL's own grammar. A script newer than that grammar passes, unless a rule forbids something: then
+nobody knows whether it keeps to the rule.
 """
 
 from __future__ import annotations
@@ -138,8 +139,19 @@ def _in_script(
     yield from _lost_rows(migration, analysis)
     if rules is not None:
         yield from undeclared(migration, analysis, known)
+        yield from _not_checked(migration, analysis, rules)
         for statement in analysis.statements:
             yield from _forbidden(migration, statement, rules)
+
+
+def _not_checked(migration: Migration, analysis: Analysis, rules: SqlRules) -> Iterator[Finding]:
+    """What the grammar cannot read may hold anything, also what a rule forbids."""
+    if not analysis.unparsed:
+        return
+    for key in ("allow_ddl", "allow_dml", "allow_drop"):
+        if not getattr(rules, key):
+            message = f"cannot be held against validation.sql.{key}: {analysis.unparsed}"
+            yield _finding(f"{key}_violated", migration, message, "write it so that PostgreSQL's parser reads it")
 
 
 def _not_sql(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
