@@ -21,7 +21,8 @@ from .telling.summaries import plain, plan_markdown
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
-    from .engine.model import Finding, Migration, Plan, Record
+    from .engine.model import Finding, Migration, Plan
+    from .engine.record import Record
 
 Mode = Literal["apply", "dry_run"]
 FORGET_HEAD = "{{ (dag_run.conf or {}).get('forget_head', False) }}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
-from airflow_provider_wmigrate.engine.model import Direction, Finding, Outcome, Plan, Record
+from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
+from airflow_provider_wmigrate.engine.record import Outcome, Record
 
 from .call import Answer, Call, identity
 from .confirm import confirm

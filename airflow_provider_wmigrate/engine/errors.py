@@ -24,7 +24,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .model import Finding, ServerWords
+from .model import Finding
+from .record import ServerWords
 
 RETRYABLE_SQLSTATES = frozenset({"55P03", "40P01", "40001"})
 """Lock not available, deadlock detected, serialization failure: the whole transaction may simply be run again."""

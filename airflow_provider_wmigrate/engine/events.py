@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .model import Blocker, Direction, LockTaken, Record, Script, ServerWords
+from .model import Direction, Script
+from .record import Blocker, LockTaken, Record, ServerWords
 
 
 @dataclass(frozen=True, slots=True)

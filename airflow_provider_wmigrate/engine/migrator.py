@@ -27,10 +27,11 @@ from .folder.graph import Graph
 from .ledger.ledger import Ledger
 from .ledger.metadata import system_values
 from .ledger.reach import reaching_the_ledger
-from .model import Direction, Entry, Finding, Identity, Migration, Outcome, Plan, Record, Script, State, Status
+from .model import Direction, Entry, Finding, Identity, Migration, Plan, Script, State, Status
 from .plan import planner, rollback
 from .plan.overview import Overview, overview
 from .plan.statuses import statuses
+from .record import Outcome, Record
 from .run.dry_run import DryRun
 from .run.execution import Execution
 from .run.job import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.model import Record
+    from airflow_provider_wmigrate.engine.record import Record
 
 
 def facets(record: Record | None, *, conn_id: str) -> Any:

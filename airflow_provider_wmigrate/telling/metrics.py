@@ -20,7 +20,8 @@ from airflow_provider_wmigrate.engine.events import (
     Stepped,
     Waiting,
 )
-from airflow_provider_wmigrate.engine.model import Identity, Outcome
+from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.record import Outcome
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
-    from airflow_provider_wmigrate.engine.model import Finding, Plan, Record
+    from airflow_provider_wmigrate.engine.model import Finding, Plan
+    from airflow_provider_wmigrate.engine.record import Record
 
 
 def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:

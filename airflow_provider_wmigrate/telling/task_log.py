@@ -20,7 +20,8 @@ from airflow_provider_wmigrate.engine.events import (
     Stepped,
     Waiting,
 )
-from airflow_provider_wmigrate.engine.model import Record, Script
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.sql.masking import masked_sql
 
 if TYPE_CHECKING:

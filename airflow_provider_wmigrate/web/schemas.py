@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from airflow_provider_wmigrate.engine.health.checks import Check
-from airflow_provider_wmigrate.engine.model import Finding, LockTaken, Step
+from airflow_provider_wmigrate.engine.model import Finding, Step
+from airflow_provider_wmigrate.engine.record import LockTaken
 
 from .reasons import Reason
 

@@ -21,7 +21,8 @@ from harness.strike import Plan, Verdict, plans, strike
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Outcome
+from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.record import Outcome
 
 SEED = 4
 WAITED_THROUGH = {"network silent": 1, "network silent, unnoticed": 1, "server restarted": 3, "server killed (-9)": 3}

@@ -18,7 +18,8 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Noticed, Waiting
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Outcome, Record
+from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.run.execution import NOT_REPLICATED
 from airflow_provider_wmigrate.engine.session import answering, interruption
 from dev.cluster import Cluster

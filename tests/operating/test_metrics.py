@@ -17,7 +17,8 @@ from listeners import Datagrams, otlp, statsd
 from airflow_provider_wmigrate.engine.errors import LockTimeout
 from airflow_provider_wmigrate.engine.events import Failed, Started, Waiting
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, Record, Script
+from airflow_provider_wmigrate.engine.model import Identity, Script
+from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.hooks import MigrationHook
 from airflow_provider_wmigrate.telling.lineage import facets

@@ -20,7 +20,8 @@ from airflow_provider_wmigrate.engine.events import Waiting
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import UPGRADES
-from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Identity, Outcome, Script, Status
+from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Identity, Script, Status
+from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 
 Files = dict[str, str]

@@ -21,7 +21,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Waiting
-from airflow_provider_wmigrate.engine.model import Outcome, Record
+from airflow_provider_wmigrate.engine.record import Outcome, Record
 from dev.cluster import Cluster, free_port
 
 MakeMigrator = Callable[..., Any]

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import ScriptError, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from dev.server_binaries import client_program
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Finished, Started
-from airflow_provider_wmigrate.engine.model import LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

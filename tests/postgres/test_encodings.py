@@ -17,7 +17,8 @@ from airflow_provider_wmigrate.engine.ledger import history
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.storable import CODECS
-from airflow_provider_wmigrate.engine.model import Identity, Outcome, checksum
+from airflow_provider_wmigrate.engine.model import Identity, checksum
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped, Waiting
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -17,7 +17,8 @@ from psycopg.types.json import Jsonb
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION, AuditRow, Ledger
 from airflow_provider_wmigrate.engine.ledger.trail import GENESIS
-from airflow_provider_wmigrate.engine.model import Identity, Outcome
+from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.session import open_session
 
 MakeMigrator = Callable[..., Any]

@@ -14,7 +14,8 @@ from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFaile
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.health.inspection import check_health
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Identity, Outcome, checksum
+from airflow_provider_wmigrate.engine.model import Identity, checksum
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

@@ -19,7 +19,8 @@ from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION, Ledger
 from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import UPGRADES, LedgerUpgrade, newest
-from airflow_provider_wmigrate.engine.model import Identity, Outcome
+from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from dev.freeze_ledger import FILES, LEDGERS
 

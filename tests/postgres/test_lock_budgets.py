@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout
 from airflow_provider_wmigrate.engine.events import Blocked, Event, HeldLong, Retrying
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -31,7 +31,8 @@ from airflow_provider_wmigrate.engine.errors import (
 )
 from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started, Waiting
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
-from airflow_provider_wmigrate.engine.model import Identity, LockTaken, Outcome, ServerWords, Status
+from airflow_provider_wmigrate.engine.model import Identity, Status
+from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, ServerWords
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

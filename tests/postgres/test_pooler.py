@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Started
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Budget, open_session
 from dev.ports import free_port

@@ -15,7 +15,8 @@ from airflow_provider_wmigrate.engine.errors import LedgerDamaged, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.health.inspection import check_health
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Finding, Outcome
+from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

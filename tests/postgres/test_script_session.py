@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

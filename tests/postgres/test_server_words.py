@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import RollbackFailed, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Failed
-from airflow_provider_wmigrate.engine.model import ServerWords
+from airflow_provider_wmigrate.engine.record import ServerWords
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -17,7 +17,8 @@ from airflow_provider_wmigrate.engine.errors import HistoryError, RollbackFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Outcome, Status
+from airflow_provider_wmigrate.engine.model import Identity, Status
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -22,7 +22,8 @@ from airflow_provider_wmigrate.engine.errors import (
 )
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.model import Identity, Outcome, Status
+from airflow_provider_wmigrate.engine.model import Identity, Status
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

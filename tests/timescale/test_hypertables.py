@@ -15,7 +15,8 @@ from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Outcome, Script, Status
+from airflow_provider_wmigrate.engine.model import Identity, Script, Status
+from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.sql.script import analyse
 
 Conn = psycopg.Connection[Any]

@@ -12,7 +12,8 @@ from catalog import catalog
 from airflow_provider_wmigrate.cli.main import main
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Outcome
+from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.record import Outcome
 
 SHIPPED = Path(__file__).resolve().parents[2] / "migrations"
 

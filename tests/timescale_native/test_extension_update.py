@@ -18,7 +18,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.events import Blocked, Event, Stepped
-from airflow_provider_wmigrate.engine.model import Outcome, checksum
+from airflow_provider_wmigrate.engine.model import checksum
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from dev.timescale_root import ChrootCluster
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Stepped
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from dev.timescale_root import timescale_server
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from native import WORKING, killed_while
 
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

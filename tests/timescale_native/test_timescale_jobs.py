@@ -14,7 +14,7 @@ import pytest
 from native import eventually, fill, killed_while, running_server, skip_unless_full
 
 from airflow_provider_wmigrate.engine.events import Event, Noticed
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]

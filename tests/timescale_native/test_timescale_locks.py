@@ -14,7 +14,7 @@ from native import WORKING, eventually
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed
 from airflow_provider_wmigrate.engine.events import Blocked, Event, Retrying, Waiting
-from airflow_provider_wmigrate.engine.model import Outcome
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -8,7 +8,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.events import Event, Failed, Started
 from airflow_provider_wmigrate.engine.folder.config.settings import Logging
-from airflow_provider_wmigrate.engine.model import Script, ServerWords
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.telling.task_log import log_listener
 
 SCRIPT = Script("001_a.sql", "CREATE ROLE app\n  PASSWORD 'hunter2';", "ab" * 32)

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from airflow_provider_wmigrate.engine.model import Blocker
+from airflow_provider_wmigrate.engine.record import Blocker
 
 _CONFLICTS = {
     "AccessShareLock": {"AccessExclusiveLock"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.model import LockTaken
+from airflow_provider_wmigrate.engine.record import LockTaken
 
 _STRENGTH = (
     "RowShareLock",

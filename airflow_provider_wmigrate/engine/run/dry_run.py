@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from airflow_provider_wmigrate.engine.catalog.enums import enum_values
 from airflow_provider_wmigrate.engine.errors import StatementFailed, place
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
-from airflow_provider_wmigrate.engine.model import Outcome, Record
+from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
 from .execution import Execution, details_of

@@ -33,16 +33,9 @@ from airflow_provider_wmigrate.engine.events import (
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import (
-    Blocker,
-    Direction,
-    Entry,
-    Identity,
-    LockTaken,
-    Outcome,
-    Record,
-)
+from airflow_provider_wmigrate.engine.model import Direction, Entry, Identity
 from airflow_provider_wmigrate.engine.plan.journal import kept
+from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait

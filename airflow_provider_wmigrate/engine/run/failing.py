@@ -12,7 +12,8 @@ import psycopg
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, LockTimeout, StatementFailed, WMigrateError, place
 from airflow_provider_wmigrate.engine.events import Failed, Listener
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Direction, Identity, ServerWords
+from airflow_provider_wmigrate.engine.model import Direction, Identity
+from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait

@@ -10,7 +10,7 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.errors import StatementFailed, TimedOut
-from airflow_provider_wmigrate.engine.model import ServerWords
+from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 from airflow_provider_wmigrate.engine.sql.statements import Statement

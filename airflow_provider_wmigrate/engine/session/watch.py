@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.blockers import blockers
-from airflow_provider_wmigrate.engine.model import Blocker
+from airflow_provider_wmigrate.engine.record import Blocker
 
 from .answering import keep_alive, limit_answers
 from .connection import Connect, session_name, watch_client
