@@ -242,3 +242,21 @@ def test_a_setting_that_may_have_been_local(migrator: MakeMigrator, schemas: Con
     said = script.replace("SELECT 1/0;", "SET search_path = a;\nCREATE TABLE u ();")
     migrator({"001_i.sql": said}).apply("001")
     assert schemas.execute("SELECT to_regclass('a.u') IS NOT NULL").fetchone() == (True,)
+
+
+def test_what_belongs_to_a_transaction_is_no_setting_of_the_session(migrator: MakeMigrator, conn: Conn) -> None:
+    """A runner may die between a commit and its look at what outlived it: the journal of that moment must do."""
+    migrator({"001_t.sql": "CREATE TABLE t (id int);"}).apply("001")
+    conn.execute(
+        "CREATE TABLE journal (kept jsonb);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO public.journal VALUES (new.script_session); RETURN new; END $$;"
+        "CREATE TRIGGER note AFTER UPDATE ON wmigrate.schema_migrations FOR EACH ROW EXECUTE FUNCTION note();"
+    )
+    script = (
+        "INSERT INTO t VALUES (1);\nCREATE INDEX CONCURRENTLY t_id ON t (id);\n"
+        "BEGIN;\nINSERT INTO t VALUES (2);\nCOMMIT;"
+    )
+    migrator({"001_t.sql": "CREATE TABLE t (id int);", "002_i.sql": script}).apply("002")
+    kept = conn.execute("SELECT DISTINCT kept FROM journal").fetchall()
+    assert kept == [(None,)]

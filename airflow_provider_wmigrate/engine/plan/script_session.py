@@ -7,7 +7,7 @@ server says what holds. The grammar serves for one thing only: to refuse less of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,7 @@ def of_script(start: Observed, now: Observed, ours: Mapping[str, Iterable[str]])
 def perhaps_local(before: ScriptSession, inside: ScriptSession, statements: Sequence[Statement]) -> tuple[str, ...]:
     """Settings seen inside a transaction of which only its end shows whether they outlive it.
 
-    Not those that a plain SET of these very statements made, and no SET LOCAL.
+    Not those that a plain SET or set_config of these very statements made, and none for the transaction alone.
     """
     names = before.settings.keys() | inside.settings.keys()
     changed = [name for name in sorted(names) if before.settings.get(name) != inside.settings.get(name)]
@@ -96,13 +96,40 @@ def perhaps_local(before: ScriptSession, inside: ScriptSession, statements: Sequ
 
 
 def _set_by(statements: Iterable[Statement]) -> tuple[set[str], set[str]]:
-    """Names that SET or RESET statements name: for the session, and for the transaction alone."""
+    """Names that SET, RESET or a SELECT of set_config name: for the session, and for the transaction alone."""
     plain: set[str] = set()
     local: set[str] = set()
     for statement in statements:
-        if statement.kind == "variable_set_stmt":
-            (local if statement.node.is_local else plain).add(statement.node.name.lower())
+        named = _SETTERS.get(statement.kind, _names_nothing)
+        for name, is_local in named(statement.node):
+            (local if is_local else plain).add(name.lower())
     return plain, local
+
+
+def _set(node: Any) -> Iterator[tuple[str, bool]]:
+    yield node.name, node.is_local
+
+
+def _selected(node: Any) -> Iterator[tuple[str, bool]]:
+    """Calls of set_config that run once and say in constants what they do."""
+    if node.from_clause or any(
+        node.HasField(part) for part in ("where_clause", "having_clause", "limit_count", "limit_offset")
+    ):
+        return
+    for target in node.target_list:
+        call = target.res_target.val.func_call
+        if len(call.args) != 3 or call.funcname[-1].string.sval != "set_config":
+            continue
+        name, how = call.args[0].a_const, call.args[2].a_const
+        if name.HasField("sval") and how.HasField("boolval"):
+            yield name.sval.sval, how.boolval.boolval
+
+
+def _names_nothing(_: Any) -> Iterator[tuple[str, bool]]:
+    return iter(())
+
+
+_SETTERS = {"variable_set_stmt": _set, "select_stmt": _selected}
 
 
 def lacking(analysis: Analysis, version: str, kept: ScriptSession, first: int) -> Finding | None:

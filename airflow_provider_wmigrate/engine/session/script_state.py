@@ -134,9 +134,12 @@ def observe(conn: Connection[Any], custom: Sequence[str] = (), own_locks: Sequen
     return Observed(settings, frozenset(possessions))
 
 
-# Operators are qualified, since a script's search path may have others.
+# Operators are qualified, since a script's search path may have others. What BEGIN says of its transaction counts as
+# made in the session too, and never outlives it.
 _SESSION = """
 SELECT 'setting', name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'
+    AND name OPERATOR(pg_catalog.<>) ALL
+        ('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])
 UNION ALL SELECT 'setting', n, pg_catalog.current_setting(n) FROM pg_catalog.unnest(
     '{session_authorization,role}'::pg_catalog.text[]) n
 UNION ALL SELECT 'setting', n, pg_catalog.current_setting(n, true) FROM pg_catalog.unnest(
