@@ -185,5 +185,6 @@ def links(context: Mapping[str, Any], task_id: str | None = None) -> tuple[tuple
     """The log of the task, or of another one of its run, and the run."""
     url = str(getattr(context["ti"], "log_url", "") or "")
     run = url.partition("/tasks/")[0]
-    log = url if task_id is None else f"{run}/tasks/{task_id}"
+    mapped = "".join(url.rpartition("/mapped/")[1:]).partition("?")[0] if "/mapped/" in url else ""
+    log = url if task_id is None else f"{run}/tasks/{task_id}{mapped}"
     return (("log", log), ("run page", run)) if url else ()

@@ -217,3 +217,10 @@ def test_the_kind_of_an_error(error: Exception | None, kind: str) -> None:
     outer.__context__ = error
     assert notices.kind_of(outer if error else None) == kind
     assert notices.kind_of(error) == kind
+
+
+@pytest.mark.parametrize(("mapped", "expected"), [("", ""), ("/mapped/1", "/mapped/1")])
+def test_the_log_of_another_task_is_that_of_the_same_map_index(mapped: str, expected: str) -> None:
+    run = "http://airflow.example.com/dags/d/runs/r"
+    ti = SimpleNamespace(log_url=f"{run}/tasks/t.report{mapped}?try_number=2")
+    assert notices.links({"ti": ti}, "t.001_a") == (("log", f"{run}/tasks/t.001_a{expected}"), ("run page", run))
