@@ -135,8 +135,9 @@ def use(story: Story, cluster: Cluster) -> Use:
 def test_every_kind_of_gate_skips_the_whole_group(use: Use) -> None:
     run_id = use.server.trigger("gated")
     use.reject("gated", run_id)
-    assert use.server.wait_run("gated", run_id, 180) == "success"
+    state = use.server.wait_run("gated", run_id, 180)
     states = use.server.task_states("gated", run_id)
+    assert state == "success", json.dumps(states)
     assert {state for task, state in states.items() if task.startswith("after_")} == {"skipped"}, json.dumps(states)
     assert use.applied() == []
 
