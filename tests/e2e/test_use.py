@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -108,6 +109,8 @@ class Use:
         self.story.wait_for(
             "the question", lambda: self.server.task_states(dag_id, run_id)["approve"] == "awaiting_input"
         )
+        # The process that asked ends a moment later; Airflow takes an answer before that for the end of a killed task.
+        time.sleep(5)
         self.server.api("PATCH", path, {"chosen_options": ["Reject"], "params_input": {}})
 
     def events(self, dag_id: str = "used") -> list[dict[str, Any]]:
