@@ -1,0 +1,112 @@
+"""What has to be done, read and planned: looks at the target and the folder, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .events import Listener
+from .folder.folder import Folder, normalise_version, version_that_stays
+from .folder.graph import Graph
+from .ledger.access import LedgerAccess
+from .ledger.ledger import Ledger
+from .model import Finding, Identity, Plan, State
+from .plan import rollback
+from .plan.overview import Overview, overview
+from .session.session import Connect
+
+
+def _ignore(_: object) -> None:
+    return None
+
+
+class Planning:
+    """Reads and plans the migrations of one folder in one database.
+
+    :param connect: opens a new psycopg connection to the target; called once per call and migration.
+    :param folder: the folder, already read.
+    :param identity: who acts, for the ledger.
+    :param environment: name of an environment of the config, or None.
+    :param on_event: told every event, in the thread that called.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        folder: Folder,
+        *,
+        identity: Identity,
+        environment: str | None = None,
+        on_event: Listener = _ignore,
+    ) -> None:
+        self.settings = folder.config.settings_for(environment)
+        self.ledger = Ledger(self.settings.ledger.schema_name)
+        self.graph: Graph = folder.graph
+        self.migrations = {m.version: m for m in folder.under(self.settings)}
+        self._folder = folder
+        self._connect, self._identity, self._tell = connect, identity, on_event
+        wait = self.settings.execution.lock_wait_seconds
+        self._access = LedgerAccess(connect, self.ledger, identity, on_event, wait_seconds=wait)
+
+    def read(self) -> State:
+        """What the database remembers. Changes nothing, creates nothing."""
+        with self._access.open("read") as session, self._access.reaching(session):
+            return self.ledger.state(session.conn)
+
+    def head(self) -> str | None:
+        """`count:hash` of the audit log's last row, read from the database; None: it has no ledger."""
+        with self._access.open("read") as session, self._access.reaching(session):
+            return self.ledger.head(session.conn)
+
+    def plan(self, *, to: str | None = None, known_head: str | None = None) -> Plan:
+        """What `apply` would have to do.
+
+        :param known_head: head of the audit log as it was last seen, kept outside the database; a log that is not
+            that one continued is a finding.
+        """
+        return self.overview(to=to, known_head=known_head).plan
+
+    def overview(self, *, to: str | None = None, known_head: str | None = None) -> Overview:
+        """Where every migration stands, with the plan of what `apply` would have to do.
+
+        :param known_head: as for `plan`.
+        """
+        target = normalise_version(to, self.migrations) if to else None
+        late = self.settings.execution.late_migrations
+        state, found = self._read_and_compare(known_head)
+        made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
+        return replace(made, plan=_with(found, made.plan))
+
+    def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
+        """What must be rolled back to leave nothing above version `to`; None or `nothing` means everything.
+
+        :param known_head: as for `plan`.
+        """
+        state, found = self._read_and_compare(known_head)
+        target = version_that_stays(to, self._known(state))
+        return _with(found, rollback.plan_rollback(list(self.migrations.values()), state, to=target))
+
+    def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
+        """What rolling back this one migration alone means, and what stands in its way.
+
+        :param known_head: as for `plan`.
+        """
+        state, found = self._read_and_compare(known_head)
+        version = normalise_version(version, self._known(state), where="this folder or the ledger")
+        return _with(found, rollback.plan_rollback_of(list(self.migrations.values()), state, version))
+
+    def _known(self, state: State) -> set[str]:
+        return {*self.migrations, *(e.version for e in state.entries)}
+
+    def _read_and_compare(self, known_head: str | None) -> tuple[State, tuple[Finding, ...]]:
+        with self._access.open("read") as session, self._access.reaching(session):
+            found = self.ledger.continues(session.conn, known_head) if known_head else None
+            state = self.ledger.state(session.conn)
+            lacking = self.ledger.lacking_rights(session.conn, state.ledger_version)
+            return state, (*((found,) if found else ()), *lacking)
+
+
+def _with(found: Sequence[Finding], plan: Plan) -> Plan:
+    """The plan with what was found before it; rights that are missing matter only where there is something to do."""
+    findings = [f for f in found if plan.steps or f.code != "ledger_rights"]
+    return replace(plan, findings=(*findings, *plan.findings))
