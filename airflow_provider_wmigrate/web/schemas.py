@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.model import Finding, Step
 from airflow_provider_wmigrate.engine.record import LockTaken
@@ -218,7 +219,7 @@ class HistoryEvent(_InAirflow):
     """Something that happened to one migration."""
 
     at: datetime
-    event: str = Field(description="applied, rolled_back, failed, rollback_failed, dry_run, not_tried, refused, ...")
+    event: str = Field(description=f"One of {', '.join(EVENTS)}.")
     version: str | None = None
     actor: str | None = Field(default=None, description="Who it was, as the caller claims.")
     authenticated: Authenticated | None = Field(default=None, description="Null: only Airflow knows of it.")

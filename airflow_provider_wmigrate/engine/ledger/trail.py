@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding
 
@@ -60,10 +61,7 @@ class AuditRow:
 
 COLUMNS = tuple(f.name for f in fields(AuditRow))
 
-NOT_SETTLING = frozenset({
-    "planned", "started", "failed", "rollback_failed", "failure_handled", "refused", "dry_run", "not_tried",
-    "alerted", "alert_failed", "healed",
-})  # fmt: skip
+NOT_SETTLING = frozenset(event.event for event in EVENTS.values() if not event.settles)
 """Events of a version after which its entry is what it was; every other one says what the entry is from then on."""
 
 
