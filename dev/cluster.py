@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from dev.ports import free_port, port_taken
 from dev.server_binaries import Account, ClusterError, OtherMajorVersion, find_bindir, major_version, server_environment
+from dev.server_process import is_server_on
 from dev.watchdog import Watchdog
 
 __all__ = ["Cluster", "ClusterError", "find_bindir", "free_port"]
@@ -149,7 +150,7 @@ class Cluster:
         if not lines or not lines[PID_LINE].lstrip("-").isdigit():
             return None
         pid = abs(int(lines[PID_LINE]))
-        return pid if _is_server_on(pid, self.data_dir) else None
+        return pid if is_server_on(pid, self.data_dir) else None
 
     def _refuse_unreachable(self) -> None:
         if not self.data_dir.parent.is_dir():
@@ -331,24 +332,6 @@ def _setting(value: Setting) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value)
-
-
-def _is_server_on(pid: int, data_dir: Path) -> bool:
-    """Process numbers are used again: only a PostgreSQL server that was told this very folder counts."""
-    command = _command_line(pid)
-    return Path(command.split(" ", 1)[0]).name == "postgres" and f"-D {data_dir} " in command
-
-
-def _command_line(pid: int) -> str:
-    """From /proc where there is one: slim containers have no ps."""
-    file = Path(f"/proc/{pid}/cmdline")
-    if Path("/proc/self/cmdline").exists():
-        try:
-            return file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            return ""
-    answer = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout
 
 
 def _last_lines(text: str, count: int = 4) -> str:
