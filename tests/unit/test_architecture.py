@@ -73,3 +73,14 @@ def test_contributing_draws_every_file_of_the_engine() -> None:
         assert (engine / room / "__init__.py").read_text().startswith('"""'), f"{room}/ does not say what it is for"
     ground = {f.stem for f in engine.glob("*.py")} - {"__init__"}
     assert ground <= set(re.findall(r"\w+", drawn))
+
+
+LONGEST = 350
+"""Lines of a module: longer ones have more than one duty."""
+
+
+@pytest.mark.parametrize("folder", ["airflow_provider_wmigrate", "dev"])
+def test_no_module_is_too_long(folder: str) -> None:
+    lines = {str(f.relative_to(ROOT)): len(f.read_text().splitlines()) for f in (ROOT / folder).rglob("*.py")}
+    assert lines
+    assert {file: count for file, count in lines.items() if count > LONGEST} == {}
