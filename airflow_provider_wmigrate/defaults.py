@@ -5,6 +5,8 @@ Read while DAG files are parsed: a look into a dictionary, no database. The opti
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import conf
 
 _SECTION = "wmigrate"
@@ -15,7 +17,7 @@ def chosen_environment(named: str | None) -> str | None:
 
     :param named: by the DAG or the run, rendered; empty means that nobody did.
     """
-    return named or conf.get(_SECTION, "environment", fallback="") or None
+    return given(named) or conf.get(_SECTION, "environment", fallback="") or None
 
 
 def default_conn_id() -> str | None:
@@ -32,6 +34,13 @@ def chosen_conn_id(named: str | None) -> str:
     if not found:
         raise ValueError("no connection was named: give conn_id, or set it in [wmigrate] of Airflow's configuration")
     return found
+
+
+def given(field: Any) -> str:
+    """What a templated field that may be left empty says. `None` is empty too: so a template renders `Param(None)`,
+    as the word where the DAG does not render native objects."""
+    text = str(field).strip()
+    return "" if text == "None" else text
 
 
 def is_true(field: bool | str) -> bool:

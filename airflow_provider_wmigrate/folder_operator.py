@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from .assets import memory_inlets
 from .attempts import HEAD_KEY
 from .beside import file_of, folder_beside
 from .defaults import chosen_environment
-from .engine.errors import ConnectionFailed, WMigrateError
+from .engine.errors import ConnectionFailed, HistoryError, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_folder
 from .task_arguments import joined
 
@@ -150,6 +150,19 @@ class FolderOperator(BaseOperator):
                 context["ti"].xcom_push(key=HEAD_KEY, value=head)
         except Exception as failed:
             self.log.warning("the head of the audit log could not be left: %s", one_line(str(failed)))
+
+    def _written(self, migrator: Migrator, write: Callable[[], str | None], *, idle: bool) -> str | None:
+        """The head of the audit log with a row of ours. A standby takes none, and where nothing was to do it needs none.
+
+        :param idle: nothing was to do.
+        """
+        try:
+            return write()
+        except HistoryError as error:
+            if not idle or [finding.code for finding in error.findings] != ["standby"]:
+                raise
+            self.log.info("the target is a standby: nothing is to do there, and nothing is written")
+            return migrator.head()
 
     def _open(self, context: Mapping[str, Any], folder: Folder) -> Migrator:
         environment = chosen_environment(self.environment)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
 from .assets import keep_head, known_head
-from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
-from .defaults import chosen_environment, is_true
+from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of, task_states
+from .defaults import chosen_environment, given, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
 from .links import MigrationLink
@@ -80,7 +80,7 @@ class PlanMigrationsOperator(FolderOperator):
         self.log.info("%s", markdown)
         context["ti"].xcom_push(key="markdown", value=markdown)
         errors = [f for f in findings if f.severity == "error"]
-        head = None if errors or dry_run else migrator.record("planned", details=self._planned(plan, known))
+        head = None if errors or dry_run else self._recorded(migrator, plan, known)
         self._push(context, plan, findings, head)
         if errors:
             raise HistoryError(errors)
@@ -91,16 +91,18 @@ class PlanMigrationsOperator(FolderOperator):
             raise DownstreamTasksSkipped(tasks=of_this_index(context, idle))
 
     def _plan(self, migrator: Migrator, *, known_head: str | None) -> Plan:
-        to = "" if self.to is None else str(self.to).strip()
+        to = given(self.to)
         if self.direction == "apply":
             return migrator.plan(to=to or None, known_head=known_head)
         if not to:
             raise AirflowFailException("a rollback needs the version to go back to; 0 rolls back everything")
         return migrator.plan_rollback(to=to, known_head=known_head)
 
-    def _planned(self, plan: Plan, known: str | None) -> dict[str, Any]:
-        details = {"direction": self.direction, "steps": [s.version for s in plan.steps]}
-        return {**details, "forgot_head": known} if known and is_true(self.forget_head) else details
+    def _recorded(self, migrator: Migrator, plan: Plan, known: str | None) -> str | None:
+        details: dict[str, Any] = {"direction": self.direction, "steps": [s.version for s in plan.steps]}
+        if known and is_true(self.forget_head):
+            details["forgot_head"] = known
+        return self._written(migrator, lambda: migrator.record("planned", details=details), idle=not plan.steps)
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
@@ -249,14 +251,61 @@ class RollBackMigrationOperator(_StepOperator):
     """Roll back one migration with its rollback script, or find that it is not applied.
 
     Refuses while an applied migration depends on it. Returns the audit record, never SQL.
+
+    The order of the plan is kept, whatever the edges say: they are the dependencies of the folder, and what was applied
+    last has to go first, for it may stand on all that was there. Steps that stand before this one and have not had
+    their turn are rolled back here; their own tasks then find that it is done.
+
+    :param tasks: version -> id of the task that rolls it back.
     """
 
     ui_color = "#f8ece4"
 
+    def __init__(self, *, tasks: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tasks = dict(tasks or {})
+
     def act(self, context: Any) -> dict[str, Any]:
         dry_run = self._dry_run()
         plan = self._plan(context)
-        if plan is not None and str(self.version) not in [step["version"] for step in plan["steps"]]:
-            raise AirflowSkipException(f"{self.version} is not above the target of this run's plan")
-        record = self._open(context, self._read_folder()).roll_back(str(self.version), dry_run=dry_run)
-        return self._returned(context, record)
+        version, order = str(self.version), [step["version"] for step in plan["steps"]] if plan else []
+        if plan is not None and version not in order:
+            raise AirflowSkipException(f"{version} is not above the target of this run's plan")
+        before = order[: order.index(version)] if order else []
+        migrator = self._open(context, self._read_folder())
+        if dry_run:
+            return self._returned(context, migrator.roll_back(version, dry_run=True, behind=before))
+        for other in self._waiting(context, migrator, before):
+            self.log.info("%s was applied after %s, so it is rolled back first", other, version)
+            migrator.roll_back(other)
+        return self._returned(context, migrator.roll_back(version))
+
+    def _waiting(self, context: Any, migrator: Migrator, before: Sequence[str]) -> list[str]:
+        """Steps that have to go first and whose tasks are still to come, in order.
+
+        :raises AirflowFailException: a task has ended without it, so a person wanted it or has to look.
+        """
+        there = {entry.version for entry in migrator.read().entries} if before else set()
+        waiting = [v for v in before if v in there] if str(self.version) in there else []
+        states = task_states(context, list(self.tasks.values())) if waiting else {}
+        for version in waiting:
+            task_id = self.tasks.get(version, "")
+            if states.get(task_id, "removed") == "removed":
+                again = f"clear {self.plan_task_id} with its downstream"
+                raise AirflowFailException(f"{version} has to be rolled back first and has no task in this run; {again}")
+            if states[task_id] in _ENDED:
+                how = _ENDED[str(states[task_id])]
+                raise AirflowFailException(
+                    f"{version} has to be rolled back first, and {task_id} {how}; clear it and this task, with what"
+                    " is downstream"
+                )
+        return waiting
+
+
+_ENDED = {
+    "success": "is a success although that is still applied",
+    "failed": "failed",
+    "skipped": "was skipped",
+    "upstream_failed": "did not run, because a task before it failed",
+}
+"""States of a task that will not run by itself, in words."""

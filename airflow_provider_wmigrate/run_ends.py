@@ -100,7 +100,8 @@ class ReportMigrationsOperator(FolderOperator):
         self._refuse_what_is_not_so(context, plan, states, account, summary)
         news = _news(context["ti"], account, event, answered=answered)
         done = {name: summary[name] for name in ("applied", "rolled_back")}
-        head = migrator.record_success(reported={**done, "state": account.state})
+        reported = {**done, "state": account.state}
+        head = self._written(migrator, lambda: migrator.record_success(reported=reported), idle=not plan["steps"])
         self._keep(context, migrator, account, head)
         self._count_pending(plan, account)
         if news:

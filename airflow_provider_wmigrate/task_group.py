@@ -200,6 +200,8 @@ class MigrationTaskGroup(_FolderTaskGroup):
 class RollbackTaskGroup(_FolderTaskGroup):
     """Roll a target back to a version: the tasks of a folder with every edge reversed.
 
+    What was applied last goes first, also where the edges do not say so: see `RollBackMigrationOperator`.
+
     .. code-block:: python
 
         with DAG("warehouse_rollback", schedule=None, max_active_runs=1, params={"to": Param("", type="string")}):
@@ -233,7 +235,11 @@ class RollbackTaskGroup(_FolderTaskGroup):
                 environments=self._environments(),
                 **self._shared,
             )
-            tasks = {m.version: RollBackMigrationOperator(**self._step(m)) for m in migrations}
+            steps = [(m.version, self._step(m)) for m in migrations]
+            # One of them may roll back others that stand before it in the plan, each within a budget of its own.
+            limits = [arguments.pop("execution_timeout", timedelta()) for _, arguments in steps]
+            net = self._unless_given(execution_timeout=sum(limits, timedelta()))
+            tasks = {v: RollBackMigrationOperator(tasks=ids, **arguments, **net) for v, arguments in steps}
             report = self._report(ids)
             for version, parents in graph.parents.items():
                 for parent in parents:

@@ -99,7 +99,7 @@ def read_account(
         broken = ledger.continues(conn, known_head) if known_head else None
         if ledger.version(conn) is None:
             return Account(broken=broken)
-        with session.transaction():
+        with conn.transaction():  # not ours, which could write: a standby has none
             head = ledger.head(conn)
             entries = ledger.entries(conn)
             reported = next(iter(events(conn, ledger, EventFilter(events=(REPORTED,)), limit=1).rows), None)

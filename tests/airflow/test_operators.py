@@ -591,3 +591,67 @@ def test_what_a_dry_run_did_not_try_is_skipped_with_its_record(
     report = run.returned("report")
     assert (report["dry_run"], report["not_tried"], report["failed"]) == (["001"], reasons, [])
     assert relations(conn) == set()
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_parameter_that_is_none_is_an_empty_one(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, native: bool
+) -> None:
+    """Of `to` and `environment`; of `mode`, which says whether the target is changed, it is no answer."""
+    from airflow.sdk import Param
+
+    empty = {name: Param(None, type=["null", "string"]) for name in ("to", "environment", "mode")}
+    dag = {"params": empty, "render_template_as_native_obj": native}
+    fields = {"to": "{{ params.to }}", "environment": "{{ params.environment }}"}
+    folder = make_folder({**A, **B})
+    run = runner.run(runner.migrations(folder, dag=dag, mode="{{ params.mode }}", **fields))
+    assert error(run, "plan") == f"mode must be apply or dry_run, not {None if native else 'None'!r}"
+    run = runner.run(runner.migrations(folder, dag=dag, **fields))
+    assert (run.state, run.returned("report")["applied"]) == ("success", ["001", "002"])
+    plan = run.xcoms["plan", "plan"]
+    assert (plan["to"], plan["environment"]) == (None, None)
+    back = runner.run(runner.rollback(folder, dag=dag, **fields))
+    assert error(back, "plan") == "a rollback needs the version to go back to; 0 rolls back everything"
+    assert applied(conn) == ["001", "002"]
+
+
+def test_renamed_and_repaired_a_task_that_failed_is_cleared_green(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B, **C}), dag_id="renamed"))
+    assert run.state == "failed"
+    mended = {"002_a_better_name.sql": B["002_b.sql"]}
+    dag = runner.migrations(make_folder({**A, **mended, **C}), dag_id="renamed")
+    run.clear("migrate.002_b", "migrate.003_c", "migrate.report", dag=dag)
+    assert run.states == {
+        "plan": "success",
+        "001_a": "success",
+        "002_b": "removed",
+        "002_a_better_name": "success",
+        "003_c": "success",
+        "report": "success",
+    }
+    assert (run.state, applied(conn)) == ("success", ["001", "002", "003"])
+
+
+def test_applied_renamed_and_repaired_a_task_that_failed_is_cleared_green(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    """002 is renamed and edited although it is applied, and its new text is accepted; 003 had failed."""
+    from airflow_provider_wmigrate.engine.decisions.repair import repair
+    from airflow_provider_wmigrate.engine.folder.folder import read_folder
+    from airflow_provider_wmigrate.engine.model import Identity
+
+    broken = {"003_c.sql": "CREATE TABLE c (id int;"}
+    run = runner.run(runner.migrations(make_folder({**A, **B, **broken}), dag_id="renamed_again"))
+    edited = {"002_better.sql": B["002_b.sql"] + " -- of whom?"}
+    folder = make_folder({**A, **edited, **C})
+    dag = runner.migrations(folder, dag_id="renamed_again")
+    repair(
+        lambda: psycopg.connect(conn.info.dsn), read_folder(folder), "002", "accept",
+        reason="only a comment", identity=Identity("bob"),
+    )  # fmt: skip
+    run.clear("migrate.003_c", "migrate.report", dag=dag)
+    assert {state for task, state in run.states.items() if task not in ("002_b", "002_better")} == {"success"}
+    assert (run.state, applied(conn)) == ("success", ["001", "002", "003"])
+    assert run.returned("report")["failed"] == []
