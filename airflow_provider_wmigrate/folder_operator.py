@@ -152,7 +152,7 @@ class FolderOperator(BaseOperator):
             self.log.warning("the head of the audit log could not be left: %s", one_line(str(failed)))
 
     def _written(self, migrator: Migrator, write: Callable[[], str | None], *, idle: bool) -> str | None:
-        """The head of the audit log with a row of ours. A standby takes none, and where nothing was to do it needs none.
+        """The audit log's head with a row of ours. A standby takes none, and where nothing was to do it needs none.
 
         :param idle: nothing was to do.
         """

@@ -291,8 +291,10 @@ class RollBackMigrationOperator(_StepOperator):
         for version in waiting:
             task_id = self.tasks.get(version, "")
             if states.get(task_id, "removed") == "removed":
-                again = f"clear {self.plan_task_id} with its downstream"
-                raise AirflowFailException(f"{version} has to be rolled back first and has no task in this run; {again}")
+                raise AirflowFailException(
+                    f"{version} has to be rolled back first, and this run has no task for it;"
+                    f" clear {self.plan_task_id} with its downstream"
+                )
             if states[task_id] in _ENDED:
                 how = _ENDED[str(states[task_id])]
                 raise AirflowFailException(

@@ -62,9 +62,7 @@ def test_a_dry_rollback_of_one_that_was_merged_late(runner: Runner, make_folder:
     assert (relations(conn), rolled_back(conn)) == ({"a", "c"}, [])
 
 
-def test_branches_are_rolled_back_in_the_order_of_applying(
-    runner: Runner, make_folder: MakeFolder, conn: Conn
-) -> None:
+def test_branches_are_rolled_back_in_the_order_of_applying(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     """Nobody declared that 003 needs 002, so both may start."""
     folder = make_folder({**A, **B, **UNDECLARED_C, **BRANCHES})
     runner.run(runner.migrations(folder))

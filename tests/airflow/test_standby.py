@@ -43,7 +43,7 @@ def test_where_nothing_is_to_do_a_standby_is_as_good_as_any(
     monkeypatch.setenv("AIRFLOW_CONN_TARGET", connection(server.dsn("followed")))
 
     again = runner.run(runner.migrations(make_folder(A)))
-    assert again.errors['report'] is None
+    assert again.errors["report"] is None
     assert again.states == {"plan": "success", "001_a": "skipped", "report": "success"}
     assert (again.returned("report")["applied"], again.events) == ([], [])
     back = runner.run(runner.rollback(make_folder(A), to="1"))
