@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from .model import Finding
+from .model import ConfigFinding, Finding
 from .record import ServerWords
 
 RETRYABLE_SQLSTATES = frozenset({"55P03", "40P01", "40001"})
@@ -70,33 +70,6 @@ class WMigrateError(Exception):
         if retryable is not None:
             self.retryable = retryable
         super().__init__(f"{message}; {hint}" if hint else message)
-
-
-@dataclass(frozen=True, slots=True)
-class FolderFinding(Finding):
-    """What is wrong with files of the folder."""
-
-    files: tuple[str, ...] = ()
-    """Every file it is about; a line names only the first few."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigFinding(Finding):
-    """What is wrong with a key of the config."""
-
-    key: str = ""
-    """As messages write it: `migrations[0].version`; empty: it is about the file."""
-    suggestion: str | None = None
-
-    @property
-    def reason(self) -> str:
-        return self.message.removeprefix(f"{self.key}: ")
-
-    @classmethod
-    def of(cls, file: str, line: int | None, key: str, reason: str, suggestion: str | None = None) -> ConfigFinding:
-        message = f"{key + ': ' if key else ''}{reason}"
-        nxt = f"did you mean {suggestion}?" if suggestion else "correct it"
-        return ConfigFinding("config_error", message, nxt, file=file, line=line, key=key, suggestion=suggestion)
 
 
 class FolderError(WMigrateError):

@@ -225,6 +225,33 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderFinding(Finding):
+    """What is wrong with files of the folder."""
+
+    files: tuple[str, ...] = ()
+    """Every file it is about; a line names only the first few."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFinding(Finding):
+    """What is wrong with a key of the config."""
+
+    key: str = ""
+    """As messages write it: `migrations[0].version`; empty: it is about the file."""
+    suggestion: str | None = None
+
+    @property
+    def reason(self) -> str:
+        return self.message.removeprefix(f"{self.key}: ")
+
+    @classmethod
+    def of(cls, file: str, line: int | None, key: str, reason: str, suggestion: str | None = None) -> ConfigFinding:
+        message = f"{key + ': ' if key else ''}{reason}"
+        nxt = f"did you mean {suggestion}?" if suggestion else "correct it"
+        return ConfigFinding("config_error", message, nxt, file=file, line=line, key=key, suggestion=suggestion)
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing a plan wants done."""
 

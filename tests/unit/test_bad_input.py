@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, FolderFinding, WMigrateError
+from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import look_at_folder, read_folder
-from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.model import FolderFinding, Script
 from airflow_provider_wmigrate.engine.plan.rules import script_findings
 
 MakeFolder = Callable[..., Path]

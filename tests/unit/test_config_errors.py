@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import ConfigError, ConfigFinding
+from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.folder.config import (
     CONFIG_FILE,
     Config,
@@ -15,6 +15,7 @@ from airflow_provider_wmigrate.engine.folder.config import (
     look_at_config,
     parse_config,
 )
+from airflow_provider_wmigrate.engine.model import ConfigFinding
 
 EXECUTION = "settings:\n  execution:\n    "
 BLOCK = "migrations:\n  - version: 002\n    "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import FolderFinding
 from airflow_provider_wmigrate.engine.folder.folder import look_at_folder, read_folder
+from airflow_provider_wmigrate.engine.model import FolderFinding
 
 MakeFolder = Callable[..., Path]
 

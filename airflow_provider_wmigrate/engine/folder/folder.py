@@ -10,8 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airflow_provider_wmigrate.engine.errors import ConfigError, ConfigFinding, FolderError, UnknownVersion, nearest
-from airflow_provider_wmigrate.engine.model import Finding, Migration, RequiredExtension, Script, canonical_version
+from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, UnknownVersion, nearest
+from airflow_provider_wmigrate.engine.model import (
+    ConfigFinding,
+    Finding,
+    Migration,
+    RequiredExtension,
+    Script,
+    canonical_version,
+)
 
 from .config import Config, MigrationBlock, Settings, look_at_config
 from .files import list_files

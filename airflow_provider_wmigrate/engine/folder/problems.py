@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from airflow_provider_wmigrate.engine.errors import FolderFinding, place
+from airflow_provider_wmigrate.engine.errors import place
+from airflow_provider_wmigrate.engine.model import FolderFinding
 
 _NAMED = 3
 """How many files a line names of those it counts."""

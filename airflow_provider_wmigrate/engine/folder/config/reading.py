@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from airflow_provider_wmigrate.engine.errors import ConfigError, ConfigFinding
+from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.model import ConfigFinding
 
 from .complaints import complaints
 from .contradictions import contradictions
