@@ -23,6 +23,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from .model import ConfigFinding, Finding
 from .record import ServerWords
@@ -205,34 +206,16 @@ class StatementFailed(WMigrateError):
 
     def without_sql(self) -> StatementFailed:
         """The same failure for where no SQL may be shown: neither the statement nor those that CONTEXT quotes."""
-        return type(self)(
-            self.version,
-            self.file,
-            self.server_message,
-            sqlstate=self.sqlstate,
-            line=self.line,
-            column=self.column,
-            server_hint=self.server_hint,
-            said=replace(self.said, context=self.said.function),
-            outcome=self.outcome,
-            retryable=self.retryable,
-        )
+        return self._with(statement=None, said=replace(self.said, context=self.said.function))
 
     def kept(self, outcome: str, *, retryable: bool) -> StatementFailed:
         """The same failure, once it is known what was kept."""
-        return type(self)(
-            self.version,
-            self.file,
-            self.server_message,
-            outcome=outcome,
-            sqlstate=self.sqlstate,
-            line=self.line,
-            column=self.column,
-            server_hint=self.server_hint,
-            statement=self.statement,
-            said=self.said,
-            retryable=retryable,
-        )
+        return self._with(outcome=outcome, retryable=retryable)
+
+    def _with(self, **changes: Any) -> StatementFailed:
+        same = ("outcome", "sqlstate", "line", "column", "server_hint", "statement", "said", "retryable")
+        values = {name: getattr(self, name) for name in same} | changes
+        return type(self)(self.version, self.file, self.server_message, **values)
 
 
 class LedgerNotWritten(WMigrateError):
