@@ -204,7 +204,8 @@ def test_a_changed_migration_is_refused(declare: Declare, conn: Conn, migrator: 
     edited = {**SHOP, "001_shop.sql": "CREATE TABLE shop (id bigint);"}
     found = refused(lambda: declare(edited, "2"), conn)
     assert found == [
-        "migration 001 is changed, so nothing is declared; restore its file, or accept it with `wmigrate repair`"
+        "migration 001 is changed, so nothing is declared; restore its file, or accept it with"
+        " `wmigrate repair 001 --accept`"
     ]
 
 
@@ -219,7 +220,8 @@ def test_an_incomplete_migration_is_refused(declare: Declare, conn: Conn, migrat
         del half["002_price.sql"]
     found = refused(lambda: declare(half, "3"), conn)
     assert found == [
-        "migration 002 is incomplete, so nothing is declared; settle it first with `wmigrate repair`",
+        "migration 002 is incomplete, so nothing is declared; settle it first with `wmigrate repair 002 --done` or"
+        " `--undone`",
     ]
 
 
@@ -232,19 +234,19 @@ def test_what_stands_apart_is_nobodys_business(declare: Declare, migrator: MakeM
 
 
 def test_what_an_entry_needed_before_is_refused(declare: Declare, conn: Conn, migrator: MakeMigrator) -> None:
-    """003 was applied before 002 was merged, on which it now depends."""
+    """003 was applied before 002 was merged, on which the config says that it depends. Without a config nobody does."""
     late = {name: text for name, text in SHOP.items() if "002" not in name}
     runner = migrator(late)
     for version in ("001", "003"):
         runner.apply(version)
     sentence = (
         "migration 002 cannot be declared applied: 003, which needs it, went on without it;"
-        " apply 002, or correct the dependencies of 003"
+        " apply 002 with `wmigrate up`, or correct the dependencies of 003 in the config"
     )
-    assert refused(lambda: declare(SHOP, "2"), conn) == [sentence]
-    assert refused(lambda: declare(SHOP, "3"), conn) == [sentence]
-    free = config("version: '003', dependencies: ['001']")
-    assert declare(SHOP | free, "2").versions == ("002",)
+    needing = SHOP | config("version: '003', dependencies: ['002']")
+    assert refused(lambda: declare(needing, "2"), conn) == [sentence]
+    assert refused(lambda: declare(needing, "3"), conn) == [sentence]
+    assert declare(SHOP, "2").versions == ("002",)
 
 
 def test_what_an_entry_says_it_needed_counts_too(declare: Declare, conn: Conn, migrator: MakeMigrator) -> None:

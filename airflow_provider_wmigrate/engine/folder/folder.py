@@ -168,6 +168,7 @@ def _script(path: Path, file: str, problems: list[Problem]) -> Script:
     if isinstance(text, Problem):
         problems.append(text)
         return Script(file, "", hashlib.sha256(raw).hexdigest())
+    del raw  # a large file is not kept twice while it is hashed
     return Script.of(file, text)
 
 
