@@ -6,8 +6,7 @@ and after, so that a runner's death leaves at most one statement of which it mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg
@@ -15,16 +14,14 @@ import psycopg
 from airflow_provider_wmigrate.engine.catalog import probe
 from airflow_provider_wmigrate.engine.catalog.transactions import one_between, transaction_number
 from airflow_provider_wmigrate.engine.errors import (
-    NOT_KNOWN,
     PERHAPS_COMMITTED,
     ROLLED_BACK,
     ConnectionFailed,
     HistoryError,
-    LedgerNotWritten,
     LockTimeout,
     StatementFailed,
 )
-from airflow_provider_wmigrate.engine.events import Listener, Stepped
+from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.script_journal import ScriptJournal
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Transactional
@@ -37,7 +34,7 @@ from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .index_work import IndexWork
-from .ledger_speaks import ledger_speaks
+from .script_progress import ScriptProgress
 
 
 @dataclass(slots=True)
@@ -61,10 +58,11 @@ class ScriptRun:
     nothing_kept: bool = field(default=False, init=False)
     """After a failure: the database is known to be as it was before this run."""
     _state: ScriptState = field(init=False)
-    _journal: ScriptJournal = field(init=False)
+    _progress: ScriptProgress = field(init=False)
 
     def __post_init__(self) -> None:
-        self._journal = ScriptJournal(self.ledger.schema, self.migration.version)
+        written = ScriptJournal(self.ledger.schema, self.migration.version)
+        self._progress = ScriptProgress(self.session, self.migration, self.analysis, self.tell, written)
 
     def run(self, entry: Entry) -> tuple[int, int]:
         """Run what is left of the script.
@@ -78,9 +76,9 @@ class ScriptRun:
         found = journal.resume(self.analysis, entry)
         if isinstance(found, Finding):
             raise HistoryError([found])
-        with self._own_statements(found.done):
+        with self._progress.own_statements(found.done):
             self._state = ScriptState(self.session, self.analysis, self.migration.version)
-            kept = ScriptSession.from_json(self._journal.session(self.session.conn))
+            kept = self._progress.kept_session()
             self._state.restore(kept, found.done)
         first = self._settle_in_flight(entry, found)
         self.nothing_kept = first == 0 and not found.in_flight
@@ -96,15 +94,15 @@ class ScriptRun:
         if not found.in_flight:
             return found.done
         index = found.done
-        with self._own_statements(index):
+        with self._progress.own_statements(index):
             ran = self._has_run(index)
         if ran is None and self._read_again(index):
             ran = True
         elif ran is None and not self.repeatable:
             raise HistoryError([journal.judge(self.analysis, entry, index)])
-        self._told(index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again")
+        self._progress.told(index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again")
         done = index + 1 if ran else index
-        self._write(done, done)
+        self._progress.write(done, done, self._state.kept)
         return done
 
     def _has_run(self, index: int) -> bool | None:
@@ -116,41 +114,41 @@ class ScriptRun:
 
     def _read_again(self, index: int) -> bool:
         """Run a SELECT that only reads once more, in a transaction that lets nothing else pass."""
-        with self._own_statements(index):
+        with self._progress.own_statements(index):
             if not probe.only_reads(self.session.conn, self.analysis.statements[index]):
                 return False
             self._state.begin(self.alone, read_only=True)
         try:
             self.session.send(self.migration.version, self.analysis, index, index + 1)
-            with self._own_statements(index):
+            with self._progress.own_statements(index):
                 self.session.commit()
                 self._state.look()
         except StatementFailed as error:
             self.session.roll_back()
             if error.sqlstate in _NOT_READ_ONLY:
                 return False
-            raise self._told_kept(error, index, Effect.NOTHING) from error
+            raise self._progress.told_kept(error, index, Effect.NOTHING) from error
         return True
 
     # Segments
 
     def _together(self, segment: journal.Segment) -> int:
         first, end = segment.first, segment.end
-        self._told(first, end, "runs" if end - first == 1 else "run in one transaction")
+        self._progress.told(first, end, "runs" if end - first == 1 else "run in one transaction")
         inside = ScriptSession()
 
         def attempt(budget: Budget) -> int:
             nonlocal inside
-            with self._own_statements(first):
+            with self._progress.own_statements(first):
                 self._state.be_the_script()
                 self._state.begin(budget)
             _, rows = self.session.send(self.migration.version, self.analysis, first, end)
-            with self._own_statements(first):
+            with self._progress.own_statements(first):
                 inside = self._state.inside(first, end)
             self._leave_script()
-            with self._ledger_speaks(first):
-                self._record(end, end, inside)
-            with self._own_statements(first):
+            with self._progress.ledger_speaks(first):
+                self._progress.record(end, end, inside)
+            with self._progress.own_statements(first):
                 self._commit()
             return rows
 
@@ -160,31 +158,31 @@ class ScriptRun:
             if error.outcome == PERHAPS_COMMITTED:
                 self.nothing_kept = False
                 raise
-            raise self._told_kept(error, first, Effect.NOTHING) from error
+            raise self._progress.told_kept(error, first, Effect.NOTHING) from error
         self.nothing_kept = False
         self._look_behind(end, inside)
         return rows
 
     def _look_behind(self, end: int, inside: ScriptSession) -> None:
         """Only now it shows which settings were for the transaction alone."""
-        with self._own_statements(end):
+        with self._progress.own_statements(end):
             other = inside != self._state.kept and self._state.committed(inside)
         if other:
-            self._write(end, end)
+            self._progress.write(end, end, self._state.kept)
 
     def _one(self, segment: journal.Segment) -> int:
         index = segment.first
-        with self._own_statements(index):
+        with self._progress.own_statements(index):
             self._state.be_the_script()
             self._state.limit(self.alone)
             ran = self._cleared(index)
         if ran:
-            self._write_ran(index)
+            self._progress.write_ran(index, self._state.kept)
             return 0
-        self._told(index, index + 1, "runs outside a transaction")
+        self._progress.told(index, index + 1, "runs outside a transaction")
         nothing_yet, self.nothing_kept = self.nothing_kept, False
-        self._write(index, index + 1)
-        with self._own_statements(index):
+        self._progress.write(index, index + 1, self._state.kept)
+        with self._progress.own_statements(index):
             self._state.be_the_script()
             before = transaction_number(self.session.conn)
         try:
@@ -193,14 +191,14 @@ class ScriptRun:
             effect = self._effect(index, before, error)
             self.nothing_kept = nothing_yet and effect is Effect.NOTHING
             self._write_failed(index, effect)
-            raise self._told_kept(error, index, effect) from error
-        with self._own_statements(index):
+            raise self._progress.told_kept(error, index, effect) from error
+        with self._progress.own_statements(index):
             self._state.look()
             built = self._index_work(index).built()
         if not built:
-            self._write(index, index)
+            self._progress.write(index, index, self._state.kept)
             raise self._invalid(index)
-        self._write_ran(index)
+        self._progress.write_ran(index, self._state.kept)
         return rows
 
     def _send(self, index: int) -> int:
@@ -230,7 +228,7 @@ class ScriptRun:
             return True
         finished = probe.finish_detaching(self.session.conn, self.analysis.statements[index])
         if finished:
-            self._told(index, index + 1, "finished the detaching, which had been left half done")
+            self._progress.told(index, index + 1, "finished the detaching, which had been left half done")
         return finished
 
     def _index_work(self, index: int) -> IndexWork:
@@ -242,7 +240,7 @@ class ScriptRun:
             self.alone.lock,
             self.retrying,
             self.tell,
-            lambda note: self._told(index, index + 1, note),
+            lambda note: self._progress.told(index, index + 1, note),
         )
 
     def _leave_script(self) -> None:
@@ -284,13 +282,9 @@ class ScriptRun:
     def _write_failed(self, index: int, effect: Effect) -> None:
         """What is open stays in flight, as if the runner had died."""
         if effect in (Effect.NOTHING, Effect.REPEATABLE):
-            self._write(index, index)
+            self._progress.write(index, index, self._state.kept)
         elif effect is Effect.RAN:
-            self._write_ran(index)
-
-    def _told_kept(self, error: StatementFailed, index: int, effect: Effect) -> StatementFailed:
-        retryable = error.retryable and effect is not Effect.OPEN
-        return error.kept(journal.outcome(index, effect), retryable=retryable)
+            self._progress.write_ran(index, self._state.kept)
 
     def _invalid(self, index: int) -> StatementFailed:
         statement = self.analysis.statements[index]
@@ -303,47 +297,6 @@ class ScriptRun:
             statement=self.analysis.excerpt(statement),
             retryable=True,
         )
-
-    @contextmanager
-    def _own_statements(self, index: int) -> Iterator[None]:
-        """Around what is sent between the script's statements: its failure is not the script's, nor hides what is
-        kept."""
-        try:
-            yield
-        except psycopg.Error as error:
-            file, version = self.analysis.script.file, self.migration.version
-            failed = self.session.failure(error, version, file, outcome=NOT_KNOWN, analysis=self.analysis, index=index)
-            raise self._told_kept(failed, index, Effect.NOTHING) from error
-
-    # The journal
-
-    def _ledger_speaks(self, done: int) -> AbstractContextManager[None]:
-        file, outcome = self.analysis.script.file, journal.kept(done)
-        return ledger_speaks(self.session, self.migration.version, file, outcome=outcome)
-
-    def _write(self, done: int, begun: int) -> None:
-        with self._ledger_speaks(done), self.session.transaction(confirmed=False):
-            self.session.leave_script()
-            self._record(done, begun, self._state.kept)
-
-    def _write_ran(self, index: int) -> None:
-        """That a statement has run is written in any case, also when a cancel that was meant for it comes too late."""
-        try:
-            self._write(index + 1, index + 1)
-        except LedgerNotWritten as error:
-            if error.sqlstate != psycopg.errors.QueryCanceled.sqlstate:
-                raise
-            self._write(index + 1, index + 1)
-            raise
-
-    def _record(self, done: int, begun: int, session: ScriptSession) -> None:
-        self.session.locks.keep()
-        hashes = journal.hashes(self.analysis, begun)
-        self._journal.write(self.session.conn, done=done, hashes=hashes, session=session.as_json())
-
-    def _told(self, first: int, end: int, note: str) -> None:
-        total, line = len(self.analysis.statements), self.analysis.statements[first].line
-        self.tell(Stepped(self.migration.version, first + 1, end, total, line, note))
 
 
 _NOT_READ_ONLY = ("25006", "25001")

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.run.execution import Execution
-from airflow_provider_wmigrate.engine.run.stepwise import ScriptRun
+from airflow_provider_wmigrate.engine.run.script_progress import ScriptProgress
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.waiting import SessionLocks
 
 
 def _journal_after_only() -> None:
     """A statement outside a transaction is journalled when it has run, and not before."""
-    write = ScriptRun._write
+    write = ScriptProgress.write
 
-    def late(self: ScriptRun, done: int, begun: int) -> None:
+    def late(self: ScriptProgress, done: int, begun: int, script: ScriptSession) -> None:
         if begun == done:
-            write(self, done, begun)
+            write(self, done, begun, script)
 
-    ScriptRun._write = late  # type: ignore[method-assign]
+    ScriptProgress.write = late  # type: ignore[method-assign]
 
 
 def _entry_apart() -> None:
