@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_provider_wmigrate.engine.catalog.extensions import lack, remedy
@@ -9,6 +11,7 @@ from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
     Extension,
+    Finding,
     Identity,
     Migration,
     Plan,
@@ -167,6 +170,38 @@ def test_an_update_of_its_own_counts() -> None:
 def test_an_update_that_was_applied_counts_no_more(entry_of_001: Entry) -> None:
     two = migration("001", UPDATE), migration("002", needed=needs(min_version="2.13"))
     assert [f.code for f in plan(OLD, *two, applied=(entry_of_001,)).errors] == ["extension_too_old"]
+
+
+def test_an_update_that_was_begun_and_not_finished_still_counts(entry_of_001: Entry) -> None:
+    """Its script goes on before what needs it: whether the extension was updated, the look under its lock says."""
+    two = migration("001", UPDATE), migration("002", needed=needs(min_version="2.13"))
+    made = plan(OLD, *two, applied=(replace(entry_of_001, status="incomplete", statements_total=2),))
+    assert made.findings == (
+        Finding(
+            "incomplete",
+            "migration 001_m was begun outside a transaction and not finished (1 of 2 statements done)",
+            "`wmigrate up` goes on where it stopped",
+            "warning",
+            "001",
+            "001_m.sql",
+        ),
+    )
+    assert [(step.version, step.checksum) for step in made.steps] == [(m.version, m.script.checksum) for m in two]
+
+
+def test_an_update_of_a_migration_that_it_does_not_depend_on_does_not_count() -> None:
+    two = migration("001", UPDATE), replace(migration("002", needed=needs(min_version="2.13")), dependencies=())
+    assert plan(OLD, *two).findings == (
+        Finding(
+            "extension_too_old",
+            "migration 002 needs extension timescaledb 2.13 or newer, and this database has 2.10.1",
+            "run ALTER EXTENSION timescaledb UPDATE in a migration before it: the server has the files of 2.19.3,"
+            " or set when_missing: skip",
+            "error",
+            "002",
+            "002_m.sql",
+        ),
+    )
 
 
 @pytest.fixture
