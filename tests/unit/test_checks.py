@@ -114,6 +114,9 @@ _END = "; take it out or allow it"
         ("allow_drop", "DROP INDEX i", "DROP"),
         ("allow_drop", "DROP ROLE r", "DROP ROLE"),
         ("allow_drop", "DROP OWNED BY r", "DROP OWNED"),
+        ("allow_drop", "DROP TABLESPACE s", "DROP TABLE SPACE"),
+        ("allow_drop", "DROP DATABASE d", "DROPDB"),
+        ("allow_drop", "DROP SUBSCRIPTION s", "DROP SUBSCRIPTION"),
         ("allow_drop", "ALTER TABLE t DROP COLUMN c", "ALTER TABLE"),
         ("allow_drop", "ALTER TABLE t ADD x int, DROP CONSTRAINT c", "ALTER TABLE"),
         ("allow_dml", "INSERT INTO t VALUES (1)", "INSERT"),
@@ -163,6 +166,8 @@ def test_what_the_grammar_cannot_read_is_not_let_through(make_folder: MakeFolder
         ("allow_ddl", "DROP TABLE t"),
         ("allow_ddl", "SET search_path = s; SELECT 1; DO $$ BEGIN END $$; LOCK TABLE t; REFRESH MATERIALIZED VIEW v"),
         ("allow_ddl", "SAVEPOINT s; CALL p(); NOTIFY c; EXPLAIN SELECT 1; SET CONSTRAINTS ALL DEFERRED"),
+        ("allow_ddl", "SHOW x; LISTEN c; UNLISTEN c; CHECKPOINT; DISCARD PLANS; VACUUM t; PREPARE p AS SELECT 1"),
+        ("allow_ddl", "EXECUTE p; DEALLOCATE p; RESET x; RELEASE s; ANALYZE t"),
     ],
 )
 def test_statements_that_are(make_folder: MakeFolder, key: str, statement: str) -> None:

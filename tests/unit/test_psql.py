@@ -101,6 +101,28 @@ def test_blanks_in_a_part_of_the_text() -> None:
     ]
 
 
+def test_pieces_are_joined_around_data_and_no_further() -> None:
+    copy = psql.Piece(4, 6, (6, 8))
+    plain = [psql.Piece(start, end) for start, end in [(0, 2), (2, 3), (3, 4), (9, 11), (11, 12)]]
+    assert psql.joined((*plain[:3], copy, copy, *plain[3:])) == (psql.Piece(0, 4), copy, copy, psql.Piece(9, 12))
+    assert psql.joined(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "ends"),
+    [
+        ("SELECT 1;SELECT 2;SELECT 3", 1, [9, 18, 26]),
+        ("SELECT 1;SELECT 2;SELECT 3", 9, [9, 18, 26]),
+        ("SELECT 1;SELECT 2;SELECT 3", 10, [18, 26]),
+        ("SELECT 1;SELECT 2;SELECT 3", 26, [26]),
+        ("SELECT 1;SELECT 2; \n", 9, [9, 18]),
+    ],
+)
+def test_a_piece_ends_with_the_statement_that_fills_it(text: str, size: int, ends: list[int]) -> None:
+    found = psql.cut(Script.of("001_a.sql", text), size)
+    assert found == psql.Cut(tuple(map(psql.Piece, [0, *ends], ends)))
+
+
 NOT_SQL = " is a command of psql, not SQL; "
 REMOVE = NOT_SQL + "remove it, or write what it does in SQL"
 SEMICOLON = NOT_SQL + "end the statement with a semicolon"
