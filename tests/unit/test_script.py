@@ -6,6 +6,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse, line_and_column
+from airflow_provider_wmigrate.engine.sql.statements import Statement, Statements
 
 
 def analysed(text: str) -> Analysis:
@@ -65,6 +66,31 @@ def test_statements_are_a_sequence_that_keeps_what_is_known_of_each() -> None:
     for part in (slice(1, 4), slice(None, None, 2), slice(-4, None), slice(3, 1)):
         assert [*statements[part]] == [*statements][part]
         assert [s.node is not None for s in statements[part]] == [True] * len(statements[part])
+
+
+def test_a_statement_is_kept_whole() -> None:
+    whole = [
+        Statement("copy_stmt", 0, 4, 1, "a reason", object(), (5, 9)),
+        Statement("insert_stmt", 10, 12, 3),
+        Statement("vacuum_stmt", 13, 15, 3, "VACUUM"),
+    ]
+    kept = Statements()
+    for statement in whole:
+        kept.append(statement)
+    assert [*kept] == whole
+    assert [kept[-1], kept[-2], kept[-3]] == whole[::-1]
+    assert [s.node for s in kept] == [s.node for s in whole]
+    assert [*kept.without({1})] == [whole[0], whole[2]]
+    assert kept.outside() == (whole[0], whole[2])
+    for beyond in (3, -4):
+        with pytest.raises(IndexError):
+            kept[beyond]
+
+
+def test_two_statements_are_equal_whatever_their_trees_and_no_tree_is_shown() -> None:
+    one = Statement("vacuum_stmt", 0, 6, 1, "VACUUM", node="tree")
+    assert one == Statement("vacuum_stmt", 0, 6, 1, "VACUUM", node="other tree")
+    assert "tree" not in repr(one)
 
 
 def test_which_statement_a_character_belongs_to() -> None:
@@ -147,6 +173,8 @@ OUTSIDE = {
     "ALTER SUBSCRIPTION s SET PUBLICATION p": "ALTER SUBSCRIPTION",
     "ALTER SUBSCRIPTION s ADD PUBLICATION p WITH (refresh = true)": "ALTER SUBSCRIPTION",
     "ALTER SUBSCRIPTION s SET (failover = true)": "ALTER SUBSCRIPTION",
+    "ALTER SUBSCRIPTION s SET (two_phase = true)": "ALTER SUBSCRIPTION",
+    "ALTER SUBSCRIPTION s DROP PUBLICATION p": "ALTER SUBSCRIPTION",
     "DROP SUBSCRIPTION s": "DROP SUBSCRIPTION",
     "ALTER TABLE p DETACH PARTITION c CONCURRENTLY": "DETACH PARTITION CONCURRENTLY",
     "CALL refresh_continuous_aggregate('v', NULL, NULL)": "this TimescaleDB procedure",

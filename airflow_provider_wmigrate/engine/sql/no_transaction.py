@@ -30,7 +30,7 @@ def _truth(arg: Any) -> bool:
     if kind == "integer":
         return bool(arg.integer.ival)
     word = arg.type_name.names[-1].string.sval if kind == "type_name" else arg.string.sval
-    return str(word).lower() not in ("false", "off", "0", "none")
+    return str(word).lower() not in ("false", "off", "0")
 
 
 def _has_option(options: Any, *names: str) -> bool:
