@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +68,10 @@ FOLDERS: list[tuple[Files, str]] = [
     (named("1_a.sql", "02_b.sql", "10_c.sql"), "3 files have versions of fewer digits than others here:"
      " 02_b.sql (name it 002_b.sql), 10_c.sql (name it 010_c.sql), 1_a.sql (name it 001_a.sql);"
      " write every version with three digits"),
+    (named("1_a1.sql", "2_b2.sql", "003_c.sql"), "2 files have versions of fewer digits than others here:"
+     " 1_a1.sql (name it 001_a1.sql), 2_b2.sql (name it 002_b2.sql); write every version with three digits"),
+    (named("01_a.sql", "002_b.sql"), "01_a.sql: version 01 is not written as others here are; name it 001_a.sql"),
+    (named("7_a.txt"), "7_a.txt: a migration ends in .sql, not .txt" + ENDING),
     (named("001_a.SQL"), "001_a.SQL: a migration ends in .sql, not .SQL; name it 001_a.sql"),
     (named("001_a.txt"), "001_a.txt: a migration ends in .sql, not .txt" + ENDING),
     (named("001_a"), "001_a: a migration ends in .sql, not nothing" + ENDING),
@@ -244,16 +247,88 @@ def test_what_can_be_read_of_a_wrong_folder_is_read(make_folder: MakeFolder) -> 
     assert refused.value.findings == folder.wrong
 
 
-def test_a_file_that_may_not_be_read(make_folder: MakeFolder) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    path = make_folder(named("001_a.sql", "002_b.sql"))
-    (path / "001_a.sql").chmod(0)
+def test_a_file_that_cannot_be_read(make_folder: MakeFolder) -> None:
+    """Linux reads no file whose rights are missing, but to root; and to nobody the first page of its own memory."""
+    path = make_folder(named("001_a.sql", "003_c.sql"))
+    (path / "002_b.sql").symlink_to("/proc/self/mem")
     (folder, wrong) = look_at_folder(path), findings(path)
-    assert wrong == ["001_a.sql: cannot be read: Permission denied; make it readable"]
-    assert folder.readable == folder.migrations[1:]
-    (path / "002_b.sql").chmod(0)
-    assert findings(path) == ["2 files cannot be read: 001_a.sql, 002_b.sql; make them readable"]
+    assert wrong == ["002_b.sql: cannot be read: Input/output error; make it readable"]
+    assert folder.migrations[1].script == Script("002_b.sql", "", "unreadable")
+    assert folder.readable == (folder.migrations[0], folder.migrations[2])
+    (path / "001_a.rollback.sql").symlink_to("/proc/self/mem")
+    assert [m.version for m in look_at_folder(path).readable] == ["003"]
+    assert findings(path) == ["2 files cannot be read: 001_a.rollback.sql, 002_b.sql; make them readable"]
+
+
+PROGRAMS = [
+    ".py", ".rb", ".js", ".ts", ".mjs", ".go", ".php", ".java", ".kt", ".cs", ".exs", ".clj", ".sh", ".pl", ".PY",
+    ".xml", ".yaml", ".yml", ".json", ".toml",
+]  # fmt: skip
+    ".py",
+    ".rb",
+    ".js",
+    ".ts",
+    ".mjs",
+    ".go",
+    ".php",
+    ".java",
+    ".kt",
+    ".cs",
+    ".exs",
+    ".clj",
+    ".sh",
+    ".pl",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".json",
+    ".toml",
+    ".PY",
+]
+
+
+@pytest.mark.parametrize(
+    ("endings", "what", "them"),
+    [
+        (PROGRAMS, "write anew as SQL what it does, or move it away",
+         "write anew as SQL what they do, or move them away"),
+        ([".bak", ".orig", ".rej", ".swp", ".tmp", ".old", ".sql~", ".OLD"], "delete it or move it away",
+         "delete them or move them away"),
+        ([".txt", ".psql"], f"rename or move it, or allow it in {CONFIG}",
+         f"rename or move them, or allow them in {CONFIG}"),
+    ],
+)  # fmt: skip
+def test_other_endings(make_folder: MakeFolder, endings: list[str], what: str, them: str) -> None:
+    for number, ending in enumerate(endings):
+        path = make_folder(named(f"{number:03d}_a{ending}", "900_z.sql"))
+        assert findings(path) == [f"{number:03d}_a{ending}: a migration ends in .sql, not {ending}; {what}"]
+        (path / f"{number:03d}_b{ending}").write_text("")
+        assert findings(path) == [
+            f"2 files end in {ending}, and migrations in .sql: {number:03d}_a{ending}, {number:03d}_b{ending}; {them}"
+        ]
+
+
+def test_other_endings_of_several_files(make_folder: MakeFolder) -> None:
+    allowed = {CONFIG: "validation: {files: {allowed_extensions: [.sql, .pgsql]}}"}
+    files = named("001_a.SQL", "002_b.SQL", "003_c", "004_d", "005_e.PGSQL", "006_f.PGSQL") | allowed
+    assert findings(make_folder(files)) == [
+        "2 files end in .SQL, and migrations in .sql, .pgsql: 001_a.SQL (name it 001_a.sql), 002_b.SQL (name it"
+        " 002_b.sql); write .sql",
+        f"2 files end in nothing, and migrations in .sql, .pgsql: 003_c, 004_d; rename or move them, or allow them in"
+        f" {CONFIG}",
+        "2 files end in .PGSQL, and migrations in .sql, .pgsql: 005_e.PGSQL (name it 005_e.pgsql), 006_f.PGSQL (name it"
+        " 006_f.pgsql); write .pgsql",
+    ]
+
+
+def test_another_tools_names_are_told_for_each_ending(make_folder: MakeFolder) -> None:
+    allowed = {CONFIG: "validation: {files: {allowed_extensions: [.sql, .pgsql]}}"}
+    files = named("V1__a.sql", "V2__b.pgsql", "afterMigrate.pgsql", "003_c.verify.sql") | allowed
+    assert findings(make_folder(files)) == [
+        "2 files belong to another tool and are no migrations: 003_c.verify.sql, afterMigrate.pgsql; move them away",
+        "2 files are named in the way of Flyway: V1__a.sql (name it 001_a.sql), V2__b.pgsql (name it 002_b.pgsql);"
+        " rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql",
+    ]
 
 
 @pytest.mark.parametrize(("name", "reason"), [("missing", "no such folder"), ("file", "is not a folder")])

@@ -172,8 +172,8 @@ def test_the_remedy_that_an_extension_explains_counts_more_than_the_servers_hint
     message = "hypertables do not support concurrent index creation"
     error = failed(server_error("0A000", message, message_hint="no"), line=2, column=1, statement="CREATE INDEX ...")
     assert str(error) == (
-        f"001_a.sql:2:1: {message} (SQLSTATE 0A000); nothing of it was kept; create it WITH"
-        " (timescaledb.transaction_per_chunk), which locks one chunk at a time"
+        f"001_a.sql:2:1: {message} (SQLSTATE 0A000) in CREATE INDEX ...; rolled back, nothing of it was kept;"
+        " create it WITH (timescaledb.transaction_per_chunk), which locks one chunk at a time"
     )
     assert error.said.hint == "no"
 

@@ -186,10 +186,17 @@ def test_versions_are_numbers(typed: str, version: str) -> None:
     assert normalise_version(typed, ["000", "001", "002", "1000", "9" * 5000]) == version
 
 
-@pytest.mark.parametrize("typed", ["", "3", "-2", "2.0", "002_b", "²", "٢", "two", "0", "9" * 5000])
+@pytest.mark.parametrize("typed", ["", "3", "-2", "2.0", "²", "٢", "two", "0", "9" * 5000, " x "])
 def test_unknown_versions(typed: str) -> None:
-    with pytest.raises(UnknownVersion, match=r"^no migration .* in this folder"):
+    with pytest.raises(UnknownVersion) as refused:
         normalise_version(typed, ["001", "002", "1000"])
+    assert str(refused.value) == f"no migration {typed.strip()} in this folder; the newest one is 1000"
+
+
+def test_an_unknown_version_that_is_nearly_one() -> None:
+    with pytest.raises(UnknownVersion) as refused:
+        normalise_version("002_b", ["001", "002", "1000"], where="the ledger")
+    assert str(refused.value) == "no migration 002_b in the ledger; did you mean 002?"
 
 
 def test_a_migration_by_version(make_folder: MakeFolder) -> None:

@@ -76,6 +76,8 @@ SHOWN = {
     "DO $a$ BEGIN EXECUTE $b$ SELECT 'kept'; SELECT f(secret => 'x') $b$; END $a$": (
         "DO $a$ BEGIN EXECUTE '***'; END $a$"
     ),
+    "DO $$ BEGIN RAISE WIBBLE 'no password'; END $$": "DO $$ BEGIN RAISE WIBBLE '***'; END $$",
+    "SELECT $$a 'kept' part$$, $b$kept$b$": "SELECT $$a 'kept' part$$, $b$kept$b$",
     "DO $$ it's $$": "DO $$ it'***'$$",
     # Comments
     "-- was 'kept'\nSELECT 1": "-- was 'kept'\nSELECT 1",
@@ -103,6 +105,35 @@ def test_what_is_shown_of_a_script(text: str, shown: str) -> None:
     assert masked_sql(text) == shown
     assert shown.count("\n") == text.count("\n")
     assert read(text, masks_only=True).masks == read(text).masks, "the quick look has seen all"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE ROLE r VALID UNTIL 'x'",
+        "ALTER ROLE r VALID UNTIL 'x'",
+        "CREATE /* a */ SERVER s VERSION 'x' FOREIGN DATA WRAPPER w",
+        "ALTER /* a */ SERVER s VERSION 'x'",
+        "CREATE FOREIGN DATA WRAPPER w OPTIONS /* a */ (a 'x')",
+        "ALTER FOREIGN DATA WRAPPER w OPTIONS /* a */ (SET a 'x')",
+        "CREATE USER /* a */ MAPPING FOR r SERVER s OPTIONS /* a */ (pin 'x')",
+        "ALTER USER /* a */ MAPPING FOR r SERVER s OPTIONS /* a */ (SET pin 'x')",
+        "CREATE FOREIGN TABLE t () SERVER s OPTIONS /* a */ (program 'x')",
+        "IMPORT FOREIGN SCHEMA a FROM SERVER s INTO b OPTIONS /* a */ (program 'x')",
+        "CREATE /* a */ SUBSCRIPTION s CONNECTION 'x' PUBLICATION p",
+        "ALTER /* a */ SUBSCRIPTION s CONNECTION 'x'",
+        "ALTER /* a */ SYSTEM SET archive_command = 'x'",
+    ],
+)
+def test_a_comment_hides_no_statement(text: str) -> None:
+    assert masked_sql(text) == text.replace("'x'", "'***'")
+    assert read(text, masks_only=True).masks == read(text).masks
+
+
+@pytest.mark.parametrize("level", ["debug", "LOG", "INFO", "NOTICE", "WARNING", "EXCEPTION", ""])
+def test_what_raise_says_is_no_secret(level: str) -> None:
+    text = f"DO $$ BEGIN RAISE {level} 'no password'; END $$"
+    assert masked_sql(text) == text
 
 
 @pytest.mark.parametrize("text", [text for text in SHOWN if "'x" in text or "hunter2" in text])
@@ -170,6 +201,8 @@ def test_what_is_shown_of_an_error(script: str, message: str, shown: str) -> Non
         ("PL/pgSQL assignment \"x := 'hunter2'\"", "PL/pgSQL assignment \"x := '***'\""),
         ("remote SQL command: ALTER ROLE r PASSWORD 'x'", "remote SQL command: ALTER ROLE r PASSWORD '***'"),
         ("no route to postgresql://u:hunter2@h/d", "no route to postgresql://u:***@h/d"),
+        ('unterminated quoted identifier at or near ""hunter2"', 'unterminated quoted identifier at or near "***"'),
+        ('unterminated /* comment at or near "/* hunter2\nx"\nLINE 1', 'unterminated /* comment at or near "***"'),
         ("", ""),
     ],
 )
@@ -182,6 +215,13 @@ def test_of_a_large_script_whatever_stands_in_it_is_masked(monkeypatch: pytest.M
     script = "INSERT INTO customers VALUES ('hunter2')"
     said = 'invalid "hunter2" for "other" in relation "customers"'
     assert masked_error(said, script) == 'invalid "***" for "other" in relation "customers"'
+
+
+def test_how_large_a_script_is_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for more, shown in {0: '"customers"', 1: '"***"'}.items():
+        script = "INSERT INTO customers VALUES ('hunter2')" + " " * more
+        monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.masking._LARGE", len(script) - more)
+        assert masked_error('invalid "customers"', script) == f"invalid {shown}"
 
 
 def test_what_an_analysis_says_holds_no_secret() -> None:

@@ -52,6 +52,7 @@ COPY = "COPY t FROM stdin"
         (f"PREPARE p AS SELECT $1;\n{COPY};\n1\n\\.\nEXECUTE p($$a$$)", [
             ("PREPARE p AS SELECT $1", None), (COPY, "1\n"), ("EXECUTE p($$a$$)", None),
         ]),
+        (f"SELECT a\x80$b$ FROM t;\n{COPY};\n1$b$\n\\.\n", [("SELECT a\x80$b$ FROM t", None), (COPY, "1$b$\n")]),
         (f"SELECT a$b$ FROM t;\n{COPY};\n1$b$\n\\.\n", [("SELECT a$b$ FROM t", None), (COPY, "1$b$\n")]),
     ],
 )  # fmt: skip

@@ -125,15 +125,16 @@ def _wrong_extension(entry: Path, rules: FileRules) -> Problem:
     right = next((e for e in rules.allowed_extensions if e.lower() == extension.lower()), None)
     aside, kind = "", f"end in {extension or 'nothing'}, and migrations in {allowed}"
     if right:
-        rule = hint = f"write {right}"
-        hint = aside = f"name it {entry.name.removesuffix(extension)}{right}"
+        rule, hint = f"write {right}", f"name it {entry.name.removesuffix(extension)}{right}"
+        aside = hint
     elif extension.lower() in _PROGRAMS | _LISTS:
-        rule = hint = "write anew as SQL what it does, or move it away"
+        hint = "write anew as SQL what it does, or move it away"
+        rule = "write anew as SQL what they do, or move them away"
     elif extension.lower() in _COPIES or extension.endswith("~"):
-        rule = hint = "delete it or move it away"
+        rule, hint = "delete them or move them away", "delete it or move it away"
     else:
-        rule = hint = f"rename or move it, or allow it in {CONFIG_FILE}"
-    return Problem(entry.name, reason, hint, kind=kind, rule=rule.replace(" it", " them"), aside=aside)
+        rule, hint = (f"rename or move {them}, or allow {them} in {CONFIG_FILE}" for them in ("them", "it"))
+    return Problem(entry.name, reason, hint, kind=kind, rule=rule, aside=aside)
 
 
 def _paired(named: Iterable[Named], problems: list[Problem]) -> list[tuple[Named, Named | None]]:

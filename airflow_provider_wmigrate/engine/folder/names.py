@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .problems import Problem
 
 ROLLBACK_SUFFIX = ".rollback"
-NAMING_RULE = "name it NNN_snake_name.sql"
 WORDS = "[a-z0-9]+(?:[_-][a-z0-9]+)*"
 """The name of a migration: lower-case words and numbers joined by single underscores or hyphens."""
 _NAME = re.compile(f"(?P<digits>[0-9]+)_(?P<name>{WORDS})")
@@ -97,9 +96,8 @@ def one_width(written: Iterable[str]) -> bool:
     return all(len(d) > 2 for d in written) or any(all(d == str(int(d)).zfill(n) for d in written) for n in (1, 2))
 
 
-def mixed_widths(named: Iterable[Named]) -> list[Problem]:
+def mixed_widths(named: Sequence[Named]) -> list[Problem]:
     """Versions of one or two digits in a folder that does not write all its versions so: `1` and then `002`."""
-    named = list(named)
     short = [n for n in named if len(n.digits) < 3]
     if one_width(n.digits for n in named):
         return []
