@@ -264,27 +264,6 @@ PROGRAMS = [
     ".py", ".rb", ".js", ".ts", ".mjs", ".go", ".php", ".java", ".kt", ".cs", ".exs", ".clj", ".sh", ".pl", ".PY",
     ".xml", ".yaml", ".yml", ".json", ".toml",
 ]  # fmt: skip
-    ".py",
-    ".rb",
-    ".js",
-    ".ts",
-    ".mjs",
-    ".go",
-    ".php",
-    ".java",
-    ".kt",
-    ".cs",
-    ".exs",
-    ".clj",
-    ".sh",
-    ".pl",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".json",
-    ".toml",
-    ".PY",
-]
 
 
 @pytest.mark.parametrize(
