@@ -99,6 +99,18 @@ def test_numbers_are_decimal() -> None:
     assert (execution.timeout_seconds, execution.lock_timeout_seconds, execution.lock_wait_seconds) == (10, 0.5, 1.25)
 
 
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "false", "False", "FALSE"])
+def test_true_and_false_are_written_as_yaml_has_them(word: str) -> None:
+    text = f"settings: {{execution: {{dry_run_enabled: {word}}}, backup: {{enabled: {word}}}}}"
+    settings = parse_config(text).settings
+    assert (settings.execution.dry_run_enabled, settings.backup.enabled) == (word.lower() == "true",) * 2
+
+
+@pytest.mark.parametrize("name", ["x" * 63, "_a", "a1_b", "pg", "information_schema_"])
+def test_what_a_schema_may_be_called(name: str) -> None:
+    assert parse_config(f"settings: {{ledger: {{schema: {name}}}}}").settings.ledger.schema_name == name
+
+
 def test_texts_stay_as_they_are_written() -> None:
     system = parse_config(
         "migration_system:\n  version: 1.10\n  description: yes\n  created: 2026-01-31\n  last_updated: 12:30\n"

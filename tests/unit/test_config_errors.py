@@ -21,7 +21,21 @@ EXECUTION = "settings:\n  execution:\n    "
 BLOCK = "migrations:\n  - version: 002\n    "
 DATABASE = "settings:\n  database:\n    "
 
+BOOLEAN = "3: settings.execution.dry_run_enabled: must be true or false, not "
+
 KEYS = [
+    *[
+        (EXECUTION + f"dry_run_enabled: {word}", f"{BOOLEAN}{word}{meant}")
+        for word, meant in {
+            "yes": "; did you mean true?",
+            "On": "; did you mean true?",
+            "no": "; did you mean false?",
+            "OFF": "; did you mean false?",
+            "tru": "; did you mean true?",
+            "fals": "; did you mean false?",
+            "maybe": "",
+        }.items()
+    ],
     (
         EXECUTION + "timeout_secnds: 3",
         "3: settings.execution.timeout_secnds: is not a known key; did you mean timeout_seconds?",
@@ -142,6 +156,10 @@ VALUES = [
     (
         "settings: {ledger: {schema: pg_mine}}",
         "1: settings.ledger.schema: pg_mine belongs to PostgreSQL; choose another schema",
+    ),
+    (
+        "settings: {ledger: {schema: information_schema}}",
+        "1: settings.ledger.schema: information_schema belongs to PostgreSQL; choose another schema",
     ),
     (
         f"settings: {{ledger: {{schema: {'x' * 64}}}}}",
@@ -547,11 +565,20 @@ def test_no_error_repeats_a_password(written: str) -> None:
 def told(folder: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         load_config(folder)
-    return str(caught.value)
+    error = caught.value
+    begins = error.file if error.line is None else f"{error.file}:{error.line}"
+    assert str(error).startswith(f"{begins}: ")
+    assert [(f.file, f.line, f.key) for f in error.findings] == [(error.file, error.line, "")]
+    return str(error)
 
 
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / CONFIG_FILE).write_bytes("settings: {}\n# été\n".encode("latin-1"))
+    assert told(tmp_path) == "migration_config.yaml:2: is not UTF-8 (byte 0xe9); save the file as UTF-8"
+
+
+def test_not_utf8_from_the_second_line_on(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_bytes(b"\n\xe9")
     assert told(tmp_path) == "migration_config.yaml:2: is not UTF-8 (byte 0xe9); save the file as UTF-8"
 
 

@@ -21,6 +21,13 @@ from airflow_provider_wmigrate.engine.sql.script import analyse
         ("SET lock_timeout = '.5s';", OwnLimit(1, 0.5)),
         ("SET lock_timeout = 'soon';", OwnLimit(1, None)),
         ("SET lock_timeout = 1.5;", OwnLimit(1, 0.0015)),
+        ("SET lock_timeout = '250';", OwnLimit(1, 0.25)),
+        ("SET lock_timeout = '500 us';", OwnLimit(1, 0.0005)),
+        ("SET lock_timeout = ' 1.5s ';", OwnLimit(1, 1.5)),
+        ("SET lock_timeout = '2.h';", OwnLimit(1, 7200.0)),
+        ("SET lock_timeout = '1d';", OwnLimit(1, 86400.0)),
+        ("SET lock_timeout = '1 week';", OwnLimit(1, None)),
+        ("SET lock_timeout = on;", OwnLimit(1, None)),
         ("SET lock_timeout = '1s'; SET lock_timeout = '2s';", OwnLimit(1, 2.0)),
         ("SET lock_timeout = '1s';\nRESET lock_timeout;", OwnLimit(2, None)),
         ("SET lock_timeout TO DEFAULT;", OwnLimit(1, None)),
@@ -32,6 +39,30 @@ from airflow_provider_wmigrate.engine.sql.script import analyse
 def test_what_a_script_says_of_its_own_limit(first: str, found: OwnLimit | None) -> None:
     analysis = analyse(Script.of("001_a.sql", f"{first}\nALTER TABLE t ADD n int;\nSET lock_timeout = '9s';"))
     assert own_limit(analysis, len(analysis.statements) - 2) == found
+
+
+TEXT = "SET lock_timeout = '1s';\nLOCK TABLE t;\nLOCK TABLE t NOWAIT;\nSELECT nowait_ FROM t"
+
+
+@pytest.mark.parametrize(
+    ("index", "own", "nowait"),
+    [
+        (0, None, False),
+        (1, OwnLimit(1, 1.0), False),
+        (2, OwnLimit(1, 1.0), True),
+        (3, OwnLimit(1, 1.0), False),
+        (4, OwnLimit(1, 1.0), False),
+        (None, OwnLimit(1, 1.0), False),
+    ],
+)
+def test_what_is_known_of_a_wait(index: int | None, own: OwnLimit | None, nowait: bool) -> None:
+    analysis = analyse(Script.of("001_a.sql", TEXT))
+    assert LockWait.of(analysis, index, 2.0, 0.5) == LockWait(2.0, 0.5, own, nowait)
+
+
+def test_nowait_is_looked_for_in_the_statement_that_failed_alone() -> None:
+    analysis = analyse(Script.of("001_a.sql", "LOCK TABLE t; SELECT 1 FROM t FOR UPDATE nowait"))
+    assert [LockWait.of(analysis, index, 2.0, 0.5).nowait for index in (0, 1, 2, None)] == [False, True, False, False]
 
 
 BLOCK = ", by a limit that the script set in a function or a block"
@@ -47,6 +78,12 @@ BLOCK = ", by a limit that the script set in a function or a block"
         (LockWait(2.0, 0.3), 0.0, (0.3, BLOCK)),
         (LockWait(2.0, 6.0), 5.5, (5.5, BLOCK)),
         (LockWait(2.0, 0.01, nowait=True), 0.0, (0.0, ", as NOWAIT asks")),
+        (LockWait(2.0, 1.79, nowait=True), 0.0, (0.0, ", as NOWAIT asks")),
+        (LockWait(2.0, 1.8, nowait=True), 0.0, (2.0, "")),
+        (LockWait(2.0, 1.8), 0.0, (2.0, "")),
+        (LockWait(2.0, 1.79), 0.0, (1.79, BLOCK)),
+        (LockWait(2.0, 6.0), 3.4, (2.0, "")),
+        (LockWait(2.0, 6.0), 3.41, (3.41, BLOCK)),
         (
             LockWait(2.0, 7.0, OwnLimit(1, None)),
             0.0,

@@ -8,7 +8,7 @@ from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.sql.masking import masked_error, masked_sql
 from airflow_provider_wmigrate.engine.sql.script import analyse
 from airflow_provider_wmigrate.engine.sql.secrecy import read
-from airflow_provider_wmigrate.engine.sql.tokens import scanned
+from airflow_provider_wmigrate.engine.sql.tokens import Tokens, scanned
 
 SHOWN = {
     # Passwords, options, connection strings
@@ -219,7 +219,7 @@ def test_of_a_large_script_whatever_stands_in_it_is_masked(monkeypatch: pytest.M
 
 def test_how_large_a_script_is_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for more, shown in {0: '"customers"', 1: '"***"'}.items():
-        script = "INSERT INTO customers VALUES ('hunter2')" + " " * more
+        script = "INSERT INTO customers VALUES ('small')" + " " * more
         monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.masking._LARGE", len(script) - more)
         assert masked_error('invalid "customers"', script) == f"invalid {shown}"
 
@@ -249,3 +249,26 @@ def test_tokens_and_what_strings_stand_for() -> None:
     ]
     assert text[read.end :] == "'open"
     assert all(text[t.start : t.end] == t.text for t in read.tokens)
+
+
+def test_every_kind_of_token() -> None:
+    read = scanned("SELECT U&\"x\", b'01', X'ff', n'x', $1, .5e3, 7 /* c */ <> \"q\"")
+    assert [(t.kind, t.text) for t in read.tokens if t.text != ","] == [
+        ("keyword", "SELECT"),
+        ("name", 'U&"x"'),
+        ("string", "b'01'"),
+        ("string", "X'ff'"),
+        ("keyword", "n"),
+        ("string", "'x'"),
+        ("sign", "$1"),
+        ("number", ".5e3"),
+        ("number", "7"),
+        ("comment", "/* c */"),
+        ("sign", "<>"),
+        ("name", '"q"'),
+    ]
+
+
+def test_a_string_with_an_escape_that_is_wrong_cannot_be_read_up_to_it() -> None:
+    assert scanned("SELECT E'\\u00zz'") == Tokens((), 0)
+    assert masked_sql("SELECT 'a', E'\\u00zz'") == "'***'"

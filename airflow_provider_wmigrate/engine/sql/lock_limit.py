@@ -45,9 +45,7 @@ _TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(us|ms|s|min|h|d|)\s*")
 
 def _seconds(node: Any) -> float | None:
     """The value as the server reads it: milliseconds, unless a unit is given (its manual, section 20.1.1)."""
-    constant = node.args[0].a_const if node.args else None
-    if constant is None:
-        return None
+    constant = node.args[0].a_const
     which = constant.WhichOneof("val")
     if which == "ival":
         return float(constant.ival.ival) / 1000
