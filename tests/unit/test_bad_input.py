@@ -287,6 +287,19 @@ def test_other_endings(make_folder: MakeFolder, endings: list[str], what: str, t
         ]
 
 
+def test_a_finding_about_files_is_whole(make_folder: MakeFolder) -> None:
+    wrong = look_at_folder(make_folder(named("001_a.sql", "002_B.sql", "x.sql", "y.sql"))).wrong
+    hint = "name them NNN_name.sql, NNN being the place in the order, or move away what is no migration"
+    assert wrong == (
+        FolderFinding(
+            "folder_error", f"{WORDS.partition(';')[0]}", "name it 002_b.sql", file="002_B.sql", files=("002_B.sql",)
+        ),
+        FolderFinding(
+            "folder_error", "2 files have no version number: x.sql, y.sql", hint, files=("x.sql", "y.sql")
+        ),
+    )  # fmt: skip
+
+
 def test_other_endings_of_several_files(make_folder: MakeFolder) -> None:
     allowed = {CONFIG: "validation: {files: {allowed_extensions: [.sql, .pgsql]}}"}
     files = named("001_a.SQL", "002_b.SQL", "003_c", "004_d", "005_e.PGSQL", "006_f.PGSQL") | allowed

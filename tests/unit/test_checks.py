@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
 from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
 
 MakeFolder = Callable[..., Path]
@@ -390,3 +391,20 @@ def test_a_script_without_a_statement(
         ("empty_script", severity, "001", None,
          f"001_a.rollback.sql: has no statement: rolling it back does nothing; {nxt}"),
     ]  # fmt: skip
+
+
+def test_rollbacks_that_undo_nothing_are_told_and_the_others_not(make_folder: MakeFolder) -> None:
+    files = {f"00{n}_a.sql": "SELECT 1" for n in (1, 2, 3, 4, 5)}
+    files |= {"001_a.rollback.sql": "-- nothing", "003_a.rollback.sql": "COMMIT;", "004_a.rollback.sql": "SELECT 2"}
+    folder = read_folder(make_folder(files | {"005_a.rollback.sql": ""}))
+    assert empty_rollbacks(folder.migrations) == tuple(
+        Finding(
+            "empty_script",
+            "has no statement: rolling it back does nothing",
+            "that is allowed",
+            "warning",
+            version,
+            f"{version}_a.rollback.sql",
+        )
+        for version in ("001", "005")
+    )

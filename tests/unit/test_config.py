@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic_core import PydanticUndefined
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.folder.config import (
@@ -19,7 +20,9 @@ from airflow_provider_wmigrate.engine.folder.config import (
     parse_config,
     resolve_database,
 )
+from airflow_provider_wmigrate.engine.folder.config.section import written
 from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution
+from airflow_provider_wmigrate.engine.model import Finding
 
 SHIPPED = Path(__file__).parents[2] / "migrations"
 
@@ -268,6 +271,7 @@ def test_absent_and_empty_dependencies_differ() -> None:
         ("true", True, True),
         ("false", False, False),
         ("{apply: false}", False, "auto"),
+        ("{rollback: false}", "auto", False),
         ("{apply: false, rollback: true}", False, True),
     ],
 )
@@ -276,6 +280,38 @@ def test_transactional_for_both_directions_or_each(written: str, apply: object, 
         parse_config(f"migrations:\n- version: 001\n  transactional: {written}\n").migrations["001"].transactional
     )
     assert (directions.apply, directions.rollback) == (apply, rollback)
+
+
+def test_a_block_is_taken_whole() -> None:
+    (block,) = parse_config(
+        "migrations:\n- version: 7\n  filename: 007_a.sql\n  description: ' why '\n  dependencies: [1, 02]\n"
+        "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
+        "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  on_failure: none\n"
+    ).blocks
+    assert block.model_dump() == {
+        "version": "007",
+        "filename": "007_a.sql",
+        "description": "why",
+        "dependencies": ("001", "002"),
+        "rollback_supported": True,
+        "estimated_duration_seconds": 1.5,
+        "transactional": {"apply": "auto", "rollback": "auto"},
+        "repeatable": {"apply": False, "rollback": False},
+        "timeout_seconds": 60,
+        "lock_timeout_seconds": 0.5,
+        "lock_attempts": 1,
+        "on_failure": "none",
+        "requires_extensions": (),
+    }
+    (bare,) = parse_config("migrations:\n- version: 7\n").blocks
+    assert bare.model_dump() == {
+        **dict.fromkeys(block.model_dump()),
+        "version": "007",
+        "description": "",
+        "transactional": {"apply": "auto", "rollback": "auto"},
+        "repeatable": {"apply": False, "rollback": False},
+        "requires_extensions": (),
+    }
 
 
 def test_an_extension_is_a_name_or_a_mapping() -> None:
@@ -470,6 +506,18 @@ def test_a_variable_is_checked_like_a_value(environ: dict[str, str], reason: str
     assert str(caught.value) == f"migration_config.yaml:5: settings.database.port: {reason}"
 
 
+def test_a_variable_for_the_mode_is_one_of_libpqs() -> None:
+    config = parse_config("settings: {database: {ssl_mode: '${MODE}'}}", file="other.yaml")
+    assert resolve_database(config, {"MODE": "verify-full"}).parameters() == {"sslmode": "verify-full"}
+    with pytest.raises(ConfigError) as caught:
+        resolve_database(config, {"MODE": "on"})
+    assert str(caught.value) == (
+        "other.yaml:1: settings.database.ssl_mode: must be disable, allow, prefer, require, verify-ca or verify-full,"
+        " not on"
+    )
+    assert (config.file, Config().file) == ("other.yaml", CONFIG_FILE)
+
+
 def test_no_repr_shows_the_password() -> None:
     config = parse_config(DATABASE)
     resolved = resolve_database(config, {"DB_USER": "alice"})
@@ -509,6 +557,36 @@ def test_planned_keys_are_findings() -> None:
     ]
 
 
+def test_every_planned_key_is_named() -> None:
+    backup = "{backup_location: x, backup_before_migration: false, enabled: true, backup_retention_days: 7}"
+    (finding,) = parse_config(f"environments: {{e: {{backup: {backup}}}}}").findings
+    assert finding == Finding(
+        "planned_key",
+        "environments.e.backup has no effect yet (enabled: true, backup_before_migration: false,"
+        " backup_retention_days, backup_location): it will come with the backup",
+        "remove it and make the backup yourself: none would be made",
+        severity="error",
+        file=CONFIG_FILE,
+        line=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "apply", "rollback"),
+    [
+        ("", False, False),
+        ("repeatable: true", True, True),
+        ("repeatable: false", False, False),
+        ("repeatable: {apply: true}", True, False),
+        ("repeatable: {rollback: true}", False, True),
+    ],
+)
+def test_repeatable_for_both_directions_or_each(written: str, apply: bool, rollback: bool) -> None:
+    block = parse_config(f"migrations:\n- version: 001\n  {written}\n").migrations["001"]
+    assert (block.repeatable.apply, block.repeatable.rollback) == (apply, rollback)
+    assert (block.transactional.apply, block.transactional.rollback) == ("auto", "auto")
+
+
 @pytest.mark.parametrize("written", ["auto", "true", "false", "{apply: false}", "{rollback: auto}"])
 def test_in_a_transaction_or_outside_is_no_finding(written: str) -> None:
     assert parse_config(f"migrations:\n- version: 001\n  transactional: {written}\n").findings == ()
@@ -529,6 +607,21 @@ def test_no_backup_is_no_finding() -> None:
 
 def test_every_planned_key_exists() -> None:
     assert set(PLANNED) <= {key.key for key in describe()}
+
+
+def test_the_keys_that_somebody_wrote() -> None:
+    config = parse_config(
+        "settings: {execution: {timeout_seconds: 300}}\n"
+        "environments: {e: {ledger: {schema: x}}, f: {}}\n"
+        "migrations:\n- version: 001\n- {version: 2, requires_extensions: [postgis]}\n"
+    )
+    assert [(".".join(map(str, key.path)), key.value, key.default) for key in written(config)] == [
+        ("settings.execution.timeout_seconds", 300, 300),
+        ("migrations.0.version", "001", PydanticUndefined),
+        ("migrations.1.version", "002", PydanticUndefined),
+        ("migrations.1.requires_extensions.0.name", "postgis", PydanticUndefined),
+        ("environments.e.ledger.schema", "x", "wmigrate"),
+    ]
 
 
 # The format as a list

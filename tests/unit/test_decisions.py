@@ -9,10 +9,11 @@ import pytest
 from in_words import attempt, canonical, codes, entry, folder, migration, state, steps
 
 from airflow_provider_wmigrate.engine.decisions.alone import stated
-from airflow_provider_wmigrate.engine.decisions.baseline import plan_baseline
-from airflow_provider_wmigrate.engine.decisions.baseline_undo import not_undoable
+from airflow_provider_wmigrate.engine.decisions.baseline import not_agreed, plan_baseline
+from airflow_provider_wmigrate.engine.decisions.baseline_undo import baseline_named, not_undoable
 from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS, repaired
-from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.errors import UnknownVersion, WMigrateError
+from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import Entry, Finding, State
 
 LOOK = "look at `wmigrate status`"
@@ -161,6 +162,36 @@ def test_what_is_declared(files: str, ledger: str, to: str, expected: str, findi
     migrations, graph = folder(files)
     made = plan_baseline(migrations, graph, state(ledger), to=canonical(to))
     assert (steps(made), codes(made.findings), made.to) == (expected, findings, canonical(to))
+
+
+def test_what_was_merged_late_is_declared_as_it_was_applied_without_it() -> None:
+    """Nobody declared anything: each needs the one before it, but 003 was applied without 002."""
+    chain = [replace(m, dependencies_implied=True) for m in folder("1 2<1 3<2")[0]]
+    graph = Graph({m.version: m.dependencies for m in chain})
+    made = plan_baseline(chain, graph, state("1 3<1"), to="002")
+    assert (steps(made), made.findings) == ("2", ())
+
+
+@pytest.mark.parametrize(
+    ("agreed", "left"), [(None, []), (["001", "002"], []), (["001"], ["002"]), ([], ["001", "002"])]
+)
+def test_what_nobody_agreed_to_is_not_declared(agreed: list[str] | None, left: list[str]) -> None:
+    assert list(not_agreed(["001", "002"], agreed)) == [
+        Finding(
+            "not_declarable",
+            f"migration {version} was rolled back meanwhile, so nothing is declared",
+            LOOK,
+            version=version,
+        )
+        for version in left
+    ]
+
+
+def test_a_baseline_by_its_version() -> None:
+    assert baseline_named(" 2 ", {"002": ("001", "002")}) == "002"
+    with pytest.raises(UnknownVersion) as refused:
+        baseline_named("3", {"002": ("001", "002")})
+    assert str(refused.value) == ("no migration 3 in the baselines that this ledger stands on; the newest one is 002")
 
 
 @pytest.mark.parametrize(

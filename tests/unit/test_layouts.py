@@ -111,6 +111,14 @@ def test_other_endings_count_that_are_allowed(lay: Lay) -> None:
         read_folder(folder)
 
 
+def test_sql_counts_where_only_other_endings_are_allowed(lay: Lay) -> None:
+    folder = lay("seeds/a.sql")
+    (folder / "migration_config.yaml").write_text("validation: {files: {allowed_extensions: [.psql]}}")
+    with pytest.raises(FolderError) as refused:
+        read_folder(folder)
+    assert str(refused.value) == f"{folder}: holds no migration, but 1 SQL file in another layout (seeds/a.sql){KNOWN}"
+
+
 def test_sql_beside_that_is_no_migration(lay: Lay) -> None:
     folder = lay("seed.sql")
     (folder / "migration_config.yaml").write_text("validation: {files: {require_version_prefix: false}}")
@@ -144,7 +152,9 @@ def test_a_great_many_files_are_not_all_looked_at(lay: Lay) -> None:
         read_folder(folder)
 
 
-def test_a_link_to_a_folder_is_not_followed(lay: Lay) -> None:
-    folder = lay("x/readme")
+def test_a_link_to_a_folder_is_not_followed(lay: Lay, tmp_path: Path) -> None:
+    lay("elsewhere/a.sql", "folder/x/readme")
+    folder = tmp_path / "folder"
     (folder / "x" / "again").symlink_to(folder)
+    (folder / "x" / "elsewhere").symlink_to(tmp_path / "elsewhere")
     assert read_folder(folder).migrations == ()

@@ -485,6 +485,12 @@ def test_the_whole_picture_of_a_target() -> None:
     ]
 
 
+def test_a_picture_is_of_everything_and_takes_late_ones_unless_it_is_told() -> None:
+    migrations, graph = folder("1 2 3")
+    seen = state("1 3")
+    assert overview(migrations, graph, seen).plan == planner.plan_apply(migrations, graph, seen, to=None, late="apply")
+
+
 def test_a_failed_attempt_for_programs() -> None:
     assert attempt("2", "rollback_failed", sqlstate="22012").as_dict() == {
         "direction": "rollback",

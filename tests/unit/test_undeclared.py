@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_wmigrate.engine.folder.config import Config
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.rules import script_findings
 
 MakeFolder = Callable[..., Path]
@@ -63,6 +64,31 @@ def test_timescaledb_that_nobody_declared(make_folder: MakeFolder, statement: st
     assert findings(make_folder({"001_a.sql": text, CONFIG: declared})) == ()
     other = "migrations:\n  - {version: 1, requires_extensions: [postgis]}"
     assert findings(make_folder({"001_a.sql": text, CONFIG: other})) == (warning(what),)
+
+
+FUNCTIONS = (
+    "create_hypertable create_distributed_hypertable add_dimension set_chunk_time_interval set_integer_now_func"
+    " set_partitioning_interval enable_chunk_skipping add_retention_policy add_compression_policy"
+    " add_columnstore_policy add_continuous_aggregate_policy add_reorder_policy"
+    " add_process_hypertable_invalidations_policy remove_retention_policy remove_compression_policy"
+    " remove_columnstore_policy remove_continuous_aggregate_policy remove_reorder_policy refresh_continuous_aggregate"
+    " drop_chunks show_chunks reorder_chunk move_chunk merge_chunks split_chunk compress_chunk decompress_chunk"
+    " recompress_chunk convert_to_columnstore convert_to_rowstore hypertable_size hypertable_detailed_size"
+    " hypertable_index_size hypertable_approximate_size chunks_detailed_size hypertable_compression_stats"
+    " hypertable_columnstore_stats chunk_compression_stats chunk_columnstore_stats time_bucket time_bucket_gapfill"
+    " cagg_migrate"
+)
+
+
+def test_every_function_that_only_timescaledb_has() -> None:
+    for name in FUNCTIONS.split():
+        alone = Migration("001", "a", Script.of("001_a.sql", f"SELECT 1;\n\nSELECT {name}(1)"))
+        assert script_findings([alone], Config()) == (warning(name),)
+
+
+def test_a_dependency_that_is_not_known_declares_nothing() -> None:
+    second = Migration("002", "b", Script.of("002_b.sql", "CALL move_chunk(1)"), dependencies=("001",))
+    assert script_findings([second], Config()) == (warning("move_chunk", version="002", file="002_b.sql", line=1),)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def baseline(
         state = ledger.state(session.conn)
         plan = plan_baseline(list(migrations.values()), folder.graph, state, to=to)
         versions = tuple(step.version for step in plan.steps)
-        findings = plan.findings or tuple(_not_agreed(versions, agreed))
+        findings = plan.findings or tuple(not_agreed(versions, agreed))
         if findings:
             raise HistoryError(findings)
         head = None
@@ -128,7 +128,8 @@ def _too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[F
             yield Finding("not_declarable", message, nxt, version=version)
 
 
-def _not_agreed(versions: Sequence[str], agreed: Collection[str] | None) -> Iterator[Finding]:
+def not_agreed(versions: Sequence[str], agreed: Collection[str] | None) -> Iterator[Finding]:
+    """A finding for each version to which nobody agreed. None: whatever comes is agreed to."""
     for version in versions:
         if agreed is not None and version not in agreed:
             message = f"migration {version} was rolled back meanwhile, so nothing is declared"
