@@ -92,6 +92,45 @@ def test_a_failed_rollback_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, m
     assert mail.subjects[1:] == ["[wmigrate] healed: 001_a on target"]
 
 
+def test_a_rollback_that_fails_again_after_a_whole_run_is_told_again(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, conn: Conn
+) -> None:
+    """The run had nothing to do, so that no task of the migration could say that it is over."""
+    folder = make_folder({**A, "001_a.rollback.sql": "DROP TABLE nothing;", **CONFIG})
+    runner.run(runner.migrations(folder))
+    for _ in range(2):
+        runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
+    told = "[wmigrate] rollback failed: 001_a on target"
+    assert mail.subjects == [told]
+    assert runner.run(runner.migrations(folder)).state == "success"
+    for _ in range(2):
+        runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
+    assert mail.subjects == [told, told]
+    make_folder({**A, **CONFIG})
+    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
+    assert mail.subjects == [told, told, "[wmigrate] healed: 001_a on target"]
+    assert [event for event, in conn.execute(
+        "SELECT event FROM wmigrate.audit_log WHERE event IN ('alerted', 'healed') ORDER BY position"
+    )] == ["alerted", "alerted", "healed"]  # fmt: skip
+
+
+def test_a_migration_that_fails_again_after_somebody_applied_it_is_told_again(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, migrator: Callable[..., Any]
+) -> None:
+    folder = make_folder({**BROKEN, **CONFIG})
+    told = "[wmigrate] migration failed: 001_a on target"
+    for _ in range(2):
+        runner.run(runner.migrations(folder, notifiers=[smtp_notifier()]))
+    assert mail.subjects == [told]
+    by_hand = migrator({**A, **CONFIG})
+    by_hand.apply("001")
+    by_hand.roll_back("001")
+    make_folder({**BROKEN, **CONFIG})
+    for _ in range(2):
+        runner.run(runner.migrations(folder, notifiers=[smtp_notifier()]))
+    assert mail.subjects == [told, told]
+
+
 def test_a_lost_connection_is_told_once_over_many_runs(
     runner: Runner, mail: Mailbox, make_folder: MakeFolder, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

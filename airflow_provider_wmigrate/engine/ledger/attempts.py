@@ -9,10 +9,10 @@ from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.model import Attempt, Identity
 
-_CHANGED = ("applied", "rolled_back", "repaired", "baselined", "baseline_undone")
+CHANGED = ("applied", "rolled_back", "repaired", "baselined", "baseline_undone")
 """Events after which the ledger says something else, or a person has settled something."""
 
-_SETTLING = ("failed", "rollback_failed", *_CHANGED)
+_SETTLING = ("failed", "rollback_failed", *CHANGED)
 """Events that say how an attempt ended, or that a person has settled it since."""
 
 
@@ -37,7 +37,7 @@ def last_attempts(conn: Connection[Any], schema: str) -> tuple[Attempt, ...]:
         " ORDER BY known.version::numeric"
     ).format(log=sql.Identifier(schema, "audit_log"))
     with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(query, [list(_CHANGED), list(_SETTLING)]).fetchall()
+        rows = cursor.execute(query, [list(CHANGED), list(_SETTLING)]).fetchall()
     return tuple(
         Attempt(version, event, at, Identity(*who), error or "", sqlstate, forgotten)
         for version, event, at, *who, error, sqlstate, forgotten in rows

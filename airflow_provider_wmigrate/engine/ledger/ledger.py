@@ -83,15 +83,19 @@ class Ledger:
         extensions, standby = read_extensions(conn), is_standby(conn)
         if version is None:
             return State(extensions=extensions, standby=standby)
-        success = self.metadata(conn).get("last_successful_run")
         return State(
             self.entries(conn),
             extensions,
             version,
             last_attempts(conn, self.schema),
-            datetime.fromisoformat(success) if success else None,
+            self.last_success(conn),
             standby,
         )
+
+    def last_success(self, conn: Connection[Any]) -> datetime | None:
+        """When a run last ended with nothing failed; None: none has."""
+        success = self.metadata(conn).get("last_successful_run")
+        return datetime.fromisoformat(success) if success else None
 
     def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
         """All rows of schema_migrations in numeric order, without the rollback scripts."""
