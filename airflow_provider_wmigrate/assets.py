@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow.sdk import Asset
 
+from .engine.errors import WMigrateError
+
 log = logging.getLogger(__name__)
 
 _HEAD = "wmigrate_audit_head"
@@ -48,11 +50,18 @@ def stored(store: Any, key: str) -> Any:
 
 
 def known_head(context: Mapping[str, Any], conn_id: str, schema: str) -> str | None:
-    """The head of a ledger's audit log as a task last saw it; None: nobody knows.
+    """The head of a ledger's audit log as a task last saw it; None: no task has seen one.
 
     :param schema: the ledger's.
+    :raises WMigrateError: Airflow does not answer, which is not to say that it has none.
     """
-    head = stored(_head_store(context, conn_id), f"{_HEAD}.{schema}")
+    store = _head_store(context, conn_id)
+    try:
+        head = store.get(f"{_HEAD}.{schema}") if store is not None else None
+    except Exception as error:
+        reason = f"Airflow does not say which head of the audit log it keeps for {conn_id} ({type(error).__name__})"
+        hint = "see that its API server is well; only then can the log be compared"
+        raise WMigrateError(reason, hint=hint, retryable=True) from error
     return head if isinstance(head, str) else None
 
 

@@ -95,12 +95,23 @@ class CheckHealthOperator(BaseOperator):
         hook = MigrationHook(self.conn_id, libpq={"connect_timeout": max(limit, 2)})
         try:
             schema = folder.config.settings_for(environment).ledger.schema_name
-            known = None if is_true(self.forget_head) else known_head(context, self.conn_id, schema)
+            known, silent = self._known(context, schema)
             health = hook.check_health(folder, environment=environment, expected_head=known)
         except WMigrateError as error:
             raise as_airflow_error(error) from None
+        if silent is not None:
+            return _not_compared(health, silent)
         keep_head(context, self.conn_id, schema, health.audit_head)
         return health
+
+    def _known(self, context: Mapping[str, Any], schema: str) -> tuple[str | None, WMigrateError | None]:
+        """The head that was kept, and why nobody knows it. The rest can be looked at all the same."""
+        if is_true(self.forget_head):
+            return None, None
+        try:
+            return known_head(context, self.conn_id, schema), None
+        except WMigrateError as error:
+            return None, error
 
     def _log(self, health: Health) -> None:
         for check in health.checks:
@@ -137,6 +148,17 @@ class CheckHealthOperator(BaseOperator):
             messages.links(context),
         )
         alerts.tell(context, alert, subject=alerts.TARGET if no_connection else _SUBJECT)
+
+
+def _not_compared(health: Health, why: WMigrateError) -> Health:
+    """The look without an answer of Airflow: that the log follows by itself does not say that it is the same log."""
+    from dataclasses import replace
+
+    from .engine.health.checks import Check, worst
+
+    degraded = Check("audit_chain", "degraded", str(why).removesuffix(f"; {why.hint}"), why.hint)
+    checks = tuple(degraded if c.name == "audit_chain" and c.status != "unhealthy" else c for c in health.checks)
+    return replace(health, status=worst(checks), checks=checks)
 
 
 def health_interval(folder: str | Path) -> timedelta | None:

@@ -118,6 +118,8 @@ class MigrationSensor(BaseSensorOperator):
         with airflow_errors():
             folder = read_folder(self._folder)
             settings = folder.config.settings_for(chosen_environment(self.environment))
+        if not folder.migrations:  # one that is not there yet, or another one
+            raise AirflowFailException(f"{self._folder}: there is no migration in this folder to wait for")
         return [m.version for m in folder.migrations], settings.ledger.schema_name
 
 

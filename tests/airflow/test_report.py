@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,54 @@ def test_plan_and_health_share_what_is_kept_for_each_ledger(
     assert runner.run(runner.migrations(folder, environment="other")).state == "success"
     assert runner.run(runner.migrations(folder)).state == "success", "each ledger has a head of its own"
     assert runner.run(look).state == "success"
+
+
+SILENT = (
+    "Airflow does not say which head of the audit log it keeps for target (ConnectionError);"
+    " see that its API server is well; only then can the log be compared"
+)
+
+
+@contextmanager
+def silent_store() -> Iterator[None]:
+    """Airflow's API server does not answer when it is asked for what was kept."""
+    from airflow.sdk.execution_time.context import AssetStateStoreAccessor
+
+    def get(self: Any, key: str, default: Any = None) -> Any:
+        raise ConnectionError("no answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AssetStateStoreAccessor, "get", get)
+        yield
+
+
+def test_an_anchor_that_cannot_be_asked_for_is_none_that_agrees(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    from airflow.sdk.exceptions import AirflowException
+
+    fast = {"migration_config.yaml": "settings: {execution: {retry_attempts: 1, retry_delay_seconds: 0}}\n"}
+    with silent_store():
+        run = runner.run(runner.migrations(make_folder({**A, **fast})))
+    assert (run.states["plan"], run.tries["plan"], str(run.errors["plan"])) == ("failed", 2, SILENT)
+    assert type(run.errors["plan"]) is AirflowException, "a kind that is tried again"
+    assert conn.execute("SELECT pg_catalog.to_regclass('wmigrate.audit_log')").fetchone() == (None,)
+
+
+def test_a_look_without_the_anchor_is_degraded_and_leaves_the_anchor(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    from airflow_provider_wmigrate import CheckHealthOperator
+
+    folder = make_folder(A)
+    look = runner.of(CheckHealthOperator(task_id="look", folder=folder, conn_id="target"), dag_id="silent_looks")
+    assert runner.run(runner.migrations(folder)).state == "success"
+    conn.execute("DROP SCHEMA wmigrate CASCADE; DROP TABLE a")
+    with silent_store():
+        run = runner.run(look)
+    health = run.returned("look")
+    assert (run.state, health["status"]) == ("success", "degraded")
+    (check,) = (check for check in health["checks"] if check["name"] == "audit_chain")
+    assert (check["status"], f"{check['reason']}; {check['next_step']}") == ("degraded", SILENT)
+    again = runner.run(look)
+    assert (again.state, "the ledger is gone" in str(again.errors["look"])) == ("failed", True)

@@ -246,7 +246,7 @@ class TestBothWays:
         dag.task_dict["wait"].on_execute_callback = [ApplyLater(made, "002")]
         assert runner.run(dag).state == "success"
 
-    @pytest.mark.parametrize("versions", [["latest"], ["0"], ["²"], [], "", "001,", "{{ '1 2' }}"], ids=repr)
+    @pytest.mark.parametrize("versions", [["latest"], ["-1"], ["²"], [], "", "001,", "{{ '1 2' }}"], ids=repr)
     def test_what_is_no_version_fails_at_once(self, runner: Runner, versions: Any, deferrable: bool) -> None:
         run = runner.run(runner.of(sensor(versions=versions, deferrable=deferrable, retries=3)))
         assert run.tries["wait"] == 1
@@ -297,6 +297,15 @@ class TestBothWays:
             conn.execute("DROP ROLE sees_nothing")
         assert run.tries["wait"] == 1
         assert "permission denied for" in str(run.errors["wait"])
+
+    def test_a_folder_without_migrations_is_nothing_to_wait_for(
+        self, runner: Runner, make_folder: MakeFolder, deferrable: bool
+    ) -> None:
+        """It may not be there yet, or be another one; that all of it is applied would be a yes out of nothing."""
+        folder = make_folder({})
+        run = runner.run(runner.of(sensor(folder=folder, deferrable=deferrable, retries=3)))
+        assert (run.tries["wait"], type(run.errors["wait"])) == (1, AirflowFailException)
+        assert str(run.errors["wait"]) == f"{folder}: there is no migration in this folder to wait for"
 
     def test_an_unknown_environment(self, runner: Runner, make_folder: MakeFolder, deferrable: bool) -> None:
         run = runner.run(runner.of(sensor(folder=make_folder(A), environment="nowhere", deferrable=deferrable)))

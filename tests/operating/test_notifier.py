@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from airflow_runner import Runner, TaskLog
+from airflow_runner import Runner, TaskLog, connection
 from listeners import Mailbox, smtp_notifier
 
 from airflow_provider_wmigrate import MigrationNotifier
@@ -92,6 +92,29 @@ def test_a_target_out_of_reach_is_no_reason_to_be_silent(
     assert "not known, the target could not be asked" in mail.text()
     assert "is wrong" in mail.text()
     assert "s3cr3t-word" not in mail.text()
+
+
+def test_rows_that_are_hidden_are_not_told_as_none(
+    runner: Runner, mail: Mailbox, migrator: MakeMigrator, conn: Conn, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrator(FILES).apply("001")
+    conn.execute(
+        "CREATE ROLE sees_no_rows LOGIN; GRANT USAGE ON SCHEMA wmigrate TO sees_no_rows;"
+        "GRANT SELECT ON ALL TABLES IN SCHEMA wmigrate TO sees_no_rows;"
+        "ALTER TABLE wmigrate.audit_log ENABLE ROW LEVEL SECURITY"
+    )
+    try:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_TARGET", json.dumps({**json.loads(connection(database)), "login": "sees_no_rows"})
+        )
+        runner.run(pipeline(runner))
+    finally:
+        conn.execute("DROP OWNED BY sees_no_rows; DROP ROLE sees_no_rows")
+    assert (
+        "not known, the target could not be asked: row security on wmigrate.audit_log may hide rows of the"
+        " ledger from this role; ALTER TABLE wmigrate.audit_log DISABLE ROW LEVEL SECURITY, or give the role"
+        " BYPASSRLS</td>"
+    ) in mail.text()
 
 
 def test_a_connection_that_does_not_exist(runner: Runner, mail: Mailbox) -> None:
