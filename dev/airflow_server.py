@@ -144,16 +144,6 @@ class AirflowServer(AirflowClient):
         """Also to start one again that was stopped or shot alone."""
         self.processes[component] = self._popen(component, [component])
 
-    def stop_component(self, component: str, *, crash: bool = False) -> None:
-        """End one component; ``crash`` shoots its first process alone, and the others live on until ``stop``."""
-        process = self.processes.pop(component)
-        if crash:
-            process.kill()
-        else:
-            stop_sessions({process.pid: POLITELY}, STOP_SECONDS)
-            self._forget(process.pid)
-        process.wait()
-
     def stop(self) -> None:
         """End every process of this server: politely for ``STOP_SECONDS``, surely after.
 
