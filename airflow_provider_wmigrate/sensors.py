@@ -80,17 +80,13 @@ class MigrationSensor(BaseSensorOperator):
     def poke(self, context: Any) -> bool:
         """One look at the ledger. A target out of reach is no reason to fail: it may be coming up. What waiting cannot
         heal (a wrong password, a missing right) fails at once."""
+        from .engine.ledger.access import open_ledger
         from .engine.ledger.ledger import Ledger
-        from .engine.ledger.reach import reaching_the_ledger
-        from .engine.session.session import open_session
 
         versions, schema = self._wanted(context)
         ledger, connect = Ledger(schema), MigrationHook(self.conn_id).get_conn
         try:
-            with (
-                open_session(connect, application_name="wmigrate sensor") as session,
-                reaching_the_ledger(ledger, session.conn),
-            ):
+            with open_ledger(connect, ledger, application_name="wmigrate sensor") as session:
                 state = ledger.state(session.conn)
         except WMigrateError as error:
             if not error.retryable:

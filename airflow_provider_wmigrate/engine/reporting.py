@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timezone
 
+from .ledger.access import open_ledger
 from .ledger.history import EventFilter, events
 from .ledger.ledger import AuditRow, Ledger
-from .ledger.reach import reaching_the_ledger
 from .model import Entry, Finding, version_key
-from .session.session import Connect, open_session
+from .session.session import Connect
 
 REPORTED = "reported"
 """The event of a report in which nothing had failed. It ends an attempt: what came before it stays."""
@@ -91,10 +91,7 @@ def read_account(
     :raises ConnectionFailed: the target is out of reach.
     """
     ledger = Ledger(schema)
-    with (
-        open_session(connect, application_name="wmigrate report") as session,
-        reaching_the_ledger(ledger, session.conn),
-    ):
+    with open_ledger(connect, ledger, application_name="wmigrate report") as session:
         conn = session.conn
         broken = ledger.continues(conn, known_head) if known_head else None
         if ledger.version(conn) is None:
@@ -115,10 +112,7 @@ def last_touched(connect: Connect, schema: str, version: str) -> AuditRow | None
     :raises ConnectionFailed: the target is out of reach.
     """
     ledger = Ledger(schema)
-    with (
-        open_session(connect, application_name="wmigrate handle failure") as session,
-        reaching_the_ledger(ledger, session.conn),
-    ):
+    with open_ledger(connect, ledger, application_name="wmigrate handle failure") as session:
         rows = events(session.conn, ledger, EventFilter(events=_TOUCHING, version=version)).rows
     return next((row for row in rows if row.details.get("dry_run") is not True), None)
 

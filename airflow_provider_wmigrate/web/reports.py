@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, time, timedelta, timezone
 from typing import Any
 
@@ -131,17 +131,8 @@ def _durations(view: GroupView, known: migration_states.MigrationStates) -> list
 
 
 def _days(conn: Any, ledger: Ledger, since: datetime) -> dict[Any, schemas.DayItem]:
-    return {
-        day.day: schemas.DayItem(
-            day=day.day,
-            applied=day.applied,
-            failed=day.failed,
-            rolled_back=day.rolled_back,
-            rollback_failed=day.rollback_failed,
-            dry_run=day.dry_runs,
-        )
-        for day in days(conn, ledger, EventFilter(since=since))
-    }
+    found = days(conn, ledger, EventFilter(since=since))
+    return {day.day: schemas.DayItem(**asdict(day), dry_run=day.dry_runs) for day in found}
 
 
 def _days_from_runs(view: GroupView, since: datetime) -> dict[Any, schemas.DayItem]:

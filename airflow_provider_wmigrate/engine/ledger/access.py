@@ -15,6 +15,16 @@ from .ledger import Ledger
 from .reach import reaching_the_ledger
 
 
+@contextmanager
+def open_ledger(connect: Connect, ledger: Ledger, *, application_name: str) -> Iterator[Session]:
+    """A session in which nothing but the ledger is asked.
+
+    :raises ConnectionFailed: the target is out of reach.
+    """
+    with open_session(connect, application_name=application_name) as session, reaching_the_ledger(ledger, session.conn):
+        yield session
+
+
 class LedgerAccess:
     """One runner's way to a target and its ledger.
 
