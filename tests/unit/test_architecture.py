@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +52,12 @@ def test_the_layers_hold() -> None:
     answer = run(sys.executable, "-c", program, "--config", "pyproject.toml", "--no-cache")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "0 broken" in answer.stdout
+
+
+def test_no_circle_of_modules() -> None:
+    """Not even inside a room, nor by imports for types alone."""
+    graph = grimp.build_graph("airflow_provider_wmigrate", cache_dir=None)
+    TopologicalSorter({m: graph.find_modules_directly_imported_by(m) for m in graph.modules}).prepare()
 
 
 def test_the_engine_reads_no_environment_and_logs_nothing() -> None:
