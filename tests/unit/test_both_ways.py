@@ -84,7 +84,11 @@ NONE = ", or word the comment otherwise if it is none"
         ("--- deploy ---", "--- revert ---", "another tool", NONE),
         ("-- upgrade:", "-- downgrade:", "another tool", NONE),
         ("-- forward", "-- backward", "another tool", NONE),
+        ("-- forwards", "-- backwards", "another tool", NONE),
+        ("-- ups", "-- downs", "another tool", NONE),
+        ("-- migration", "-- down", "another tool", NONE),
         ("-- migrate", "-- rollback", "another tool", NONE),
+        ("-- apply", "-- rollback", "another tool", NONE),
     ],
 )
 def test_words_of_every_day_are_markers_as_a_pair(up: str, down: str, tool: str, more: str) -> None:

@@ -506,6 +506,11 @@ def test_a_variable_is_checked_like_a_value(environ: dict[str, str], reason: str
     assert str(caught.value) == f"migration_config.yaml:5: settings.database.port: {reason}"
 
 
+@pytest.mark.parametrize("port", ["${P}", "${P}x", "${P}99999", "${P:}", "${P:1}"])
+def test_a_template_is_checked_as_far_as_it_is_known(port: str) -> None:
+    assert parse_config(f"settings: {{database: {{port: {port!r}}}}}").settings.database.port == port
+
+
 def test_a_variable_for_the_mode_is_one_of_libpqs() -> None:
     config = parse_config("settings: {database: {ssl_mode: '${MODE}'}}", file="other.yaml")
     assert resolve_database(config, {"MODE": "verify-full"}).parameters() == {"sslmode": "verify-full"}

@@ -407,6 +407,21 @@ def test_refusals_of_one_migration(file: str, ledger: str, assume: list[str], ex
     assert codes(found) == expected
 
 
+def test_what_the_refusals_of_one_migration_say() -> None:
+    assert planner.refusals(migration("3<1,2"), state("2").entries) == (
+        Finding(
+            "dependency_unmet",
+            "migration 003 needs 001, which is not applied",
+            "apply 001 first: `wmigrate up --to 001`",
+            "error",
+            "003",
+            "003_m.sql",
+        ),
+    )
+    assert planner.refusals(migration("1!"), state("1 2").entries) == plan("1! 2", "1 2").findings
+    assert planner.refusals(migration("1"), state("1^ 2^").entries) == plan("1 2", "1^").findings
+
+
 def test_a_plan_is_a_function_of_its_arguments() -> None:
     made = [plan("1 2<1 3<2", "1", late="warn") for _ in range(2)]
     assert made[0] == made[1]

@@ -40,6 +40,7 @@ COLON, BRACE, DOLLAR, PERCENT = near(":"), near("{"), near("$"), near("%")
         ("CREATE ROLE app LOGIN PASSWORD :'app_password';", [(1, 32, COLON, ":'app_password'")]),
         ("SELECT :a,\n:\"b\", :'c'", [(1, 8, COLON, ":a"), (2, 1, COLON, ':"b"'), (2, 7, COLON, ":'c'")]),
         ("SELECT 1 LIMIT :n", [(1, 16, COLON, ":n")]),
+        ("SELECT interval :abc, :{?y}", [(1, 17, COLON, ":abc"), (1, 23, COLON, ":{?y}")]),
         ("SELECT interval :x, :{?y}", [(1, 17, COLON, ":x"), (1, 21, COLON, ":{?y}")]),
         (
             "CREATE TABLE ${p}_x (a int); SELECT $y, $(z)",

@@ -28,7 +28,7 @@ def _problem(error: dict[str, Any], document: Document) -> Problem:
     if error["type"] == "extra_forbidden":
         return _unknown_key(path, line)
     context = error.get("ctx", {})
-    return Problem(line, dotted(written), context.get("reason", error["msg"]), context.get("suggestion"))
+    return Problem(line, dotted(written), error["msg"], context.get("suggestion"))
 
 
 def _unknown_key(path: Path, line: int | None) -> Problem:

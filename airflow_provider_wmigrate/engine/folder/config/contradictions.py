@@ -13,7 +13,7 @@ from .settings import Settings
 from .yaml_lines import Problem
 
 
-def contradictions(config: Config, *, budgets: bool = True) -> Iterator[Problem]:
+def contradictions(config: Config, *, budgets: bool) -> Iterator[Problem]:
     """Two blocks for one migration, a block at odds with itself, budgets at odds with one another.
 
     :param budgets: whether the budgets are what was written.
