@@ -63,6 +63,9 @@ def test_a_hash_is_over_the_statement_alone() -> None:
 ONE = "CREATE TABLE t (a int); INSERT INTO t VALUES (1); {}; SELECT 1; SELECT 2; VACUUM; CALL p(); DO ''; EXECUTE e"
 
 
+BLOCKS = "BEGIN; SELECT 1; COMMIT; BEGIN; SELECT 2; COMMIT; SELECT 3; SELECT 4; BEGIN; SELECT 5; COMMIT"
+
+
 @pytest.mark.parametrize(
     ("text", "transactional", "first", "expected"),
     [
@@ -70,6 +73,10 @@ ONE = "CREATE TABLE t (a int); INSERT INTO t VALUES (1); {}; SELECT 1; SELECT 2;
         ("SELECT 1; SELECT 2", "auto", 1, [(1, 2, True)]),
         ("SELECT 1; SELECT 2", "auto", 2, []),
         (ONE.format(INDEX), "auto", 0, [(0, 2, True), (2, 3, False), (3, 5, True), (5, 6, False), (6, 9, True)]),
+        (BLOCKS, "auto", 0, [(0, 1, True), (1, 2, True), (2, 4, True), (4, 5, True)]),
+        (BLOCKS, "auto", 3, [(3, 4, True), (4, 5, True)]),
+        (BLOCKS, "auto", 4, [(4, 5, True)]),
+        (BLOCKS, False, 0, [(0, 1, True), (1, 2, True), (2, 3, False), (3, 4, False), (4, 5, True)]),
         (ONE.format(INDEX), "auto", 4, [(4, 5, True), (5, 6, False), (6, 9, True)]),
         (
             ONE.format(INDEX),

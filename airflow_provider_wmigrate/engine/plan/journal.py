@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Transactional, checksum
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -36,11 +36,16 @@ class Resume:
 class Effect(Enum):
     """What a statement that failed has left behind."""
 
-    NOTHING = "nothing: its only transaction was rolled back"
-    REPEATABLE = "perhaps something, and running it again is right"
-    RAN = "everything: the catalogs show that it has run"
-    OPEN = "not known: it had committed before it failed"
-    LOST = "not known: the server does not answer"
+    NOTHING = auto()
+    """Its only transaction was rolled back."""
+    REPEATABLE = auto()
+    """Perhaps something, and running it again is right."""
+    RAN = auto()
+    """Everything: the catalogs show that it has run."""
+    OPEN = auto()
+    """Not known: it had committed before it failed."""
+    LOST = auto()
+    """Not known: the server does not answer."""
 
 
 def runs_by_statement(analysis: Analysis, transactional: Transactional) -> bool:
