@@ -124,6 +124,18 @@ def test_a_piece_ends_with_the_statement_that_fills_it(text: str, size: int, end
     assert found == psql.Cut(tuple(map(psql.Piece, [0, *ends], ends)))
 
 
+def test_the_pieces_of_copy_and_what_stands_around_it() -> None:
+    text = f'SELECT "";{COPY};\n1\n\\.\nCOPY t FROM stdin WIBBLE; -- x\n2\n\\.\nCOPY t (stdin) FRM x;SELECT 3'
+    pieces = psql.cut(Script.of("001_a.sql", text), 1).pieces
+    assert [(text[p.start : p.end], text[slice(*p.data)] if p.data else None) for p in pieces] == [
+        ('SELECT "";', None),
+        (f"{COPY};", "1\n"),
+        ("COPY t FROM stdin WIBBLE;", "2\n"),
+        ("COPY t (stdin) FRM x;", None),
+        ("SELECT 3", None),
+    ]
+
+
 NOT_SQL = " is a command of psql, not SQL; "
 REMOVE = NOT_SQL + "remove it, or write what it does in SQL"
 SEMICOLON = NOT_SQL + "end the statement with a semicolon"
