@@ -25,6 +25,11 @@ def about_scripts(folder: Path) -> list[str]:
     return [str(f) for f in script_findings(read.migrations, read.config)]
 
 
+def codes_of(folder: Path) -> list[tuple[str, str, str | None]]:
+    read = read_folder(folder)
+    return [(f.code, f.severity, f.version) for f in script_findings(read.migrations, read.config)]
+
+
 @pytest.mark.parametrize(
     ("files", "code", "says"),
     [
@@ -140,6 +145,7 @@ def test_statements_that_are_not_allowed(make_folder: MakeFolder, key: str, stat
     files = {"001_a.sql": f"SELECT 1;\n\n{statement};\n", CONFIG: rule(key)}
     says = f"001_a.sql:3: {what} is not allowed: validation.sql.{key} is false" + _END
     assert about_scripts(make_folder(files)) == [says]
+    assert codes_of(make_folder(files)) == [(f"{key}_violated", "error", "001")]
     assert about_scripts(make_folder({"001_a.sql": statement})) == []
     for other in {"allow_drop", "allow_dml", "allow_ddl"} - {key}:
         assert about_scripts(make_folder({"001_a.sql": statement, CONFIG: rule(other)})) == []
@@ -195,6 +201,7 @@ def test_what_deletes_the_rows_of_all_hypertables_is_told_in_both_directions(
 ) -> None:
     files = {"001_a.sql": f"SELECT 1;\n{statement};", "001_a.rollback.sql": f"SELECT 1;\n{statement};"}
     assert about_scripts(make_folder(files)) == [f"{file}{ROWS_LOST}" for file in files]
+    assert codes_of(make_folder(files)) == [("drops_all_hypertables", "error", "001")] * 2
 
 
 @pytest.mark.parametrize(
@@ -216,6 +223,7 @@ def test_an_index_that_could_not_be_found_again(make_folder: MakeFolder, stateme
     read = read_folder(make_folder({"001_a.sql": statement}))
     found = script_findings(read.migrations, read.config)
     assert [str(f) for f in found if f.code != "extension_undeclared"] == [says]
+    assert ("unnamed_index", "error", "001") in codes_of(make_folder({"001_a.sql": statement}))
 
 
 def test_a_script_that_has_to_be_split_and_cannot_be_read(make_folder: MakeFolder) -> None:
@@ -323,6 +331,7 @@ def test_scripts_that_cannot_be_run_are_findings_in_both_directions(
     make_folder: MakeFolder, script: str, says: str
 ) -> None:
     assert about_scripts(make_folder({"001_a.sql": script})) == [f"001_a.sql:{says}"]
+    assert codes_of(make_folder({"001_a.sql": script})) == [("script_refused", "error", "001")]
     assert about_scripts(make_folder({"001_a.sql": "SELECT 1", "001_a.rollback.sql": script})) == [
         f"001_a.rollback.sql:{says}"
     ]

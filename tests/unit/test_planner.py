@@ -80,6 +80,19 @@ def test_what_was_begun_is_a_step_again(ledger: str, expected: str) -> None:
     assert steps(plan("1 2<1 3<2", ledger)) == expected
 
 
+def test_a_whole_plan() -> None:
+    migrations, _ = folder("1 2<1 3<2")
+    assert plan("1 2<1 3<2", "1", "2") == Plan(
+        "apply",
+        "002",
+        (Step("apply", "002", "m", migrations[1].script.checksum, None),),
+        {"001": Status.APPLIED, "002": Status.PENDING, "003": Status.LEFT_OUT},
+        (),
+        {"003": "beyond the target 002"},
+        {},
+    )
+
+
 def test_what_is_beyond_the_target_says_so() -> None:
     assert plan("1 2<1 3<2", "", "1").left_out == {
         "002": "beyond the target 001",

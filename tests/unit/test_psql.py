@@ -198,6 +198,29 @@ def test_a_large_insert_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert analysis.statement_at(analysis.script.text.index("WIBBLE")) == analysis.statements[1]
 
 
+def test_an_insert_is_large_beyond_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    insert = "INSERT INTO t WIBBLE (1)"
+    monkeypatch.setattr(psql, "PIECE", 1)
+    for limit, kinds in {len(insert): [], len(insert) - 1: ["insert_stmt"]}.items():
+        monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.psql.LARGE", limit)
+        monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.script.LARGE", limit)
+        assert [s.kind for s in analysed(insert).statements] == kinds
+
+
+def test_of_a_script_in_pieces_no_tree_of_plain_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psql, "PIECE", 1)
+    rows = f"INSERT INTO t VALUES (1);SELECT 1;{COPY};\n1\n\\.\n"
+    text = f"{rows}SELECT 1 INTO u;WITH a AS (SELECT) SELECT;UPDATE t SET a = 1"
+    assert [(s.kind, s.node is None) for s in analysed(text).statements] == [
+        ("insert_stmt", True),
+        ("select_stmt", True),
+        ("copy_stmt", True),
+        ("select_stmt", False),
+        ("select_stmt", False),
+        ("update_stmt", False),
+    ]
+
+
 def test_what_the_grammar_does_not_know_is_sent_with_its_data() -> None:
     text = f"\\restrict k\nSELECT 1;\nWIBBLE;\n{COPY};\n1\n\\.\nSELECT 2;"
     assert analysed(text).unparsed == '001_a.sql:3:1: syntax error at or near "WIBBLE"'

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from in_words import canonical, codes, entry, folder, migration, state, steps
 
-from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State
+from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, Step
 from airflow_provider_wmigrate.engine.plan import rollback
 
 
@@ -48,6 +48,46 @@ def test_steps_back(files: str, ledger: str, to: str | None, expected: str) -> N
     assert steps(made) == expected
     assert {s.action for s in made.steps} <= {"rollback"}
     assert made.errors == ()
+
+
+def test_a_whole_plan_back() -> None:
+    migrations = folder("1 2<1 3<2 5!")[0]
+    seen = state("1 2<1 3<2 4")
+    edited = Finding(
+        "no_rollback",
+        "migration 004_m has no rollback script, neither in the folder nor in the ledger",
+        "restore its file and write 004_m.rollback.sql; or restore a backup",
+        version="004",
+    )
+    rows = tuple(replace(e, rollback_checksum=None) if e.version == "004" else e for e in seen.entries)
+    assert rollback.plan_rollback(migrations, replace(seen, entries=rows), to="002") == Plan(
+        "rollback",
+        "002",
+        tuple(Step("rollback", e.version, "m", e.checksum) for e in (rows[3], rows[2])),
+        {
+            "001": Status.APPLIED,
+            "002": Status.APPLIED,
+            "003": Status.APPLIED,
+            "004": Status.MISSING,
+            "005": Status.PENDING,
+        },
+        (edited,),
+        {"001": "not above the target 002", "002": "not above the target 002"},
+    )
+    assert rollback.plan_rollback_of(migrations, seen, "003") == Plan(
+        "rollback",
+        "003",
+        (Step("rollback", "003", "m", rows[2].checksum),),
+        {
+            "001": Status.APPLIED,
+            "002": Status.APPLIED,
+            "003": Status.APPLIED,
+            "004": Status.MISSING,
+            "005": Status.PENDING,
+        },
+        (),
+        {"001": "only 003 is meant", "002": "only 003 is meant", "004": "only 003 is meant"},
+    )
 
 
 def test_a_lower_one_that_depends_on_a_higher_one_stands_in_the_way() -> None:
