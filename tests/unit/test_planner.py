@@ -532,3 +532,29 @@ def test_a_failed_attempt_for_programs() -> None:
         "sqlstate": "22012",
     }
     assert attempt("2", "failed").direction == "apply"
+
+
+OWN_LEDGER = "; or, if another folder was applied here: give each folder a ledger of its own (settings.ledger.schema)"
+ACCEPT = (
+    "restore the file and write a new migration instead; or, if the database is as the file says now:"
+    " `wmigrate repair 001 --accept`"
+)
+FORGET = "restore the file; or, if it was deleted on purpose: `wmigrate repair %s --forget`"
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "expected"),
+    [
+        ("1! 2", "m", [("changed", ACCEPT), ("missing", FORGET % "003")]),
+        ("1! 2", "of_another", [("changed", ACCEPT + OWN_LEDGER), ("missing", FORGET % "003" + OWN_LEDGER)]),
+        ("1 2", "renamed", [("missing", FORGET % "003")]),
+        ("4 5", "m", [("missing", FORGET % v + OWN_LEDGER) for v in ("001", "002", "003")]),
+        ("", "m", [("missing", FORGET % v) for v in ("001", "002", "003")]),
+    ],
+    ids=["the same folder", "the same numbers", "renamed alone", "other numbers", "an empty folder"],
+)
+def test_two_folders_on_one_ledger_are_told_how_to_part(files: str, name: str, expected: list[tuple[str, str]]) -> None:
+    ledger = State((entry("1", name=name), entry("2"), entry("3")), None, 1)
+    migrations, graph = folder(files)
+    found = planner.plan_apply(migrations, graph, ledger).findings
+    assert [(f.code, f.next_step) for f in found] == expected

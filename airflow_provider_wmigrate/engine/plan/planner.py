@@ -162,6 +162,7 @@ def _contradictions(
     known: Mapping[str, Status], files: Mapping[str, Migration], entries: Sequence[Entry]
 ) -> list[Finding]:
     rows = {e.version: e for e in entries}
+    own = f"; {_OWN_LEDGER}" if _is_of_another_folder(files, rows) else ""
     found = []
     for version, status in known.items():
         file = files[version].script.file if version in files else None
@@ -170,16 +171,27 @@ def _contradictions(
             message = f"was edited after it was applied on {applied_at:%Y-%m-%d %H:%M} UTC"
             nxt = (
                 "restore the file and write a new migration instead; or, if the database is as the file says now:"
-                f" `wmigrate repair {version} --accept`"
+                f" `wmigrate repair {version} --accept`{own}"
             )
             found.append(Finding("changed", message, nxt, version=version, file=file))
         elif status is Status.MISSING:
             message = f"migration {version}_{rows[version].name} is applied but its file is gone"
-            nxt = f"restore the file; or, if it was deleted on purpose: `wmigrate repair {version} --forget`"
+            nxt = f"restore the file; or, if it was deleted on purpose: `wmigrate repair {version} --forget`{own}"
             found.append(Finding("missing", message, nxt, version=version, file=file))
         elif status is Status.INCOMPLETE:
             found.append(_incomplete(rows[version], file))
     return found
+
+
+_OWN_LEDGER = "or, if another folder was applied here: give each folder a ledger of its own (settings.ledger.schema)"
+
+
+def _is_of_another_folder(files: Mapping[str, Migration], rows: Mapping[str, Entry]) -> bool:
+    """Whether the ledger may be the history of another folder: nothing of it is here, or a number stands for two
+    migrations."""
+    both = [(files[v], entry) for v, entry in rows.items() if v in files]
+    alike = [m.name == entry.name or m.script.checksum == entry.checksum for m, entry in both]
+    return bool(files and rows) and not (alike and all(alike))
 
 
 def _incomplete(entry: Entry, file: str | None) -> Finding:
