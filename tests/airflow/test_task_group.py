@@ -122,6 +122,23 @@ def test_an_empty_folder_is_a_plan_and_a_report(make_folder: MakeFolder) -> None
     assert edges(migrations(make_folder({}))) == {("plan", "report")}
 
 
+def test_fail_fast_is_refused_by_airflow(make_folder: MakeFolder) -> None:
+    """As docs/airflow.md says: not one of the tasks' rules may be another than the default."""
+    from airflow.sdk.exceptions import FailFastDagInvalidTriggerRule
+
+    with pytest.raises(FailFastDagInvalidTriggerRule), DAG("hasty", schedule=None, fail_fast=True):
+        MigrationTaskGroup("migrate", folder=make_folder(DIAMOND), conn_id="target")
+
+
+def test_backfills_can_be_forbidden(make_folder: MakeFolder) -> None:
+    from airflow.utils.types import DagRunType
+
+    allowed = [DagRunType.MANUAL, DagRunType.SCHEDULED]
+    with DAG("daily", schedule="@daily", allowed_run_types=allowed) as dag:
+        MigrationTaskGroup("migrate", folder=make_folder(DIAMOND), conn_id="target")
+    assert {kind.value for kind in dag.allowed_run_types} == {"manual", "scheduled"}
+
+
 def test_only_keep_and_roll_back_are_known(make_folder: MakeFolder) -> None:
     with pytest.raises(ValueError, match="on_run_failure must be keep or roll_back, not 'undo'"):
         migrations(make_folder({}), on_run_failure="undo")
