@@ -115,6 +115,7 @@ FOLDERS: list[tuple[Files, str]] = [
     (holding(b"SELECT 1;\nSELECT '\xe4';"), "001_a.sql:2: is not UTF-8; save it as UTF-8"),
     (holding(BOM + b"--\n\xff"), "001_a.sql:2: is not UTF-8; save it as UTF-8"),
     (holding("SELECT 1;".encode("utf-16")), "001_a.sql:1: is not UTF-8; save it as UTF-8"),
+    (holding(b"\n\0"), "001_a.sql:2: contains a NUL byte; save it as UTF-8 text"),
     (holding(b"SELECT 1;\r\n\r\nSELECT '\0';"), "001_a.sql:3: contains a NUL byte; save it as UTF-8 text"),
     # dependencies
     (

@@ -228,6 +228,14 @@ def test_a_line_of_a_block() -> None:
     assert placed(inside, quoted, next(quoted.parts()), 0) == (1, None, "DO ...")
 
 
+def test_of_an_error_in_a_block_the_scripts_line_is_told_and_no_functions() -> None:
+    inside = server_error("22012", context="PL/pgSQL function inline_code_block line 3 at PERFORM")
+    error = failed(inside, line=4, statement="DO ...", in_block=True)
+    assert str(error) == "001_a.sql:4: no (SQLSTATE 22012) in DO ...; rolled back, nothing of it was kept"
+    assert (error.said.function, error.said.context) == (None, inside.diag.context)
+    assert failed(inside, line=4).said.function == inside.diag.context
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -248,6 +256,10 @@ def test_a_character_that_cannot_be_sent() -> None:
     message = 'character with byte sequence 0xe2 0x82 0xac in encoding "UTF8" has no equivalent in encoding "LATIN1"'
     assert placed(server_error("22P05", message), analysis, part, 0) == (2, 10, "SELECT ...")
     assert placed(server_error("22P04", message), analysis, part, 0) == (1, None, "SELECT 1")
+    broken = message.replace(" 0xac", "")
+    assert placed(server_error("22P05", broken), analysis, part, 0) == (1, None, "SELECT 1")
+    first = analysed("€ x")
+    assert placed(server_error("22P05", message), first, next(first.parts()), 0) == (1, 1, None)
     elsewhere = message.replace("0xac", "0xad")
     assert placed(server_error("22P05", elsewhere), analysis, part, 0) == (1, None, "SELECT 1")
     assert placed(server_error("22P05", "none"), analysis, part, 0) == (1, None, "SELECT 1")

@@ -14,7 +14,7 @@ from airflow_provider_wmigrate.engine.folder.folder import (
     read_folder,
     version_that_stays,
 )
-from airflow_provider_wmigrate.engine.model import RequiredExtension, canonical_version, checksum
+from airflow_provider_wmigrate.engine.model import Migration, RequiredExtension, Script, canonical_version, checksum
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"
@@ -248,3 +248,29 @@ environments:
     a, b, c = folder.under(folder.config.settings_for("development"))
     assert (a.timeout_seconds, b.timeout_seconds, b.on_failure) == (7, 9, "none")
     assert a.requires_extensions == (RequiredExtension("pg_trgm", "skip"), timescaledb)
+
+
+def test_a_migration_is_whole_with_a_block_and_without(make_folder: MakeFolder) -> None:
+    config = """\
+migrations:
+  - {version: 2, transactional: {apply: false}, repeatable: {rollback: true}, lock_timeout_seconds: 0.5,
+     lock_attempts: 4, timeout_seconds: 8, rollback_supported: true}
+  - {version: 3, repeatable: {apply: true}, dependencies: []}
+"""
+    files = {"001_a.sql": "SELECT 1", "002_b.sql": "SELECT 2", "003_c.sql": "SELECT 3", CONFIG: config}
+    folder = read_folder(make_folder(files | {"002_b.rollback.sql": "SELECT 4"}))
+    first = Migration(
+        "001", "a", Script.of("001_a.sql", "SELECT 1"), timeout_seconds=300, on_failure="rollback",
+        dependencies_implied=True,
+    )  # fmt: skip
+    second = Migration(
+        "002", "b", Script.of("002_b.sql", "SELECT 2"), Script.of("002_b.rollback.sql", "SELECT 4"),
+        dependencies=("001",), dependencies_implied=True, transactional=False, rollback_transactional="auto",
+        repeatable=False, rollback_repeatable=True, timeout_seconds=8, lock_timeout_seconds=0.5, lock_attempts=4,
+        rollback_supported=True, on_failure="rollback", config_line=2,
+    )  # fmt: skip
+    third = Migration(
+        "003", "c", Script.of("003_c.sql", "SELECT 3"), repeatable=True, timeout_seconds=300, on_failure="rollback",
+        config_line=4,
+    )  # fmt: skip
+    assert folder.under(folder.config.settings) == (first, second, third)

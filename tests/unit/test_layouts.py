@@ -137,6 +137,10 @@ def test_beside_migrations_folders_are_left_alone_unless_each_is_a_migration(lay
         "002_b: is a folder with down.sql, up.sql in it, and folders are not read;"
         " move its scripts here: NNN_name.sql, and what undoes it NNN_name.rollback.sql"
     )
+    lay("002_b/a.sql", "002_b/b.sql")
+    with pytest.raises(FolderError) as refused:
+        read_folder(folder)
+    assert str(refused.value).startswith("002_b: is a folder with a.sql, b.sql, down.sql in it, and folders are not")
     lay("003_c/migration.sql")
     with pytest.raises(FolderError) as refused:
         read_folder(folder)
