@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from harness import shortages
 from harness.arena import KINDS, LIMIT, Arena, eventually
 from harness.crowd import crowd, write_folder
 from harness.faults import FAULTS
@@ -27,6 +28,17 @@ from airflow_provider_wmigrate.engine.record import Outcome
 SEED = 4
 WAITED_THROUGH = {"network silent": 1, "network silent, unnoticed": 1, "server restarted": 3, "server killed (-9)": 3}
 """Faults that take seconds: how many strikes are enough here."""
+SHORTAGES = {
+    "server frozen": ["each alone"],
+    "lock timeout": ["transactional", "journalled", "commits inside", "repeatable"],
+    "budget used up": ["journalled", "commits inside"],
+    "deadlock": ["transactional", "commits inside, rollback"],
+    "serialization failure": ["commits inside", "commits inside, rollback", "repeatable"],
+    "no synchronous standby": ["mixed", "commits inside"],
+    "disk full": ["transactional", "journalled", "mixed", "rollback"],
+    "runner's clock wrong": ["transactional", "journalled", "commits inside"],
+}
+"""Faults on the kinds of migration that they say most about."""
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +52,30 @@ def unharmed(verdict: Verdict) -> bool:
     return True
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in SHORTAGES])
 def test_a_fault_on_every_kind_of_migration(arena: Arena, fault: str) -> None:
     count = WAITED_THROUGH.get(fault, len(KINDS))
     for plan in plans(arena, SEED, count, kinds=[*KINDS], faults=[fault]):
         assert unharmed(strike(arena, plan))
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [pytest.param(f, k, id=f"{f}, {k}") for f, kinds in SHORTAGES.items() for k in kinds]
+)
+def test_what_a_runner_needs_and_does_not_get(arena: Arena, fault: str, kind: str) -> None:
+    found = plans(arena, SEED, 1, kinds=[kind], faults=[fault])
+    if not found:
+        pytest.skip("only root can have a disk of its own")
+    assert unharmed(strike(arena, found[0]))
+
+
+def test_a_full_disk_is_told_in_the_servers_words(arena: Arena) -> None:
+    if arena.disk is None:
+        pytest.skip("only root can have a disk of its own")
+    verdict = strike(arena, Plan("transactional", "disk full", Told(0), coin=False))
+    assert unharmed(verdict)
+    assert "No space left on device (SQLSTATE 53100)" in verdict.ends[0]
+    assert verdict.ends[1:] == ["applied"]
 
 
 @pytest.mark.parametrize("fault", ["runner killed (-9)", "backend terminated", "runner cancels (SIGTERM)"])
@@ -133,6 +164,44 @@ def test_an_entry_in_a_transaction_of_its_own_is_found(sabotaged: Arena) -> None
     later = [OnWire(script.number + n, "before", "") for n in range(4, 12)]
     plans = (Plan("transactional", "network reset", moment, coin=False) for moment in later)
     assert any(strike(sabotaged, plan).losses for plan in plans)
+
+
+@pytest.mark.parametrize("fault", ["lock timeout", "budget used up", "deadlock", "serialization failure"])
+def test_an_error_taken_for_no_effect_is_found(sabotaged: Arena, fault: str) -> None:
+    sabotaged.sabotage = "errors undo all"
+    after_commit = Held(KINDS["commits inside"].holds[0])
+    verdict = strike(sabotaged, Plan("commits inside", fault, after_commit, coin=False))
+    assert 'rows of public.paid too much: ("pays 1",1)' in verdict.losses
+
+
+@pytest.mark.parametrize("fault", ["lock timeout", "disk full"])
+def test_an_error_taken_for_success_is_found(sabotaged: Arena, fault: str) -> None:
+    if fault == "disk full" and sabotaged.disk is None:
+        pytest.skip("only root can have a disk of its own")
+    sabotaged.sabotage = "errors are done"
+    building = Held(KINDS["journalled"].holds[0])
+    verdict = strike(sabotaged, Plan("journalled", fault, building, coin=False))
+    assert any(loss.startswith("index missing: ('public', 'items_label_price'") for loss in verdict.losses)
+
+
+def test_a_runner_that_waits_for_ever_is_found(sabotaged: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged.sabotage = "patient"
+    monkeypatch.setattr(shortages, "LIMIT", 12.0)
+    verdict = strike(sabotaged, Plan("transactional", "server frozen", Told(0), coin=False))
+    assert verdict.losses == ["hang: timed out"]
+
+
+def test_a_commit_that_no_standby_has_is_found(sabotaged: Arena) -> None:
+    sabotaged.sabotage = "unconfirmed"
+    verdict = strike(sabotaged, Plan("transactional", "no synchronous standby", Told(0), coin=False))
+    assert verdict.losses == ["told as done, and nothing of the standby that never confirmed it"]
+
+
+def test_a_budget_by_the_time_of_day_is_found(sabotaged: Arena) -> None:
+    sabotaged.sabotage = "time of day"
+    verdict = strike(sabotaged, Plan("transactional", "runner's clock wrong", Told(0), coin=False))
+    assert len(verdict.losses) == 1
+    assert verdict.losses[0].startswith("the clock alone made it fail: ")
 
 
 def test_runners_without_locks_are_found(sabotaged: Arena, tmp_path: Path) -> None:

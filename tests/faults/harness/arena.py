@@ -7,7 +7,9 @@ import contextlib
 import itertools
 import os
 import signal
+import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,11 +23,12 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError
 from dev.ports import free_port
-from dev.watchdog import Watchdog, session_members
+from dev.watchdog import Watchdog
 
 from . import picture
-from .kinds import KINDS, Kind
+from .kinds import KINDS, USUAL, Kind, Limits
 from .runner import Run, Zygote
+from .small_disk import small_disk
 from .wire import Wire
 
 MEMORY = Path("/dev/shm")
@@ -68,9 +71,12 @@ class Arena:
             watchdog = Watchdog()
             watchdog.remove(Path(room))  # if this process is killed before it can
             stack.callback(watchdog.dismiss)
+            self.disk = stack.enter_context(small_disk(Path(room) / "disk"))
             self.cluster = Cluster(Path(room) / "data", port=free_port(), fsync=False, settings={"autovacuum": False})
             self.cluster.start()
             stack.callback(self.cluster.stop)
+            if self.disk is not None:
+                self.cluster.execute(f"CREATE TABLESPACE small LOCATION '{self.disk.place}'")
             self.wire = Wire(lambda: self.cluster.port)
             stack.callback(self.wire.close)
             self.zygote = Zygote()
@@ -96,20 +102,22 @@ class Arena:
         with psycopg.connect(self.direct(database), autocommit=True) as conn:
             yield conn
 
-    def folder(self, kind: Kind, timeout: int = 60) -> Path:
-        folder = self.place / f"{kind.name.replace(' ', '_')}_{timeout}"
+    def folder(self, kind: Kind, limits: Limits = USUAL) -> Path:
+        folder = self.place / f"{kind.name.replace(' ', '_')}_{limits.total}_{limits.lock}"
         if not folder.exists():
             folder.mkdir(parents=True)
-            for name, text in kind.files(timeout).items():
+            for name, text in kind.files(limits).items():
                 (folder / name).write_text(text)
         return folder
 
     # Databases
 
     @contextlib.contextmanager
-    def database(self, template: str) -> Iterator[str]:
+    def database(self, template: str, *, on_small_disk: bool = False) -> Iterator[str]:
         name = f"struck_{next(self._numbers)}"
         self.cluster.create_database(name, template=template)
+        if on_small_disk:
+            self.cluster.execute(f"ALTER DATABASE {name} SET TABLESPACE small")
         try:
             yield name
         finally:
@@ -144,18 +152,64 @@ class Arena:
         self.clean[kind.name] = clean
         return clean
 
-    def start(self, kind: Kind, dsn: str, *, name: str = "first", timeout: int = 60, wait_at: str = "") -> Run:
+    def start(
+        self, kind: Kind, dsn: str, *, name: str = "first", limits: Limits = USUAL, wait_at: str = "", **more: Any
+    ) -> Run:
+        """:param more: `impatient`, `clock`; see `Zygote.start`."""
         return self.zygote.start(
             dsn=dsn,
-            folder=str(self.folder(kind, timeout)),
+            folder=str(self.folder(kind, limits)),
             verb=kind.verb,
             version="002",
             name=name,
             wait_at=wait_at.split(),
             sabotage=self.sabotage,
+            **more,
         )
 
     # The server's end
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All of its processes stand still: they take what the system takes for them, and answer nothing."""
+        leader = self.cluster.running_pid()
+        assert leader is not None
+        pids = _processes_of(leader)
+        try:
+            for pid in pids:
+                _signal(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                _signal(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def without_standby(self) -> Iterator[None]:
+        """Whoever commits waits for a standby that is not there, until the block ends."""
+        with self.conn("postgres") as conn:
+            conn.execute("SET synchronous_commit = local")
+            conn.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            try:
+                conn.execute("SELECT pg_reload_conf()")
+                eventually(self._waits_for_standby, "commits wait for the standby")
+                yield
+            finally:
+                conn.execute("ALTER SYSTEM RESET synchronous_standby_names")
+                conn.execute("SELECT pg_reload_conf()")
+                eventually(lambda: not self._waits_for_standby(), "commits wait no more")
+
+    def _waits_for_standby(self) -> bool:
+        """A cancelled wait is told by a warning; the commit is done all the same. No timeout of the server ends it."""
+        heard: list[object] = []
+        with psycopg.connect(self.direct("postgres"), autocommit=True) as conn:
+            conn.add_notice_handler(heard.append)
+            timer = threading.Timer(0.1, conn.cancel_safe)
+            timer.start()
+            with contextlib.suppress(psycopg.errors.QueryCanceled):
+                conn.execute("SELECT pg_logical_emit_message(true, 'harness', '')")
+            timer.cancel()
+            timer.join()
+        return bool(heard)
 
     def restart(self) -> None:
         """In an orderly way: open connections are ended, transactions rolled back."""
@@ -166,19 +220,18 @@ class Arena:
         """kill -9 for the server and all of its processes, at once."""
         leader = self.cluster.running_pid()
         assert leader is not None
-        for pid in (leader, *session_members(leader)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        pids = _processes_of(leader)
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
         self.cluster.stop()
-        eventually(lambda: not session_members(leader), "the killed server's processes end")
+        eventually(lambda: not any(map(_is_alive, pids)), "the killed server's processes end")
         self._start_again()
 
     def crash_one(self, pid: int) -> None:
         """kill -9 for one of its processes: the server ends all the others and recovers."""
         with self.conn("postgres") as conn:
             row = conn.execute("SELECT pg_postmaster_start_time()").fetchone()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL)
             eventually(lambda: _ended(conn), "the server ends its connections")
         assert row
         eventually(self._answers, "the server recovers")
@@ -199,6 +252,23 @@ class Arena:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+
+
+def _processes_of(leader: int) -> list[int]:
+    """The server's first process and those that it has made, each of which leads a session of its own."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    pairs = [map(int, line.split()) for line in listed.splitlines()]
+    return [leader, *(pid for pid, parent in pairs if parent == leader)]
+
+
+def _is_alive(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _ended(conn: Conn) -> bool:

@@ -6,45 +6,10 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-import psycopg
-
-from .arena import LIMIT, Arena, Clean, eventually
-from .kinds import Kind
-from .moments import Approach
-from .runner import Run
-
-
-@dataclass
-class Scene:
-    """One strike while it happens."""
-
-    arena: Arena
-    kind: Kind
-    clean: Clean
-    database: str
-    approach: Approach
-    coin: bool
-    """Which of a fault's two variants."""
-    others: list[Run] = field(default_factory=list)
-
-    @property
-    def run(self) -> Run:
-        assert self.approach.run is not None
-        return self.approach.run
-
-    @property
-    def runs(self) -> list[Run]:
-        return [self.run, *self.others]
-
-    def start_another(self) -> Run:
-        other = self.arena.start(self.kind, self.arena.direct(self.database), name="second")
-        self.others.append(other)
-        return other
-
-    def release(self) -> None:
-        self.approach.release()
+from . import shortages
+from .arena import LIMIT, eventually
+from .scene import Scene
 
 
 def killed(scene: Scene) -> None:
@@ -142,7 +107,7 @@ def cut_unnoticed(scene: Scene) -> None:
 def orphaned(scene: Scene) -> None:
     """Its supervisor dies, it lives on, and a second runner is started beside it. Coin: then it is killed too."""
     second = scene.start_another()
-    eventually(lambda: _polls(scene) or _is_over(second), "the second runner waits for the first")
+    eventually(lambda: scene.somebody_waits() or second.is_over(), "the second runner waits for the first")
     if scene.coin:
         scene.run.kill()
     scene.release()
@@ -152,23 +117,6 @@ def doubled(scene: Scene) -> None:
     """Two runners at the same time."""
     scene.start_another()
     scene.release()
-
-
-def _polls(scene: Scene) -> bool:
-    query = (
-        "SELECT FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'wmigrate%%second'"
-        " AND query ~ 'pg_try_advisory_lock|pg_advisory_unlock'"
-    )
-    with contextlib.suppress(psycopg.Error), scene.arena.conn("postgres") as conn:
-        return conn.execute(query.encode(), [scene.database]).fetchone() is not None
-    return False
-
-
-def _is_over(run: Run) -> bool:
-    try:
-        return run.end(0.01) is None or True
-    except TimeoutError:
-        return False
 
 
 FAULTS: dict[str, Callable[[Scene], None]] = {
@@ -185,4 +133,12 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     "cut during COMMIT": cut_with_reset,
     "orphan and successor": orphaned,
     "two runners": doubled,
+    "server frozen": shortages.frozen,
+    "lock timeout": shortages.lock_timeout,
+    "budget used up": shortages.out_of_time,
+    "deadlock": shortages.deadlocked,
+    "serialization failure": shortages.not_serializable,
+    "no synchronous standby": shortages.without_standby,
+    "disk full": shortages.disk_full,
+    "runner's clock wrong": shortages.clock_wrong,
 }

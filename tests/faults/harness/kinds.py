@@ -10,7 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 GATE_KEY = 7
-CONFIG = "settings:\n  execution:\n    lock_wait_seconds: 20\n    timeout_seconds: {timeout}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a struck runner may take, in seconds."""
+
+    total: int = 60
+    lock: float | None = None
+    """For a lock on a table, at the first attempt and outside transactions; None: what the engine gives by default."""
+
+    def __str__(self) -> str:
+        lines = ["settings:", "  execution:", "    lock_wait_seconds: 20", f"    timeout_seconds: {self.total}"]
+        if self.lock is not None:
+            names = ("lock_timeout_seconds", "lock_timeout_max_seconds", "concurrent_lock_timeout_seconds")
+            lines += [*(f"    {name}: {self.lock:g}" for name in names), "    lock_attempts: 2"]
+        return "\n".join(lines) + "\n"
+
+
+USUAL = Limits()
 
 BASE = """
 CREATE SCHEMA app;
@@ -29,6 +47,28 @@ CREATE PROCEDURE note(step text) LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO trail VALUES (step);
     COMMIT;
+END $$;
+CREATE TABLE paid (what text, part int);
+CREATE PROCEDURE pay(what text) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO paid VALUES (what, 1);
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    UPDATE items SET price = price + 1 WHERE id = 1;
+    INSERT INTO paid VALUES (what, 2);
+    COMMIT;
+    PERFORM gate(0);
+END $$;
+CREATE TABLE settled (what text, part int, PRIMARY KEY (what, part));
+CREATE PROCEDURE settle(what text) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO settled VALUES (what, 1) ON CONFLICT DO NOTHING;
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    UPDATE items SET price = 99 WHERE id = 1;
+    INSERT INTO settled VALUES (what, 2) ON CONFLICT DO NOTHING;
+    COMMIT;
+    PERFORM gate(0);
 END $$;
 """
 
@@ -88,6 +128,35 @@ CALL note('each 5');
 INSERT INTO each_made VALUES (1);
 """
 
+PAYS = """
+INSERT INTO trail VALUES ('pays 0');
+CALL pay('pays 1');
+UPDATE items SET seen = seen + 1;
+DO $$
+BEGIN
+    INSERT INTO paid VALUES ('pays 3', 1);
+    COMMIT;
+    PERFORM gate(1);
+    UPDATE items SET price = price + 1 WHERE id = 1;
+    INSERT INTO paid VALUES ('pays 3', 2);
+    COMMIT;
+END $$;
+INSERT INTO trail VALUES ('pays 4');
+"""
+
+PAYS_BACK = """
+INSERT INTO trail VALUES ('back 0');
+CALL pay('back 1');
+UPDATE items SET seen = seen - 1;
+"""
+
+SETTLES = """
+INSERT INTO trail VALUES ('settles 0');
+CALL settle('settles 1');
+UPDATE items SET seen = seen + 1;
+CALL settle('settles 3');
+"""
+
 BACK = """
 DROP INDEX CONCURRENTLY IF EXISTS app.notes_id;
 UPDATE items SET price = price - 10;
@@ -108,6 +177,19 @@ class Hold:
     """Its number, from 1: told by the event before it begins."""
     sql: str
     """What that transaction does."""
+    conflicts: bool = False
+    """Whether the statement fails with a serialization failure when that transaction commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a person finds out what became of a statement that commits as it goes."""
+
+    query: str
+    """How many of its parts are there."""
+    parts: int = 1
+    rest: str = ""
+    """What is still to be done by hand when only the first part is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +199,25 @@ class Kind:
     name: str
     script: str
     verb: str = "apply"
-    declared: str | None = None
+    declared: str = ""
+    """What the config says of the migration."""
     rollback: str | None = None
     gates: int = 0
     """How many gates the script has, numbered from 0."""
     holds: tuple[Hold, ...] = ()
-    looks: Mapping[int, str] = field(default_factory=dict)
-    """For statements of which only a person can tell whether they ran (by index): the query with which one looks."""
+    looks: Mapping[int, Look] = field(default_factory=dict)
+    """For statements of which only a person can tell whether they ran (by index)."""
 
-    def files(self, timeout: int) -> dict[str, str]:
+    @property
+    def repeatable(self) -> bool:
+        """Whether nobody may be asked, since running a statement again is declared to be right."""
+        return "repeatable: true" in self.declared
+
+    def files(self, limits: Limits) -> dict[str, str]:
         """The folder's files."""
-        config = CONFIG.format(timeout=timeout)
+        config = str(limits)
         if self.declared:
-            config += f"migrations:\n  - {{version: '002', transactional: {self.declared}}}\n"
+            config += f"migrations:\n  - {{version: '002', {self.declared}}}\n"
         files = {"001_base.sql": BASE, "002_struck.sql": self.script, "migration_config.yaml": config}
         if self.rollback:
             files["002_struck.rollback.sql"] = self.rollback
@@ -140,6 +228,17 @@ class Kind:
 LOCKER = "LOCK TABLE items IN ROW EXCLUSIVE MODE"
 READER = "SELECT FROM parts"
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1"
+ROW = "UPDATE items SET seen = seen WHERE id = 1"
+PAID = "LOCK TABLE paid IN SHARE MODE"
+
+
+def _noted(step: str) -> Look:
+    return Look(f"SELECT count(*) FROM trail WHERE step = '{step}'")
+
+
+def _paid(what: str) -> Look:
+    rest = f"UPDATE items SET price = price + 1 WHERE id = 1; INSERT INTO paid VALUES ('{what}', 2)"
+    return Look(f"SELECT count(*) FROM paid WHERE what = '{what}'", 2, rest)
 
 
 KINDS = {
@@ -164,9 +263,9 @@ KINDS = {
         Kind(
             "each alone",
             EACH,
-            declared="false",
+            declared="transactional: false",
             holds=(Hold(2, "LOCK TABLE trail IN SHARE MODE"), Hold(4, "LOCK TABLE trail IN SHARE MODE")),
-            looks={i: f"SELECT EXISTS (SELECT FROM trail WHERE step = 'each {i}')" for i in (1, 3, 5)},
+            looks={i: _noted(f"each {i}") for i in (1, 3, 5)},
         ),
         Kind(
             "rollback",
@@ -174,6 +273,31 @@ KINDS = {
             verb="roll_back",
             rollback=BACK,
             holds=(Hold(4, LOCKER), Hold(2, "LOCK TABLE items IN SHARE MODE")),
+        ),
+        Kind(
+            "commits inside",
+            PAYS,
+            declared="transactional: false",
+            gates=2,
+            holds=(Hold(2, ROW, conflicts=True), Hold(2, PAID), Hold(4, ROW), Hold(4, PAID)),
+            looks={1: _paid("pays 1"), 3: _paid("pays 3")},
+        ),
+        Kind(
+            "commits inside, rollback",
+            "SELECT 1;",
+            verb="roll_back",
+            declared="transactional: false",
+            rollback=PAYS_BACK,
+            gates=1,
+            holds=(Hold(2, ROW, conflicts=True), Hold(2, PAID)),
+            looks={1: _paid("back 1")},
+        ),
+        Kind(
+            "repeatable",
+            SETTLES,
+            declared="transactional: false, repeatable: true",
+            gates=1,
+            holds=(Hold(2, ROW, conflicts=True), Hold(4, ROW, conflicts=True)),
         ),
     )
 }

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
@@ -97,9 +98,9 @@ def timed(dice: random.Random, count: int) -> list[Moment]:
 class Approach:
     """Starts a run and brings it to a moment, where it stands until it is released."""
 
-    def __init__(self, arena: Arena, kind: Kind, clean: Clean, database: str, *, timeout: int) -> None:
+    def __init__(self, arena: Arena, kind: Kind, clean: Clean, database: str, **job: Any) -> None:
         self._arena, self._kind, self._clean, self._database = arena, kind, clean, database
-        self._timeout = timeout
+        self._job = job
         self._holder: Conn | None = None
         self.run: Run | None = None
         self.reached = False
@@ -117,7 +118,7 @@ class Approach:
             self._hold(f"SELECT pg_advisory_xact_lock({GATE_KEY}, {moment.number})")
         wait_at = "Started Stepped" if isinstance(moment, Told | Held) else ""
         dsn = self._arena.wired(self._database)
-        self.run = self._arena.start(self._kind, dsn, wait_at=wait_at, timeout=self._timeout)
+        self.run = self._arena.start(self._kind, dsn, wait_at=wait_at, **self._job)
         self.reached = self._bring(self.run, moment)
 
     def _bring(self, run: Run, moment: Moment) -> bool:
@@ -129,16 +130,17 @@ class Approach:
             time.sleep(moment.part * self._clean.seconds)
             return True
         if isinstance(moment, Gate):
-            eventually(lambda: self._waiting("locktype = 'advisory' AND objsubid = 2"), "the script comes to the gate")
-            return True
+            at_gate = "locktype = 'advisory' AND objsubid = 2"
+            eventually(lambda: self._waiting(at_gate) or run.is_over(), "the script comes to the gate")
+            return not run.is_over()
         if isinstance(moment, Told):
             return _step_to(run, lambda seen, _: seen == moment.number)
         if not _step_to(run, lambda _, first: first == moment.hold.statement):
             return False
         self._hold(moment.hold.sql)
         run.go()
-        eventually(lambda: self._waiting("true"), "the statement waits")
-        return True
+        eventually(lambda: self._waiting("true") or run.is_over(), "the statement waits")
+        return not run.is_over()
 
     def _hold(self, text: str) -> None:
         self._holder = psycopg.connect(self._arena.direct(self._database), application_name="harness")
@@ -163,11 +165,20 @@ class Approach:
         with self._arena.conn("postgres") as conn:
             return [pid for (pid,) in conn.execute(query.encode(), [self._database])]
 
-    def release(self) -> None:
-        """Let it go on, wherever it stands."""
+    @property
+    def holder(self) -> Conn:
+        """The transaction of the harness that the server's process waits for."""
+        assert self._holder is not None
+        return self._holder
+
+    def release(self, *, commit: bool = False) -> None:
+        """Let it go on, wherever it stands.
+
+        :param commit: what the harness's transaction did becomes true; else nobody ever sees it.
+        """
         if self._holder is not None:
             with contextlib.suppress(psycopg.Error):
-                self._holder.rollback()
+                self._holder.commit() if commit else self._holder.rollback()
             self._holder.close()
         if self.run is not None:
             self.run.go(60)

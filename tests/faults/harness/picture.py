@@ -91,6 +91,16 @@ def audit_faults(conn: Conn, *, outcome: str) -> list[str]:
     return lines
 
 
+def times_of_another_clock(conn: Conn) -> list[str]:
+    """Times in the ledger that are not the server's: it has been at work for minutes only."""
+    row = conn.execute(
+        "SELECT (SELECT count(*) FROM wmigrate.audit_log WHERE NOT at BETWEEN begin AND now()),"
+        " (SELECT count(*) FROM wmigrate.schema_migrations WHERE NOT applied_at BETWEEN begin AND now())"
+        " FROM (SELECT (pg_stat_file('PG_VERSION')).modification - interval '1 hour' AS begin) AS server"
+    ).fetchone()
+    return [] if row == (0, 0) else [f"times that are not the server's, in audit log and entries: {row}"]
+
+
 def left_behind(conn: Conn) -> list[str]:
     """Sessions of runners that are still there, and advisory locks that somebody still holds."""
     rows = conn.execute(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +87,14 @@ class Run:
                 return message
         return None
 
+    def is_over(self) -> bool:
+        """Whether it has ended; takes whatever it has told until then."""
+        try:
+            self.end(0.01)
+        except TimeoutError:
+            return False
+        return True
+
     def go(self, times: int = 1) -> None:
         with contextlib.suppress(OSError):
             self.line.sendall(b"go\n" * times)
@@ -125,7 +135,7 @@ class Zygote:
         """Begin a run.
 
         :param job: `dsn`, `folder`, `verb`, `version` (several apart by spaces), `name`, `wait_at` (events at which it
-            waits for go), `sabotage`.
+            waits for go), `sabotage`, `impatient` (gives up a silent server within seconds), `clock` (jumps).
         """
         ours, theirs = socket.socketpair()
         with theirs:
@@ -203,6 +213,10 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
     from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.model import Identity
 
+    if job.get("impatient"):
+        _be_impatient()
+    if job.get("clock"):
+        _lose_the_clock()
     if job.get("sabotage"):
         from harness.sabotage import SABOTAGE
 
@@ -239,6 +253,25 @@ def _run(line: socket.socket, job: dict[str, Any]) -> None:
         kept = error
     teller.tell("end", **(_described(kept) if kept else {"outcome": " ".join(outcomes)}))
     teller.linger()  # and holds on to the exception: what was left open stays open
+
+
+def _be_impatient() -> None:
+    """The limits of the engine's own calls, shorter."""
+    from airflow_provider_wmigrate.engine.session import answering, interruption
+
+    answering.ANSWER_SECONDS, answering.CANCEL_SECONDS = 1.5, 0.5
+    interruption._SILENCE_SECONDS = 1.0
+
+
+def _lose_the_clock() -> None:
+    """The time of day is another one whenever it is asked for. How long something lasts can still be measured."""
+    true, dice = time.time, random.Random(1)
+
+    def wrong() -> float:
+        return true() + dice.uniform(-1, 1) * 365 * 86400
+
+    time.time = wrong
+    time.time_ns = lambda: round(wrong() * 1e9)
 
 
 def _described(error: BaseException) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.run.execution import Execution
 from airflow_provider_wmigrate.engine.run.script_progress import ScriptProgress
+from airflow_provider_wmigrate.engine.run.stepwise import ScriptRun
+from airflow_provider_wmigrate.engine.session import answering, connection, interruption
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.waiting import SessionLocks
 
@@ -44,8 +48,38 @@ def _no_locks() -> None:
     SessionLocks.acquire = acquire  # type: ignore[assignment, method-assign]
 
 
+def _errors_undo_all() -> None:
+    """A statement that failed is taken to have had no effect."""
+    ScriptRun._effect = lambda *_: Effect.NOTHING  # type: ignore[method-assign]
+
+
+def _errors_are_done() -> None:
+    """A statement that failed is taken to have run."""
+    ScriptRun._effect = lambda *_: Effect.RAN  # type: ignore[method-assign]
+
+
+def _patient() -> None:
+    """Whoever does not answer is waited for."""
+    answering.ANSWER_SECONDS = interruption._SILENCE_SECONDS = 3600.0
+
+
+def _unconfirmed() -> None:
+    """No commit waits for a standby."""
+    connection.WRITES = {**connection.WRITES, "synchronous_commit": "local"}
+
+
+def _time_of_day() -> None:
+    """How long something lasts is read from the time of day."""
+    time.monotonic = lambda: time.time()
+
+
 SABOTAGE: dict[str, Callable[[], None]] = {
     "journal after": _journal_after_only,
     "entry apart": _entry_apart,
     "no locks": _no_locks,
+    "errors undo all": _errors_undo_all,
+    "errors are done": _errors_are_done,
+    "patient": _patient,
+    "unconfirmed": _unconfirmed,
+    "time of day": _time_of_day,
 }

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any, Literal
 
 import psycopg
@@ -17,12 +17,14 @@ from airflow_provider_wmigrate.engine.model import Identity
 
 from . import picture
 from .arena import KINDS, LIMIT, Arena, Clean, Conn, eventually
-from .faults import FAULTS, Scene
+from .faults import FAULTS
 from .kinds import Kind
 from .moments import Approach, Moment, boundaries, commits, on_wire, timed
+from .scene import Scene
+from .shortages import NEEDS_A_DISK, job_of, suits
 
 TRIES = 5
-DEAR = {"network silent, unnoticed": 3}
+DEAR = {"network silent, unnoticed": 5, "server frozen": 5, "no synchronous standby": 5, "budget used up": 5}
 """Faults that take their time, all of it waited through: how many of each kind of migration are enough."""
 GOOD = {"applied", "already_applied", "rolled_back", "not_applied"}
 
@@ -55,6 +57,8 @@ class Verdict:
     """Nothing is lost, but it is not as it should be: an error not in the engine's words, a session left open."""
     seconds: float = 0.0
     reached: bool = True
+    ends: list[str] = field(default_factory=list)
+    """What the runners ended with, in order: an outcome, or an error in words."""
 
 
 def plans(arena: Arena, seed: int, count: int | None, *, kinds: list[str], faults: list[str]) -> list[Plan]:
@@ -63,7 +67,8 @@ def plans(arena: Arena, seed: int, count: int | None, *, kinds: list[str], fault
 
     :param count: how many in all; None: every boundary and as many others.
     """
-    columns = [_plans_of(arena, KINDS[k], fault, seed) for k in kinds for fault in faults]
+    possible = [f for f in faults if f != NEEDS_A_DISK or arena.disk is not None]
+    columns = [_plans_of(arena, KINDS[k], fault, seed) for k in kinds for fault in possible]
     if count is None:
         return [plan for column, enough in columns for plan in column[:enough]]
     turns = (plan for row in zip_longest(*(column for column, _ in columns)) for plan in row if plan)
@@ -83,8 +88,10 @@ def _plans_of(arena: Arena, kind: Kind, fault: str, seed: int) -> tuple[list[Pla
     dice.shuffle(wire)
     chance = timed(dice, 200) if fault != "cut during COMMIT" else []
     rest = [m for pair in zip_longest(wire, chance) for m in pair if m is not None]
+    first, rest = ([m for m in moments if suits(fault, m)] for moments in (first, rest))
     if fault in DEAR:
-        first, rest = first[: DEAR[fault]], []
+        turns = (m for pair in zip_longest(first, rest) for m in pair if m is not None)
+        first, rest = [*islice(turns, DEAR[fault])], []
     everything = [Plan(kind.name, fault, moment, dice.random() < 0.5) for moment in [*first, *rest]]
     return everything, max(2 * len(first), 12)
 
@@ -93,9 +100,8 @@ def strike(arena: Arena, plan: Plan) -> Verdict:
     verdict = Verdict(plan)
     start = time.monotonic()
     clean, kind = arena.learn(KINDS[plan.kind]), KINDS[plan.kind]
-    with arena.database(clean.template) as database:
-        timeout = 1 if plan.fault == "network silent, unnoticed" else 60
-        approach = Approach(arena, kind, clean, database, timeout=timeout)
+    with arena.database(clean.template, on_small_disk=plan.fault == NEEDS_A_DISK) as database:
+        approach = Approach(arena, kind, clean, database, **job_of(plan.fault, coin=plan.coin))
         scene = Scene(arena, kind, clean, database, approach, plan.coin)
         try:
             approach.begin(plan.moment)
@@ -105,6 +111,8 @@ def strike(arena: Arena, plan: Plan) -> Verdict:
             if not any(_is_good(m) for m in _ends(scene)):
                 _try_again(scene, verdict)
             _judge(scene, verdict)
+            verdict.losses += scene.losses
+            verdict.ends = [end.get("outcome") or end["message"] for end in _ends(scene)]
         except TimeoutError as error:
             verdict.losses.append(f"hang: {error}")
         finally:
@@ -175,7 +183,10 @@ def _try_again(scene: Scene, verdict: Verdict) -> None:
 
 
 def _person(scene: Scene, verdict: Verdict) -> None:
-    """Looks at the database, as the advice says, and decides."""
+    """Looks at the database, as the advice says, decides, and finishes by hand what is half done."""
+    if scene.kind.repeatable:
+        verdict.losses.append("a person was asked about what is declared to be repeatable")
+        return
     with scene.arena.conn(scene.database) as conn:
         row = conn.execute("SELECT statements_done FROM wmigrate.schema_migrations WHERE version = '002'").fetchone()
         look = scene.kind.looks.get(row[0]) if row else None
@@ -183,8 +194,10 @@ def _person(scene: Scene, verdict: Verdict) -> None:
             verdict.losses.append(f"a person was asked about statement {row and row[0] + 1}, and cannot tell either")
             return
         eventually(lambda: len(picture.left_behind(conn)) == 0, "nobody is at work", 5.0)
-        seen = conn.execute(look.encode()).fetchone()
-    decision: Decision = "ran" if seen and seen[0] else "again"
+        (seen,) = conn.execute(look.query.encode()).fetchone() or (0,)
+        if 0 < seen < look.parts:
+            conn.execute(look.rest.encode())
+    decision: Decision = "ran" if seen else "again"
     repair(
         lambda: psycopg.connect(scene.arena.direct(scene.database)),
         read_folder(scene.arena.folder(scene.kind)),
@@ -202,6 +215,7 @@ def _judge(scene: Scene, verdict: Verdict) -> None:
         verdict.losses += picture.differences(clean.wanted, picture.take(conn))
         verdict.losses += picture.audit_faults(conn, outcome=clean.outcome)
         verdict.losses += _twice(conn, scene)
+        verdict.losses += picture.times_of_another_clock(conn)
 
 
 def _twice(conn: Conn, scene: Scene) -> list[str]:
