@@ -200,8 +200,7 @@ def test_a_commit_that_no_standby_has_is_found(sabotaged: Arena) -> None:
 def test_a_budget_by_the_time_of_day_is_found(sabotaged: Arena) -> None:
     sabotaged.sabotage = "time of day"
     verdict = strike(sabotaged, Plan("transactional", "runner's clock wrong", Told(0), coin=False))
-    assert len(verdict.losses) == 1
-    assert verdict.losses[0].startswith("the clock alone made it fail: ")
+    assert any(loss.startswith("the clock alone made it fail: ") for loss in verdict.losses)
 
 
 def test_runners_without_locks_are_found(sabotaged: Arena, tmp_path: Path) -> None:

@@ -138,6 +138,23 @@ def test_cancelled_in_the_middle(migrator: MakeMigrator, conn: Conn) -> None:
     assert str(failure(migrator(files))) == IN_FLIGHT
 
 
+def test_cancelled_before_it_was_sent(migrator: MakeMigrator, conn: Conn) -> None:
+    """Nobody is asked about a statement that the server never had."""
+    files = {"001_p.sql": DO.format(PAY, "")} | DECLARED
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Stepped):
+            made.cancel()
+
+    made = migrator(files, on_event=listen)
+    error = failure(made)
+    assert isinstance(error, StatementFailed)
+    assert error.outcome == "nothing ran before it, and nothing of it was kept"
+    assert entries(conn) == []
+    assert migrator(files).apply("001").outcome is Outcome.APPLIED
+    assert paid(conn) == 1
+
+
 def _cancel_when_paid(made: Any, conn: Conn) -> None:
     while not paid(conn):
         time.sleep(0.02)

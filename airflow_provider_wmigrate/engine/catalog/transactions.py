@@ -27,7 +27,7 @@ def transaction_number(conn: Connection[Any]) -> int | None:
     return int(row[0]) if row else None
 
 
-def one_between(before: int | None, after: int | None) -> bool:
-    """Whether there was exactly one transaction between two looks: the statement's own, which ended as the statement
-    did. False: there were more, or it is not known."""
-    return before is not None and after is not None and (after - before) % _WRAP == 2
+def at_most_one_between(before: int | None, after: int | None) -> bool:
+    """Whether there was at most one transaction between two looks: the statement's own, which ended as the statement
+    did, or none, since it was not even sent. False: there were more, or it is not known."""
+    return before is not None and after is not None and (after - before) % _WRAP in (1, 2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
-from airflow_provider_wmigrate.engine.catalog.transactions import one_between, transaction_number
+from airflow_provider_wmigrate.engine.catalog.transactions import at_most_one_between, transaction_number
 from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
     ROLLED_BACK,
@@ -270,7 +270,7 @@ class ScriptRun:
         if error.sqlstate and first_in_session(statement.kind, statement.node):
             return Effect.NOTHING  # it ran on another session, in one transaction
         try:
-            if one_between(before, transaction_number(self.session.conn)):
+            if at_most_one_between(before, transaction_number(self.session.conn)):
                 return Effect.NOTHING
             ran = probe.ran(self.session.conn, statement)
         except psycopg.Error:
