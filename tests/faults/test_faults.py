@@ -1,4 +1,4 @@
-"""The fault suite in its short form: every fault on every kind of migration once, and the moments that were hard.
+"""The fault suite in its short form: every fault on most kinds of migration once, and the moments that were hard.
 
 The long form is `make faults`; docs/faults.md says what is struck and how.
 """
@@ -39,6 +39,8 @@ SHORTAGES = {
     "runner's clock wrong": ["transactional", "journalled", "commits inside"],
 }
 """Faults on the kinds of migration that they say most about."""
+MOST_KINDS = [kind for kind in KINDS if kind not in ("commits inside, rollback", "repeatable")]
+"""These two say little more of the other faults; the long form has them all."""
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +56,8 @@ def unharmed(verdict: Verdict) -> bool:
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in SHORTAGES])
 def test_a_fault_on_every_kind_of_migration(arena: Arena, fault: str) -> None:
-    count = WAITED_THROUGH.get(fault, len(KINDS))
-    for plan in plans(arena, SEED, count, kinds=[*KINDS], faults=[fault]):
+    count = WAITED_THROUGH.get(fault, len(MOST_KINDS))
+    for plan in plans(arena, SEED, count, kinds=MOST_KINDS, faults=[fault]):
         assert unharmed(strike(arena, plan))
 
 
