@@ -276,7 +276,7 @@ class RollBackMigrationOperator(_StepOperator):
         if dry_run:
             return self._returned(context, migrator.roll_back(version, dry_run=True, behind=before))
         for other in self._waiting(context, migrator, before):
-            self.log.info("%s was applied after %s, so it is rolled back first", other, version)
+            self.log.info("%s stands before %s in the plan, so it is rolled back first", other, version)
             migrator.roll_back(other)
         return self._returned(context, migrator.roll_back(version))
 
@@ -285,9 +285,12 @@ class RollBackMigrationOperator(_StepOperator):
 
         :raises AirflowFailException: a task has ended without it, so a person wanted it or has to look.
         """
-        there = {entry.version for entry in migrator.read().entries} if before else set()
+        if not before:
+            return []
+        # The states first: what ends between the two looks has then left the ledger by the second one.
+        states = task_states(context, list(self.tasks.values()))
+        there = {entry.version for entry in migrator.read().entries}
         waiting = [v for v in before if v in there] if str(self.version) in there else []
-        states = task_states(context, list(self.tasks.values())) if waiting else {}
         for version in waiting:
             task_id = self.tasks.get(version, "")
             if states.get(task_id, "removed") == "removed":

@@ -406,7 +406,8 @@ def test_a_file_that_appeared_after_the_plan_waits(
 def test_a_file_edited_after_the_plan_is_checked_again(
     runner: Runner, make_folder: MakeFolder, conn: Conn, task_log: TaskLog
 ) -> None:
-    run = runner.run(runner.migrations(make_folder({**A, **BROKEN_B, **NO_DROP}), dag_id="edited"))
+    fails = {"002_b.sql": "SELECT * FROM nowhere;"}
+    run = runner.run(runner.migrations(make_folder({**A, **fails, **NO_DROP}), dag_id="edited"))
     sly = {"002_b.sql": "DROP TABLE a;"}
     run.clear("migrate.002_b", dag=runner.migrations(make_folder({**A, **sly, **NO_DROP}), dag_id="edited"))
     assert error(run, "002_b").startswith("002_b.sql:1: DROP is not allowed")
@@ -460,7 +461,7 @@ def test_a_missing_extension_is_skipped_in_development(runner: Runner, make_fold
         "003": "needs 002, which is left out",
     }
     assert run.xcoms["plan", "plan"]["skipped"] == reasons
-    assert "- skip `002`: extension no_such_thing cannot be had on this server" in run.xcoms["plan", "markdown"]
+    assert "- left out: `002` (extension no_such_thing cannot be had on this server)" in run.xcoms["plan", "markdown"]
     assert run.returned("report")["skipped"] == reasons
 
     run.clear("migrate.002_b", "migrate.003_c")
