@@ -175,6 +175,7 @@ def script_errors() -> list[tuple[str, str, str]]:
         ("SELECT dblink('host=bob x')", 'role "bob" does not exist', 'role "bob" does not exist'),
         # Rows
         ("COPY t FROM stdin;\nb\tx y\n\\.\n", 'invalid: "b" or "c"', 'invalid: "***" or "c"'),
+        ("COPY t FROM stdin;\na\n\\.\nCOPY t FROM stdin;\nb\n\\.\n", 'invalid: "b", "a"', 'invalid: "***", "***"'),
         ("COPY t FROM stdin;\nb\tx why\n\\.\n", 'invalid "why" for "t"', 'invalid "***" for "t"'),
         ("INSERT INTO t VALUES (99)", "Key (p_id)=(99) is not there.", "Key (p_id)=(99) is not there."),
         ("INSERT INTO t VALUES (1, 'b')", "Key (a, b)=(1, b) already exists.", "Key (a, b)=(1, ***) already exists."),
