@@ -78,6 +78,8 @@ SHOWN = {
     ),
     "DO $$ BEGIN RAISE WIBBLE 'no password'; END $$": "DO $$ BEGIN RAISE WIBBLE '***'; END $$",
     "SELECT $$a 'kept' part$$, $b$kept$b$": "SELECT $$a 'kept' part$$, $b$kept$b$",
+    "DO $$ BEGIN a := 1; token := 12; END $$": "DO $$ BEGIN a := 1; token := ***; END $$",
+    "CREATE ROLE r PASSWORD = hunter2, x": "CREATE ROLE r PASSWORD = ***, ***",
     "DO $$ it's $$": "DO $$ it'***'$$",
     # Comments
     "-- was 'kept'\nSELECT 1": "-- was 'kept'\nSELECT 1",
@@ -150,6 +152,7 @@ def script_errors() -> list[tuple[str, str, str]]:
         ("CREATE ROLE r PASSWORD admin", 'syntax error at or near "admin"', 'syntax error at or near "***"'),
         ("CREATE ROLE r PASSWORD 'a'hunter2", 'syntax error at or near "hunter2"', 'syntax error at or near "***"'),
         ("CREATE ROLE r PASSWORD U&'hunter2", 'x at or near "U&\'hunter2"', 'x at or near "***"'),
+        ("SELECT 'hunter2 open", "got hunter2 open", "got ***"),
         ("WIBBLE 'x'", 'syntax error at or near "WIBBLE"', 'syntax error at or near "WIBBLE"'),
         (
             "SELECT 'a\"b",
@@ -273,3 +276,8 @@ def test_every_kind_of_token() -> None:
 def test_a_string_with_an_escape_that_is_wrong_cannot_be_read_up_to_it() -> None:
     assert scanned("SELECT E'\\u00zz'") == Tokens((), 0)
     assert masked_sql("SELECT 'a', E'\\u00zz'") == "'***'"
+
+
+def test_what_stands_in_a_dollar_quote_is_read_too() -> None:
+    found = read("SELECT $$a 'kept' part$$")
+    assert (found.masks, found.secrets, found.literals, found.names) == ([], set(), {"kept"}, {"select", "a", "part"})
