@@ -185,7 +185,7 @@ def test_a_missing_rollback_script_raises_the_alarm(
     folder = make_folder({**A, "002_b.sql": B["002_b.sql"]})
     apply_and_leave_incomplete(runner, folder, conn)
     call(folder)
-    assert "ALARM: rollback of 002 failed: migration 002_b has no rollback script" in task_log.text
+    assert "ALARM: rollback of 002 failed: 002_b.sql: migration 002_b has no rollback script" in task_log.text
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_rollback(runner: Runner, conn: Conn) -> None:
     assert partly.state == "success"
     assert partly.order[0] == "plan"
     assert partly.order[-1] == "report"
-    assert partly.returned("report")["rolled_back"] == above_002
+    assert partly.returned("report")["rolled_back"] == above_002[::-1]
     assert applied(conn) == ["001", "002"]
 
     nothing_left = run(runner, "warehouse_rollback", **{**APPLY, "to": "0"})
