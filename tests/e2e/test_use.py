@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
 from dev.airflow_server import AirflowServer
 from dev.cluster import Cluster
 from tests.e2e.conftest import Story
@@ -60,6 +64,9 @@ DAG_FILE = """
 
     with DAG("used", schedule=None, is_paused_upon_creation=False):
         MigrationTaskGroup("migrate", folder=FOLDER, conn_id="used_one", on_run_failure="roll_back")
+
+    with DAG("undone", schedule=None, is_paused_upon_creation=False):
+        RollbackTaskGroup("rollback", folder=FOLDER, conn_id="used_two", to="0")
 
     with DAG("kept", schedule=None, is_paused_upon_creation=False):
         MigrationTaskGroup("kept", folder=FOLDER, conn_id="used_one")
@@ -130,7 +137,7 @@ def use(story: Story, cluster: Cluster) -> Use:
         where = {"host": "127.0.0.1", "port": cluster.port, "login": "postgres", "schema": name}
         story.server.api("POST", "/api/v2/connections", {"connection_id": name, "conn_type": "postgres", **where})
     (story.migrations.parent / "dags" / "used.py").write_text(dedent(DAG_FILE))
-    for dag_id in ("gated", "gated_rollback", "used", "kept", "fleet"):
+    for dag_id in ("gated", "gated_rollback", "used", "undone", "kept", "fleet"):
         story.server.wait_dag(dag_id)
     return used
 
@@ -203,3 +210,21 @@ def test_a_group_mapped_over_what_another_task_returns(use: Use) -> None:
         assert states[f"tenants.migrate.002_two[{index}]"] == "skipped"
         assert states[f"tenants.migrate.report[{index}]"] == "success"
     assert [use.applied(target) for target in ("used_two", "used_three")] == [["001"], ["001"]]
+
+
+def test_what_was_merged_late_is_rolled_back_first(use: Use, tmp_path: Path) -> None:
+    """001 is there; then 003 without 002 in the folder, then 002: the edges say 003 first, the ledger 002."""
+
+    def apply(folder: Path, version: str) -> None:
+        target = use.targets["used_two"]
+        Migrator(lambda: psycopg.connect(target), read_folder(folder), identity=Identity("ann")).apply(version)
+
+    for file in use.folder.glob("00[13]_*"):
+        shutil.copy(file, tmp_path)
+    apply(tmp_path, "003")
+    apply(use.folder, "002")
+    run_id = use.server.trigger("undone")
+    assert use.server.wait_run("undone", run_id, 180) == "success"
+    with psycopg.connect(use.targets["used_two"]) as conn:
+        rows = conn.execute("SELECT version FROM wmigrate.audit_log WHERE event = 'rolled_back' ORDER BY position")
+        assert [version for (version,) in rows] == ["002", "003", "001"]
