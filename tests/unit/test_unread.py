@@ -48,6 +48,10 @@ COLON, BRACE, DOLLAR, PERCENT = near(":"), near("{"), near("$"), near("%")
         ),
         ("SELECT * FROM {{ a }} WHERE {{ b.c | d }}", [(1, 15, BRACE, "{{ a }}"), (1, 29, BRACE, "{{ b.c | d }}")]),
         ("{% if a %} SELECT 1", [(1, 1, BRACE, "{% if a %}")]),
+        (
+            "{% if a %} SELECT 1 {% endif %}",
+            [(1, 1, BRACE, "{% if a %}"), (1, 21, BRACE, "{% endif %}")],
+        ),
         ("SELECT #{a}, {b}", [(1, 8, BRACE, "#{a}"), (1, 14, BRACE, "{b}")]),
         ("SELECT %(a)s, %s", [(1, 8, PERCENT, "%(a)s"), (1, 15, PERCENT, "%s")]),
         ("SELECT :a FROM WHERE", [(1, 8, COLON, ":a"), (1, 16, near("WHERE"), None)]),
