@@ -318,7 +318,7 @@ def test_a_failure_in_the_middle_leaves_nothing(make: Make, conn: Conn) -> None:
     with pytest.raises(StatementFailed, match=r"002_change\.sql:8:15: .* rolled back, nothing of it was kept"):
         migrator.apply("002")
     assert (catalog(conn), one(conn, SUM)) == (before, (60, 1770.0))
-    assert migrator.plan().statuses["002"] is Status.PENDING
+    assert migrator.plan().statuses["002"] is Status.FAILED
 
 
 def test_a_failure_outside_a_transaction_is_resumed(make: Make, conn: Conn, events: list[Event]) -> None:
