@@ -40,13 +40,18 @@ class Planning:
         on_event: Listener = _ignore,
     ) -> None:
         self.settings = folder.config.settings_for(environment)
-        self.ledger = Ledger(self.settings.ledger.schema_name)
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
         self._folder = folder
         self._connect, self._identity, self._tell = connect, identity, on_event
         wait = self.settings.execution.lock_wait_seconds
-        self._access = LedgerAccess(connect, self.ledger, identity, on_event, wait_seconds=wait)
+        ledger = Ledger(self.settings.ledger.schema_name)
+        self._access = LedgerAccess(connect, ledger, identity, on_event, wait_seconds=wait)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the target."""
+        return self._access.ledger
 
     def read(self) -> State:
         """What the database remembers. Changes nothing, creates nothing."""

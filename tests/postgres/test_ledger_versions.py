@@ -120,7 +120,7 @@ def test_a_new_ledger_equals_an_upgraded_one(cluster: Cluster, conn: Conn, versi
 def later(migrator: MakeMigrator, files: dict[str, str] = FILES, **more: Any) -> Any:
     """A migrator of the program that has one more step."""
     made = migrator(files, **more)
-    made.ledger = LATER
+    made._access.ledger = LATER
     return made
 
 
@@ -181,7 +181,7 @@ def test_a_step_that_fails_leaves_the_old_ledger(conn: Conn, migrator: MakeMigra
     before = catalogs(conn)
     wrong = LedgerUpgrade(STEP.version, STEP.script + "SELECT 1/0;", STEP.columns)
     run = migrator(FILES)
-    run.ledger = Ledger(upgrades=(*UPGRADES, wrong))
+    run._access.ledger = Ledger(upgrades=(*UPGRADES, wrong))
     with pytest.raises(Exception, match="division by zero"):
         run.apply("001")
     assert catalogs(conn) == before

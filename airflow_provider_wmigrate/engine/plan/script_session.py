@@ -111,9 +111,14 @@ def _set(node: Any) -> Iterator[tuple[str, bool]]:
 
 
 def _selected(node: Any) -> Iterator[tuple[str, bool]]:
-    """Calls of set_config that run once and say in constants what they do."""
-    if node.from_clause or any(
-        node.HasField(part) for part in ("where_clause", "having_clause", "limit_count", "limit_offset")
+    """Calls of set_config that run once and say in constants what they do.
+
+    :param node: None: of a large script, of which no SELECT's tree is kept.
+    """
+    if (
+        node is None
+        or node.from_clause
+        or any(node.HasField(part) for part in ("where_clause", "having_clause", "limit_count", "limit_offset"))
     ):
         return
     for target in node.target_list:
