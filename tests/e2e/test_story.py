@@ -175,19 +175,20 @@ def test_apply_what_was_rolled_back(story: Story) -> None:
 
 
 def process_of(client_port: int) -> int:
-    """The process that owns the client's end of a connection to the server, from /proc."""
-    inode = None
+    """The process that owns the client's end of a connection to the server, from /proc.
+
+    A port may stand there more than once: of connections to other servers, and of some that are over.
+    """
     with open("/proc/net/tcp") as table:
-        for line in table.readlines()[1:]:
-            columns = line.split()
-            if int(columns[1].rpartition(":")[2], 16) == client_port:
-                inode = columns[9]
-    assert inode, f"no socket on port {client_port}"
+        rows = [line.split() for line in table.readlines()[1:]]
+    open_ones = [columns for columns in rows if columns[3] == "01" and columns[9] != "0"]
+    sockets = {f"socket:[{c[9]}]" for c in open_ones if int(c[1].rpartition(":")[2], 16) == client_port}
+    assert sockets, f"no open connection from port {client_port}"
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
         except OSError:
             continue
-        if f"socket:[{inode}]" in links:
+        if sockets & set(links):
             return int(pid)
     raise AssertionError(f"no process holds port {client_port}")
