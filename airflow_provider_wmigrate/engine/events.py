@@ -12,7 +12,7 @@ from .record import Blocker, LockTaken, Record, ServerWords
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Another runner holds what we need; told once when the wait begins and again as it lasts."""
+    """Another runner holds what we need, or a standby has not confirmed. Told when it begins and again as it lasts."""
 
     version: str | None
     what: str
