@@ -13,34 +13,27 @@ from pathlib import Path
 
 import airflow_provider_wmigrate as provider
 from airflow_provider_wmigrate.provider import get_provider_info
+from dev.markdown import table
 
 PACKAGE = Path(provider.__file__).parent
 Definition = ast.ClassDef | ast.FunctionDef
 
-_KINDS = (
-    ("Task groups", r"TaskGroup$"),
-    ("Operators", r"Operator$"),
-    ("Sensor", r"Sensor$"),
-    ("Notifier", r"Notifier$"),
-    ("Callbacks, schedules, assets", r"^[a-z]"),
-    ("Hook", r"Hook$"),
-)
-
-_HEAD = """# Operators, task groups, sensor, notifier, hook
-
-What `airflow_provider_wmigrate` exports; how it is used is told in [In Airflow](../airflow.md). Arguments that are not
-listed go to Airflow's own class (`task_id`, `retries`, `pool`, `queue` ...).
-
-This page is generated from the code: `python -m dev.references`.
-"""
+_KINDS = {
+    "Task groups": r"TaskGroup$",
+    "Operators": r"Operator$",
+    "Sensor": r"Sensor$",
+    "Notifier": r"Notifier$",
+    "Callbacks, schedules, assets": r"^[a-z]",
+    "Hook": r"Hook$",
+}
 
 
 def page() -> str:
-    """The page as Markdown."""
-    parts = [_HEAD]
-    for title, pattern in _KINDS:
+    """The generated part as Markdown."""
+    parts = []
+    for title, pattern in _KINDS.items():
         parts.append(f"\n## {title}\n")
-        parts += [_section(name) for name in provider.__all__ if re.search(pattern, name)]
+        parts += [_section(_definitions()[name]) for name in provider.__all__ if re.search(pattern, name)]
     return "".join(parts) + _options() + _connection()
 
 
@@ -48,20 +41,19 @@ def page() -> str:
 def _definitions() -> dict[str, Definition]:
     """Every class and function at the top of a module of the provider's root."""
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.glob("*.py"))]
-    return {
-        node.name: node for tree in trees for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))
-    }
+    return {node.name: node for tree in trees for node in tree.body if isinstance(node, Definition)}
 
 
-def _section(name: str) -> str:
-    node = _definitions()[name]
-    parts = [f"\n### `{name}`\n\n{_prose(node)}\n"]
-    rows = "".join(_row(argument, default, _meaning(node, argument.arg)) for argument, default in _arguments(node))
-    if rows:
-        parts.append(f"\n| parameter | type | default | meaning |\n| --- | --- | --- | --- |\n{rows}")
-    if name.endswith("Hook") and isinstance(node, ast.ClassDef):
-        parts.append("\n| method | does |\n| --- | --- |\n" + "".join(_methods(node)))
-    return "".join(parts)
+def _section(node: Definition) -> str:
+    parameters: dict[str, tuple[str, str, str, str]] = {}
+    for argument, default in _arguments(node):
+        kind = ast.unparse(argument.annotation) if argument.annotation else ""
+        value = f"`{ast.unparse(default)}`" if default else "required"
+        parameters.setdefault(argument.arg, (f"`{argument.arg}`", f"`{kind}`", value, _meaning(node, argument.arg)))
+    parameters.pop("context", None)  # Airflow gives it, nobody else
+    listed = table("parameter|type|default|meaning", parameters.values())
+    methods = table("method|does", _methods(node)) if node.name.endswith("Hook") else ""
+    return f"\n### `{node.name}`\n\n{_prose(node)}\n{listed}{methods}"
 
 
 def _lineage(node: Definition) -> Iterator[Definition]:
@@ -75,35 +67,17 @@ def _lineage(node: Definition) -> Iterator[Definition]:
 
 def _arguments(node: Definition) -> Iterator[tuple[ast.arg, ast.expr | None]]:
     """What a caller may give, with defaults; None: required."""
-    told: set[str] = set()
     for part in _lineage(node):
-        function = part if isinstance(part, ast.FunctionDef) else _method(part, "__init__")
-        for argument, default in _signature(function) if function else ():
-            if argument.arg not in (*told, "context"):  # Airflow gives it, nobody else
-                told.add(argument.arg)
-                yield argument, default
+        for function in [part] if isinstance(part, ast.FunctionDef) else _functions(part, r"__init__$"):
+            given = function.args
+            positional = [argument for argument in given.args if argument.arg != "self"]
+            required = [None] * (len(positional) - len(given.defaults))
+            yield from zip(positional, [*required, *given.defaults], strict=True)
+            yield from zip(given.kwonlyargs, given.kw_defaults, strict=True)
 
 
-def _method(node: Definition, name: str) -> ast.FunctionDef | None:
-    return next((part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == name), None)
-
-
-def _signature(function: ast.FunctionDef) -> Iterator[tuple[ast.arg, ast.expr | None]]:
-    given = function.args
-    positional = [argument for argument in given.args if argument.arg != "self"]
-    missing: list[ast.expr | None] = [None] * (len(positional) - len(given.defaults))
-    yield from zip(positional, [*missing, *given.defaults], strict=True)
-    yield from zip(given.kwonlyargs, given.kw_defaults, strict=True)
-
-
-def _row(argument: ast.arg, default: ast.expr | None, meaning: str) -> str:
-    kind = ast.unparse(argument.annotation) if argument.annotation else ""
-    value = "required" if default is None else f"`{ast.unparse(default)}`"
-    return f"| `{argument.arg}` | `{_cell(kind)}` | {_cell(value)} | {_cell(meaning)} |\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def _functions(node: Definition, pattern: str) -> list[ast.FunctionDef]:
+    return [part for part in node.body if isinstance(part, ast.FunctionDef) and re.match(pattern, part.name)]
 
 
 def _prose(node: Definition) -> str:
@@ -128,32 +102,29 @@ def _meaning(node: Definition, name: str) -> str:
     return ""
 
 
-def _methods(node: ast.ClassDef) -> Iterator[str]:
-    for part in node.body:
-        if isinstance(part, ast.FunctionDef) and not part.name.startswith("_"):
-            signature = ast.unparse(part.args).removeprefix("self").removeprefix(", ")
-            first = (ast.get_docstring(part) or "").partition("\n\n")[0]
-            yield f"| `{part.name}({_cell(signature)})` | {_cell(' '.join(first.split()))} |\n"
+def _methods(node: Definition) -> Iterator[tuple[str, str]]:
+    for part in _functions(node, "(?!_)"):
+        signature = ast.unparse(part.args).removeprefix("self").removeprefix(", ")
+        yield f"`{part.name}({signature})`", " ".join((ast.get_docstring(part) or "").partition("\n\n")[0].split())
 
 
 def _options() -> str:
     """The provider's section of Airflow's configuration."""
-    (section,) = get_provider_info()["config"].items()
+    ((section, told),) = get_provider_info()["config"].items()
     rows = [
-        f"| `{name}` | {option['type']} | {repr(option['default']) if option['default'] else 'empty'} |"
-        f" {option['description']} |\n"
-        for name, option in section[1]["options"].items()
+        (f"`{name}`", option["type"], repr(option["default"]) if option["default"] else "empty", option["description"])
+        for name, option in told["options"].items()
     ]
-    head = f"\n## Airflow's configuration, section `[{section[0]}]`\n\n{section[1]['description']}.\n"
-    return head + "\n| option | type | default | meaning |\n| --- | --- | --- | --- |\n" + "".join(rows)
+    listed = table("option|type|default|meaning", rows)
+    return f"\n## Airflow's configuration, section `[{section}]`\n\n{told['description']}.\n{listed}"
 
 
 def _connection() -> str:
     """The connection types and the fields of the form."""
     (kind,) = get_provider_info()["connection-types"]
-    rows = [f"| `{name}` | {field['description']} |\n" for name, field in kind["conn-fields"].items()]
-    text = (
-        f"Of type `{kind['connection-type']}` ({kind['hook-name']}) or `postgres`. Besides host, port, database, user\n"
-        "and password, `extra` may hold any parameter of libpq; the form has fields for:\n"
+    fields = [(f"`{name}`", field["description"]) for name, field in kind["conn-fields"].items()]
+    return (
+        f"\n## The connection\n\nOf type `{kind['connection-type']}` ({kind['hook-name']}) or `postgres`. Besides host,"
+        " port, database, user\nand password, `extra` may hold any parameter of libpq; the form has fields for:\n"
+        f"{table('field|meaning', fields)}"
     )
-    return f"\n## The connection\n\n{text}\n| field | meaning |\n| --- | --- |\n" + "".join(rows)

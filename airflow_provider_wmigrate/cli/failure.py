@@ -26,6 +26,8 @@ DONE, FAILED, USAGE, FOUND = 0, 1, 2, 3
 class UsageError(WMigrateError):
     """What was typed makes no sense; nothing was looked at or touched."""
 
+    remedy = "correct what was typed"
+
     @classmethod
     def unknown(cls, what: str, word: str, known: Any) -> UsageError:
         """A word that is not known, with the nearest one that is."""
@@ -37,6 +39,8 @@ class UsageError(WMigrateError):
 
 class Interrupted(WMigrateError):
     """A person or the system stopped the call."""
+
+    remedy = "look at `wmigrate status`: it says what was kept"
 
 
 def exit_code(error: BaseException) -> int:

@@ -61,6 +61,8 @@ def place(file: str | None, line: int | None = None, column: int | None = None) 
 class WMigrateError(Exception):
     """Something wmigrate can name went wrong."""
 
+    remedy: str = "read the sentence: what, where, what next"
+    """What a person does about it, in a few words; each class has its own."""
     retryable: bool = False
     hint: str = ""
     audit_head: str | None = None
@@ -75,6 +77,8 @@ class WMigrateError(Exception):
 
 class FolderError(WMigrateError):
     """The folder cannot be read as a history of migrations. `findings` says everything that is wrong with it."""
+
+    remedy = "rename or mend the file it names"
 
     def __init__(
         self,
@@ -99,6 +103,8 @@ class FolderError(WMigrateError):
 
 class ConfigError(WMigrateError):
     """A key or a value of migration_config.yaml has no meaning. `findings` says everything that is wrong in it."""
+
+    remedy = "correct the key at that line"
 
     def __init__(
         self,
@@ -137,6 +143,8 @@ def _and_more(findings: Sequence[Finding]) -> str:
 class HistoryError(WMigrateError):
     """Folder and ledger contradict one another, so nothing was touched."""
 
+    remedy = "read its findings, in the table below"
+
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         first, more = self.findings[0], len(self.findings) - 1
@@ -145,6 +153,8 @@ class HistoryError(WMigrateError):
 
 class UnknownVersion(WMigrateError):
     """A version that neither the folder nor the ledger has."""
+
+    remedy = "name a version that `wmigrate status` shows"
 
     def __init__(self, version: str, known: Iterable[str], *, where: str = "this folder") -> None:
         self.version = version
@@ -159,6 +169,8 @@ class UnknownVersion(WMigrateError):
 
 class ScriptError(WMigrateError):
     """A script that cannot be run as it stands."""
+
+    remedy = "take out what cannot be run, at that line"
 
     def __init__(self, file: str, line: int | None, reason: str, *, hint: str = "") -> None:
         self.file, self.line, self.reason = file, line, reason
@@ -177,6 +189,8 @@ class StatementFailed(WMigrateError):
     :param statement: its first words, without strings: one may be a password.
     :param said: what else the server said.
     """
+
+    remedy = "mend the statement and run the migration again"
 
     def __init__(
         self,
@@ -224,6 +238,8 @@ class LedgerNotWritten(WMigrateError):
     :param outcome: what of the script was kept.
     """
 
+    remedy = "look at the ledger's tables, then run again"
+
     def __init__(self, file: str, message: str, *, outcome: str, sqlstate: str | None) -> None:
         self.file, self.sqlstate, self.outcome = file, sqlstate, outcome
         code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
@@ -239,6 +255,8 @@ class LedgerNotWritten(WMigrateError):
 class TimedOut(StatementFailed):
     """The budget ran out; the statement was cancelled on the server."""
 
+    remedy = "raise `timeout_seconds` or `statement_timeout_seconds`, or do less in one migration"
+
 
 class LockTimeout(WMigrateError):
     """Another session held a lock for longer than the budget.
@@ -247,6 +265,7 @@ class LockTimeout(WMigrateError):
     :param limit: whose limit it was, where it was not wmigrate's.
     """
 
+    remedy = "look at who holds it; it is tried again"
     retryable = True
 
     def __init__(
@@ -271,6 +290,8 @@ class LockTimeout(WMigrateError):
 class RollbackFailed(WMigrateError):
     """A rollback script failed. `cause` is the failure, `first` the error that made the rollback necessary."""
 
+    remedy = "mend the rollback script and roll back again"
+
     def __init__(self, version: str, cause: Exception, *, first: str | None = None) -> None:
         self.version, self.cause, self.first = version, cause, first
         self.audit_head = getattr(cause, "audit_head", None)
@@ -281,6 +302,7 @@ class RollbackFailed(WMigrateError):
 class ConnectionFailed(WMigrateError):
     """The target database cannot be reached, or the connection to it broke."""
 
+    remedy = "make the target reachable; it is tried again"
     retryable = True
 
     def __init__(self, reason: str, *, hint: str = "", retryable: bool | None = None) -> None:
@@ -289,6 +311,8 @@ class ConnectionFailed(WMigrateError):
 
 class LedgerTooNew(WMigrateError):
     """The ledger was upgraded by a newer wmigrate than this one."""
+
+    remedy = "upgrade airflow-provider-wmigrate here"
 
     def __init__(self, schema: str, found: int, known: int) -> None:
         self.found, self.known = found, known
@@ -300,3 +324,5 @@ class LedgerTooNew(WMigrateError):
 
 class LedgerDamaged(WMigrateError):
     """A part of the ledger is absent or unreadable."""
+
+    remedy = "restore the ledger from a backup, or choose another `settings.ledger.schema`"
