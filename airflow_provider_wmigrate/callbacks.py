@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .alerting.alerts import tell_rollback_failure
 from .defaults import chosen_environment
 from .engine.errors import RollbackFailed, WMigrateError
 from .hooks import MigrationHook, identity_of, read_folder
@@ -33,6 +32,8 @@ def roll_back_on_failure(context: Any) -> None:
         if task.mode != "dry_run":
             _handle(context, task)
     except RollbackFailed as error:
+        from .alerting.alerts import tell_rollback_failure
+
         log.error("ALARM: %s; the database needs a person", error)
         tell_rollback_failure(context, error)
     except Exception as error:

@@ -16,8 +16,6 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-from .alerting.alerts import tell_failure, tell_healed
-from .alerting.messages import engine_error
 from .assets import memory_inlets
 from .attempts import HEAD_KEY
 from .beside import file_of, folder_beside
@@ -87,7 +85,7 @@ class FolderOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         inlets = [*(kwargs.pop("inlets", None) or ()), *(memory_inlets(conn_id) if notifiers or self.remembers else ())]
-        telling = ([tell_failure], [tell_healed]) if notifiers else ([], [])
+        telling = _telling() if notifiers else ([], [])
         super().__init__(
             inlets=inlets or None,
             # They stand in the signature, so that Airflow fills in what default_args say, and ours join them.
@@ -141,6 +139,8 @@ class FolderOperator(BaseOperator):
 
     def _leave_head(self, context: Any, error: BaseException) -> None:
         """Nothing that goes wrong here may hide the failure that brought us here."""
+        from .alerting.messages import engine_error
+
         found = engine_error(error)
         if isinstance(found, ConnectionFailed):
             return
@@ -169,6 +169,13 @@ class FolderOperator(BaseOperator):
         hook = MigrationHook(self.conn_id)
         self._migrator = hook.migrator(folder, identity=identity_of(context), environment=environment)
         return self._migrator
+
+
+def _telling() -> tuple[list[Any], list[Any]]:
+    """The callbacks of a task that tells people: of a failure, and of a success."""
+    from .alerting.alerts import tell_failure, tell_healed
+
+    return [tell_failure], [tell_healed]
 
 
 @contextmanager

@@ -15,14 +15,12 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from .engine.errors import WMigrateError
-from .engine.events import Event, Listener
 from .engine.model import Identity
-from .telling.metrics import MetricsListener, SpanListener
-from .telling.task_log import log_listener
 
 if TYPE_CHECKING:
     import psycopg
 
+    from .engine.events import Event, Listener
     from .engine.folder.folder import Folder
     from .engine.health.inspection import Health
     from .engine.migrator import Migrator
@@ -82,6 +80,8 @@ class MigrationHook(BaseHook):
     def migrator(self, folder: Folder, *, identity: Identity, environment: str | None = None) -> Migrator:
         """A migrator for one folder whose events go to this hook's log."""
         from .engine.migrator import Migrator
+        from .telling.metrics import MetricsListener, SpanListener
+        from .telling.task_log import log_listener
 
         listener = _every(
             log_listener(self.log, folder.config.settings_for(environment).logging),

@@ -14,8 +14,6 @@ from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
 from .links import MigrationLink
 from .task_docs import DocumentedTask, MigrationDoc
-from .telling.lineage import facets
-from .telling.metrics import send_pending
 from .telling.summaries import plain, plan_markdown
 
 if TYPE_CHECKING:
@@ -67,6 +65,8 @@ class PlanMigrationsOperator(FolderOperator):
         self.forget_head = forget_head
 
     def act(self, context: Any) -> None:
+        from .telling.metrics import send_pending
+
         dry_run = self._dry_run()
         folder = self._read_folder()
         migrator = self._open(context, folder)
@@ -224,6 +224,8 @@ class ApplyMigrationOperator(_StepOperator):
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """The relations this migration locked, as outputs; called by the OpenLineage provider where it is installed."""
+        from .telling.lineage import facets
+
         return facets(self._record, conn_id=self.conn_id)
 
     def _check_against_plan(

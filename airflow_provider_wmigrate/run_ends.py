@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from .alerting.alerts import tell_unreported
 from .assets import keep_head, known_head, last_event, schema_asset
 from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
 from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import MigrationHook
-from .telling.metrics import send_pending
 from .telling.summaries import plain, records_of, report_markdown, summarise
 
 if TYPE_CHECKING:
@@ -113,6 +111,8 @@ class ReportMigrationsOperator(FolderOperator):
 
     def _fail(self, context: Any, states: Mapping[str, str | None], failed: Sequence[str]) -> NoReturn:
         """What went wrong may be that nobody can reach the target: then Airflow's memory has to do."""
+        from .alerting.alerts import tell_unreported
+
         plan = pulled(context, self.plan_task_id, PLAN_KEY) or {}
         records = self._records(context, states, plan)
         summary = summarise((), records, plan, failed)
@@ -162,6 +162,8 @@ class ReportMigrationsOperator(FolderOperator):
         return {**plan, "skipped": {**plan["skipped"], **idle}}
 
     def _count_pending(self, plan: Mapping[str, Any], account: Account) -> None:
+        from .telling.metrics import send_pending
+
         if plan["direction"] == "apply" and plan["to"] is None:
             left = [step for step in plan["steps"] if step["version"] not in account.applied]
             metrics = self._read_folder().config.monitoring.metrics

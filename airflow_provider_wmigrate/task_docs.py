@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .engine.model import Migration, RequiredExtension, Script
+from .engine.model import RequiredExtension
 
 if TYPE_CHECKING:
     from .engine.folder.config import Config
+    from .engine.model import Migration, Script
 
 SHOWN = 4_000
 """Characters of a script that is shown. It is part of the serialized DAG, so it has to stay small."""

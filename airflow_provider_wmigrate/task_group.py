@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
-from .alerting.deadlines import deadline_alert
 from .beside import folder_beside
 from .callbacks import roll_back_on_failure
 from .defaults import chosen_conn_id
@@ -60,6 +59,8 @@ class _FolderTaskGroup(TaskGroup):
         self._path = folder_beside(folder, self.dag.fileloc)
         self._folder = read_folder(self._path)
         if deadline is not None:
+            from .alerting.deadlines import deadline_alert
+
             missed = deadline_alert(deadline, folder=self._folder, conn_id=conn_id, notifiers=notifiers)
             others: list[Any] = list(self.dag.deadline or ())  # type: ignore[arg-type] # its converter makes a list
             self.dag.deadline = [*others, missed] if missed else others or None

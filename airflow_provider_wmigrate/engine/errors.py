@@ -20,13 +20,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .model import ConfigFinding, Finding
-from .record import ServerWords
+
+if TYPE_CHECKING:
+    from .record import ServerWords
 
 RETRYABLE_SQLSTATES = frozenset({"55P03", "40P01", "40001"})
 """Lock not available, deadlock detected, serialization failure: the whole transaction may simply be run again."""
@@ -49,6 +50,8 @@ def retryable_sqlstate(sqlstate: str | None) -> bool:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word a person most likely meant."""
+    import difflib  # only a mistake needs it
+
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
@@ -207,6 +210,8 @@ class StatementFailed(WMigrateError):
         said: ServerWords | None = None,
         retryable: bool | None = None,
     ) -> None:
+        from .record import ServerWords
+
         self.version, self.file, self.sqlstate = version, file, sqlstate
         self.line, self.column, self.server_hint, self.statement = line, column, server_hint, statement
         self.server_message, self.outcome, self.said = message, outcome, said or ServerWords()

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 import airflow_provider_wmigrate
 from airflow_provider_wmigrate.provider import get_provider_info
 
+MakeFolder = Callable[..., Path]
+_OURS = "airflow_provider_wmigrate"
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "ApplyMigrationOperator",
@@ -44,6 +47,24 @@ def loaded_by(statement: str, *packages: str) -> set[str]:
 def test_importing_loads_nothing_heavy(module: str) -> None:
     heavy = ("airflow", "fastapi", "psycopg", "pydantic", "yaml", "postgast", "sqlalchemy")
     assert loaded_by(f"import {module}", *heavy) == set()
+
+
+PARSED = """
+from airflow.sdk import DAG
+from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
+with DAG("d", schedule=None):
+    MigrationTaskGroup(folder="{folder}", conn_id="target")
+    RollbackTaskGroup(folder="{folder}", conn_id="target", to="0")
+"""
+
+
+def test_parsing_a_dag_file_loads_only_what_makes_tasks(make_folder: MakeFolder) -> None:
+    """The dag processor does it all the time, and every task process once more: none of what acts is needed."""
+    folder = make_folder({"001_a.sql": "SELECT 1;"})
+    acting = {"psycopg", "postgast", "difflib", *(f"{_OURS}.{name}" for name in ("alerting", "web", "cli", "hooks"))}
+    acting |= {f"{_OURS}.telling.{name}" for name in ("task_log", "metrics", "lineage")}
+    acting |= {f"{_OURS}.engine.{name}" for name in ("sql", "session", "run", "ledger", "catalog", "record", "events")}
+    assert loaded_by(PARSED.format(folder=folder), *acting) == {f"{_OURS}.hooks"}
 
 
 def test_the_engine_loads_no_airflow() -> None:
