@@ -63,7 +63,7 @@ class MigrationDoc:
         return cls(
             migration.description,
             migration.dependencies,
-            tuple(each.model_dump() for each in block.requires_extensions) if block else (),
+            tuple(each.as_dict() for each in block.requires_extensions) if block else (),
             _shown(migration.script, with_sql=with_sql),
             _shown(migration.rollback, with_sql=with_sql) if migration.rollback else None,
             migration.dependencies_implied,

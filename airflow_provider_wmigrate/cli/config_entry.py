@@ -109,9 +109,5 @@ def _means_one_more(old: str, new: str, environ: Mapping[str, str] | None) -> bo
         before, after = parse_config(old, environ=environ), parse_config(new, environ=environ)
     except ConfigError:
         return False
-    same = {"blocks"}
-    return (
-        after.blocks[:-1] == before.blocks
-        and len(after.blocks) == len(before.blocks) + 1
-        and after.model_dump(exclude=same) == before.model_dump(exclude=same)
-    )
+    *kept, _ = after.blocks or (None,)
+    return tuple(kept) == before.blocks and after.having(blocks=()) == before.having(blocks=())

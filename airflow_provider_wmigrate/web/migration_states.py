@@ -60,12 +60,12 @@ def stand_in(group: GroupTasks, environment: str | None) -> Folder:
     """The folder as the engine needs it to compare: all that its tasks say of it, without any text."""
     given = dict(group.settings(environment))
     base = Config().settings
-    ledger = base.ledger.model_copy(update={"schema_name": given.pop("ledger_schema", base.ledger.schema_name)})
-    execution = base.execution.model_copy(update=given)
-    settings = base.model_copy(update={"ledger": ledger, "execution": execution})
+    ledger = base.ledger.having(schema_name=given.pop("ledger_schema", base.ledger.schema_name))
+    execution = base.execution.having(**given)
+    settings = base.having(ledger=ledger, execution=execution)
     migrations = tuple(_migration(step, execution.when_extension_missing) for step in group.steps)
     graph = Graph({m.version: m.dependencies for m in migrations})
-    return Folder(Path(group.group_id), Config().model_copy(update={"settings": settings}), migrations, graph)
+    return Folder(Path(group.group_id), Config(settings=settings), migrations, graph)
 
 
 def _migration(step: StepTask, when_extension_missing: str) -> Migration:

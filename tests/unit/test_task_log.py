@@ -22,7 +22,7 @@ FAILED = Failed("001", "apply", "001_a.sql:2: duplicate key", "23505", True, SAI
 def lines(caplog: pytest.LogCaptureFixture, event: Event, **settings: object) -> list[str]:
     log = logging.getLogger("test_task_log")
     with caplog.at_level(logging.DEBUG, log.name):
-        log_listener(log, Logging.model_validate(settings))(event)
+        log_listener(log, Logging(**settings))(event)
     return [record.getMessage() for record in caplog.records]
 
 

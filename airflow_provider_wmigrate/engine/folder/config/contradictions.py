@@ -10,7 +10,7 @@ from airflow_provider_wmigrate.engine.model import canonical_version
 from .migrations import MigrationBlock
 from .root import Config
 from .settings import Settings
-from .yaml_lines import Problem
+from .yaml_nodes import Problem
 
 
 def contradictions(config: Config, *, budgets: bool) -> Iterator[Problem]:
@@ -19,9 +19,9 @@ def contradictions(config: Config, *, budgets: bool) -> Iterator[Problem]:
     :param budgets: whether the budgets are what was written.
     """
     first_lines: dict[str, int | None] = {}
-    for number, block in enumerate(config.blocks):
+    for block in config.blocks:
         for name, reason in _in_block(block, first_lines):
-            key = f"migrations[{number}].{name}"
+            key = f"{block.path}.{name}"
             yield Problem(config.line_of(key), key, reason)
         first_lines.setdefault(block.version, block.line)
     if not budgets:

@@ -12,7 +12,7 @@ from .kinds import Refused
 from .root import Config
 from .settings import PORT, SSL_MODE, Database
 from .templates import UNSET, expand
-from .yaml_lines import Scalar
+from .yaml_nodes import Scalar
 
 _CHECKED = {"port": PORT, "ssl_mode": SSL_MODE}
 
@@ -50,7 +50,7 @@ def resolve_database(config: Config, environ: Mapping[str, str], *, environment:
     """
     database = config.settings_for(environment).database
     values = {}
-    for name in Database.model_fields:
+    for name in Database.keys:
         try:
             values[name] = _value(name, getattr(database, name), environ)
         except Refused as e:

@@ -5,27 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
-
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing import Any, Literal, get_args
 
 from airflow_provider_wmigrate.engine.errors import nearest
 from airflow_provider_wmigrate.engine.model import OnFailure
 
-from .yaml_lines import Scalar, shown
+from .yaml_nodes import Scalar, shown
 
 LONGEST = 2_147_483
 """Seconds: what fits PostgreSQL's timeouts, which are milliseconds in 32 bits."""
 
 
 class Refused(ValueError):
-    """A reading refuses a value. An argument is a better reason than the kind's general one."""
+    """A value is not what its key accepts.
 
+    :param reason: empty where a reading refuses it: then the kind's general reason counts.
+    :param suggestion: what was meant, perhaps.
+    """
 
-def _problem(reason: str, suggestion: str | None = None) -> PydanticCustomError:
-    """A reason in our own words, carried through pydantic to the one who knows file and line."""
-    return PydanticCustomError("wmigrate", "{reason}", {"reason": reason, "suggestion": suggestion})
+    def __init__(self, reason: str = "", suggestion: str | None = None) -> None:
+        self.suggestion = suggestion
+        super().__init__(reason)
 
 
 def _as_written(value: Any) -> Any:
@@ -34,7 +34,7 @@ def _as_written(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a key accepts, used as `Annotated[int, kind]`. Values that do not come from YAML are left to pydantic."""
+    """What a key accepts."""
 
     says: str
     read: Callable[[Any], Any] = _as_written
@@ -44,17 +44,14 @@ class Kind:
     """Whether an empty value means None, or no items. Elsewhere it is refused: nobody knows what was meant."""
     wants: type[Any] = Scalar
     """Scalar, tuple or dict: a single value, a list or a mapping."""
+    of: Kind | type[Any] | None = None
+    """What the items of a list, or the values of a mapping, have to be: of a kind, or a section."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.take, handler(source))
+    def take(self, value: Scalar | tuple[Any, ...] | dict[str, Any]) -> Any:
+        """The value of what was written; items are left as they are.
 
-    def take(self, value: Any) -> Any:
-        """The value of what was written.
-
-        :raises PydanticCustomError: it is not of this kind; reason and suggestion are in the error's `context`.
+        :raises Refused: it is not of this kind.
         """
-        if not isinstance(value, (Scalar, tuple, dict)):
-            return value
         if self.null and isinstance(value, Scalar) and value.is_null:
             return None if self.wants is Scalar else self.wants()
         if not isinstance(value, self.wants) or (isinstance(value, Scalar) and value.is_null):
@@ -62,13 +59,13 @@ class Kind:
         try:
             return self.read(value)
         except Refused as e:
-            raise (_problem(str(e)) if e.args else self._refusal(value)) from None
+            raise (e if str(e) else self._refusal(value)) from None
 
-    def _refusal(self, value: Any) -> PydanticCustomError:
+    def _refusal(self, value: Any) -> Refused:
         """One wording for every kind; an empty value is not repeated."""
         if isinstance(value, Scalar) and value.is_null:
-            return _problem(f"has no value; it must be {self.says}")
-        return _problem(f"must be {self.says}, not {shown(value)}", self._meant(value))
+            return Refused(f"has no value; it must be {self.says}")
+        return Refused(f"must be {self.says}, not {shown(value)}", self._meant(value))
 
     def _meant(self, value: Any) -> str | None:
         if not isinstance(value, Scalar) or not self.choices:
@@ -120,10 +117,9 @@ def choice(literal: Any, *, ignore_case: bool = False, also: Mapping[str, str] |
 
 def matching(says: str, pattern: str) -> Kind:
     """A text of a certain form."""
-    compiled = re.compile(pattern)
 
     def read(scalar: Scalar) -> str:
-        if not compiled.fullmatch(scalar.text):
+        if not re.fullmatch(pattern, scalar.text):
             raise Refused
         return scalar.text
 
@@ -167,14 +163,14 @@ def _check_bounds(number: float, scalar: Scalar, least: float, most: int, of: st
 # Lists and mappings
 
 
-def a_list(of: str, *, null: bool = False, read: Callable[[Any], Any] = _as_written) -> Kind:
-    """A list; the items have kinds of their own."""
-    return Kind(f"a list of {of}", read, null=null, wants=tuple)
+def a_list(says: str, of: Kind | type[Any], *, null: bool = False, read: Callable[[Any], Any] = _as_written) -> Kind:
+    """A list of items of one kind."""
+    return Kind(f"a list of {says}", read, null=null, wants=tuple, of=of)
 
 
-def a_mapping(of: str) -> Kind:
-    """A mapping, whose values have kinds of their own; an empty value is a mapping without keys."""
-    return Kind(f"a mapping {of}", null=True, wants=dict)
+def a_mapping(says: str, of: type[Any] | None = None) -> Kind:
+    """A mapping; an empty value is one without keys."""
+    return Kind(f"a mapping {says}", null=True, wants=dict, of=of)
 
 
 # Kinds of several keys
@@ -184,9 +180,7 @@ BOOLEAN = Kind("true or false", boolean, ("true", "false"))
 TEXT = Kind("text", lambda scalar: scalar.text.strip())
 """Any scalar as it was written: `version: 1.10` keeps its zero and a date stays what it looks like."""
 
-Bool = Annotated[bool, BOOLEAN]
-Text = Annotated[str, TEXT]
-WholeSeconds = Annotated[int, whole("seconds", most=LONGEST)]
-Seconds = Annotated[float, decimal("seconds", least=0.001, most=LONGEST)]
-OnFailurePolicy = Annotated[OnFailure, choice(OnFailure)]
-FailOrSkip = Annotated[Literal["fail", "skip"], choice(Literal["fail", "skip"])]
+WHOLE_SECONDS = whole("seconds", most=LONGEST)
+SECONDS = decimal("seconds", least=0.001, most=LONGEST)
+ON_FAILURE = choice(OnFailure)
+FAIL_OR_SKIP = choice(Literal["fail", "skip"])

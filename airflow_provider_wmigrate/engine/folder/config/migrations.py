@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, PrivateAttr
-
-from airflow_provider_wmigrate.engine.model import Transactional, canonical_version
+from airflow_provider_wmigrate.engine.model import OnFailure, Transactional, canonical_version
 
 from .kinds import (
-    Bool,
-    FailOrSkip,
+    BOOLEAN,
+    FAIL_OR_SKIP,
+    ON_FAILURE,
+    SECONDS,
+    TEXT,
+    WHOLE_SECONDS,
     Kind,
-    OnFailurePolicy,
     Refused,
-    Seconds,
-    Text,
-    WholeSeconds,
     a_list,
     boolean,
     matching,
     whole,
 )
-from .section import Section
-from .yaml_lines import Scalar
+from .section import Section, key
+from .yaml_nodes import Scalar
 
 
 def _version(scalar: Scalar) -> str:
@@ -40,8 +38,8 @@ def _transactional(scalar: Scalar) -> Transactional:
     return boolean(scalar) is True
 
 
-_Version = Annotated[str, Kind("the number of a migration, such as 001", _version)]
-_WhetherInTransaction = Annotated[Transactional, Kind("auto, true or false", _transactional, ("auto", "true", "false"))]
+VERSION = Kind("the number of a migration, such as 001", _version)
+_IN_TRANSACTION = Kind("auto, true or false", _transactional, ("auto", "true", "false"))
 
 
 class Directions(Section):
@@ -49,8 +47,8 @@ class Directions(Section):
 
     short_for = ("apply", "rollback")
 
-    apply: _WhetherInTransaction = Field(default="auto", description="The migration's script.")
-    rollback: _WhetherInTransaction = Field(default="auto", description="The rollback script.")
+    apply: Transactional = key(_IN_TRANSACTION, "The migration's script.", "auto")
+    rollback: Transactional = key(_IN_TRANSACTION, "The rollback script.", "auto")
 
 
 class Repeatable(Section):
@@ -58,8 +56,8 @@ class Repeatable(Section):
 
     short_for = ("apply", "rollback")
 
-    apply: Bool = Field(default=False, description="The migration's script.")
-    rollback: Bool = Field(default=False, description="The rollback script.")
+    apply: bool = key(BOOLEAN, "The migration's script.", False)
+    rollback: bool = key(BOOLEAN, "The rollback script.", False)
 
 
 class RequiresExtension(Section):
@@ -67,68 +65,66 @@ class RequiresExtension(Section):
 
     short_for = ("name",)
 
-    name: Annotated[str, matching("the name of an extension", "[A-Za-z_][A-Za-z0-9_-]{0,62}")] = Field(
-        description="Name of the extension."
+    name: str = key(matching("the name of an extension", "[A-Za-z_][A-Za-z0-9_-]{0,62}"), "Name of the extension.")
+    when_missing: Literal["fail", "skip"] | None = key(
+        FAIL_OR_SKIP, "When it cannot be had as needed; absent: settings.execution.when_extension_missing.", None
     )
-    when_missing: FailOrSkip | None = Field(
-        default=None,
-        description="When it cannot be had as needed; absent: settings.execution.when_extension_missing.",
+    min_version: str | None = key(
+        matching("a version such as 2.13", r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}"),
+        "Oldest version that will do, of the database or else of the server's files.",
+        None,
     )
-    min_version: Annotated[str, matching("a version such as 2.13", r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}")] | None = Field(
-        default=None, description="Oldest version that will do, of the database or else of the server's files."
-    )
-    license: Annotated[Literal["timescale"], matching("timescale", "timescale")] | None = Field(
-        default=None,
-        description="Of timescaledb: what needs its community edition (policies, continuous aggregates, columnstore).",
+    license: Literal["timescale"] | None = key(
+        matching("timescale", "timescale"),
+        "Of timescaledb: what needs its community edition (policies, continuous aggregates, columnstore).",
+        None,
     )
 
 
 class MigrationBlock(Section):
     """What the config says about one migration. Whether the file exists is the folder's business."""
 
-    version: _Version = Field(description="The migration's number.")
-    filename: Annotated[str, matching("a file name without a folder", r"[^/\\]+")] | None = Field(
-        default=None, description="The file, as a safeguard: its number must be the version."
+    version: str = key(VERSION, "The migration's number.")
+    filename: str | None = key(
+        matching("a file name without a folder", r"[^/\\]+"),
+        "The file, as a safeguard: its number must be the version.",
+        None,
     )
-    description: Text = Field(default="", description="What the migration does.")
-    dependencies: Annotated[tuple[_Version, ...] | None, a_list("versions such as [001, 002]")] = Field(
-        default=None, description="Migrations that must be applied before; absent: the one before; []: none."
+    description: str = key(TEXT, "What the migration does.", "")
+    dependencies: tuple[str, ...] | None = key(
+        a_list("versions such as [001, 002]", VERSION),
+        "Migrations that must be applied before; absent: the one before; []: none.",
+        None,
     )
-    rollback_supported: Bool | None = Field(
-        default=None,
-        description="Whether there is a rollback script; a contradiction to the folder is a finding.",
+    rollback_supported: bool | None = key(
+        BOOLEAN, "Whether there is a rollback script; a contradiction to the folder is a finding.", None
     )
-    estimated_duration_seconds: Seconds | None = Field(default=None, description="How long applying it should take.")
-    transactional: Directions = Field(
-        default_factory=Directions,
-        description="Whether a script runs in one transaction; auto: found out from the script; false: each"
-        " statement by itself.",
+    estimated_duration_seconds: float | None = key(SECONDS, "How long applying it should take.", None)
+    transactional: Directions = key(
+        Directions,
+        "Whether a script runs in one transaction; auto: found out from the script; false: each statement by itself.",
     )
-    repeatable: Repeatable = Field(
-        default_factory=Repeatable,
-        description="Whether a statement outside a transaction that may have run in part is safe to run again; false:"
+    repeatable: Repeatable = key(
+        Repeatable,
+        "Whether a statement outside a transaction that may have run in part is safe to run again; false:"
         " a person is asked.",
     )
-    timeout_seconds: WholeSeconds | None = Field(
-        default=None,
-        description="Total budget of this migration; absent: settings.execution.timeout_seconds.",
+    timeout_seconds: int | None = key(
+        WHOLE_SECONDS, "Total budget of this migration; absent: settings.execution.timeout_seconds.", None
     )
-    lock_timeout_seconds: Seconds | None = Field(
-        default=None,
-        description="Wait for a lock at the first attempt; absent: settings.execution.lock_timeout_seconds.",
+    lock_timeout_seconds: float | None = key(
+        SECONDS, "Wait for a lock at the first attempt; absent: settings.execution.lock_timeout_seconds.", None
     )
-    lock_attempts: Annotated[int, whole("attempts", least=1, most=1000)] | None = Field(
-        default=None, description="Attempts of this migration; absent: settings.execution.lock_attempts."
+    lock_attempts: int | None = key(
+        whole("attempts", least=1, most=1000),
+        "Attempts of this migration; absent: settings.execution.lock_attempts.",
+        None,
     )
-    on_failure: OnFailurePolicy | None = Field(
-        default=None, description="Policy of this migration; absent: settings.execution.on_failure."
+    on_failure: OnFailure | None = key(
+        ON_FAILURE, "Policy of this migration; absent: settings.execution.on_failure.", None
     )
-    requires_extensions: Annotated[
-        tuple[RequiresExtension, ...], a_list("names such as [timescaledb], or of mappings")
-    ] = Field(default=(), description="PostgreSQL extensions the server must have or be able to create.")
-    _line: int | None = PrivateAttr(None)
-
-    @property
-    def line(self) -> int | None:
-        """Line of the block in the config file."""
-        return self._line
+    requires_extensions: tuple[RequiresExtension, ...] = key(
+        a_list("names such as [timescaledb], or of mappings", RequiresExtension),
+        "PostgreSQL extensions the server must have or be able to create.",
+        (),
+    )

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from .kinds import Bool, WholeSeconds
-from .section import Section
+from .kinds import BOOLEAN, WHOLE_SECONDS
+from .section import Section, key
 
 
 class HealthCheck(Section):
     """A periodic look at the target."""
 
-    enabled: Bool = Field(default=True, description="Whether CheckHealthOperator looks at the target.")
-    interval_seconds: WholeSeconds = Field(default=300, description="Time between two looks.")
-    timeout_seconds: WholeSeconds = Field(
-        default=30, description="Time after which what has not answered is unhealthy, in every kind of look."
+    enabled: bool = key(BOOLEAN, "Whether CheckHealthOperator looks at the target.", True)
+    interval_seconds: int = key(WHOLE_SECONDS, "Time between two looks.", 300)
+    timeout_seconds: int = key(
+        WHOLE_SECONDS, "Time after which what has not answered is unhealthy, in every kind of look.", 30
     )
 
 
 class Metrics(Section):
     """Numbers for a monitoring system."""
 
-    enabled: Bool = Field(default=True, description="Whether metrics are sent.")
-    collect_timing: Bool = Field(default=True, description="Whether durations are sent.")
-    collect_success_rate: Bool = Field(default=True, description="Whether successes and failures are counted.")
-    collect_error_details: Bool = Field(default=True, description="Whether failures are counted by SQLSTATE.")
+    enabled: bool = key(BOOLEAN, "Whether metrics are sent.", True)
+    collect_timing: bool = key(BOOLEAN, "Whether durations are sent.", True)
+    collect_success_rate: bool = key(BOOLEAN, "Whether successes and failures are counted.", True)
+    collect_error_details: bool = key(BOOLEAN, "Whether failures are counted by SQLSTATE.", True)
 
 
 class Alerts(Section):
     """What a person is told about at once."""
 
-    enabled: Bool = Field(default=True, description="Whether alerts are raised.")
-    migration_failure: Bool = Field(default=True, description="Alert when a migration fails.")
-    migration_timeout: Bool = Field(
-        default=True, description="Alert when a budget runs out or a run misses its deadline."
-    )
-    database_connection_failure: Bool = Field(default=True, description="Alert when the target cannot be reached.")
-    rollback_failure: Bool = Field(default=True, description="Alert when a rollback fails.")
+    enabled: bool = key(BOOLEAN, "Whether alerts are raised.", True)
+    migration_failure: bool = key(BOOLEAN, "Alert when a migration fails.", True)
+    migration_timeout: bool = key(BOOLEAN, "Alert when a budget runs out or a run misses its deadline.", True)
+    database_connection_failure: bool = key(BOOLEAN, "Alert when the target cannot be reached.", True)
+    rollback_failure: bool = key(BOOLEAN, "Alert when a rollback fails.", True)
 
 
 class Monitoring(Section):
     """Health, metrics and alerts."""
 
-    health_check: HealthCheck = Field(default_factory=HealthCheck, description="A periodic look at the target.")
-    metrics: Metrics = Field(default_factory=Metrics, description="Numbers for a monitoring system.")
-    alerts: Alerts = Field(default_factory=Alerts, description="What a person is told about at once.")
+    health_check: HealthCheck = key(HealthCheck, "A periodic look at the target.")
+    metrics: Metrics = key(Metrics, "Numbers for a monitoring system.")
+    alerts: Alerts = key(Alerts, "What a person is told about at once.")

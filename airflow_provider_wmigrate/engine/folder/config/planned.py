@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from airflow_provider_wmigrate.engine.model import Finding, Severity
 
 from .section import Section, Written, written
-from .yaml_lines import Path, dotted
+from .yaml_nodes import Path, dotted
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.model import ConfigFinding
 
-from .complaints import complaints
 from .contradictions import contradictions
 from .root import CONFIG_FILE, Config
 from .templates import fill_in
-from .yaml_lines import Problem, dotted, read_yaml
+from .values import config_of
+from .yaml_nodes import Problem
 
 
 def load_config(folder: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -92,33 +89,16 @@ def _read(text: str, file: str, environ: Mapping[str, str]) -> tuple[Config | No
 
     :raises ConfigError: it is not YAML.
     """
+    from .yaml_lines import read_yaml
+
     document = read_yaml(text, file)
     fill_in(document, environ)
-    problems, gone = list(document.problems), [p.key for p in document.problems]
-    config: Config | None = None
-    for attempt in range(_ATTEMPTS):
-        try:
-            config = Config.model_validate(document.root, context=document)
-            break
-        except ValidationError as e:
-            paths = {document.written(error["loc"]) for error in e.errors(include_url=False, include_input=False)}
-            if attempt == 0:
-                problems += complaints(e, document)
-            if () in paths:
-                break
-            gone += [dotted(path) for path in paths]
-            for path in sorted(paths, key=str, reverse=True):
-                document = document.without(path)
+    config = config_of(document)
+    problems = document.problems
     if config is not None:
-        budgets = any(key.endswith("timeout_seconds") for key in gone)
-        names = {dotted(path): dotted(was) for path, was in document.moved.items()}
-        found = contradictions(config, budgets=not budgets)
-        problems += [replace(p, key=names.get(p.key, p.key)) for p in found]
+        budgets = any(p.key.endswith("timeout_seconds") for p in problems)
+        problems += contradictions(config, budgets=not budgets)
     return config, _findings(file, problems)
-
-
-_ATTEMPTS = 6
-"""A key that is taken out may be one that its section must have; then the section goes, and so on upwards."""
 
 
 def _findings(file: str, problems: list[Problem]) -> list[ConfigFinding]:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic.fields import FieldInfo
-
+from .kinds import Kind
 from .root import Config
-from .section import Section, holds_many, kind_of, known_keys, section_in
+from .section import REQUIRED, Key, Section, known_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +31,25 @@ def describe() -> tuple[KeyDescription, ...]:
 
 
 def _described(section: type[Section], prefix: str) -> Iterator[KeyDescription]:
-    for name, info in known_keys(section).items():
-        inner, key = section_in(info), prefix + name
-        default = _default(info) if inner is None else ""
-        yield KeyDescription(key, _type(info), default, info.description or "")
-        if inner is not None and key != "environments":
-            yield from _described(inner, f"{key}[]." if holds_many(info) else f"{key}.")
+    for name, key in known_keys(section).items():
+        inner, path = key.section, prefix + name
+        default = _default(key) if inner is None else ""
+        yield KeyDescription(path, _type(key), default, key.meaning)
+        if inner is not None and path != "environments":
+            yield from _described(inner, f"{path}[]." if isinstance(key.accepts, Kind) else f"{path}.")
 
 
-def _type(info: FieldInfo) -> str:
-    inner = section_in(info)
-    if inner is None or holds_many(info):
-        return kind_of(info).says
-    short = f"{kind_of(inner.model_fields[inner.short_for[0]]).says}, or " if inner.short_for else ""
-    return f"{short}a mapping"
+def _type(key: Key) -> str:
+    accepts = key.accepts
+    if isinstance(accepts, Kind):
+        return accepts.says
+    first = accepts.keys[accepts.short_for[0]].accepts if accepts.short_for else None
+    return f"{first.says}, or a mapping" if isinstance(first, Kind) else "a mapping"
 
 
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
+def _default(key: Key) -> str:
+    if key.default is REQUIRED:
         return "required"
-    value = info.get_default(call_default_factory=True)
-    if value is None:
+    if key.default is None:
         return ""
-    return value if isinstance(value, str) and value else json.dumps(value)
+    return key.default if isinstance(key.default, str) and key.default else json.dumps(key.default)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from airflow_provider_wmigrate.engine.model import LatePolicy
+from airflow_provider_wmigrate.engine.model import LatePolicy, OnFailure
 
 from .kinds import (
+    BOOLEAN,
+    FAIL_OR_SKIP,
     LONGEST,
+    ON_FAILURE,
+    SECONDS,
     TEXT,
-    Bool,
-    FailOrSkip,
+    WHOLE_SECONDS,
     Kind,
-    OnFailurePolicy,
     Refused,
-    Seconds,
-    Text,
-    WholeSeconds,
     choice,
     decimal,
     whole,
 )
-from .section import Section
+from .section import Section, key
 from .templates import template
-from .yaml_lines import Scalar
+from .yaml_nodes import Scalar
 
 _SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -42,93 +39,82 @@ def _port(scalar: Scalar) -> int:
 PORT = Kind("a port number from 1 to 65535", _port)
 SSL_MODE = choice(_SslMode)
 
-_Template = Annotated[str | None, template(TEXT)]
+_TEMPLATE = template(TEXT)
 
 
 class Database(Section):
     """Where the command line connects to. Airflow uses connections and never reads this."""
 
-    host: _Template = Field(default=None, description="Host name, address or socket directory.")
-    port: Annotated[str | None, template(PORT)] = Field(default=None, description="Port of the server.")
-    name: _Template = Field(default=None, description="Name of the database.")
-    user: _Template = Field(default=None, description="Role to log in as.")
-    password: _Template = Field(
-        default=None, repr=False, description="Password; write ${NAME} and keep the value out of the file."
-    )
-    ssl_mode: Annotated[str | None, template(SSL_MODE)] = Field(default=None, description="libpq's sslmode.")
+    host: str | None = key(_TEMPLATE, "Host name, address or socket directory.", None)
+    port: str | None = key(template(PORT), "Port of the server.", None)
+    name: str | None = key(_TEMPLATE, "Name of the database.", None)
+    user: str | None = key(_TEMPLATE, "Role to log in as.", None)
+    password: str | None = key(_TEMPLATE, "Password; write ${NAME} and keep the value out of the file.", None)
+    ssl_mode: str | None = key(template(SSL_MODE), "libpq's sslmode.", None)
 
 
 class Execution(Section):
     """How migrations are run."""
 
-    timeout_seconds: WholeSeconds = Field(default=300, description="Total budget of one migration.")
-    retry_attempts: Annotated[int, whole("retries", least=0, most=100)] = Field(
-        default=3, description="How often a failure that may heal by itself is tried again."
+    timeout_seconds: int = key(WHOLE_SECONDS, "Total budget of one migration.", 300)
+    retry_attempts: int = key(
+        whole("retries", least=0, most=100), "How often a failure that may heal by itself is tried again.", 3
     )
-    retry_delay_seconds: Annotated[int, whole("seconds", least=0, most=LONGEST)] = Field(
-        default=5, description="Wait before a retry."
+    retry_delay_seconds: int = key(whole("seconds", least=0, most=LONGEST), "Wait before a retry.", 5)
+    dry_run_enabled: bool = key(BOOLEAN, "Whether dry runs are allowed.", True)
+    rollback_enabled: bool = key(BOOLEAN, "Whether rollback scripts may be run.", True)
+    statement_timeout_seconds: float | None = key(
+        decimal("seconds", least=0.001, most=LONGEST, null=True),
+        "Budget of one statement; null: only the total counts.",
+        None,
     )
-    dry_run_enabled: Bool = Field(default=True, description="Whether dry runs are allowed.")
-    rollback_enabled: Bool = Field(default=True, description="Whether rollback scripts may be run.")
-    statement_timeout_seconds: Annotated[float | None, decimal("seconds", least=0.001, most=LONGEST, null=True)] = (
-        Field(default=None, description="Budget of one statement; null: only the total counts.")
+    lock_timeout_seconds: float = key(
+        SECONDS, "How long a statement waits for a lock on a table at the first attempt.", 2
     )
-    lock_timeout_seconds: Seconds = Field(
-        default=2, description="How long a statement waits for a lock on a table at the first attempt."
+    lock_timeout_max_seconds: float = key(SECONDS, "What that wait rises to: it doubles with every attempt.", 30)
+    lock_attempts: int = key(
+        whole("attempts", least=1, most=1000),
+        "How often a transaction is tried in all, for want of a lock or after a deadlock.",
+        6,
     )
-    lock_timeout_max_seconds: Seconds = Field(
-        default=30, description="What that wait rises to: it doubles with every attempt."
+    concurrent_lock_timeout_seconds: float = key(
+        SECONDS, "The same for statements outside a transaction, which wait for every older transaction to end.", 600
     )
-    lock_attempts: Annotated[int, whole("attempts", least=1, most=1000)] = Field(
-        default=6,
-        description="How often a transaction is tried in all, for want of a lock or after a deadlock.",
+    lock_hold_warning_seconds: float = key(
+        SECONDS, "A table locked against everybody for longer than this is told as a warning.", 5
     )
-    concurrent_lock_timeout_seconds: Seconds = Field(
-        default=600,
-        description="The same for statements outside a transaction, which wait for every older transaction to end.",
+    lock_wait_seconds: float = key(SECONDS, "How long to wait for another runner of migrations.", 60)
+    late_migrations: LatePolicy = key(
+        choice(LatePolicy), "What to do with a pending migration whose number is below an applied one's.", "apply"
     )
-    lock_hold_warning_seconds: Seconds = Field(
-        default=5, description="A table locked against everybody for longer than this is told as a warning."
+    on_failure: OnFailure = key(
+        ON_FAILURE, "Whether a failure that left something behind runs the rollback script.", "rollback"
     )
-    lock_wait_seconds: Seconds = Field(default=60, description="How long to wait for another runner of migrations.")
-    late_migrations: Annotated[LatePolicy, choice(LatePolicy)] = Field(
-        default="apply",
-        description="What to do with a pending migration whose number is below an applied one's.",
-    )
-    on_failure: OnFailurePolicy = Field(
-        default="rollback",
-        description="Whether a failure that left something behind runs the rollback script.",
-    )
-    when_extension_missing: FailOrSkip = Field(
-        default="fail",
-        description="What to do when the server cannot have an extension that a migration requires.",
+    when_extension_missing: Literal["fail", "skip"] = key(
+        FAIL_OR_SKIP, "What to do when the server cannot have an extension that a migration requires.", "fail"
     )
 
 
 class Logging(Section):
     """What the task log and the command line tell."""
 
-    level: Annotated[_Level, choice(_Level, ignore_case=True, also={"warn": "WARNING"})] = Field(
-        default="INFO", description="Least severity that is told; case does not matter, and WARN is WARNING."
+    level: _Level = key(
+        choice(_Level, ignore_case=True, also={"warn": "WARNING"}),
+        "Least severity that is told; case does not matter, and WARN is WARNING.",
+        "INFO",
     )
-    format: Annotated[_Format, choice(_Format)] = Field(
-        default="text", description="Lines for people or one JSON object per line."
-    )
-    include_sql: Bool = Field(
-        default=True, description="Whether scripts are shown, and the beginning of a statement that failed."
-    )
-    include_timing: Bool = Field(default=True, description="Whether durations are shown.")
+    format: _Format = key(choice(_Format), "Lines for people or one JSON object per line.", "text")
+    include_sql: bool = key(BOOLEAN, "Whether scripts are shown, and the beginning of a statement that failed.", True)
+    include_timing: bool = key(BOOLEAN, "Whether durations are shown.", True)
 
 
 class Backup(Section):
     """A backup before migrating."""
 
-    enabled: Bool = Field(default=False, description="Whether backups are made.")
-    backup_before_migration: Bool = Field(default=True, description="Whether one is made before migrations run.")
-    backup_retention_days: Annotated[int, whole("days", most=36_500)] = Field(
-        default=30, description="Days after which a backup may be deleted."
-    )
-    backup_location: Text = Field(default="", description="Where backups are kept.")
+    enabled: bool = key(BOOLEAN, "Whether backups are made.", False)
+    backup_before_migration: bool = key(BOOLEAN, "Whether one is made before migrations run.", True)
+    backup_retention_days: int = key(whole("days", most=36_500), "Days after which a backup may be deleted.", 30)
+    backup_location: str = key(TEXT, "Where backups are kept.", "")
 
 
 def _schema(scalar: Scalar) -> str:
@@ -146,16 +132,14 @@ _SCHEMA = Kind("a schema name of at most 63 lower-case letters, digits and under
 class Ledger(Section):
     """Where the target database remembers."""
 
-    schema_name: Annotated[str, _SCHEMA] = Field(
-        default="wmigrate", alias="schema", description="Schema of the ledger's tables."
-    )
+    schema_name: str = key(_SCHEMA, "Schema of the ledger's tables.", "wmigrate", written="schema")
 
 
 class Settings(Section):
     """What may differ between environments. Below an environment only the keys written there count."""
 
-    database: Database = Field(default_factory=Database, description="Where the command line connects to.")
-    execution: Execution = Field(default_factory=Execution, description="How migrations are run.")
-    logging: Logging = Field(default_factory=Logging, description="What is told.")
-    backup: Backup = Field(default_factory=Backup, description="A backup before migrating.")
-    ledger: Ledger = Field(default_factory=Ledger, description="Where the target database remembers.")
+    database: Database = key(Database, "Where the command line connects to.")
+    execution: Execution = key(Execution, "How migrations are run.")
+    logging: Logging = key(Logging, "What is told.")
+    backup: Backup = key(Backup, "A backup before migrating.")
+    ledger: Ledger = key(Ledger, "Where the target database remembers.")

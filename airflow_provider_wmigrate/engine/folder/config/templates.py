@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .kinds import Kind, Refused
-from .yaml_lines import Document, Path, Problem, Scalar, dotted
+from .yaml_nodes import Document, Path, Problem, Scalar, dotted
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
 UNSET = "needs the environment variable {}, which is not set and has no default here"

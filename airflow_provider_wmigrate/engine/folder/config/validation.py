@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
-
-from .kinds import Bool, Refused, a_list, always_true, decimal, matching
-from .section import Section
+from .kinds import BOOLEAN, Refused, a_list, always_true, decimal, matching
+from .section import Section, key
 
 
 class SqlRules(Section):
     """What migrations may contain. Rollback scripts may always do what undoing needs."""
 
-    allow_ddl: Bool = Field(default=True, description="Whether migrations may define objects (CREATE, ALTER, ...).")
-    allow_dml: Bool = Field(
-        default=True, description="Whether migrations may change rows (INSERT, UPDATE, DELETE, ...)."
-    )
-    allow_drop: Bool = Field(default=True, description="Whether migrations may drop objects.")
-    require_transaction: Bool = Field(default=False, description="Whether every migration must run in one transaction.")
+    allow_ddl: bool = key(BOOLEAN, "Whether migrations may define objects (CREATE, ALTER, ...).", True)
+    allow_dml: bool = key(BOOLEAN, "Whether migrations may change rows (INSERT, UPDATE, DELETE, ...).", True)
+    allow_drop: bool = key(BOOLEAN, "Whether migrations may drop objects.", True)
+    require_transaction: bool = key(BOOLEAN, "Whether every migration must run in one transaction.", False)
 
 
 def _at_least_one(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -27,45 +23,42 @@ def _at_least_one(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
-_Extension = Annotated[str, matching("a file extension such as .sql", r"\.[A-Za-z0-9.]*[A-Za-z0-9]")]
-_EXTENSIONS = a_list("file extensions such as [.sql]", read=_at_least_one)
+_EXTENSION = matching("a file extension such as .sql", r"\.[A-Za-z0-9.]*[A-Za-z0-9]")
+_EXTENSIONS = a_list("file extensions such as [.sql]", _EXTENSION, read=_at_least_one)
 
 
 class FileRules(Section):
     """What files may look like."""
 
-    require_version_prefix: Bool = Field(default=True, description="Whether a SQL file without a number is an error.")
-    require_description: Bool = Field(default=False, description="Whether every migration needs a description.")
-    max_file_size_mb: Annotated[float, decimal("megabytes", least=0.001, most=10_000)] = Field(
-        default=100, description="Largest file that is read."
+    require_version_prefix: bool = key(BOOLEAN, "Whether a SQL file without a number is an error.", True)
+    require_description: bool = key(BOOLEAN, "Whether every migration needs a description.", False)
+    max_file_size_mb: float = key(decimal("megabytes", least=0.001, most=10_000), "Largest file that is read.", 100)
+    allow_empty: bool = key(
+        BOOLEAN, "Whether a script without a statement is applied, with a warning; else it is an error.", True
     )
-    allow_empty: Bool = Field(
-        default=True,
-        description="Whether a script without a statement is applied, with a warning; else it is an error.",
-    )
-    allowed_extensions: Annotated[tuple[_Extension, ...], _EXTENSIONS] = Field(
-        default=(".sql",), description="Extensions a migration's file may have."
-    )
+    allowed_extensions: tuple[str, ...] = key(_EXTENSIONS, "Extensions a migration's file may have.", (".sql",))
 
 
 class MigrationRules(Section):
     """What the history must look like."""
 
-    require_unique_versions: Annotated[
-        Literal[True], always_true("the ledger is keyed by version and cannot hold one twice")
-    ] = Field(default=True, description="Always true: the ledger is keyed by version.")
-    require_sequential_versions: Bool = Field(default=False, description="Whether a gap between versions is an error.")
-    require_dependency_validation: Annotated[
-        Literal[True], always_true("dependencies decide the order and are always validated")
-    ] = Field(default=True, description="Always true: the order is made from them.")
-    require_rollback_validation: Bool = Field(
-        default=False, description="Whether every migration needs a rollback script."
+    require_unique_versions: Literal[True] = key(
+        always_true("the ledger is keyed by version and cannot hold one twice"),
+        "Always true: the ledger is keyed by version.",
+        True,
     )
+    require_sequential_versions: bool = key(BOOLEAN, "Whether a gap between versions is an error.", False)
+    require_dependency_validation: Literal[True] = key(
+        always_true("dependencies decide the order and are always validated"),
+        "Always true: the order is made from them.",
+        True,
+    )
+    require_rollback_validation: bool = key(BOOLEAN, "Whether every migration needs a rollback script.", False)
 
 
 class Validation(Section):
     """Rules whose violations are findings at plan time."""
 
-    sql: SqlRules = Field(default_factory=SqlRules, description="What migrations may contain.")
-    files: FileRules = Field(default_factory=FileRules, description="What files may look like.")
-    migrations: MigrationRules = Field(default_factory=MigrationRules, description="What the history must look like.")
+    sql: SqlRules = key(SqlRules, "What migrations may contain.")
+    files: FileRules = key(FileRules, "What files may look like.")
+    migrations: MigrationRules = key(MigrationRules, "What the history must look like.")

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 
-Path = tuple[str | int, ...]
+from .yaml_nodes import Document, Path, Problem, Scalar, dotted
 
 _DEPTH = 20
 """Deeper nesting than any key has: a file that goes there is broken or hostile."""
@@ -25,96 +24,6 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The C parser is some ten times faster, and a config is read at every parse of a DAG file."""
 
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A single value as it was written. The text may be a password, so no repr shows it."""
-
-    text: str = field(repr=False)
-    plain: bool = True
-    """Written without quotes and not as a block of lines."""
-    template: str = ""
-    """What was written where the text comes from variables; empty: the text was written."""
-
-    @property
-    def is_null(self) -> bool:
-        return self.plain and self.text in ("", "~", "null", "Null", "NULL")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with the file."""
-
-    line: int | None
-    key: str
-    reason: str
-    suggestion: str | None = None
-
-
-@dataclass(slots=True)
-class Document:
-    """The whole file: nested dicts, tuples and scalars, and the line of every key and list item."""
-
-    file: str
-    root: Any = field(default_factory=dict)
-    lines: dict[Path, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    moved: dict[Path, Path] = field(default_factory=dict)
-    """Where it was written, of what moved up since a list item before it was taken out."""
-
-    def written(self, path: Path) -> Path:
-        """The path or, when it was not written, the closest level above it that was."""
-        return next((path[:n] for n in range(len(path), 0, -1) if path[:n] in self.lines), ())
-
-    def without(self, path: Path) -> Document:
-        """The document as if one key or list item had not been written. The later items of a list move up."""
-        *above, last = path
-        lines: dict[Path, int] = {}
-        moved: dict[Path, Path] = {}
-        for place, line in self.lines.items():
-            if place[: len(path)] == path:
-                continue
-            at = place[len(above)] if len(place) > len(above) and list(place[: len(above)]) == above else None
-            now = place
-            if isinstance(last, int) and isinstance(at, int) and at > last:
-                now = (*above, at - 1, *place[len(path) :])
-            lines[now] = line
-            if (was := self.moved.get(place, place)) != now:
-                moved[now] = was
-        return Document(self.file, _without(self.root, path), lines, self.problems, moved)
-
-
-def _without(node: Any, path: Path) -> Any:
-    step, *rest = path
-    if isinstance(node, dict):
-        return {k: _without(v, tuple(rest)) if rest and k == step else v for k, v in node.items() if rest or k != step}
-    items = enumerate(node)
-    return tuple(_without(v, tuple(rest)) if rest and n == step else v for n, v in items if rest or n != step)
-
-
-def dotted(path: Path) -> str:
-    """`migrations[2].version`: the way messages and docs write a key. List positions count from 0."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
-
-
-def shown(value: Scalar | dict[str, Any] | tuple[Any, ...]) -> str:
-    """What a person wrote, as a message repeats it."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, tuple):
-        return "a list"
-    if value.template:
-        return f"the value of {_short(value.template)}"
-    if value.is_null:
-        return "an empty value"
-    short = _short(value.text)
-    return short if value.plain else f'"{short}" in quotes'
-
-
-def _short(text: str) -> str:
-    first = text.strip().split("\n")[0]
-    return first if len(first) <= 40 else first[:39] + "…"
 
 
 def read_yaml(text: str, file: str) -> Document:
