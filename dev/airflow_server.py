@@ -9,108 +9,63 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
-from dev.airflow_client import AirflowClient, AirflowServerError
+from dev.airflow_client import AirflowServerError
+from dev.airflow_processes import AirflowProcesses, surroundings
+from dev.memory import remembered
 from dev.ports import free_ports, port_taken
-from dev.watchdog import Watchdog, stop_sessions
 
 COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server")
-HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 MIGRATE_SECONDS = 300.0
 READY_SECONDS = 240.0
 STOP_SECONDS = 8.0
-POLITELY = (signal.SIGTERM, signal.SIGKILL)
-SURELY = (signal.SIGKILL, signal.SIGKILL)
+PORTS = 3
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where Airflow listens: UI and API; the two servers the UI fetches the logs of running tasks from."""
-
-    api: int
-    worker_log: int
-    trigger_log: int
-
-    @classmethod
-    def free(cls) -> Ports:
-        return cls(*free_ports(3))
-
-
-class AirflowServer(AirflowClient):
+class AirflowServer(AirflowProcesses):
     """One ``AIRFLOW_HOME`` and, between ``start`` and ``stop``, the processes on it.
 
     :param home: made if missing, used again by later starts.
     :param dags_folder: the only place DAGs come from.
-    :param database_url: for Airflow's own metadata, such as ``postgresql+psycopg2://...``; ``None`` is a
-        SQLite file in ``home``, which answers "database is locked" under load.
+    :param database_url: for Airflow's own metadata, such as ``postgresql+psycopg2://...``.
     :param env: added to Airflow's environment last, so it may also override what is set here.
-    :param ports: ``None`` takes free ones.
+    :param ports: of UI and API, and of the two servers the UI fetches the logs of running tasks and triggers from;
+        ``None`` takes free ones.
     :param log_dir: one file per component, and ``tasks/``; ``None`` is ``home/logs``.
-    :param parallelism: how many tasks run at once.
-    :param components: to leave some out; the scheduler and the API server are needed for a run.
     """
 
     def __init__(
         self,
-        home: Path | str,
-        dags_folder: Path | str,
+        home: Path,
+        dags_folder: Path,
         *,
-        database_url: str | None = None,
-        env: Mapping[str, str] | None = None,
-        ports: Ports | None = None,
-        log_dir: Path | str | None = None,
-        parallelism: int = 8,
-        components: Sequence[str] = COMPONENTS,
+        database_url: str,
+        env: Mapping[str, str],
+        ports: Sequence[int] | None = None,
+        log_dir: Path | None = None,
     ) -> None:
-        self.home = Path(home).absolute()
-        self.dags_folder = Path(dags_folder).absolute()
+        self.home = home.absolute()
+        self.dags_folder = dags_folder.absolute()
         self.database_url = database_url
-        self.ports = ports or Ports.free()
-        self.log_dir = Path(log_dir).absolute() if log_dir is not None else self.home / "logs"
-        self.components = tuple(components)
-        self.parallelism = parallelism
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._extra = dict(env or {})
-        self._secrets = self._kept_secrets()
-        self._leaders: set[int] = set()
-        self._watchdog: Watchdog | None = None
-        super().__init__(
-            f"http://127.0.0.1:{self.ports.api}",
-            user="admin",
-            password=self._secrets["password"],
-            since=datetime.now(timezone.utc),
-        )
+        self.ports = ports or free_ports(PORTS)
+        self._extra = dict(env)
+        # A new key would sign everybody out and make stored connections unreadable.
+        self._secrets = remembered(self.home / "secrets.json", _new_secrets())
+        log_dir = (log_dir or self.home / "logs").absolute()
+        super().__init__(log_dir, f"http://127.0.0.1:{self.ports[0]}", user="admin", password=self._secrets["password"])
 
     @property
     def environment(self) -> dict[str, str]:
-        """For every Airflow process of this server, also for ``airflow`` commands run beside it.
-
-        The caller's own AIRFLOW variables are left out: connections and settings of another Airflow must not
-        leak into this one.
-        """
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        """For every Airflow process of this server, also for ``airflow`` commands run beside it."""
         settings = {f"AIRFLOW__{name}": value for name, value in self._settings().items()}
-        # The processes talk to one another on 127.0.0.1; a proxy for the outer world cannot reach that.
-        local = ",".join(filter(None, [inherited.get("NO_PROXY") or inherited.get("no_proxy"), "127.0.0.1"]))
-        return {
-            **inherited,
-            "AIRFLOW_HOME": str(self.home),
-            "NO_PROXY": local,
-            "no_proxy": local,
-            "PYTHONUNBUFFERED": "1",
-            **settings,
-            **self._extra,
-        }
+        return {**surroundings(), "AIRFLOW_HOME": str(self.home), **settings, **self._extra}
 
     def __enter__(self) -> AirflowServer:
         if not self.processes:
@@ -125,24 +80,20 @@ class AirflowServer(AirflowClient):
 
     def start(self) -> None:
         """Prepare the metadata database and start the components; returns before they are ready."""
-        for port in asdict(self.ports).values():
+        for port in self.ports:
             if port_taken(port):
                 raise AirflowServerError(f"port {port} on 127.0.0.1 is taken by another program")
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        _write_private(self.home / "passwords.json", json.dumps({self.user: self.password}))
+        remembered(self.home / "passwords.json", {self.user: self.password})
         self.since = datetime.now(timezone.utc)
-        self._watchdog = Watchdog()
         try:
-            self._migrate_metadata()
-            for component in self.components:
-                self.start_component(component)
+            self._launch("db-migrate", "db", "migrate")
+            self.await_end("db-migrate", MIGRATE_SECONDS)
+            for component in COMPONENTS:
+                self._launch(component, component)
         except BaseException:
             self.stop()
             raise
-
-    def start_component(self, component: str) -> None:
-        """Also to start one again that was stopped or shot alone."""
-        self.processes[component] = self._popen(component, [component])
 
     def stop(self) -> None:
         """End every process of this server: politely for ``STOP_SECONDS``, surely after.
@@ -150,56 +101,27 @@ class AirflowServer(AirflowClient):
         The API server last: a running task tells it how it ended. The triggerer is not asked: it often takes
         longer than that to end, and its triggers are kept in the database.
         """
-        triggerer, api = self._leaders_of("triggerer"), self._leaders_of("api-server")
-        stop_sessions(dict.fromkeys(triggerer, SURELY), grace=0)
-        stop_sessions(dict.fromkeys(self._leaders - triggerer - api, POLITELY), STOP_SECONDS)
-        stop_sessions(dict.fromkeys(api, POLITELY), STOP_SECONDS)
-        for process in self.processes.values():
-            process.wait()
-        self.processes = {}
-        for leader in list(self._leaders):
-            self._forget(leader)
-        if self._watchdog is not None:
-            self._watchdog.dismiss()
-            self._watchdog = None
+        self.end(["triggerer"], 0, signal.SIGKILL)
+        self.end(self.processes.keys() - {"api-server"}, STOP_SECONDS)
+        self.end(["api-server"], STOP_SECONDS)
+        self._watchdog.dismiss()
 
-    def _leaders_of(self, component: str) -> set[int]:
-        return {self.processes[component].pid} if component in self.processes else set()
-
-    def check(self) -> None:
-        """Raise if a component has ended by itself."""
-        for component, process in self.processes.items():
-            status = process.poll()
-            if status is not None:
-                raise AirflowServerError(
-                    f"Airflow's {component} ended with status {status}: {self.log_tail(component)}"
-                )
-
-    def wait_ready(self, seconds: float = READY_SECONDS) -> None:
+    def wait_ready(self) -> None:
         """Until the API answers, lets us in, and reports every component as healthy."""
-
-        def ready() -> bool:
-            health = self.health()
-            wanted = [HEALTH_NAMES[name] for name in self.components if name in HEALTH_NAMES]
-            return all(health.get(name, {}).get("status") == "healthy" for name in wanted)
-
-        if not self.poll(ready, seconds):
-            raise AirflowServerError(
-                f"Airflow was not ready within {seconds:.0f} s: {self.log_tail(self._unhealthy())}"
-            )
+        if not self.poll(lambda: not self._unhealthy(), READY_SECONDS):
+            log = self.log_tail(next(iter(self._unhealthy()), "api-server"))
+            raise AirflowServerError(f"Airflow was not ready within {READY_SECONDS:.0f} s: {log}")
         self.login()
 
-    def log_file(self, component: str) -> Path:
-        return self.log_dir / f"{component}.log"
+    def _unhealthy(self) -> list[str]:
+        """What is not ready; the API server, as long as it says nothing of the others."""
+        health = self.health()
+        told = {name: health.get(name.replace("-", "_"), {}).get("status") for name in COMPONENTS[:-1]}
+        return [name for name, status in told.items() if status != "healthy"] if health else ["api-server"]
 
-    def log_tail(self, component: str, count: int = 12) -> str:
-        """The last lines of a component's log, then its path."""
-        file = self.log_file(component)
-        try:
-            lines = file.read_text(errors="replace").rstrip().splitlines()
-        except OSError:
-            lines = []
-        return "\n".join(["", *lines[-count:], f"(log: {file})"])
+    def _launch(self, name: str, *command: str) -> None:
+        self.log_file(name).unlink(missing_ok=True)
+        self.launch(name, [sys.executable, "-m", "airflow", *command], self.environment, self.home)
 
     def task_log_file(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> Path:
         """Where Airflow keeps what one try of a task said, one JSON object per line."""
@@ -215,24 +137,25 @@ class AirflowServer(AirflowClient):
         return [_said(line) for line in text.splitlines() if line.strip()]
 
     def _settings(self) -> dict[str, str]:
-        settings = {
+        return {
             "CORE__DAGS_FOLDER": str(self.dags_folder),
+            "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "CORE__LOAD_EXAMPLES": "False",
             "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__PARALLELISM": str(self.parallelism),
+            "CORE__PARALLELISM": "8",
             "CORE__FERNET_KEY": self._secrets["fernet_key"],
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.user}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "API__HOST": "127.0.0.1",
-            "API__PORT": str(self.ports.api),
+            "API__PORT": str(self.ports[0]),
             "API__BASE_URL": self.url,
             "API__WORKERS": "1",
             "API__SECRET_KEY": self._secrets["secret_key"],
             "API_AUTH__JWT_SECRET": self._secrets["jwt_secret"],
             "LOGGING__BASE_LOG_FOLDER": str(self.log_dir / "tasks"),
             "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.log_dir / "dag_files"),
-            "LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports.worker_log),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports.trigger_log),
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports[1]),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports[2]),
             # By default the scheduler sleeps 1 s after each task of a chain.
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
             # A new migration is a new file, which by default is seen after 30 s and a changed one kept for 30 s more.
@@ -241,60 +164,6 @@ class AirflowServer(AirflowClient):
             "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
-        if self.database_url is not None:
-            settings["DATABASE__SQL_ALCHEMY_CONN"] = self.database_url
-        return settings
-
-    def _kept_secrets(self) -> dict[str, str]:
-        """Kept in the home: a new key would sign everybody out and make stored connections unreadable."""
-        file = self.home / "secrets.json"
-        if not file.exists():
-            self.home.mkdir(parents=True, exist_ok=True)
-            _write_private(file, json.dumps(_new_secrets()))
-        kept: dict[str, str] = json.loads(file.read_text())
-        return kept
-
-    def _migrate_metadata(self) -> None:
-        process = self._popen("db-migrate", ["db", "migrate"])
-        try:
-            status = process.wait(MIGRATE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise AirflowServerError(
-                f"airflow db migrate took more than {MIGRATE_SECONDS:.0f} s: {self.log_tail('db-migrate')}"
-            ) from None
-        if status != 0:
-            raise AirflowServerError(f"airflow db migrate failed: {self.log_tail('db-migrate')}")
-        self._forget(process.pid)
-
-    def _forget(self, leader: int) -> None:
-        self._leaders.discard(leader)
-        if self._watchdog is not None:
-            self._watchdog.forget(leader)
-
-    def _popen(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
-        with self.log_file(name).open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *command],
-                cwd=self.home,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._leaders.add(process.pid)
-        if self._watchdog is not None:
-            self._watchdog.watch(process.pid, *POLITELY)
-        return process
-
-    def _unhealthy(self) -> str:
-        """The component whose log is worth reading when the whole is not ready."""
-        health = self.health()
-        for component in self.components if health else ():
-            name = HEALTH_NAMES.get(component)
-            if name is not None and health.get(name, {}).get("status") != "healthy":
-                return component
-        return "api-server"
 
 
 def _new_secrets() -> dict[str, str]:
@@ -304,11 +173,6 @@ def _new_secrets() -> dict[str, str]:
         "secret_key": secrets.token_hex(),
         "jwt_secret": secrets.token_hex(),
     }
-
-
-def _write_private(file: Path, text: str) -> None:
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(text)
 
 
 def _said(line: str) -> str:

