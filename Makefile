@@ -10,7 +10,7 @@ STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit package dev deployment docs timescale postgres cli airflow operating web page faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
+.PHONY: help demo test lint unit package dev deployment docs timescale postgres cli airflow operating web page bench faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
 	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"
+	@echo "make bench           what it costs, beside a plain loop and other tools; ARGS=--check, ARGS=--help"
 	@echo "make test-timescale  locks, policies and licences on a native TimescaleDB; as root, or with TIMESCALE_BINDIR"
 	@echo "make test-deployment what docker-compose.yaml starts, as processes: with Celery and with LocalExecutor"
 	@echo "make build           sdist and wheel, checked"
@@ -73,6 +74,10 @@ test-timescale: $(VENV)/installed
 faults: $(VENV)/installed
 	PYTHONPATH=.:tests/faults $(BIN)/python -m harness --strikes $(STRIKES) --seed $(SEED) $(ARGS)
 
+# Not a part of `make test`: it takes long. What is measured stands in docs/benchmarks.md, how in bench/README.md.
+bench: $(VENV)/installed
+	$(BIN)/python -m bench $(ARGS)
+
 e2e: $(VENV)/installed
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
 
@@ -109,4 +114,4 @@ release-notes: $(VENV)/installed
 	@PYTHONPATH=. $(BIN)/python -m dev.release_notes $(VERSION)
 
 clean:
-	rm -rf .demo .venv .test dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .bench .demo .venv .test dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

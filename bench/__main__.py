@@ -1,0 +1,173 @@
+"""`make bench`, or `python -m bench`: everything, or with options one quick figure."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from bench import engine_figures
+from bench.measuring import CommandFailed, Meter
+from bench.results import Reading, Row, beyond_budget, summed_up, table
+from bench.servers import Server, running
+from bench.tools import ROOT, Missing, Tool, find_tools
+from bench.tools.wmigrate import WMigrate
+
+PARTS = ("memory", "trips", "delay", "disk")
+_HOME = ROOT / ".bench"
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("python -m bench", description=__doc__)
+    made.add_argument("--parts", type=_words, default=PARTS, help=f"some of {','.join(PARTS)}")
+    made.add_argument("--only", type=_words, default=engine_figures.FIGURES, help="some figures, such as apply,status")
+    made.add_argument("--tools", type=_words, help="some tools, such as wmigrate,dbmate; the loop is always there")
+    made.add_argument("--sizes", type=_numbers, default=[10, 100, 1000], help="numbers of migrations")
+    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--against", metavar="COMMIT", help="measure another commit of this repository in alternation")
+    made.add_argument("--check", action="store_true", help="end with 1 if a figure is beyond budget.yaml")
+    made.add_argument("--json", type=Path, default=_HOME / "results.json", help="where all readings are written")
+    made.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="a folder on a real disk")
+    return made
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def main() -> int:
+    options = parser().parse_args()
+    _HOME.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        missing: dict[str, str] = {}
+        tools = list(_chosen(options, missing, stack))
+        run: dict[str, Any] = {"machine": _machine(), "tools": {tool.name: tool.version() for tool in tools}}
+        readings: list[Reading] = []
+        for reading in _measured(options, tools, missing, stack):
+            readings.append(reading)
+            print(f"  {reading.part}, {reading.figure}, {reading.n}, {reading.tool}: {_told(reading)}", file=sys.stderr)
+    rows = summed_up(readings)
+    run |= {"missing": missing, "noise": _noise(readings), "ended": _now(), "load_at_the_end": os.getloadavg()}
+    for line in [*table(rows), "", *(f"not measured: {name}: {why}" for name, why in missing.items())]:
+        print(line)
+    print(f"noise: {run['noise']}")
+    document = {**run, "rows": [asdict(row) for row in rows], "readings": [asdict(r) for r in readings]}
+    options.json.write_text(json.dumps(document, indent=1) + "\n")
+    return _checked(rows) if options.check else 0
+
+
+def _chosen(options: argparse.Namespace, missing: dict[str, str], stack: contextlib.ExitStack) -> Iterator[Tool]:
+    found = find_tools(_HOME)
+    for name in ["loop", *(n for n in options.tools or found if n != "loop")]:
+        try:
+            found[name].install()
+            yield found[name]
+        except Missing as error:
+            missing[name] = str(error)
+        if name == "wmigrate" and options.against:
+            yield WMigrate(_HOME, options.against, stack.enter_context(_checkout(options.against)))
+
+
+@contextlib.contextmanager
+def _checkout(commit: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-checkout-") as folder:
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", folder, commit], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run([*git, "remove", "--force", folder], check=True)
+
+
+def _measured(
+    options: argparse.Namespace, tools: Sequence[Tool], missing: dict[str, str], stack: contextlib.ExitStack
+) -> Iterator[Reading]:
+    meter = stack.enter_context(Meter())
+    in_memory = {"memory", "trips", "delay"} & {*options.parts}
+    if in_memory:
+        server = stack.enter_context(running("memory", options.disk))
+        if "memory" in options.parts:
+            yield from _engine(options, meter, server, tools, missing)
+        if "trips" in options.parts:
+            yield from engine_figures.trips(meter, server, tools)
+        if "delay" in options.parts:
+            for milliseconds in (5, 20):
+                for round_ in range(min(options.rounds, 3)):
+                    yield from engine_figures.delayed(meter, server, tools, milliseconds, round_)
+    if "disk" in options.parts:
+        yield from _engine(options, meter, stack.enter_context(running("disk", options.disk)), tools, missing)
+
+
+def _engine(
+    options: argparse.Namespace, meter: Meter, server: Server, tools: Sequence[Tool], missing: dict[str, str]
+) -> Iterator[Reading]:
+    for round_ in range(options.rounds):
+        for n in options.sizes:
+            able = [tool for tool in tools if tool.name not in missing]
+            yield from engine_figures.costs(meter, server, able, n, round_, options.only)
+
+
+def _told(reading: Reading) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in reading.values.items())
+
+
+def _noise(readings: Sequence[Reading]) -> str:
+    """How far the yardstick itself, which does the same each time, was apart."""
+    loops: dict[tuple[str, str, str, int], list[float]] = {}
+    for reading in readings:
+        if reading.tool == "loop" and reading.figure == "apply" and "cpu" in reading.values:
+            loops.setdefault(reading.of, []).append(reading.values["cpu"])
+    spreads = [f"n = {of[3]} in {of[0]}: {max(v) / min(v) - 1:.0%}" for of, v in loops.items() if len(v) > 1]
+    return "the loop's own CPU seconds differ between rounds by " + (", ".join(spreads) or "(one round alone)")
+
+
+def _machine() -> dict[str, Any]:
+    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
+    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    return {
+        "began": _now(),
+        "cores": os.cpu_count(),
+        "processor": model,
+        "memory_gb": round(memory / 1024**2),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_at_the_beginning": os.getloadavg(),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text().splitlines()
+    return []
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _checked(rows: Sequence[Row]) -> int:
+    sentences, looked_at = beyond_budget(rows)
+    print("\n".join(sentences) or f"{looked_at} figures are within the budget")
+    return 1 if sentences or not looked_at else 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        try:
+            sys.exit(main())
+        except CommandFailed as error:
+            sys.exit(f"bench: {error}")

@@ -1,0 +1,129 @@
+"""What the command costs: apply, nothing pending, status, plan, one more, roll back; and over a counting, slow wire."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.measuring import Command, Cost, Meter
+from bench.results import Reading
+from bench.scripts import Script, scripts
+from bench.servers import Server
+from bench.tools import Tool
+from bench.wire import Count, Wire
+
+FIGURES = ("plan all", "apply", "nothing pending", "status", "plan", "one more", "roll back 10", "help")
+"""In the order in which they are read off one database."""
+_VERBS = {"plan all": "plan", "nothing pending": "apply", "one more": "apply", "roll back 10": "roll_back_10"}
+_CHANGE_NOTHING = ("plan all", "nothing pending", "status", "plan", "help")
+_TIMES = 3
+
+
+class Life:
+    """One database of one tool, from empty to rolled back. Each figure is read off when its turn comes."""
+
+    def __init__(self, tool: Tool, n: int, folder: Path, dsn: str) -> None:
+        self.tool, self.n, self.folder, self.dsn = tool, n, folder, dsn
+        self.applied = 0
+        tool.write(folder, scripts(n))
+
+    def command(self, figure: str) -> Command | None:
+        """What reads the figure off; call it right before that is run."""
+        if figure == "one more":
+            self.tool.write(self.folder, [Script(self.n + 1)])
+            self.applied = self.n + 1
+        elif figure == "nothing pending":
+            self.applied = self.n
+        return self.tool.command(_VERBS.get(figure, figure), self.folder, self.dsn, self.applied)
+
+
+def costs(
+    meter: Meter, server: Server, tools: Sequence[Tool], n: int, round_: int, wanted: Sequence[str]
+) -> Iterator[Reading]:
+    """One round: each tool on a database of its own, beginning with another one each time."""
+    last = max(FIGURES.index(figure) for figure in wanted)
+    for tool in _turned(tools, round_):
+        with fresh_life(tool, n, server, server.port) as life:
+            for figure in FIGURES[: last + 1]:
+                if figure in wanted or figure in ("apply", "one more"):
+                    command = life.command(figure)
+                    if command is not None:
+                        times = _TIMES if figure in _CHANGE_NOTHING else 1
+                        cost = meter.cost(command, server, times=times)
+                        if figure in wanted:
+                            yield Reading(server.place, figure, tool.name, n, round_, _values(cost))
+
+
+def trips(
+    meter: Meter,
+    server: Server,
+    tools: Sequence[Tool],
+    wanted: Sequence[str] = FIGURES[:-1],
+    *,
+    few: int = 10,
+    more: int = 30,
+    delay: float = 0.01,
+) -> Iterator[Reading]:
+    """Round trips and connections of whole calls, and of one migration: what `more` take beyond `few`, for each.
+
+    :param wanted: calls; `apply` is one of them.
+    :param delay: seconds. See `Wire`.
+    """
+    with Wire(server.port, delay=delay) as wire:
+        for tool in tools:
+            counts: dict[tuple[str, int], Count] = {}
+            for n in (few, more):
+                with fresh_life(tool, n, server, wire.port) as life:
+                    for figure in wanted if n == more else ("apply",):
+                        command = life.command(figure)
+                        if command is not None:
+                            wire.taken()
+                            meter.cost(command, server)
+                            counts[figure, n] = wire.taken()
+            less, all_ = counts["apply", few], counts["apply", more]
+            each = {
+                "trips": (all_.trips - less.trips) / (more - few),
+                "connections": (all_.connections - less.connections) / (more - few),
+            }
+            yield Reading("trips", "a migration more", tool.name, more, 0, each)
+            for (figure, n), count in counts.items():
+                if n == more:
+                    values = {"trips": float(count.trips), "connections": float(count.connections)}
+                    yield Reading("trips", figure, tool.name, more, 0, values)
+
+
+def delayed(
+    meter: Meter, server: Server, tools: Sequence[Tool], milliseconds: int, round_: int, n: int = 50
+) -> Iterator[Reading]:
+    """Seconds of wall time for each of n migrations on a server that is so far away."""
+    with Wire(server.port, delay=milliseconds / 1000) as wire:
+        for tool in _turned(tools, round_):
+            with fresh_life(tool, n, server, wire.port) as life:
+                command = life.command("apply")
+                assert command is not None
+                wall = meter.cost(command, server).wall / n
+                yield Reading("delay", f"{milliseconds} ms away", tool.name, n, round_, {"wall": wall})
+
+
+@contextmanager
+def fresh_life(tool: Tool, n: int, server: Server, port: int) -> Iterator[Life]:
+    """An empty database and a folder with n migrations, reached by this port; both are gone with the block."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-folder-"))
+    try:
+        with server.database() as database:
+            yield Life(tool, n, folder, server.dsn(database, port=port))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _turned(tools: Sequence[Tool], round_: int) -> list[Tool]:
+    first = round_ % len(tools)
+    return [*tools[first:], *tools[:first]]
+
+
+def _values(cost: Cost) -> dict[str, float]:
+    named = {"cpu": cost.cpu, "client": cost.client, "server": cost.server}
+    return {**named, "wall": cost.wall, "peak_mb": cost.peak_mb}
