@@ -107,6 +107,7 @@ def test_behind_the_last_statement_the_row_is_told() -> None:
     error = failed(server_error("23503", "violates", message_detail="Key (a)=(1)"), line=2, at_end=True)
     assert error.server_message == "violates (Key (a)=(1))"
     assert failed(server_error("23503", "violates"), at_end=True).server_message == "violates"
+    assert failed(server_error("23503", "violates", message_detail="Key (a)=(1)"), line=2).server_message == "violates"
 
 
 DECLARE = "declare transactional: false for this migration"
@@ -139,6 +140,23 @@ DECLARE = "declare transactional: false for this migration"
             {"statement": "SELECT f()"},
             "SQL function f statement 1",
             f"write it as a statement of its own, outside any function, and {DECLARE}",
+        ),
+        *[
+            (
+                "25001",
+                INSIDE,
+                {"statement": statement},
+                "",
+                "wmigrate opens the transaction, at READ COMMITTED, and sets its limits: take this statement out",
+            )
+            for statement in ("START TRANSACTION READ ONLY", "BEGIN")
+        ],
+        (
+            "22P05",
+            CALM,
+            {},
+            "",
+            "the database's encoding has no such character, not even in a comment: write it in another way",
         ),
         (
             "55P04",
@@ -226,6 +244,8 @@ def test_a_line_of_a_block() -> None:
     assert placed(inside, analysis, part, 0) == (1, None, "SELECT 1")
     quoted = analysed("DO 'BEGIN PERFORM 1/0; END'")
     assert placed(inside, quoted, next(quoted.parts()), 0) == (1, None, "DO ...")
+    called = analysed("SELECT f($$DO$$)")
+    assert placed(inside, called, next(called.parts()), 0) == (1, None, "SELECT ...")
 
 
 def test_of_an_error_in_a_block_the_scripts_line_is_told_and_no_functions() -> None:

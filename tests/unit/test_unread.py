@@ -41,6 +41,8 @@ COLON, BRACE, DOLLAR, PERCENT = near(":"), near("{"), near("$"), near("%")
         ("SELECT :a,\n:\"b\", :'c'", [(1, 8, COLON, ":a"), (2, 1, COLON, ':"b"'), (2, 7, COLON, ":'c'")]),
         ("SELECT 1 LIMIT :n", [(1, 16, COLON, ":n")]),
         ("SELECT interval :abc, :{?y}", [(1, 17, COLON, ":abc"), (1, 23, COLON, ":{?y}")]),
+        ("CREATE ROLE r PASSWORD :abc VALID UNTIL :x", [(1, 24, COLON, ":abc"), (1, 41, COLON, ":x")]),
+        ("SELECT interval :x year", [(1, 17, COLON, ":x")]),
         ("SELECT interval :x, :{?y}", [(1, 17, COLON, ":x"), (1, 21, COLON, ":{?y}")]),
         (
             "CREATE TABLE ${p}_x (a int); SELECT $y, $(z)",
@@ -70,11 +72,12 @@ def test_every_place(text: str, expected: list[tuple[int, int, str, str | None]]
     assert [p.position for p in found] == [sum(map(len, lines[: p.line - 1])) + p.column - 1 for p in found]
 
 
-def test_a_large_statement_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGE", 10)
-    monkeypatch.setattr(psql, "LARGE", 10)
+@pytest.mark.parametrize(("limit", "words"), [(18, ["WOBBLE"]), (19, ["WIBBLE", "WOBBLE"])])
+def test_a_large_statement_is_left_out(monkeypatch: pytest.MonkeyPatch, limit: int, words: list[str]) -> None:
+    monkeypatch.setattr(module, "LARGE", limit)
+    monkeypatch.setattr(psql, "LARGE", limit)
     found = unread(Script.of("001_a.sql", "INSERT INTO WIBBLE; WOBBLE;"))
-    assert [(p.column, p.reason) for p in found] == [(21, near("WOBBLE"))]
+    assert [p.reason for p in found] == [near(word if word == "WOBBLE" else ";") for word in words]
 
 
 @pytest.mark.parametrize(
@@ -87,4 +90,4 @@ def test_a_large_statement_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_string_that_is_nothing_but_a_variable(text: str, expected: list[tuple[int, int, str]]) -> None:
     found = placeholders(Script.of("001_a.sql", text))
-    assert [(p.line, p.column, p.variable) for p in found] == expected
+    assert [(p.line, p.column, p.reason, p.variable) for p in found] == [(line, at, "", var) for line, at, var in expected]

@@ -54,7 +54,7 @@ def unread(script: Script) -> tuple[Unread, ...]:
     for piece in found.pieces:
         if piece.end - piece.start <= LARGE:
             text = without(script.text, found.blanks, piece.start, piece.end)
-            places += [_place(script, piece.start + at, said, text, var) for at, said, var in _errors(text)]
+            places += [_place(script, piece.start + at, masked_error(said, text), var) for at, said, var in _errors(text)]
     return tuple(places)
 
 
@@ -63,16 +63,16 @@ def placeholders(script: Script) -> tuple[Unread, ...]:
     if not _PERHAPS_ALONE.search(script.text):
         return ()
     return tuple(
-        _place(script, token.start + 1, "", "", inner)
+        _place(script, token.start + 1, "", inner)
         for token in scanned(script.text).tokens
-        if token.text[0] in "'\"" and _ALONE.fullmatch(inner := token.text[1:-1].strip())
+        if _ALONE.fullmatch(inner := token.text[1:-1].strip())
     )
 
 
-def _place(script: Script, position: int, message: str, statement: str, variable: str | None) -> Unread:
+def _place(script: Script, position: int, reason: str, variable: str | None) -> Unread:
     begin = script.text.rfind("\n", 0, position) + 1
     line = script.text.count("\n", 0, position) + 1
-    return Unread(position, line, position - begin + 1, masked_error(message, statement), variable)
+    return Unread(position, line, position - begin + 1, reason, variable)
 
 
 def _errors(text: str) -> Iterator[tuple[int, str, str | None]]:
@@ -80,7 +80,7 @@ def _errors(text: str) -> Iterator[tuple[int, str, str | None]]:
     error = _error(text)
     while error:
         at, message = error
-        if text[max(at - 1, 0) : at] == "#":  # an operator to the grammar
+        if text[at - 1 : at] == "#":  # an operator to the grammar
             at -= 1
         variable = _VARIABLE.match(text, at)
         yield at, message, variable[0] if variable else None
@@ -89,9 +89,7 @@ def _errors(text: str) -> Iterator[tuple[int, str, str | None]]:
         end = variable.end()
         tries = [text[:at] + _instead(what, end - at) + text[end:] for what in _INSTEAD]
         ahead = [(again, left) for left in tries if not (again := _error(left)) or again[0] >= end]
-        if not ahead:
-            return
-        error, text = next(((e, t) for e, t in ahead if e is None), ahead[0])
+        error, text = min(ahead, key=lambda tried: tried[0] is not None, default=(None, text))
 
 
 def _instead(what: str, length: int) -> str:
@@ -104,5 +102,5 @@ def _error(text: str) -> tuple[int, str] | None:
     try:
         parse(text)
     except PgQueryError as error:
-        return max((error.cursorpos or 1) - 1, 0), error.message
+        return (error.cursorpos or 1) - 1, error.message
     return None
