@@ -54,7 +54,7 @@ def unread(script: Script) -> tuple[Unread, ...]:
     for piece in found.pieces:
         if piece.end - piece.start <= LARGE:
             text = without(script.text, found.blanks, piece.start, piece.end)
-            places += [_place(script, piece.start + at, masked_error(said, text), var) for at, said, var in _errors(text)]
+            places += [_place(script, piece.start + at, masked_error(m, text), v) for at, m, v in _errors(text)]
     return tuple(places)
 
 
