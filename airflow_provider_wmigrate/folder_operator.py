@@ -25,7 +25,7 @@ from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_
 from .task_arguments import joined
 
 if TYPE_CHECKING:
-    from .engine.folder.config import Settings
+    from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
 

@@ -170,7 +170,7 @@ def health_interval(folder: str | Path) -> timedelta | None:
 
     frame = inspect.currentframe()
     caller = frame.f_back.f_code.co_filename if frame and frame.f_back else __file__
-    from .engine.folder.config import look_at_config
+    from .engine.folder.config.reading import look_at_config
 
     config, _ = look_at_config(folder_beside(folder, caller), os.environ)
     check = config.monitoring.health_check

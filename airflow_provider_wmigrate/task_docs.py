@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .engine.model import RequiredExtension
 
 if TYPE_CHECKING:
-    from .engine.folder.config import Config
+    from .engine.folder.config.root import Config
     from .engine.model import Migration, Script
 
 SHOWN = 4_000

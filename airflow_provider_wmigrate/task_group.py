@@ -25,7 +25,8 @@ from .task_arguments import defaults, split
 from .task_docs import MigrationDoc
 
 if TYPE_CHECKING:
-    from .engine.folder.config import Config, Settings
+    from .engine.folder.config.root import Config
+    from .engine.folder.config.settings import Settings
     from .engine.model import Migration
 
 _MARGIN = timedelta(seconds=60)

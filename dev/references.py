@@ -13,7 +13,8 @@ from airflow_provider_wmigrate.cli.patterns import PATTERNS
 from airflow_provider_wmigrate.cli.verbs import COMMON, CONN_ID, DSN, VERBS, Argument, Verb
 from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.codes import EVENTS, FINDINGS
-from airflow_provider_wmigrate.engine.folder.config import PLANNED, KeyDescription, describe
+from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
+from airflow_provider_wmigrate.engine.folder.config.reference import KeyDescription, describe
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 from dev import airflow_reference

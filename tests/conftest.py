@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.events import Event
-from airflow_provider_wmigrate.engine.folder.config import CONFIG_FILE
+from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity

@@ -21,7 +21,8 @@ from .screen import Screen
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.events import Listener
-    from airflow_provider_wmigrate.engine.folder.config import Config, Settings
+    from airflow_provider_wmigrate.engine.folder.config.root import Config
+    from airflow_provider_wmigrate.engine.folder.config.settings import Settings
     from airflow_provider_wmigrate.engine.folder.folder import Folder
     from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
     from airflow_provider_wmigrate.engine.migrator import Migrator
@@ -85,7 +86,7 @@ class Call:
     @cached_property
     def config(self) -> Config:
         """The config alone: for verbs that do not care about the SQL files, and work without any folder."""
-        from airflow_provider_wmigrate.engine.folder.config import look_at_config
+        from airflow_provider_wmigrate.engine.folder.config.reading import look_at_config
 
         folder = self._existing_folder() if self.arguments.folder else self.folder_path
         config, _ = look_at_config(folder, os.environ)

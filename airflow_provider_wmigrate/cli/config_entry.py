@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
-from airflow_provider_wmigrate.engine.folder.config import parse_config
+from airflow_provider_wmigrate.engine.folder.config.reading import parse_config
 
 _INDENT = "  "
 

@@ -14,7 +14,7 @@ from .failure import UsageError
 if TYPE_CHECKING:
     import psycopg
 
-    from airflow_provider_wmigrate.engine.folder.config import Config
+    from airflow_provider_wmigrate.engine.folder.config.root import Config
 
 _CONNECT_SECONDS = 10
 """How long a server may take to answer, unless connect_timeout says otherwise."""
@@ -75,7 +75,7 @@ def find_target(
     names = [name for name in _NAMED_BY if environ.get(name)]
     if names:
         return _target({}, ", ".join(names), environ)
-    from airflow_provider_wmigrate.engine.folder.config import resolve_database
+    from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
 
     parameters = resolve_database(config, environ, environment=environment).parameters()
     return _target(parameters, f"settings.database of {config.file}", environ) if parameters else None

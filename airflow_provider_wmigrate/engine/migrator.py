@@ -32,7 +32,7 @@ from .run.dry_run import DryRun
 from .run.execution import Execution
 from .run.job import Job
 from .session.session import Session
-from .sql.script import analyse
+from .sql.analysis import analyse
 
 
 class Migrator(Planning):

@@ -25,7 +25,7 @@ from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.sql.masking import masked_sql
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.folder.config import Logging
+    from airflow_provider_wmigrate.engine.folder.config.settings import Logging
 
 _SHOWN_CHARACTERS = 20_000
 """Of a script, in the task log: enough for what a person reads, and a log viewer stays fast."""

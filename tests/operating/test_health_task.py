@@ -17,7 +17,7 @@ from airflow_runner import Run, Runner, TaskLog, connection
 from listeners import mailbox
 
 from airflow_provider_wmigrate import health_interval
-from airflow_provider_wmigrate.engine.folder.config import CONFIG_FILE
+from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeFolder = Callable[..., Path]

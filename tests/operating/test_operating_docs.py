@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from airflow_provider_wmigrate.alerting import messages as notices
-from airflow_provider_wmigrate.engine.folder.config import describe
+from airflow_provider_wmigrate.engine.folder.config.reference import describe
 from airflow_provider_wmigrate.engine.health.inspection import CHECKS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

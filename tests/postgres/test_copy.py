@@ -210,7 +210,7 @@ import psycopg
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import (Identity, Script)
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 def peak():  # ru_maxrss would count what the parent had at the fork
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

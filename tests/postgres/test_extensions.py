@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_wmigrate.engine.catalog.extensions import preflight, read_extensions
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.model import Extension, Migration, Script
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

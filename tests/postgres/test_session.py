@@ -18,7 +18,7 @@ from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.connection import untouched
 from airflow_provider_wmigrate.engine.session.session import Budget, Session, open_session
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 Conn = psycopg.Connection[Any]
 BUDGET = Budget(total=30, statement=25, lock=7)

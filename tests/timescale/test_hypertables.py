@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, Script, Status
 from airflow_provider_wmigrate.engine.record import Outcome
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 Conn = psycopg.Connection[Any]
 Make = Callable[..., Migrator]

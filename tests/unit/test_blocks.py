@@ -6,8 +6,9 @@ import pytest
 
 from airflow_provider_wmigrate.engine.model import Script, Transactional
 from airflow_provider_wmigrate.engine.plan import journal
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.blocks import Block
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
 def analysed(text: str) -> Analysis:

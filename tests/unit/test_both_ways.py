@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 MARKERS = {
     "-- migrate:down": "dbmate",

@@ -8,19 +8,13 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
-from airflow_provider_wmigrate.engine.folder.config import (
-    CONFIG_FILE,
-    PLANNED,
-    Config,
-    Settings,
-    describe,
-    load_config,
-    look_at_config,
-    parse_config,
-    resolve_database,
-)
+from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
+from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
+from airflow_provider_wmigrate.engine.folder.config.reading import load_config, look_at_config, parse_config
+from airflow_provider_wmigrate.engine.folder.config.reference import describe
+from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
 from airflow_provider_wmigrate.engine.folder.config.section import REQUIRED, written
-from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution
+from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution, Settings
 from airflow_provider_wmigrate.engine.model import Finding
 
 SHIPPED = Path(__file__).parents[2] / "migrations"

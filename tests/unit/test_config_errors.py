@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
-from airflow_provider_wmigrate.engine.folder.config import (
-    CONFIG_FILE,
-    Config,
-    load_config,
-    look_at_config,
-    parse_config,
-)
+from airflow_provider_wmigrate.engine.folder.config.reading import load_config, look_at_config, parse_config
+from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
 from airflow_provider_wmigrate.engine.model import ConfigFinding
 
 EXECUTION = "settings:\n  execution:\n    "

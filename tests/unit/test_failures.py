@@ -12,7 +12,8 @@ from psycopg.pq import DiagnosticField
 from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, ROLLED_BACK, StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.session.failures import Circumstances, failure, place_of
-from airflow_provider_wmigrate.engine.sql.script import Analysis, Part, analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 CALM = Circumstances(lost=False, timed_out=False, cancelled=False, over_limit=False)
 LOST = replace(CALM, lost=True)

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.catalog.jobs import used_then_changed
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 CHANGED = {
     "rows, then a column": ("UPDATE m SET v = 1; ALTER TABLE m ADD c int", [("", "m")]),

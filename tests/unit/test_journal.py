@@ -11,7 +11,8 @@ import pytest
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Script, Transactional, checksum
 from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect, Resume, Segment
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 INDEX = "CREATE INDEX CONCURRENTLY i ON t (a)"
 

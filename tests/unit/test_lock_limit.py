@@ -6,8 +6,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout
 from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait, OwnLimit, own_limit
-from airflow_provider_wmigrate.engine.sql.script import analyse
 
 
 @pytest.mark.parametrize(

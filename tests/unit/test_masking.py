@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.masking import masked_error, masked_sql
-from airflow_provider_wmigrate.engine.sql.script import analyse
 from airflow_provider_wmigrate.engine.sql.secrecy import read
 from airflow_provider_wmigrate.engine.sql.tokens import Tokens, scanned
 

@@ -8,8 +8,9 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.sql import psql
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql import pieces, psql
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
 def analysed(text: str) -> Analysis:
@@ -92,7 +93,8 @@ def test_a_backslash_inside_quotes_and_comments_is_text(text: str) -> None:
 
 def test_blanks_in_a_part_of_the_text() -> None:
     blanks = ((1, 2), (4, 6))
-    assert [psql.without("ab\nde\nfg", blanks, *span) for span in [(0, 8), (0, 1), (2, 4), (2, 5), (5, 8), (6, 8)]] == [
+    spans = [(0, 8), (0, 1), (2, 4), (2, 5), (5, 8), (6, 8)]
+    assert [pieces.without("ab\nde\nfg", blanks, *span) for span in spans] == [
         "a \nd \nfg",
         "a",
         "\nd",
@@ -103,10 +105,10 @@ def test_blanks_in_a_part_of_the_text() -> None:
 
 
 def test_pieces_are_joined_around_data_and_no_further() -> None:
-    copy = psql.Piece(4, 6, (6, 8))
-    plain = [psql.Piece(start, end) for start, end in [(0, 2), (2, 3), (3, 4), (9, 11), (11, 12)]]
-    assert psql.joined((*plain[:3], copy, copy, *plain[3:])) == (psql.Piece(0, 4), copy, copy, psql.Piece(9, 12))
-    assert psql.joined(()) == ()
+    copy = pieces.Piece(4, 6, (6, 8))
+    plain = [pieces.Piece(start, end) for start, end in [(0, 2), (2, 3), (3, 4), (9, 11), (11, 12)]]
+    assert pieces.joined((*plain[:3], copy, copy, *plain[3:])) == (pieces.Piece(0, 4), copy, copy, pieces.Piece(9, 12))
+    assert pieces.joined(()) == ()
 
 
 @pytest.mark.parametrize(
@@ -121,13 +123,13 @@ def test_pieces_are_joined_around_data_and_no_further() -> None:
 )
 def test_a_piece_ends_with_the_statement_that_fills_it(text: str, size: int, ends: list[int]) -> None:
     found = psql.cut(Script.of("001_a.sql", text), size)
-    assert found == psql.Cut(tuple(map(psql.Piece, [0, *ends], ends)))
+    assert found == pieces.Cut(tuple(map(pieces.Piece, [0, *ends], ends)))
 
 
 def test_the_pieces_of_copy_and_what_stands_around_it() -> None:
     text = f'SELECT "";{COPY};\n1\n\\.\nCOPY t FROM stdin WIBBLE; -- x\n2\n\\.\nCOPY t (stdin) FRM x;SELECT 3'
-    pieces = psql.cut(Script.of("001_a.sql", text), 1).pieces
-    assert [(text[p.start : p.end], text[slice(*p.data)] if p.data else None) for p in pieces] == [
+    found = psql.cut(Script.of("001_a.sql", text), 1).pieces
+    assert [(text[p.start : p.end], text[slice(*p.data)] if p.data else None) for p in found] == [
         ('SELECT "";', None),
         (f"{COPY};", "1\n"),
         ("COPY t FROM stdin WIBBLE;", "2\n"),
@@ -187,7 +189,7 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_large_insert_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psql, "PIECE", 1)
     monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.psql.LARGE", 20)
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.script.LARGE", 20)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.analysis.LARGE", 20)
     insert = "INSERT INTO t WIBBLE (1), (2), (3)"
     analysis = analysed(f"SELECT 1;\n\n-- x\n{insert} ;\nSELECT 2;")
     assert [(s.line, s.kind, analysis.text_of(s)) for s in analysis.statements] == [
@@ -203,7 +205,7 @@ def test_an_insert_is_large_beyond_a_limit(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(psql, "PIECE", 1)
     for limit, kinds in {len(insert): [], len(insert) - 1: ["insert_stmt"]}.items():
         monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.psql.LARGE", limit)
-        monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.script.LARGE", limit)
+        monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.analysis.LARGE", limit)
         assert [s.kind for s in analysed(insert).statements] == kinds
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse, line_and_column
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis, line_and_column
 from airflow_provider_wmigrate.engine.sql.statements import Statement, Statements
 
 

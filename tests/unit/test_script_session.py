@@ -15,7 +15,8 @@ from airflow_provider_wmigrate.engine.plan.script_session import (
     perhaps_local,
     refused,
 )
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 WORK = Possession("temporary table", "work")
 

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession, perhaps_local
-from airflow_provider_wmigrate.engine.sql.script import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 
 @pytest.mark.parametrize(

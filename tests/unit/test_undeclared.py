@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.folder.config import Config
+from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.rules import script_findings

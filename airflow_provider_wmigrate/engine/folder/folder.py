@@ -20,10 +20,12 @@ from airflow_provider_wmigrate.engine.model import (
     canonical_version,
 )
 
-from .config import Config, MigrationBlock, Settings, look_at_config
+from .config.migrations import MigrationBlock
+from .config.reading import look_at_config
+from .config.root import Config
+from .config.settings import Settings
 from .files import list_files
 from .graph import Graph
-from .layouts import other_layout
 from .names import Named
 from .problems import Problem, grouped
 
@@ -121,8 +123,11 @@ def look_at_folder(path: Path, environ: Mapping[str, str] | None = None) -> Fold
     problems = files.problems
     if files.pairs or problems:
         problems += files.folders
-    elif layout := other_layout(path, rules.allowed_extensions):
-        problems.append(layout)
+    else:
+        from .layouts import other_layout
+
+        layout = other_layout(path, rules.allowed_extensions)
+        problems += [layout] if layout else []
     migrations = tuple(_migrations(path, files.pairs, config, problems))
     names = {m.version: m.script.file for m in migrations}
     in_config += _lost_blocks(names, config)

@@ -17,7 +17,7 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.server import is_standby
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.folder.config import Settings
+from airflow_provider_wmigrate.engine.folder.config.settings import Settings
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Migration, State

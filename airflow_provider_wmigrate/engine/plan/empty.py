@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Finding, Migration
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
 def empty(migration: Migration, analysis: Analysis, *, allowed: bool) -> Iterator[Finding]:

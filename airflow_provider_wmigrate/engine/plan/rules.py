@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
-from airflow_provider_wmigrate.engine.folder.config import Config, SqlRules
+from airflow_provider_wmigrate.engine.folder.config.root import Config
+from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.model import (
     Finding,
@@ -21,7 +22,8 @@ from airflow_provider_wmigrate.engine.model import (
     canonical_version,
     version_key,
 )
-from airflow_provider_wmigrate.engine.sql.script import Analysis, analyse
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 

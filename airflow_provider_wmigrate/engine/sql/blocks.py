@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
-from .psql import Span
+from .pieces import Span
 from .statements import Statements
 
 _BEGINS = {1: "BEGIN", 2: "START TRANSACTION"}

@@ -1,14 +1,13 @@
 """Shows SQL, and what the server says of it, without the secrets in them. Pure.
 
-What can be a secret in a script is found by `secrecy`. Lines keep their numbers.
+What can be a secret in a script is found by `secrecy`, which is loaded when there is something to mask: every session
+loads this module. Lines keep their numbers.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-
-from .secrecy import Found, read, worth_reading
 
 _MASKED = '"***"'
 _LARGE = 1_000_000
@@ -21,6 +20,8 @@ def masked_sql(text: str) -> str:
     A text that was cut off anywhere may be given: what cannot be read any more is masked. The first call of a process
     loads PostgreSQL's grammar (some 50 ms); text without any string, setting or comment does not need it.
     """
+    from .secrecy import read, worth_reading
+
     if not worth_reading(text):
         return text
     shown, at = [], 0
@@ -84,6 +85,8 @@ class _Said:
     """What a script said, to find it in what the server answers."""
 
     def __init__(self, script: str) -> None:
+        from .secrecy import Found, read
+
         small = len(script) <= _LARGE
         self.found = read(script) if small else Found()
         self.secrets = "\0".join(self.found.secrets)

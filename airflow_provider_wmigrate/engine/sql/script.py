@@ -1,8 +1,4 @@
-"""What a SQL script is made of: statements with their lines, transaction control, what cannot run in a transaction.
-
-The grammar is PostgreSQL's own (libpg_query, through postgast). A script newer than that grammar is not refused:
-the server decides, and `Analysis.unparsed` says what the parser did not understand.
-"""
+"""What a SQL script is made of, as `analysis` finds it: statements with their lines, and what is sent of them."""
 
 from __future__ import annotations
 
@@ -10,17 +6,16 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.model import Script
 
-from .blocks import Block, Unwrapped, unwrap
-from .both_ways import refuse_both_ways
-from .masking import masked_sql
-from .no_transaction import outside
-from .psql import LARGE, Piece, Span, cut, joined, without
+from .pieces import LARGE, Piece, Span, without
 from .statements import Statement, Statements
-from .unread import Unread, unread
+
+if TYPE_CHECKING:
+    from .blocks import Block
+    from .unread import Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +101,8 @@ class Analysis:
 
     def excerpt(self, statement: Statement) -> str:
         """A statement's first words, for a message. Strings are left out: one may be a password."""
+        from .masking import masked_sql
+
         text = masked_sql(self.sql(statement.start, min(statement.end, statement.start + LARGE)))
         words = " ".join(_COMMENT.sub(" ", text[: 8 * _EXCERPT]).split())
         shown = re.split(r"\S*['$]", words, maxsplit=1)[0].rstrip()
@@ -124,93 +121,3 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
     """Line and column, both from 1, of a character position from 0."""
     line_start = text.rfind("\n", 0, position) + 1
     return text.count("\n", 0, position) + 1, position - line_start + 1
-
-
-def analyse(script: Script) -> Analysis:
-    """Split a script into statements and unwrap its own outer transaction.
-
-    :raises ScriptError: both ways in one file, a psql command, or other transaction control.
-    """
-    # The parser's shared library costs some 50 ms; whoever only reads a ledger does not pay for it.
-    from postgast import PgQueryError
-
-    refuse_both_ways(script)
-    found = cut(script)
-    statements, line, at = Statements(), 1, 0
-    for piece in found.pieces:
-        line, at = line + script.text.count("\n", at, piece.start), piece.start
-        if piece.end - piece.start > LARGE and _INSERT.match(script.text, piece.start):
-            # A tree of it would take twenty times its room, and say nothing more.
-            statements.append(_large_insert(script.text, piece, line))
-            continue
-        text = without(script.text, found.blanks, piece.start, piece.end)
-        try:
-            for statement in _statements(text, piece, line, whole=len(found.pieces) == 1):
-                statements.append(statement)
-        except PgQueryError:
-            return Analysis(script, (), joined(found.pieces), found.blanks, unread(script))
-    return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
-
-
-_INSERT = re.compile(r"\s*(?=insert\s)", re.IGNORECASE)
-
-
-def _large_insert(text: str, piece: Piece, line: int) -> Statement:
-    found = _INSERT.match(text, piece.start)
-    start, end = found.end() if found else piece.start, piece.end
-    while text[end - 1].isspace() or text[end - 1] == ";":
-        end -= 1
-    return Statement("insert_stmt", start, end, line + text.count("\n", piece.start, start))
-
-
-def _statements(text: str, piece: Piece, line: int, *, whole: bool) -> Iterator[Statement]:
-    """A piece's statements, with character offsets in the script; the parser counts bytes of UTF-8.
-
-    :param line: of the piece's first character.
-    :param whole: the piece is the whole script, so that nobody minds keeping all nodes.
-    """
-    from postgast import parse
-
-    raw = text.encode()
-    byte_at, char_at = 0, piece.start
-    for node in parse(text).stmts:
-        skipped = raw[byte_at : node.stmt_location].decode()
-        length = node.stmt_len or len(raw) - node.stmt_location
-        body = raw[node.stmt_location : node.stmt_location + length].decode()
-        start = char_at + len(skipped)
-        line += skipped.count("\n")
-        kind = node.stmt.WhichOneof("node")
-        inner = getattr(node.stmt, kind)
-        kept = inner if whole else _small(kind, inner)
-        yield Statement(kind, start, start + len(body), line, outside(kind, inner), kept, piece.data)
-        line += body.count("\n")
-        char_at, byte_at = start + len(body), node.stmt_location + length
-
-
-def _small(kind: str, node: Any) -> Any:
-    """A node as it is kept of a large script: a copy, since every node keeps its whole tree in memory."""
-    plain_select = kind == "select_stmt" and not node.HasField("with_clause") and not node.HasField("into_clause")
-    if plain_select or kind in ("insert_stmt", "copy_stmt"):
-        return None
-    return type(node).FromString(node.SerializeToString())
-
-
-def _unwrap(analysis: Analysis) -> Analysis:
-    script, statements = analysis.script, analysis.statements
-    assert isinstance(statements, Statements)
-    found = unwrap(script, statements)
-    _mark_new_values(script.text, found)
-    blanks = tuple(sorted([*analysis.blanks, *found.blanks]))
-    return Analysis(script, found.statements, analysis.pieces, blanks, blocks=found.blocks)
-
-
-def _mark_new_values(text: str, found: Unwrapped) -> None:
-    """A new value of an enum type can be used only after the transaction that added it has committed.
-
-    The value is looked for as a string in what follows: found where it is not meant, it costs a transaction of its own.
-    In a block of the script's own it has one, and whether that is enough the server says.
-    """
-    for index, node in found.statements.nodes("alter_enum_stmt"):
-        inside = any(block.first <= index < block.end for block in found.blocks)
-        if not inside and node.new_val and text.find(f"'{node.new_val}'", found.statements.ends[index]) >= 0:
-            found.statements.mark_outside(index, "ALTER TYPE ... ADD VALUE, whose value the script uses,")

@@ -14,7 +14,8 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
-from .psql import Piece, cut, without
+from .pieces import Piece, without
+from .psql import cut
 from .tokens import Token, scanned
 
 

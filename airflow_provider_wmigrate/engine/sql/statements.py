@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from .psql import Span
+from .pieces import Span
 
 
 @dataclass(frozen=True, slots=True)

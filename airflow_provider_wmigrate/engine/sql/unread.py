@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from airflow_provider_wmigrate.engine.model import Script
 
 from .masking import masked_error
-from .psql import LARGE, cut, without
+from .pieces import LARGE, without
+from .psql import cut
 from .tokens import scanned
 
 

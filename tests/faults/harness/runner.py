@@ -158,7 +158,7 @@ def _serve(control: socket.socket) -> None:
 
     import airflow_provider_wmigrate.engine.migrator  # noqa: F401
     from airflow_provider_wmigrate.engine.model import Script
-    from airflow_provider_wmigrate.engine.sql.script import analyse
+    from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
     analyse(Script.of("001_warm.sql", "SELECT 1"))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the dead

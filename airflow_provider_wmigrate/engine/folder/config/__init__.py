@@ -5,33 +5,3 @@ they are the format, in plain classes, since every command and every parse of a 
 `yaml_lines` reads it into `yaml_nodes`, which know their line; `values` has the format take them and says what is
 wrong; `contradictions` says what is wrong although each key by itself is right.
 """
-
-from __future__ import annotations
-
-from .database import ResolvedDatabase, resolve_database
-from .migrations import MigrationBlock
-from .planned import PLANNED, Planned
-from .reading import load_config, look_at_config, parse_config
-from .reference import KeyDescription, describe
-from .root import CONFIG_FILE, Config
-from .settings import Logging, Settings
-from .validation import FileRules, SqlRules
-
-__all__ = [
-    "CONFIG_FILE",
-    "PLANNED",
-    "Config",
-    "FileRules",
-    "KeyDescription",
-    "Logging",
-    "MigrationBlock",
-    "Planned",
-    "ResolvedDatabase",
-    "Settings",
-    "SqlRules",
-    "describe",
-    "load_config",
-    "look_at_config",
-    "parse_config",
-    "resolve_database",
-]

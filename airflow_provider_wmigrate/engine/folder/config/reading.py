@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.model import ConfigFinding
 
-from .contradictions import contradictions
 from .root import CONFIG_FILE, Config
-from .templates import fill_in
-from .values import config_of
 from .yaml_nodes import Problem
 
 
@@ -89,6 +86,9 @@ def _read(text: str, file: str, environ: Mapping[str, str]) -> tuple[Config | No
 
     :raises ConfigError: it is not YAML.
     """
+    from .contradictions import contradictions
+    from .templates import fill_in
+    from .values import config_of
     from .yaml_lines import read_yaml
 
     document = read_yaml(text, file)
@@ -101,7 +101,7 @@ def _read(text: str, file: str, environ: Mapping[str, str]) -> tuple[Config | No
     return config, _findings(file, problems)
 
 
-def _findings(file: str, problems: list[Problem]) -> list[ConfigFinding]:
+def _findings(file: str, problems: Iterable[Problem]) -> list[ConfigFinding]:
     distinct: dict[tuple[int | None, str], Problem] = {}
     for problem in problems:
         distinct.setdefault((problem.line, problem.key), problem)
