@@ -45,7 +45,6 @@ class Cluster:
         everybody who reaches the port. Counts when the data folder is made; later starts name the same one.
     :param settings: server settings for this start, such as ``{"timescaledb.max_background_workers": 0}``.
     :param fsync: ``False`` is faster and loses the data with the machine; for tests.
-    :param socket_dir: existing short folder for a Unix socket as well; ``None`` makes none.
     :param log_file: what the server says; ``None`` writes it beside the data folder.
     """
 
@@ -58,7 +57,6 @@ class Cluster:
         password: str | None = None,
         settings: Mapping[str, Setting] | None = None,
         fsync: bool = True,
-        socket_dir: Path | str | None = None,
         log_file: Path | str | None = None,
     ) -> None:
         self.data_dir = Path(data_dir).resolve()
@@ -67,7 +65,6 @@ class Cluster:
         self.password = password
         self.settings = dict(settings or {})
         self.fsync = fsync
-        self.socket_dir = Path(socket_dir).absolute() if socket_dir is not None else None
         self._wanted_port = port
         self._port = port
         self._account = Account.for_server()
@@ -76,18 +73,12 @@ class Cluster:
 
     @classmethod
     @contextlib.contextmanager
-    def temporary(
-        cls,
-        *,
-        bindir: Path | str | None = None,
-        password: str | None = None,
-        settings: Mapping[str, Setting] | None = None,
-    ) -> Iterator[Cluster]:
+    def temporary(cls, *, parent: Path | None = None, **arguments: Any) -> Iterator[Cluster]:
         """A running server in a temporary folder, gone with the ``with`` block or with the process."""
-        folder = Path(tempfile.mkdtemp(prefix="wmigrate-pg-"))
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix="wmigrate-pg-"))
         try:
             folder.chmod(0o755)
-            cluster = cls(folder / "data", bindir=bindir, password=password, settings=settings, fsync=False)
+            cluster = cls(folder / "data", fsync=False, **arguments)
             cluster.start(remove_afterwards=folder)
             with cluster:
                 yield cluster
@@ -212,7 +203,7 @@ class Cluster:
         settings: dict[str, Setting] = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
-            "unix_socket_directories": str(self.socket_dir or ""),
+            "unix_socket_directories": "",
             "fsync": self.fsync,
             "logging_collector": False,
             **self.settings,

@@ -6,7 +6,6 @@ stays: an older file is how an older program really left its ledger. Needs a Pos
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -68,16 +67,9 @@ def main() -> int:
     with Cluster.temporary() as cluster, tempfile.TemporaryDirectory() as scratch:
         write_files(Path(scratch))
         fill(cluster.dsn(), Path(scratch))
-        command = [
-            str(cluster.bindir / "pg_dump"),
-            "--inserts",
-            "--no-owner",
-            "--no-privileges",
-            "--dbname",
-            cluster.dsn(),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    target.write_text(_plain(done.stdout))
+        dump = cluster.run("pg_dump", "--inserts", "--no-owner", "--no-privileges", "--dbname", cluster.dsn())
+    dump.check_returncode()
+    target.write_text(_plain(dump.stdout))
     print(f"wrote {target.name}")
     return 0
 

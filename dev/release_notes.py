@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 CHANGELOG = Path(__file__).resolve().parents[1] / "CHANGELOG.md"
-_HEADING = re.compile(r"^## \[(?P<version>[^\]]+)\](?: - \d{4}-\d{2}-\d{2})?$", re.MULTILINE)
+_HEADING = r"^## \[([^\]]+)\](?: - \d{4}-\d{2}-\d{2})?$"
 
 
 def notes(changelog: str, version: str) -> str:
@@ -15,15 +15,13 @@ def notes(changelog: str, version: str) -> str:
 
     :raises ValueError: there is none, or nothing stands in it.
     """
-    headings = list(_HEADING.finditer(changelog))
-    for heading, following in zip(headings, [*headings[1:], None], strict=True):
-        if heading["version"] == version:
-            text = changelog[heading.end() : following.start() if following else None].strip()
-            if not text:
-                raise ValueError(f"CHANGELOG.md says nothing of {version}: write what changed below its heading")
-            return text
-    known = ", ".join(heading["version"] for heading in headings) or "none"
-    raise ValueError(f"CHANGELOG.md has no section [{version}]; it has: {known}")
+    _, *parts = re.split(_HEADING, changelog, flags=re.MULTILINE)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    if version not in sections:
+        raise ValueError(f"CHANGELOG.md has no section [{version}]; it has: {', '.join(sections) or 'none'}")
+    if not sections[version].strip():
+        raise ValueError(f"CHANGELOG.md says nothing of {version}: write what changed below its heading")
+    return sections[version].strip()
 
 
 def main() -> int:

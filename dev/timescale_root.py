@@ -51,7 +51,7 @@ class Inside(Account):
 class ChrootCluster(Cluster):
     """A server whose programs and data both lie in a root folder."""
 
-    def __init__(self, data_dir: Path, root: Path, **arguments: Any) -> None:
+    def __init__(self, data_dir: Path, *, root: Path, **arguments: Any) -> None:
         super().__init__(data_dir, bindir=_bindir(root), **arguments)
         self._account = self._inside = Inside(UID, GID, f"of the server in {root}", root=root)
 
@@ -85,19 +85,12 @@ def timescale_server(
     chosen.update(settings or {})
     bindir = os.environ.get("TIMESCALE_BINDIR")
     if bindir:
-        with Cluster.temporary(bindir=_with_timescale(Path(bindir)), settings=chosen) as cluster:
-            yield cluster
-        return
-    root = timescale_root()
-    folder = Path(tempfile.mkdtemp(dir=root / "srv", prefix="wmigrate-pg-"))
-    try:
-        folder.chmod(0o755)
-        cluster = ChrootCluster(folder / "data", root, settings=chosen, fsync=False)
-        cluster.start(remove_afterwards=folder)
-        with cluster:
-            yield cluster
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server = Cluster.temporary(bindir=_with_timescale(Path(bindir)), settings=chosen)
+    else:
+        root = timescale_root()
+        server = ChrootCluster.temporary(parent=root / "srv", root=root, settings=chosen)
+    with server as cluster:
+        yield cluster
 
 
 def timescale_root() -> Path:
