@@ -61,11 +61,10 @@ def unread(script: Script) -> tuple[Unread, ...]:
 
 def placeholders(script: Script) -> tuple[Unread, ...]:
     """Strings and quoted names that are nothing but a variable: SQL, but they would be taken as they stand."""
-    if not _PERHAPS_ALONE.search(script.text):
-        return ()
+    tokens = scanned(script.text).tokens if _PERHAPS_ALONE.search(script.text) else ()
     return tuple(
         _place(script, token.start + 1, "", inner)
-        for token in scanned(script.text).tokens
+        for token in tokens
         if _ALONE.fullmatch(inner := token.text[1:-1].strip())
     )
 
