@@ -41,6 +41,7 @@ COPY = "COPY t FROM stdin"
         ("COPY t FROM stdin;\n\\\\.\n\\.x\n x\\.\n\\.\n", [(COPY, "\\\\.\n\\.x\n x\\.\n")]),
         (f"BEGIN;\n{COPY};\n1\n\\.\nCOMMIT;", [(COPY, "1\n")]),
         (f"/* a */ {COPY};\n1\n\\.\n", [(COPY, "1\n")]),
+        ("COPY t /* a */ FROM stdin;\n1\n\\.\n", [("COPY t /* a */ FROM stdin", "1\n")]),
         ("COPY t FROM '/stdin'; SELECT 1", [("COPY t FROM '/stdin'; SELECT 1", None)]),
         ("COPY t FROM PROGRAM 'stdin'", [("COPY t FROM PROGRAM 'stdin'", None)]),
         ("COPY stdin TO '/x'", [("COPY stdin TO '/x'", None)]),
@@ -85,6 +86,12 @@ def test_everything_keeps_its_place() -> None:
         r"DO $x$ BEGIN RAISE '\d'; END $x$",
         "CREATE FUNCTION f() RETURNS text BEGIN ATOMIC SELECT '\\d'; SELECT 2; END",
         r"SELECT a$b$'\d' FROM (SELECT 1 AS a$b$) x",
+        r"SELECT a_e'\' FROM t",
+        r"SELECT a$e'\' FROM t",
+        r"E'\'\d'",
+        r"SELECT '' ||e'\'\d'",
+        r"SELECT E'open \d",
+        r"SELECT 1;'\d'",
     ],
 )
 def test_a_backslash_inside_quotes_and_comments_is_text(text: str) -> None:
@@ -119,11 +126,24 @@ def test_pieces_are_joined_around_data_and_no_further() -> None:
         ("SELECT 1;SELECT 2;SELECT 3", 10, [18, 26]),
         ("SELECT 1;SELECT 2;SELECT 3", 26, [26]),
         ("SELECT 1;SELECT 2; \n", 9, [9, 18]),
+        # What the grammar cannot read ends where it seems to
+        ("CREATE FUNCTION f() WIBBLE;SELECT 1", 1, [27, 35]),
+        ("SELECT BEGIN ATOMIC;SELECT 1", 1, [20, 28]),
+        ("WIBBLE x FROM stdin;SELECT 1", 1, [20, 28]),
+        ("COPY t WIBBLE;SELECT 1", 1, [14, 22]),
     ],
 )
 def test_a_piece_ends_with_the_statement_that_fills_it(text: str, size: int, ends: list[int]) -> None:
     found = psql.cut(Script.of("001_a.sql", text), size)
     assert found == pieces.Cut(tuple(map(pieces.Piece, [0, *ends], ends)))
+
+
+@pytest.mark.parametrize("text", ["SELECT 1;SELECT 222;", "SELECT 1;SELECT 2222"])
+def test_a_large_statement_is_a_piece_of_its_own(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(psql, "LARGE", 10)
+    assert psql.cut(Script.of("001_a.sql", text), 10).pieces == (psql.Piece(0, 9), psql.Piece(9, 20))
+    monkeypatch.setattr(psql, "LARGE", 11)
+    assert psql.cut(Script.of("001_a.sql", text), 10).pieces == (psql.Piece(0, 20),)
 
 
 def test_the_pieces_of_copy_and_what_stands_around_it() -> None:
@@ -142,6 +162,7 @@ NOT_SQL = " is a command of psql, not SQL; "
 REMOVE = NOT_SQL + "remove it, or write what it does in SQL"
 SEMICOLON = NOT_SQL + "end the statement with a semicolon"
 BELOW = "; write it on the lines below, and after it a line that holds only \\."
+FOLLOWS = "something follows COPY FROM stdin on its line; its data begins on the next line; put the rest below the data"
 COMMANDS = {
     "\\connect other\nSELECT 1": f"1: \\connect{NOT_SQL}a migration has one database; make a folder for the other one",
     "SELECT 1;\n  \\i x.sql": f"2: \\i{NOT_SQL}put the other file's SQL here",
@@ -151,13 +172,12 @@ COMMANDS = {
     "\\set x 1": "1: \\set" + REMOVE,
     "\\!ls": "1: \\!ls" + REMOVE,
     "SELECT 1; \\restrict x": "1: \\restrict" + REMOVE,
+    "SELECT\n1\\restrict x": "2: \\restrict" + REMOVE,
     f"{COPY};\n1\n\\.\n\\.\n": "4: \\. ends the data of COPY FROM stdin, and there is none here; remove it",
     f"\n{COPY};": "2: COPY FROM stdin waits for data that is not there" + BELOW,
     f"\n{COPY};\n1\n2\n": "2: the data of COPY FROM stdin does not end" + BELOW,
-    f"{COPY}; SELECT 1;\n1\n\\.\n": (
-        "1: something follows COPY FROM stdin on its line; its data begins on the next line;"
-        " put the rest below the data"
-    ),
+    f"{COPY}; SELECT 1;\n1\n\\.\n": f"1: {FOLLOWS}",
+    f"{COPY};x\n1\n\\.\n": f"1: {FOLLOWS}",
 }
 
 

@@ -34,7 +34,7 @@ def line_comments(script: Script) -> tuple[int, ...]:
 
     :raises ScriptError: as `cut` does.
     """
-    reader = _Reader(script, len(script.text) + 1, comments=[])
+    reader = _Reader(script, PIECE, comments=[])
     reader.read()
     return tuple(reader.comments or ())
 
@@ -136,7 +136,7 @@ class _Reader:
 
     def _after(self, what: str, position: int) -> int:
         found = self.script.text.find(what, position)
-        return len(self.script.text) if found < 0 else found + len(what)
+        return len(self.script.text) if found == -1 else found + len(what)
 
     def _outside_statement(self, start: int, end: int) -> int:
         """What stands before a statement does not belong to it."""
@@ -168,7 +168,6 @@ class _Reader:
     def _end_statement(self, end: int) -> None:
         if end - self.statement > LARGE:
             self._end_piece(self.statement)
-            self._end_piece(end)
 
     def _end_piece(self, end: int) -> None:
         if _SOLID.search(self.script.text, self.piece, end):
@@ -211,10 +210,10 @@ class _Reader:
         if rest and not rest.startswith("--"):
             hint = "its data begins on the next line; put the rest below the data"
             raise self._error(at, "something follows COPY FROM stdin on its line", hint)
-        end = text.find("\n\\.\n", begin - 1)
-        if end < 0 and text.endswith("\n\\."):
+        end = text.find("\n\\.\n", at)
+        if end == -1 and text.endswith("\n\\."):
             end = len(text) - 3
-        if end < begin - 1:
+        if end == -1:
             hint = "write it on the lines below, and after it a line that holds only \\."
             if text[begin:].strip():
                 raise self._error(at, "the data of COPY FROM stdin does not end", hint)
@@ -231,7 +230,7 @@ class _Reader:
         found = _COMMAND.match(text, start)
         name = (found[1] if found else "") or text[start + 1 : start + 2]
         end = text.find("\n", start)
-        end = len(text) if end < 0 else end
+        end = len(text) if end == -1 else end
         if name in _SKIPPED and not text[text.rfind("\n", 0, start) + 1 : start].strip():
             self.blanks.append((start, end))
             return self._outside_statement(start, end)
