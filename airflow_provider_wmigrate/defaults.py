@@ -5,8 +5,6 @@ Read while DAG files are parsed: a look into a dictionary, no database. The opti
 
 from __future__ import annotations
 
-from typing import Any
-
 from airflow.sdk import conf
 
 _SECTION = "wmigrate"
@@ -36,7 +34,7 @@ def chosen_conn_id(named: str | None) -> str:
     return found
 
 
-def given(field: Any) -> str:
+def given(field: object) -> str:
     """What a templated field that may be left empty says. `None` is empty too: so a template renders `Param(None)`,
     as the word where the DAG does not render native objects."""
     text = str(field).strip()

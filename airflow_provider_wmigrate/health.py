@@ -20,6 +20,8 @@ from .hooks import MigrationHook, as_airflow_error, look_at_folder
 from .telling.metrics import send_health
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from .engine.folder.folder import Folder
     from .engine.health.inspection import Health
 
@@ -135,7 +137,7 @@ class CheckHealthOperator(BaseOperator):
         except Exception as error:
             self.log.error("an alert could not be told: %s", error)
 
-    def _tell_unhealthy(self, context: Mapping[str, Any], health: Health) -> None:
+    def _tell_unhealthy(self, context: Context, health: Health) -> None:
         no_connection = health.checks[0].status == "unhealthy"
         kind = "connection_lost" if no_connection else "unhealthy"
         nxt = next((c.next_step for c in health.checks if c.status == "unhealthy" and c.next_step), "")

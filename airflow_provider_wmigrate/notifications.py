@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseNotifier
 
@@ -13,6 +13,8 @@ from .defaults import chosen_conn_id
 from .hooks import MigrationHook, one_line
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from .engine.ledger.ledger import AuditRow
 
 _SHOWN = 5
@@ -46,7 +48,7 @@ class MigrationNotifier(BaseNotifier):
     def __init__(
         self,
         *,
-        notifiers: Sequence[Any],
+        notifiers: Sequence[BaseNotifier],
         conn_id: str | None = None,
         hours: float = 24,
         ledger_schema: str = "wmigrate",
@@ -59,7 +61,7 @@ class MigrationNotifier(BaseNotifier):
         self.hours = hours
         self.ledger_schema = ledger_schema
 
-    def notify(self, context: Mapping[str, Any]) -> None:
+    def notify(self, context: Context) -> None:
         """Called by Airflow when a task has failed. One notifier that fails keeps no other from telling."""
         alert = self._alert(context)
         for notifier in self.notifiers:
@@ -68,7 +70,7 @@ class MigrationNotifier(BaseNotifier):
             except Exception as error:
                 self.log.error("%s could not tell %r: %s", type(notifier).__name__, alert.title, error)
 
-    def _alert(self, context: Mapping[str, Any]) -> Alert:
+    def _alert(self, context: Context) -> Alert:
         ti = context["ti"]
         schema = self._schema()  # first: from then on Airflow knows the connection's secrets, and takes them out
         return Alert(
@@ -114,7 +116,7 @@ class MigrationNotifier(BaseNotifier):
             return applied[-1] if applied else "", page.rows, page.total
 
 
-def _what(context: Mapping[str, Any]) -> str:
+def _what(context: Context) -> str:
     """A task's callback is given an exception, unless its process was killed; a DAG's a reason."""
     error = context.get("exception")
     if error is None:

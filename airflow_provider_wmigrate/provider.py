@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(*names: str) -> dict[str, Any]:
+def _modules(*names: str) -> dict[str, str | list[str]]:
     return {"integration-name": _NAME, "python-modules": [f"{_ROOT}.{name}" for name in names]}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowFailException
@@ -14,6 +15,9 @@ from .defaults import chosen_conn_id, chosen_environment
 from .engine.errors import WMigrateError
 from .folder_operator import airflow_errors
 from .hooks import MigrationHook, as_airflow_error, read_folder
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 
 class MigrationSensor(BaseSensorOperator):
@@ -57,27 +61,26 @@ class MigrationSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self._folder = None if folder is None else folder_beside(folder, file_of(self._dag))
 
-    def execute(self, context: Any) -> Any:
+    def execute(self, context: Context) -> None:
         if not self.deferrable:
-            return super().execute(context)
-        if not self.poke(context):
+            super().execute(context)
+        elif not self.poke(context):
             from .triggers import LedgerTrigger
 
             versions, schema = self._wanted(context)
             self.defer(
                 trigger=LedgerTrigger(self.conn_id, versions, schema, float(self.poke_interval)),
                 method_name="execute_complete",
-                timeout=self.timeout if not isinstance(self.timeout, (int, float)) else _seconds(self.timeout),
+                timeout=self.timeout if not isinstance(self.timeout, (int, float)) else timedelta(seconds=self.timeout),
             )
-        return None
 
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> None:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Called when the trigger fired, or found that waiting is in vain."""
         if "error" in event:
             raise AirflowFailException(event["error"])
         self.log.info("applied: %s", ", ".join(event["versions"]))
 
-    def poke(self, context: Any) -> bool:
+    def poke(self, context: Context) -> bool:
         """One look at the ledger. A target out of reach is no reason to fail: it may be coming up. What waiting cannot
         heal (a wrong password, a missing right) fails at once."""
         from .engine.ledger.access import open_ledger
@@ -99,7 +102,7 @@ class MigrationSensor(BaseSensorOperator):
             self.log.info("waiting for %s", ", ".join(waiting))
         return not waiting
 
-    def _wanted(self, context: Any) -> tuple[list[str], str]:
+    def _wanted(self, context: Context) -> tuple[list[str], str]:
         from .engine.model import canonical_version
 
         if self._folder is None:
@@ -117,9 +120,3 @@ class MigrationSensor(BaseSensorOperator):
         if not folder.migrations:  # one that is not there yet, or another one
             raise AirflowFailException(f"{self._folder}: there is no migration in this folder to wait for")
         return [m.version for m in folder.migrations], settings.ledger.schema_name
-
-
-def _seconds(value: float) -> Any:
-    from datetime import timedelta
-
-    return timedelta(seconds=value)

@@ -6,12 +6,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from .hooks import postgres_hook
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg.rows import TupleRow
+
+    Conn = psycopg.AsyncConnection[TupleRow]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +38,7 @@ class LedgerTrigger(BaseTrigger):
         self.ledger_schema = ledger_schema
         self.poll_interval = poll_interval
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
+    def serialize(self) -> tuple[str, dict[str, object]]:
         return f"{__name__}.{type(self).__name__}", {
             "conn_id": self.conn_id,
             "versions": self.versions,
@@ -74,7 +80,7 @@ class LedgerTrigger(BaseTrigger):
                     pass
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _connection(self) -> AsyncIterator[Conn]:
         """Connect in a thread with every option PostgresHook knows, then go on asynchronously on that connection."""
         import psycopg
 
@@ -89,7 +95,7 @@ class LedgerTrigger(BaseTrigger):
         finally:
             await conn.close()  # and `opened` with it: both are the same connection
 
-    async def _applied(self, conn: Any) -> bool:
+    async def _applied(self, conn: Conn) -> bool:
         import psycopg
         from psycopg import sql
 

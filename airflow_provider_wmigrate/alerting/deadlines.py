@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from .alerts import wanted
-from .messages import NEXT_STEPS, Alert, as_data, from_data, send
+from .messages import NEXT_STEPS, Alert, NotifierData, as_data, from_data, send
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseNotifier, Context, DeadlineAlert  # type: ignore[attr-defined] # not in its stub
+
     from airflow_provider_wmigrate.engine.folder.folder import Folder
 
 log = logging.getLogger(__name__)
 
 
-def deadline_alert(within: timedelta, *, folder: Folder, conn_id: str, notifiers: Sequence[Any]) -> Any:
+def deadline_alert(
+    within: timedelta, *, folder: Folder, conn_id: str, notifiers: Sequence[BaseNotifier]
+) -> DeadlineAlert | None:
     """A DAG's deadline: a run that is not over so long after it was queued is told about. None: switched off.
 
     Airflow runs its callback outside the DAG file, so the notifiers go there as plain values.
@@ -37,16 +41,16 @@ def deadline_alert(within: timedelta, *, folder: Folder, conn_id: str, notifiers
 
 
 def tell_missed_deadline(
-    conn_id: str, minutes: float, notifiers: Sequence[Mapping[str, Any]], context: Mapping[str, Any]
+    conn_id: str, minutes: float, notifiers: Sequence[NotifierData], context: Mapping[str, object]
 ) -> None:
     """Called by Airflow, once for every run that misses its deadline."""
-    run = context.get("dag_run") or {}
+    run = cast("Mapping[str, str]", context.get("dag_run") or {})
     dag_id, run_id = run.get("dag_id", ""), run.get("dag_run_id") or run.get("run_id", "")
     what = f"the run is not over {minutes:g} minutes after it was queued"
     place = (("target", conn_id), ("DAG", dag_id), ("run", run_id))
     alert = Alert("deadline_missed", f"{dag_id} on {conn_id}", what, place, NEXT_STEPS["deadline_missed"])
     for data in notifiers:
         try:
-            send(from_data(data), dict(context), alert)
+            send(from_data(data), cast("Context", dict(context)), alert)
         except Exception as error:
             log.error("%s could not tell %r: %s", data["path"], alert.title, error)

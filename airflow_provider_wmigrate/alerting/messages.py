@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,
@@ -18,6 +18,9 @@ from airflow_provider_wmigrate.engine.errors import (
     TimedOut,
     WMigrateError,
 )
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseNotifier, Context
 
 TITLES = {
     "migration_failed": "migration failed",
@@ -133,7 +136,7 @@ _FILLED = {
 """Templated fields in which notifiers keep what they say, and what ours say where a field is left as it was made."""
 
 
-def send(notifier: Any, context: Mapping[str, Any], alert: Alert) -> None:
+def send(notifier: BaseNotifier, context: Context, alert: Alert) -> None:
     """Have a copy of the notifier tell the alert: rendering changes it for good.
 
     Its templated fields can use `wmigrate_alert`. Those it speaks through that were left empty are filled in.
@@ -144,11 +147,18 @@ def send(notifier: Any, context: Mapping[str, Any], alert: Alert) -> None:
         left = (None, "", getattr(defaults.get(name), "default", None))
         if getattr(told, name, None) in left:
             setattr(told, name, _FILLED[name])
-    told({**context, "wmigrate_alert": alert})
+    told(cast("Context", {**context, "wmigrate_alert": alert}))
 
 
-def as_data(notifier: Any) -> dict[str, Any]:
-    """A notifier as plain values, for a callback that runs where the DAG file does not: class path and arguments."""
+class NotifierData(TypedDict):
+    """A notifier as plain values."""
+
+    path: str
+    arguments: dict[str, object]
+
+
+def as_data(notifier: BaseNotifier) -> NotifierData:
+    """For a callback that runs where the DAG file does not: class path and arguments."""
     kind = type(notifier)
     names = [n for n in inspect.signature(kind.__init__).parameters if n not in ("self", "context", "kwargs")]
     arguments = {n: getattr(notifier, n) for n in names if getattr(notifier, n, None) is not None}
@@ -161,15 +171,16 @@ def as_data(notifier: Any) -> dict[str, Any]:
     return {"path": f"{kind.__module__}.{kind.__qualname__}", "arguments": arguments}
 
 
-def from_data(data: Mapping[str, Any]) -> Any:
+def from_data(data: NotifierData) -> BaseNotifier:
     """The notifier that `as_data` was given."""
     from importlib import import_module
 
     module, _, name = data["path"].rpartition(".")
-    return getattr(import_module(module), name)(**data["arguments"])
+    kind: Callable[..., BaseNotifier] = getattr(import_module(module), name)
+    return kind(**data["arguments"])
 
 
-def where(context: Mapping[str, Any], conn_id: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+def where(context: Context, conn_id: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """Target, DAG, run, task and try."""
     ti = context["ti"]
     return (
@@ -181,7 +192,7 @@ def where(context: Mapping[str, Any], conn_id: str, *more: tuple[str, str]) -> t
     )
 
 
-def links(context: Mapping[str, Any], task_id: str | None = None) -> tuple[tuple[str, str], ...]:
+def links(context: Context, task_id: str | None = None) -> tuple[tuple[str, str], ...]:
     """The log of the task, or of another one of its run, and the run."""
     url = str(getattr(context["ti"], "log_url", "") or "")
     run = url.partition("/tasks/")[0]

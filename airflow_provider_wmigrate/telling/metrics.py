@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wmigrate.engine.events import (
     Blocked,
@@ -24,6 +24,10 @@ from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    Values = dict[str, str | int]
+
     from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
     from airflow_provider_wmigrate.engine.health.inspection import Health
 
@@ -36,7 +40,17 @@ _ACTED = {Outcome.APPLIED: "migration", Outcome.ROLLED_BACK: "rollback"}
 """What counts: neither a dry run nor finding nothing to do is a success of anything."""
 
 
-def _emit(send: Callable[[Any], None]) -> None:
+class Stats(Protocol):
+    """What is needed of Airflow's `stats`."""
+
+    def incr(self, stat: str, *, tags: dict[str, str]) -> None: ...
+
+    def gauge(self, stat: str, value: float, *, tags: dict[str, str]) -> None: ...
+
+    def timing(self, stat: str, dt: float, *, tags: dict[str, str]) -> None: ...
+
+
+def _emit(send: Callable[[Stats], None]) -> None:
     try:
         from airflow.sdk.observability import stats
 
@@ -136,7 +150,7 @@ def send_health(settings: Metrics, health: Health, *, target: str) -> None:
         return
     tags = {"target": target}
 
-    def send(stats: Any) -> None:
+    def send(stats: Stats) -> None:
         stats.gauge("wmigrate.health", HEALTH_VALUES[health.status], tags=tags)
         for check in health.checks:
             stats.gauge(f"wmigrate.health.{check.name}", HEALTH_VALUES[check.status], tags=tags)
@@ -160,8 +174,8 @@ class SpanListener:
 
     def __init__(self, *, target: str) -> None:
         self._target = target
-        self._migration: Any = None
-        self._statement: Any = None
+        self._migration: Span | None = None
+        self._statement: Span | None = None
 
     def __call__(self, event: Event) -> None:
         try:
@@ -172,7 +186,7 @@ class SpanListener:
     def _listen(self, event: Event) -> None:
         if isinstance(event, Started):
             self._end()
-            values = {"version": event.version, "direction": event.direction, "dry_run": event.dry_run}
+            values: Values = {"version": event.version, "direction": event.direction, "dry_run": event.dry_run}
             self._migration = self._span(f"wmigrate {event.direction} {event.version}_{event.name}", values)
         elif isinstance(event, Stepped):
             self._end_statement()
@@ -186,12 +200,12 @@ class SpanListener:
         elif isinstance(event, Failed):
             self._end(error=event.error)
 
-    def _span(self, name: str, values: Mapping[str, Any], parent: Any = None) -> Any:
+    def _span(self, name: str, values: Values, parent: Span | None = None) -> Span | None:
         try:
             from opentelemetry import trace
         except ImportError:
             return None
-        attributes = {"db.system.name": "postgresql", "wmigrate.target": self._target}
+        attributes: Values = {"db.system.name": "postgresql", "wmigrate.target": self._target}
         attributes |= {f"wmigrate.{key}": value for key, value in values.items()}
         context = trace.set_span_in_context(parent) if parent is not None else None
         return trace.get_tracer("airflow_provider_wmigrate").start_span(name, context=context, attributes=attributes)
@@ -206,7 +220,7 @@ class SpanListener:
         _close(span, error)
 
 
-def _close(span: Any, error: str | None) -> None:
+def _close(span: Span | None, error: str | None) -> None:
     if span is None:
         return
     if error is not None:

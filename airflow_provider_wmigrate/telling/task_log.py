@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wmigrate.engine.events import (
     Blocked,
@@ -34,7 +34,7 @@ _SHOWN_CHARACTERS = 20_000
 class Log(Protocol):
     """What is needed of a logger, of which Airflow's own is not one of Python's."""
 
-    def log(self, level: int, message: str, /, *arguments: Any) -> Any: ...
+    def log(self, level: int, message: str, /, *arguments: object) -> object: ...
 
 
 def log_listener(log: Log, settings: Logging) -> Callable[[Event], None]:
@@ -105,7 +105,7 @@ def _finished(record: Record, settings: Logging) -> str:
     return "\n".join(lines)
 
 
-def _fields(event: Event, settings: Logging) -> dict[str, Any]:
+def _fields(event: Event, settings: Logging) -> dict[str, object]:
     if isinstance(event, Finished):
         fields = event.record.as_dict()
         if not settings.include_timing:
