@@ -107,7 +107,8 @@ class PlanMigrationsOperator(FolderOperator):
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
         from .engine.plan.empty import empty_rollbacks
-        from .engine.plan.rules import folder_findings, script_findings
+        from .engine.plan.folder_rules import folder_findings
+        from .engine.plan.script_rules import script_findings
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
@@ -231,7 +232,7 @@ class ApplyMigrationOperator(_StepOperator):
     def _check_against_plan(
         self, plan: dict[str, Any] | None, folder: Folder, migration: Migration, migrator: Migrator
     ) -> None:
-        from .engine.plan.rules import script_findings
+        from .engine.plan.script_rules import script_findings
 
         if plan is None:
             return

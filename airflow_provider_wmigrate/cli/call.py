@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder
     from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
     from airflow_provider_wmigrate.engine.migrator import Migrator
+    from airflow_provider_wmigrate.engine.planning import Planning
     from airflow_provider_wmigrate.engine.session.session import Session
 
     from .target import Target
@@ -121,11 +122,18 @@ class Call:
         more: dict[str, Any] = {} if on_event is None else {"on_event": on_event}
         return Migrator(self.target.connect, self.folder, identity=identity(), environment=self.environment, **more)
 
-    def onlooker(self) -> Migrator:
-        """A migrator that can look even where the folder has mistakes; it refuses to act on such a one."""
-        from airflow_provider_wmigrate.engine.migrator import Migrator
+    def planning(self) -> Planning:
+        """Reads and plans, and cannot act."""
+        return self._planning(self.folder)
 
-        return Migrator(self.target.connect, self.seen_folder, identity=identity(), environment=self.environment)
+    def onlooker(self) -> Planning:
+        """The same even where the folder has mistakes."""
+        return self._planning(self.seen_folder)
+
+    def _planning(self, folder: Folder) -> Planning:
+        from airflow_provider_wmigrate.engine.planning import Planning
+
+        return Planning(self.target.connect, folder, identity=identity(), environment=self.environment)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

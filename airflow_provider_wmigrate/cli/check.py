@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.model import Finding
 
-from .act import show_findings
 from .call import Answer, Call
 from .failure import DONE, FOUND
+from .findings import show_findings
 from .screen import Screen, plural
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def check(call: Call) -> Answer:
 
 def _in_files(call: Call) -> tuple[Folder | None, list[Finding]]:
     """The folder as far as it can be read, and everything that is wrong in the files."""
-    from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
+    from airflow_provider_wmigrate.engine.plan.folder_rules import folder_findings
+    from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 
     try:
         folder = call.seen_folder
@@ -62,6 +63,6 @@ def _in_files(call: Call) -> tuple[Folder | None, list[Finding]]:
 
 
 def _in_database(call: Call) -> list[Finding]:
-    plan = call.migrator().plan()
+    plan = call.planning().plan()
     with call.session() as session:
         return [*plan.findings, *call.ledger.verify(session.conn)]

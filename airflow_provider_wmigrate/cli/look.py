@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.model import Entry, Status
 
-from .act import show_findings
 from .call import Answer, Call
 from .failure import DONE, FOUND
+from .findings import show_findings
 from .screen import Screen, plural, took
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def graph(call: Call) -> Answer:
     folder = call.folder
     known: dict[str, Status] = {}
     if call.arguments.statuses:
-        known = call.migrator().plan().statuses
+        known = call.planning().plan().statuses
     nodes = [(m.version, m.name) for m in folder.migrations]
     edges = [(parent, version) for version in folder.graph.order for parent in folder.graph.parents[version]]
     draw = {"mermaid": _mermaid, "dot": _dot}[call.arguments.format]

@@ -106,12 +106,12 @@ _FILTERS = (
 
 VERBS = (
     Verb("status", "Every migration and its status.", "look:status"),
-    Verb("plan", "What `up` would do, and what stands in its way.", "act:plan", (_TO,)),
-    Verb("up", "Apply what is pending.", "act:up", (_TO, _DRY_RUN), asks=True),
+    Verb("plan", "What `up` would do, and what stands in its way.", "plan:plan", (_TO,)),
+    Verb("up", "Apply what is pending.", "plan:up", (_TO, _DRY_RUN), asks=True),
     Verb(
         "down",
         "Roll back everything above a version, which stays; 0 rolls back everything (where there is a 000: nothing).",
-        "act:down",
+        "plan:down",
         (
             Argument(("version",), "The version to go back to.", "VERSION", optional=True),
             Argument(("--only",), "Instead: roll back this one, on which no other applied one depends.", "VERSION"),

@@ -99,7 +99,7 @@ def test_an_unexpected_error_is_one_sentence_even_when_verbose(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("surprise\nsecond line")
 
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.migrator.Migrator.overview", broken)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.planning.Planning.overview", broken)
     result = wmigrate("status", "-v")
     assert result.code == 1
     assert result.err == "wmigrate: unexpected KeyError: 'surprise\\nsecond line'; please report this\n"

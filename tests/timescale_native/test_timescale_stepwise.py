@@ -12,7 +12,7 @@ from native import killed_while
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.plan.rules import script_findings
+from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]

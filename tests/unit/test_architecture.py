@@ -39,7 +39,7 @@ def test_the_probe_sees_what_is_loaded() -> None:
         (f"{ENGINE}.model", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
         (f"{ENGINE}.plan.planner", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
         (f"{ENGINE}.folder.folder", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
-        (f"{ENGINE}.plan.rules", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
+        (f"{ENGINE}.plan.script_rules", {"airflow", "fastapi", "psycopg", "pydantic", "postgast", "yaml"}),
         (f"{ENGINE}.migrator", {"airflow", "fastapi", "pydantic", "postgast", "yaml"}),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import look_at_folder, read_folder
 from airflow_provider_wmigrate.engine.model import FolderFinding, Script
-from airflow_provider_wmigrate.engine.plan.rules import script_findings
+from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 
 MakeFolder = Callable[..., Path]
 Files = dict[str, str | bytes]

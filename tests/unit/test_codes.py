@@ -19,13 +19,13 @@ _MAKERS = {
     "FolderFinding": None,
     "Problem": None,
     "Lack": None,
-    "_finding": "rules.py",
+    "finding_in": None,
 }
 """What makes a finding of a code (its first argument, or `code=`), and in which file only."""
 _HANDED_ON = {
     ("problems.py", "first.code"),
     ("problems.py", "code"),
-    ("rules.py", "code"),
+    ("folder_rules.py", "code"),
     ("extensions.py", "found.code"),
 }
 """Where a maker gets the code from its own caller."""

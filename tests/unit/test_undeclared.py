@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
-from airflow_provider_wmigrate.engine.plan.rules import script_findings
+from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"

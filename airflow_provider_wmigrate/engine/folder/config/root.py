@@ -65,6 +65,8 @@ class Config(Section):
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The keys that are used and have no effect yet."""
+        if not self.given:
+            return ()
         from .planned import planned_findings
 
         return planned_findings(self, self.file, self.line_of)

@@ -1,4 +1,4 @@
-"""What the files say that they must not say: the rules of the config's `validation`, as findings with file and line.
+"""What the SQL of the files must not say: the rules of the config's `validation`, as findings with file and line.
 
 Found with PostgreSQL's own grammar. A script newer than that grammar passes, unless a rule forbids something: then
 nobody knows whether it keeps to the rule.
@@ -6,21 +6,18 @@ nobody knows whether it keeps to the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
-from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.model import (
     Finding,
     Migration,
     Script,
     Transactional,
-    canonical_version,
-    version_key,
 )
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -28,6 +25,7 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
 from .empty import empty
+from .folder_rules import finding_in
 from .journal import unnamed_indexes
 from .undeclared import undeclared
 
@@ -47,20 +45,6 @@ _NEITHER = {
 }  # fmt: skip
 
 
-def folder_findings(folder: Folder) -> tuple[Finding, ...]:
-    """Findings that need no SQL: keys without an effect yet, gaps, descriptions, missing or undeclared rollbacks."""
-    found = [*folder.config.findings]
-    if folder.config.validation.migrations.require_sequential_versions:
-        found += _gaps(folder.migrations)
-    for migration in folder.migrations:
-        found += _pairing(migration, folder.config)
-        if folder.config.validation.files.require_description and not migration.description:
-            message, nxt = "has no description", f"describe {migration.version} in {folder.config.file}"
-            found.append(_finding("description_missing", migration, message, nxt))
-        found += _sizes(migration, folder.config)
-    return tuple(found)
-
-
 def script_findings(
     migrations: Sequence[Migration], config: Config, others: Sequence[Migration] = ()
 ) -> tuple[Finding, ...]:
@@ -77,52 +61,6 @@ def script_findings(
     return tuple(found)
 
 
-def _finding(
-    code: str, migration: Migration, message: str, next_step: str, *, file: str | None = None, line: int | None = None
-) -> Finding:
-    return Finding(code, message, next_step, version=migration.version, file=file or migration.script.file, line=line)
-
-
-def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
-    """One finding for each gap, however wide: versions may be timestamps."""
-    before = 0
-    for migration in migrations:
-        number = version_key(migration.version)
-        if number > before + 1:
-            first, last = canonical_version(before + 1), canonical_version(number - 1)
-            versions = f"version {first}" if first == last else f"a version from {first} to {last}"
-            message = f"no migration has {versions}, and require_sequential_versions is on"
-            yield Finding("version_gap", message, "add it or renumber the later ones", version=first)
-        before = number
-
-
-def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
-    there = migration.rollback is not None
-    name = migration.stem + ".rollback.sql"
-    where = {"file": config.file, "line": migration.config_line}
-    if migration.rollback_supported is True and not there:
-        message = f"rollback_supported is true, but there is no {name}"
-        yield Finding("rollback_missing", message, "write it or say false", version=migration.version, **where)  # type: ignore[arg-type]
-    elif migration.rollback_supported is False and there:
-        message = f"rollback_supported is false, but there is {name}"
-        yield Finding("rollback_undeclared", message, "delete it or say true", version=migration.version, **where)  # type: ignore[arg-type]
-    elif (
-        config.validation.migrations.require_rollback_validation and not there and migration.rollback_supported is None
-    ):
-        message = "has no rollback script, and require_rollback_validation is on"
-        yield _finding("rollback_missing", migration, message, f"write {name}, or declare rollback_supported: false")
-
-
-def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
-    limit = config.validation.files.max_file_size_mb
-    for script in filter(None, (migration.script, migration.rollback)):
-        text = script.text
-        megabytes = len(text if text.isascii() else text.encode()) / 1_000_000
-        if megabytes > limit:
-            message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
-            yield _finding("file_too_large", migration, message, "split it or raise the limit", file=script.file)
-
-
 def _in_script(
     migration: Migration, script: Script, config: Config, known: Mapping[str, Migration]
 ) -> Iterator[Finding]:
@@ -132,7 +70,7 @@ def _in_script(
         analysis = analyse(script)
     except ScriptError as error:
         nxt = error.hint
-        yield _finding("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
+        yield finding_in("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
         return
     yield from empty(migration, analysis, allowed=config.validation.files.allow_empty)
     yield from _not_sql(migration, analysis)
@@ -153,7 +91,7 @@ def _not_checked(migration: Migration, analysis: Analysis, rules: SqlRules) -> I
     for key in ("allow_ddl", "allow_dml", "allow_drop"):
         if not getattr(rules, key):
             message = f"cannot be held against validation.sql.{key}: {analysis.unparsed}"
-            yield _finding(f"{key}_violated", migration, message, "write it so that PostgreSQL's parser reads it")
+            yield finding_in(f"{key}_violated", migration, message, "write it so that PostgreSQL's parser reads it")
 
 
 def _not_sql(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
@@ -162,10 +100,10 @@ def _not_sql(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
     for place in (*analysis.unread, *placeholders(analysis.script)):
         if place.variable:
             message = f"{place.variable} is a variable of another tool, and nothing is templated here"
-            found = _finding("variable", migration, message, "write what it stands for", file=file, line=place.line)
+            found = finding_in("variable", migration, message, "write what it stands for", file=file, line=place.line)
         else:
             nxt = "mend it; a server newer than this grammar may know it"
-            found = _finding("syntax_error", migration, place.reason, nxt, file=file, line=place.line)
+            found = finding_in("syntax_error", migration, place.reason, nxt, file=file, line=place.line)
         yield replace(found, severity="warning", column=place.column)
 
 
@@ -176,7 +114,7 @@ def _outside_transaction(
     file = analysis.script.file
     if declared is False and analysis.unparsed:
         message = f"is declared transactional: false, but cannot be split into statements ({analysis.unparsed})"
-        yield _finding("unsplittable", migration, message, "write it so that PostgreSQL's parser reads it", file=file)
+        yield finding_in("unsplittable", migration, message, "write it so that PostgreSQL's parser reads it", file=file)
     reason = "transactional is true" if declared is True else None
     if rules is not None and rules.require_transaction:
         reason = "validation.sql.require_transaction is true"
@@ -186,10 +124,10 @@ def _outside_transaction(
         if reason:
             message = f"{statement.outside} cannot run inside a transaction, and {reason}"
             nxt = "take it out, or allow it"
-            yield _finding("outside_transaction", migration, message, nxt, file=file, line=statement.line)
+            yield finding_in("outside_transaction", migration, message, nxt, file=file, line=statement.line)
     for statement in unnamed_indexes(analysis.statements):
         message = f"{statement.outside} without a name: a failed build could not be found again"
-        yield _finding("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
+        yield finding_in("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
 
 
 def _in_blocks(migration: Migration, analysis: Analysis, reason: str) -> Finding:
@@ -200,7 +138,7 @@ def _in_blocks(migration: Migration, analysis: Analysis, reason: str) -> Finding
     message = f"{_words(other.kind)} stands {where}, and {reason}"
     nxt = "write one BEGIN ... COMMIT around everything or none, or allow several"
     file = analysis.script.file
-    return _finding("outside_transaction", migration, message, nxt, file=file, line=other.line)
+    return finding_in("outside_transaction", migration, message, nxt, file=file, line=other.line)
 
 
 def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
@@ -210,7 +148,7 @@ def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
             message = "DROP EXTENSION timescaledb CASCADE deletes the rows of every hypertable in the database"
             nxt = "drop the tables that are to go by name, and the extension, if at all, without CASCADE"
             file = analysis.script.file
-            yield _finding("drops_all_hypertables", migration, message, nxt, file=file, line=statement.line)
+            yield finding_in("drops_all_hypertables", migration, message, nxt, file=file, line=statement.line)
 
 
 def _drops_timescaledb(node: Any) -> bool:
@@ -236,7 +174,7 @@ def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> I
         broken, key = not rules.allow_ddl and (kind not in _NEITHER or _creates(statement)), "allow_ddl"
     if broken:
         message, nxt = f"{what} is not allowed: validation.sql.{key} is false", "take it out or allow it"
-        yield _finding(f"{key}_violated", migration, message, nxt, line=statement.line)
+        yield finding_in(f"{key}_violated", migration, message, nxt, line=statement.line)
 
 
 def _writes(select: Any) -> bool:

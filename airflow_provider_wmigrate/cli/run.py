@@ -1,74 +1,33 @@
-"""plan, up and down: what would be done, and doing it step by step."""
+"""up and down once it is planned what they do: asked, then done step by step and shown."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
+from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
 from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 
 from .call import Answer, Call, identity
 from .confirm import confirm
-from .failure import DONE, FOUND, Interrupted, UsageError
+from .failure import DONE, FOUND, Interrupted
 from .interrupt import Stop, state_sentence, stoppable
 from .progress import Progress
+from .run_answer import VERB, nothing_to_do, run_document
 from .screen import Screen, plural, took
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.migrator import Migrator
 
-_VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
 _DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
 
 
-def plan(call: Call) -> Answer:
-    """What `up` would do. Findings that would stop it make the exit code 3."""
-    migrator = call.migrator()
-    made = migrator.plan(to=call.arguments.to)
-    findings = [*made.findings, *_in_files(call, migrator, made)]
-    data = {"target": call.target_document(), **plan_document(made, findings)}
-
-    def show(screen: Screen) -> None:
-        screen.title(f"Plan for {call.target}: apply {len(made.steps)} of {plural(len(made.statuses), 'migration')}")
-        for step in made.steps:
-            screen.line(f"  {step.version}_{step.name}")
-        for version, reason in made.left_out.items():
-            screen.line(f"  left out: {version} ({reason})")
-        show_findings(screen, findings)
-
-    return Answer(data, show, FOUND if _errors(findings) else DONE)
-
-
-def up(call: Call) -> Answer:
-    """Apply what is pending."""
-    migrator = call.migrator()
-    made = migrator.plan(to=call.arguments.to)
-    findings = [*made.findings, *_in_files(call, migrator, made)]
-    return _Run(call, made, findings).answer()
-
-
-def down(call: Call) -> Answer:
-    """Roll back everything above a version, or one version alone."""
-    from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
-
-    to, only = call.arguments.version, call.arguments.only
-    if (to is None) == (only is None):
-        hint = "`down 3` rolls back everything above 3, `down --only 3` the migration 3 alone"
-        raise UsageError("give the version to go back to, or --only with the one to roll back", hint=hint)
-    migrator = call.migrator()
-    made = migrator.plan_rollback(to=to) if only is None else migrator.plan_rollback_of(only)
-    going = [step.version for step in made.steps]
-    undone = [migrator.migrations[version] for version in going if version in migrator.migrations]
-    return _Run(call, made, [*made.findings, *empty_rollbacks(undone)]).answer()
-
-
 @dataclass
-class _Run:
+class Run:
     """One `up` or `down`."""
 
     call: Call
@@ -78,8 +37,6 @@ class _Run:
 
     def answer(self) -> Answer:
         call, dry_run = self.call, bool(self.call.arguments.dry_run)
-        if _errors(self.findings):
-            raise HistoryError(_errors(self.findings))
         if not call.screen.as_json:
             for finding in self.findings:
                 call.screen.tell(f"{finding.severity}: {finding}")
@@ -90,23 +47,18 @@ class _Run:
             self._go(dry_run, records)
         elif self.plan.direction == "apply" and self.plan.failures and not dry_run:
             call.migrator().record_success()  # it says that one goes on with what is applied
-        findings = [asdict(f) for f in self.findings]
-        data = {
-            "target": call.target_document(),
-            "direction": self.plan.direction,
-            "dry_run": dry_run,
+        untried = _not_tried(records)
+        data = run_document(call, self.plan, self.findings) | {
             "records": [record.as_dict() for record in records],
             "by_another_runner": [record.version for record in self._by_another(records)],
-            "left_out": self.plan.left_out,
-            "not_tried": [record.reason for record in _not_tried(records)],
-            "findings": findings,
+            "not_tried": [record.reason for record in untried],
         }
-        nothing = bool(records) and len(_not_tried(records)) == len(records)
+        nothing = bool(records) and len(untried) == len(records)
         return Answer(data, lambda screen: self._show(screen, records, dry_run), FOUND if nothing else DONE)
 
     def _question(self) -> str:
         steps = self.plan.steps
-        verb = _VERB[self.plan.direction].capitalize()
+        verb = VERB[self.plan.direction].capitalize()
         lines = [f"{verb} {plural(len(steps), 'migration')} on {self.call.target}:"]
         return "\n".join([*lines, *(f"  {step.version}_{step.name}" for step in steps)])
 
@@ -192,7 +144,7 @@ class _Run:
 
     def _show(self, screen: Screen, records: list[Record], dry_run: bool) -> None:
         if not self.plan.steps:
-            screen.line(f"Nothing to {_VERB[self.plan.direction]} on {self.call.target}.")
+            screen.line(nothing_to_do(self.call, self.plan))
             return
         if dry_run:
             self._show_dry_run(screen, records)
@@ -245,33 +197,3 @@ def _sleep(seconds: float, stop: Stop) -> None:
     end = time.monotonic() + seconds
     while not stop.requested and time.monotonic() < end:
         time.sleep(0.1)
-
-
-def _in_files(call: Call, migrator: Migrator, made: Plan) -> list[Finding]:
-    from airflow_provider_wmigrate.engine.plan.rules import folder_findings, script_findings
-
-    about_to_run = [migrator.migrations[step.version] for step in made.steps]
-    known = [*migrator.migrations.values()]
-    return [*folder_findings(call.folder), *script_findings(about_to_run, call.folder.config, known)]
-
-
-def _errors(findings: Iterable[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.severity == "error"]
-
-
-def plan_document(made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
-    """A plan as programs get it."""
-    return {
-        "direction": made.direction,
-        "to": made.to,
-        "steps": [asdict(step) for step in made.steps],
-        "statuses": {version: status.value for version, status in made.statuses.items()},
-        "left_out": made.left_out,
-        "findings": [asdict(finding) for finding in findings],
-    }
-
-
-def show_findings(screen: Screen, findings: Sequence[Finding]) -> None:
-    """Findings as a person reads them: one line each, errors first."""
-    for finding in sorted(findings, key=lambda f: f.severity != "error"):
-        screen.line(f"{finding.severity}: {finding}")

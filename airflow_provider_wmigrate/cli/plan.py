@@ -1,0 +1,98 @@
+"""plan, up and down: what would be done. What does it, `run`, is loaded where there is something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.errors import HistoryError
+from airflow_provider_wmigrate.engine.model import Finding, Plan
+
+from .call import Answer, Call
+from .failure import DONE, FOUND, UsageError
+from .findings import show_findings
+from .run_answer import nothing_to_do, run_document
+from .screen import Screen, plural
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.planning import Planning
+
+
+def plan(call: Call) -> Answer:
+    """What `up` would do. Findings that would stop it make the exit code 3."""
+    planning = call.planning()
+    made = planning.plan(to=call.arguments.to)
+    findings = [*made.findings, *_in_files(call, planning, made)]
+    data = {"target": call.target_document(), **_plan_document(made, findings)}
+
+    def show(screen: Screen) -> None:
+        screen.title(f"Plan for {call.target}: apply {len(made.steps)} of {plural(len(made.statuses), 'migration')}")
+        for step in made.steps:
+            screen.line(f"  {step.version}_{step.name}")
+        for version, reason in made.left_out.items():
+            screen.line(f"  left out: {version} ({reason})")
+        show_findings(screen, findings)
+
+    return Answer(data, show, FOUND if _errors(findings) else DONE)
+
+
+def up(call: Call) -> Answer:
+    """Apply what is pending."""
+    planning = call.planning()
+    made = planning.plan(to=call.arguments.to)
+    return _carried_out(call, made, [*made.findings, *_in_files(call, planning, made)])
+
+
+def down(call: Call) -> Answer:
+    """Roll back everything above a version, or one version alone."""
+    to, only = call.arguments.version, call.arguments.only
+    if (to is None) == (only is None):
+        hint = "`down 3` rolls back everything above 3, `down --only 3` the migration 3 alone"
+        raise UsageError("give the version to go back to, or --only with the one to roll back", hint=hint)
+    planning = call.planning()
+    made = planning.plan_rollback(to=to) if only is None else planning.plan_rollback_of(only)
+    if not made.steps:
+        return _carried_out(call, made, list(made.findings))
+    from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
+
+    going = [step.version for step in made.steps]
+    undone = [planning.migrations[version] for version in going if version in planning.migrations]
+    return _carried_out(call, made, [*made.findings, *empty_rollbacks(undone)])
+
+
+def _carried_out(call: Call, made: Plan, findings: list[Finding]) -> Answer:
+    if _errors(findings):
+        raise HistoryError(_errors(findings))
+    if made.steps or made.failures or findings:
+        from .run import Run
+
+        return Run(call, made, findings).answer()
+    return Answer(run_document(call, made, findings), lambda screen: screen.line(nothing_to_do(call, made)))
+
+
+def _in_files(call: Call, planning: Planning, made: Plan) -> list[Finding]:
+    from airflow_provider_wmigrate.engine.plan.folder_rules import folder_findings
+
+    found = [*folder_findings(call.folder)]
+    if made.steps:
+        from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
+
+        about_to_run = [planning.migrations[step.version] for step in made.steps]
+        found += script_findings(about_to_run, call.folder.config, [*planning.migrations.values()])
+    return found
+
+
+def _errors(findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def _plan_document(made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
+        "direction": made.direction,
+        "to": made.to,
+        "steps": [asdict(step) for step in made.steps],
+        "statuses": {version: status.value for version, status in made.statuses.items()},
+        "left_out": made.left_out,
+        "findings": [asdict(finding) for finding in findings],
+    }

@@ -1,0 +1,71 @@
+"""What the files say that they must not say, as far as that is seen without reading SQL: the rules of the config's
+`validation`, as findings with their file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from airflow_provider_wmigrate.engine.folder.config.root import Config
+from airflow_provider_wmigrate.engine.folder.folder import Folder
+from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical_version, version_key
+
+
+def folder_findings(folder: Folder) -> tuple[Finding, ...]:
+    """Findings that need no SQL: keys without an effect yet, gaps, descriptions, missing or undeclared rollbacks."""
+    found = [*folder.config.findings]
+    if folder.config.validation.migrations.require_sequential_versions:
+        found += _gaps(folder.migrations)
+    for migration in folder.migrations:
+        found += _pairing(migration, folder.config)
+        if folder.config.validation.files.require_description and not migration.description:
+            message, nxt = "has no description", f"describe {migration.version} in {folder.config.file}"
+            found.append(finding_in("description_missing", migration, message, nxt))
+        found += _sizes(migration, folder.config)
+    return tuple(found)
+
+
+def finding_in(
+    code: str, migration: Migration, message: str, next_step: str, *, file: str | None = None, line: int | None = None
+) -> Finding:
+    """A finding in a file of a migration: its script, unless another one is named."""
+    return Finding(code, message, next_step, version=migration.version, file=file or migration.script.file, line=line)
+
+
+def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
+    """One finding for each gap, however wide: versions may be timestamps."""
+    before = 0
+    for migration in migrations:
+        number = version_key(migration.version)
+        if number > before + 1:
+            first, last = canonical_version(before + 1), canonical_version(number - 1)
+            versions = f"version {first}" if first == last else f"a version from {first} to {last}"
+            message = f"no migration has {versions}, and require_sequential_versions is on"
+            yield Finding("version_gap", message, "add it or renumber the later ones", version=first)
+        before = number
+
+
+def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
+    there = migration.rollback is not None
+    name = migration.stem + ".rollback.sql"
+    where = {"file": config.file, "line": migration.config_line}
+    if migration.rollback_supported is True and not there:
+        message = f"rollback_supported is true, but there is no {name}"
+        yield Finding("rollback_missing", message, "write it or say false", version=migration.version, **where)  # type: ignore[arg-type]
+    elif migration.rollback_supported is False and there:
+        message = f"rollback_supported is false, but there is {name}"
+        yield Finding("rollback_undeclared", message, "delete it or say true", version=migration.version, **where)  # type: ignore[arg-type]
+    elif (
+        config.validation.migrations.require_rollback_validation and not there and migration.rollback_supported is None
+    ):
+        message = "has no rollback script, and require_rollback_validation is on"
+        yield finding_in("rollback_missing", migration, message, f"write {name}, or declare rollback_supported: false")
+
+
+def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
+    limit = config.validation.files.max_file_size_mb
+    for script in filter(None, (migration.script, migration.rollback)):
+        text = script.text
+        megabytes = len(text if text.isascii() else text.encode()) / 1_000_000
+        if megabytes > limit:
+            message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
+            yield finding_in("file_too_large", migration, message, "split it or raise the limit", file=script.file)
