@@ -161,6 +161,10 @@ def test_plan_shows_steps_and_findings_with_place_and_next_step(open_page: Open)
         "Next: restore the file",
     ):
         expect(finding).to_contain_text(text)
+    assert page.locator(".finding .chip code").all_text_contents() == [
+        "009_shelf_locations.sql",
+        "018_audit_partitions.sql:14:3",
+    ]
     expect(page.locator("main")).to_contain_text("3 steps, in this order")
     expect(page.locator(".held")).to_contain_text("018 extension timescaledb cannot be had")
 

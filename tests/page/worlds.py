@@ -177,6 +177,7 @@ def _plan(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.PlanAnsw
                 version="018",
                 file="018_audit_partitions.sql",
                 line=14,
+                column=3,
                 message="DROP COLUMN cannot be undone by the rollback script",
                 next_step="keep the column for one more release",
             ),

@@ -100,7 +100,7 @@ export function announce(text) {
 
 /** A finding: what, where, what next. */
 export function finding(item) {
-  const place = item.file ? h("code", {}, item.line ? `${item.file}:${item.line}` : item.file) : null;
+  const place = item.file ? h("code", {}, [item.file, item.line, item.column].filter(Boolean).join(":")) : null;
   return h("li", { class: "finding card", "data-tone": tone(item.severity) },
     h("div", { class: "row" }, badge(item.severity), h("code", { class: "muted" }, item.code),
       item.version && h("span", { class: "chip" }, "migration ", h("b", { class: "mono" }, item.version)), place && h("span", { class: "chip" }, icon("log"), place)),
