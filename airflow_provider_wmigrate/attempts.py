@@ -17,6 +17,9 @@ PLAN_KEY = "plan"
 HEAD_KEY = "audit_head"
 """XCom key under which a task leaves the audit log's head: in the plan's value the one of its own `planned` row."""
 
+FAILURE_KEY = "failure"
+"""XCom key under which a task that fails leaves why: version, error and SQLSTATE, as the audit log has them."""
+
 
 def plan_of(context: Any, plan_task_id: str) -> dict[str, Any]:
     """The plan of this attempt, of the same map index.

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import (
 )
 
 from .assets import memory_inlets
-from .attempts import HEAD_KEY
+from .attempts import FAILURE_KEY, HEAD_KEY
 from .beside import file_of, folder_beside
 from .defaults import chosen_environment
 from .engine.errors import ConnectionFailed, HistoryError, WMigrateError
@@ -109,6 +109,7 @@ class FolderOperator(BaseOperator):
         except (AirflowSkipException, DownstreamTasksSkipped):
             raise
         except (Exception, AirflowTaskTimeout) as error:
+            self._leave_failure(context, error)
             self._leave_head(context, error)
             raise
         if result is not None and not self.do_xcom_push:
@@ -136,6 +137,21 @@ class FolderOperator(BaseOperator):
         if self.mode not in ("apply", "dry_run"):
             raise AirflowFailException(f"mode must be apply or dry_run, not {self.mode!r}")
         return self.mode == "dry_run"
+
+    def _leave_failure(self, context: Any, error: BaseException) -> None:
+        """For who may read the DAG and not its database: the words that the audit log has, which hold no secret.
+
+        Nothing that goes wrong here may hide the failure that brought us here.
+        """
+        from airflow.sdk.log import redact
+
+        found = engine_error(error)
+        version = getattr(found, "version", None) or getattr(self, "version", None)
+        why = {"version": version, "error": str(redact(str(found))), "sqlstate": getattr(found, "sqlstate", None)}
+        try:
+            context["ti"].xcom_push(key=FAILURE_KEY, value=why)
+        except Exception as failed:
+            self.log.warning("why it failed could not be left: %s", one_line(str(failed)))
 
     def _leave_head(self, context: Any, error: BaseException) -> None:
         """Nothing that goes wrong here may hide the failure that brought us here."""

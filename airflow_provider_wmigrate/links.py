@@ -22,6 +22,7 @@ class MigrationLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """The page inside Airflow's own frame; the address of Airflow is `[api] base_url`."""
         group = ti_key.task_id.rpartition(".")[0] or "plan"
+        group += f"[{ti_key.map_index}]" if ti_key.map_index >= 0 else ""
         return page_address(dag=ti_key.dag_id, group=group, version=str(operator.version))
 
 

@@ -55,11 +55,16 @@ Environment = Annotated[
 Names = Annotated[list[Annotated[str, Query(pattern="^[a-z_]{1,100}$")]], Query(max_length=20)]
 
 
+MapIndex = Annotated[
+    int | None, Query(ge=0, le=2**31 - 1, description="Of a mapped group one database; left out: all of them as one.")
+]
+
+
 class Ask:
     """One question about the group of the address, as the caller sees it."""
 
-    def __init__(self, dag_id: DagId, group_id: GroupId, user: GetUserDep) -> None:
-        self._group, self._user = (dag_id, group_id), user
+    def __init__(self, dag_id: DagId, group_id: GroupId, user: GetUserDep, map_index: MapIndex = None) -> None:
+        self._group, self._user = (dag_id, group_id, map_index), user
 
     async def __call__(
         self, question: Callable[..., Answer], *given: Any, environment: str | None = None, **more: Any

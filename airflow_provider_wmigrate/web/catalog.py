@@ -105,17 +105,18 @@ class GroupTasks:
         """The keys of a run's conf that a field refers to."""
         return {_key(found) for found in _TEMPLATE.finditer(template or "")}
 
-    def with_defaults(self, template: str | None) -> str | None:
-        """A field as it is for a run that chooses nothing; None where only Airflow itself could tell."""
-        return self.with_conf(template, {})
-
     def with_conf(self, template: str | None, conf: Mapping[str, Any]) -> str | None:
         """A field as it is for a run with this conf; None where only Airflow itself could tell."""
         if template is None:
             return None
         given = {name: param.default for name, param in self.params.items()} | dict(conf)
         text = _TEMPLATE.sub(lambda found: str(given.get(_key(found), "{{")), template)
-        return None if any(sign in text for sign in ("{{", "{%", _MAPPED)) else text
+        return None if is_template(text) else text
+
+
+def is_template(field: str | None) -> bool:
+    """Whether only a run can tell what a field stands for."""
+    return any(sign in (field or "") for sign in ("{{", "{%", _MAPPED))
 
 
 def _key(found: re.Match[str]) -> str:

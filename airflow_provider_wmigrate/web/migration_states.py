@@ -39,10 +39,6 @@ class MigrationStates:
     overview: Overview
     entries: Mapping[str, Entry] = field(default_factory=dict)
     """By version. Of what runs left, only those whose record is there."""
-    as_of: datetime | None = None
-    """None: nothing is known but the DAG file."""
-    dag_id: str | None = None
-    run_id: str | None = None
 
     @property
     def statuses(self) -> Mapping[str, Status]:
@@ -87,9 +83,9 @@ def from_nothing(folder: Folder) -> MigrationStates:
     return MigrationStates(_overview(folder, State()))
 
 
-def from_ledger(folder: Folder, state: State, now: datetime, *, to: str | None = None) -> MigrationStates:
+def from_ledger(folder: Folder, state: State, *, to: str | None = None) -> MigrationStates:
     """What the database says now."""
-    return MigrationStates(_overview(folder, state, to), {entry.version: entry for entry in state.entries}, now)
+    return MigrationStates(_overview(folder, state, to), {entry.version: entry for entry in state.entries})
 
 
 def _overview(folder: Folder, state: State, to: str | None = None) -> Overview:
@@ -131,8 +127,7 @@ def from_results(
     forgotten = [v for v, status in known.items() if status is Status.FORGOTTEN]
     said = [Attempt(v, "repaired", _LONG_AGO, Identity(""), forgotten=True) for v in forgotten]
     seen = _overview(folder, State(tuple(made), attempts=(*failures, *said)), to)
-    as_of = max([plan.at, *(record.at for record in later.values())])
-    return MigrationStates(_without(seen, left_out), entries, as_of, plan.group.dag_id, plan.run_id)
+    return MigrationStates(_without(seen, left_out), entries)
 
 
 def _status(name: str) -> Status:
@@ -145,7 +140,7 @@ def _is_pending(known: Mapping[str, Status], version: str) -> bool:
 
 def _entry_of(record: TaskResult) -> Entry:
     value = record.value
-    identity = Identity(record.actor or "", record.dag_id, record.run_id, record.task_id)
+    identity = Identity(record.actor or "", record.key.dag_id, record.key.run_id, record.task_id)
     statements = int(value.get("statements") or 0)
     return _made_up(
         record.version,

@@ -8,12 +8,14 @@ from pydantic import TypeAdapter
 
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
-from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, events
+from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, EventPage, events
 from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, canonical_version
 
 from . import access, migration_states, response_parts, schemas
-from .group_view import GroupView, utc_now
+from .group_view import GroupView
+from .happened import event_item, events_from_runs
 from .problems import ProblemError
+from .runs import runs
 
 _FINDINGS = TypeAdapter(list[Finding])
 _EVENTS_OF_ONE = 50
@@ -27,22 +29,20 @@ _OF_EXTENSIONS = ("extension_missing", "extension_not_preloaded", "extension_too
 
 def summary(view: GroupView) -> schemas.GroupSummary:
     """A group at a glance, without a look at its target."""
-    known = view.states_from_runs()
-    last = next(iter(response_parts.runs(view, 1)), None)
+    known, source = view.states_from_runs(), view.source(None, live=False)
+    last = next(iter(runs(view, 1)), None)
     return schemas.GroupSummary(
         group=view.described,
-        state=_state(known, last),
+        state=_state(known, last) if source.kind != "none" else "unknown",
         migrations=len(view.group.steps),
         counts=_counts(known),
         schema_version=known.schema_version,
         last_run=last,
-        source=view.source(None, live=False),
+        source=source,
     )
 
 
 def _state(known: migration_states.MigrationStates, last: schemas.Run | None) -> Any:
-    if known.as_of is None:
-        return "unknown"
     found = set(known.statuses.values())
     if found & {Status.FAILED, Status.CHANGED, Status.MISSING, Status.INCOMPLETE} or (last and last.state == "failed"):
         return "attention"
@@ -55,7 +55,7 @@ def _counts(known: migration_states.MigrationStates) -> schemas.Counts:
 
 def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> schemas.StatusAnswer:
     """Every migration with its status."""
-    known, source = view.states()
+    known, source, _ = view.states()
     word = (search or "").lower()
     found = [
         item
@@ -68,7 +68,7 @@ def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> sc
         schema_version=known.schema_version,
         ledger_version=known.overview.ledger_version,
         migrations=found,
-        last_run=next(iter(response_parts.runs(view, 1)), None),
+        last_run=next(iter(runs(view, 1)), None),
         source=source,
     )
 
@@ -79,7 +79,7 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
         wanted = normalise_version(to, [s.version for s in view.group.steps], where="this group") if to else None
     except UnknownVersion as error:
         raise ProblemError(422, "unknown_target_version", str(error)) from None
-    known, source = view.states(to=wanted)
+    known, source, _ = view.states(to=wanted)
     made = known.overview.plan
     return schemas.PlanAnswer(
         group=view.described,
@@ -87,7 +87,7 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
         findings=[*made.findings, *_still_true(view, made, live=source.kind == "live")],
         left_out=made.left_out,
         planned_at=view.own_plan.at if view.own_plan else None,
-        planned_run_id=view.own_plan.run_id if view.own_plan else None,
+        planned_run_id=view.own_plan.key.run_id if view.own_plan else None,
         source=source,
     )
 
@@ -118,14 +118,14 @@ def history(view: GroupView, *, version: str | None, before: int | None, limit: 
     found, reason = view.live(lambda conn, ledger: events(conn, ledger, where, limit=limit))
     happened: list[schemas.HistoryEvent] = []
     if found is not None:
-        happened = [response_parts.event_item(row) for row in found.rows]
+        happened = [event_item(view, row) for row in found.rows]
     if not happened and not before:  # a dry run makes no ledger, so that Airflow alone knows of it
-        rows = response_parts.events_from_runs(view)
+        rows = events_from_runs(view)
         happened = [event for event in rows if version in (None, event.version)][:limit]
     more = found is not None and found.total > len(found.rows)
     return schemas.HistoryAnswer(
         group=view.described,
-        runs=response_parts.runs(view),
+        runs=runs(view),
         events=happened,
         next_before=found.rows[-1].position if found and more and found.rows else None,
         source=view.source(reason, live=found is not None),
@@ -136,22 +136,16 @@ def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
     """One migration with its scripts and its events."""
     version = str(canonical(version))
 
-    def ask(conn: Any, ledger: Any) -> tuple[State, Script | None, list[schemas.HistoryEvent]]:
-        state = ledger.state(conn)
+    def ask(conn: Any, ledger: Any, state: State) -> tuple[Script | None, EventPage]:
         entry = next((e for e in state.entries if e.version == version), None)
         script = ledger.rollback_script(conn, entry) if entry else None
-        page = events(conn, ledger, EventFilter(version=version), limit=_EVENTS_OF_ONE)
-        return state, script, [response_parts.event_item(row) for row in page.rows]
+        return script, events(conn, ledger, EventFilter(version=version), limit=_EVENTS_OF_ONE)
 
-    answer, reason = view.live(ask)
-    if answer is None:
-        known, script = view.states_from_runs(), None
-    else:
-        state, script, _ = answer
-        known = migration_states.from_ledger(view.folder, state, utc_now())
-    happened = answer[2] if answer else []
+    known, source, answer = view.states(more=ask)
+    script, page = answer or (None, EventPage())
+    happened = [event_item(view, row) for row in page.rows]
     if not happened:
-        happened = [e for e in response_parts.events_from_runs(view) if e.version == version][:_EVENTS_OF_ONE]
+        happened = [e for e in events_from_runs(view) if e.version == version][:_EVENTS_OF_ONE]
     items = response_parts.migration_items(view, known, version)
     if not items:
         raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
@@ -164,9 +158,9 @@ def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
         statements_total=entry.statements_total if entry else None,
         dependents=[each.version for each in view.group.steps if version in each.dependencies],
         sql=response_parts.sql_of(step, may_read=may),
-        rollback=response_parts.rollback_of(step, script, live=answer is not None, may_read=may),
+        rollback=response_parts.rollback_of(step, script, live=source.kind == "live", may_read=may),
         events=happened,
-        source=view.source(reason, live=answer is not None),
+        source=source,
     )
 
 

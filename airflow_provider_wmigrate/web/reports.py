@@ -12,17 +12,12 @@ from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPa
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import version_key
 
-from . import migration_states, response_parts, schemas, target_reads
+from . import migration_states, schemas, target_reads
 from .group_view import GroupView, utc_now
+from .happened import audit_item, events_from_runs
 from .work import release
 
 _COUNTED = ("applied", "failed", "rolled_back", "rollback_failed", "dry_run")
-
-
-def expected_head(view: GroupView) -> str | None:
-    """The head of the audit log as the newest audit record kept it outside the target."""
-    heads = [record.value.get("audit_head") for record in view.records]
-    return next((str(head) for head in reversed(heads) if head), None)
 
 
 # Health
@@ -34,7 +29,7 @@ def health(view: GroupView) -> schemas.HealthAnswer:
     _, reason = (None, None) if view.readable else view.live(lambda conn, ledger: None)
     if conn_id is None or reason is not None:
         return _health(view, "unknown", [reason.message if reason else ""], [], view.source(reason, live=False))
-    head, folder = expected_head(view), view.folder
+    head, folder = view.left.head, view.folder
     release(view.session)
     limit = target_reads.TOTAL_SECONDS - 1
 
@@ -67,7 +62,7 @@ def audit(view: GroupView, where: EventFilter, *, limit: int, verify: bool) -> s
     more = page.total > len(page.rows)
     return schemas.AuditAnswer(
         group=view.described,
-        rows=[response_parts.audit_item(row) for row in page.rows],
+        rows=[audit_item(view, row) for row in page.rows],
         total_entries=page.total if found else None,
         next_before=page.rows[-1].position if more and page.rows else None,
         chain=_chain(view, head, verify=verify and found is not None),
@@ -81,7 +76,7 @@ def _page(conn: Any, ledger: Ledger, where: EventFilter, limit: int) -> tuple[Ev
 
 
 def _chain(view: GroupView, head: str | None, *, verify: bool) -> schemas.Chain:
-    expected = expected_head(view)
+    expected = view.left.head
     if not verify:
         return schemas.Chain(state="not_checked", head=head, expected_head=expected)
 
@@ -104,12 +99,9 @@ def metrics(view: GroupView, *, days: int) -> schemas.MetricsAnswer:
     today = utc_now().date()
     first = today - timedelta(days=days - 1)
     since = datetime.combine(first, time.min, timezone.utc)
-    found, reason = view.live(lambda conn, ledger: (ledger.state(conn), _days(conn, ledger, since)))
-    if found is None:
-        known, counted = view.states_from_runs(), _days_from_runs(view, since)
-    else:
-        state, counted = found
-        known = migration_states.from_ledger(view.folder, state, utc_now())
+    known, source, counted = view.states(more=lambda conn, ledger, _: _days(conn, ledger, since))
+    if counted is None:
+        counted = _days_from_runs(view, since)
     each = [
         counted.get(first + timedelta(days=n)) or schemas.DayItem(day=first + timedelta(days=n)) for n in range(days)
     ]
@@ -119,7 +111,7 @@ def metrics(view: GroupView, *, days: int) -> schemas.MetricsAnswer:
         durations=_durations(view, known),
         days=each,
         totals=schemas.DayItem(day=today, **totals),
-        source=view.source(reason, live=found is not None),
+        source=source,
     )
 
 
@@ -137,7 +129,7 @@ def _days(conn: Any, ledger: Ledger, since: datetime) -> dict[Any, schemas.DayIt
 
 def _days_from_runs(view: GroupView, since: datetime) -> dict[Any, schemas.DayItem]:
     found: dict[Any, schemas.DayItem] = {}
-    for event in response_parts.events_from_runs(view):
+    for event in events_from_runs(view):
         if event.at >= since and event.event in _COUNTED and event.dry_run == (event.event == "dry_run"):
             day = event.at.astimezone(timezone.utc).date()
             item = found.setdefault(day, schemas.DayItem(day=day))

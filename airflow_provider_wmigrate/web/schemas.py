@@ -97,6 +97,8 @@ class Group(_Answer):
     conn_id: str | None = Field(default=None, description="Airflow connection of the target; null: not known yet.")
     environment: str | None = None
     ledger_schema: str
+    is_mapped: bool = Field(description="A mapped task group gives it a database for each map index.")
+    map_index: int | None = Field(default=None, description="Which of them this is; null: not mapped, or all of them.")
     is_paused: bool
     is_stale: bool = Field(description="The DAG's file is gone or no longer holds it.")
     has_import_errors: bool

@@ -10,11 +10,12 @@ from airflow.models.dag import DagModel
 from airflow_provider_wmigrate.engine.errors import UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
-from . import access, requests, run_results
+from . import access, requests
 from .catalog import GroupTasks
 from .choices import allowed, modes
 from .group_view import GroupView
 from .problems import ProblemError
+from .urls import run_url
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -24,8 +25,7 @@ log = logging.getLogger(__name__)
 
 def migrate(view: GroupView, request: requests.MigrateRequest) -> requests.Started:
     """Start a run that applies."""
-    if not access.may_start(view.session, view.user, view.group.dag_id):
-        raise ProblemError(403, "forbidden", f"you may not start runs of {view.group.dag_id}")
+    _check_right(view, view.group, "")
     to = _known_version(view.group, request.to) if request.to else None
     conf = _conf(view, view.group, request, to)
     what = f"up to {to}" if to else "of everything that is pending"
@@ -42,14 +42,21 @@ def roll_back(view: GroupView, request: requests.RollbackRequest) -> requests.St
             "no_rollback_dag",
             f"no DAG that you may read has a RollbackTaskGroup for connection {view.target.conn_id}; write one",
         )
-    if not access.may_start(view.session, view.user, undo.dag_id):
-        raise ProblemError(403, "forbidden", f"you may not start runs of {undo.dag_id}, the DAG that rolls back")
+    _check_right(view, undo, ", the DAG that rolls back")
     everything = not request.to.strip("0") and "000" not in {step.version for step in view.group.steps}
     to = "0" if everything else _known_version(view.group, request.to)
     conf = _conf(view, undo, request, to)
     what = "everything" if everything else f"what is above {to}"
     verb = "a dry run of rolling back" if request.mode == "dry_run" else "rolling back"
     return _start(view, undo, request, conf, f"{verb} {what} was started")
+
+
+def _check_right(view: GroupView, group: GroupTasks, what: str) -> None:
+    if view.target.map_index is not None and group.is_mapped:
+        every = f"a run of {group.dag_id} works on every database of {group.group_id}; start it without map_index"
+        raise ProblemError(409, "mapped_group", every)
+    if not access.may_start(view.session, view.user, group.dag_id):
+        raise ProblemError(403, "forbidden", f"you may not start runs of {group.dag_id}{what}")
 
 
 def _known_version(group: GroupTasks, version: str) -> str:
@@ -143,7 +150,7 @@ def _start(
         state=str(run.state),
         conf=conf,
         message=message + waits_for,
-        url=run_results.run_url(run.dag_id, run.run_id),
+        url=run_url(run.dag_id, run.run_id),
     )
 
 

@@ -197,14 +197,15 @@ class Run:
                 if instance.task_id in task_ids:
                     instance.state = state
 
-    def lose_xcoms(self) -> None:
-        """As housekeeping does."""
+    def lose_xcoms(self, key: str | None = None) -> None:
+        """As housekeeping does; or those of one key, as if no task had left them."""
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
         from sqlalchemy import delete
 
         with create_session() as session:
-            session.execute(delete(XComModel).where(XComModel.run_id == self.run_id))
+            mine = delete(XComModel).where(XComModel.run_id == self.run_id)
+            session.execute(mine if key is None else mine.where(XComModel.key == key))
 
     @property
     def events(self) -> list[dict[str, Any]]:

@@ -79,6 +79,7 @@ def make_group(*, may: bool = True, **more: Any) -> s.Group:
         "conn_id": "warehouse_db",
         "environment": "production",
         "ledger_schema": "wmigrate",
+        "is_mapped": False,
         "is_paused": False,
         "is_stale": False,
         "has_import_errors": False,

@@ -97,6 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _api(self, parts: list[str], query: dict[str, str]) -> None:
         world = self.stub.world
+        if "map_index" in query:
+            world = world.one or world
         if world.denied:
             return self._problem(world.denied)
         match parts:

@@ -52,6 +52,29 @@ def test_links_of_tasks_open_one_migration(open_page: Open) -> None:
     expect(page.get_by_role("heading", level=2)).to_contain_text("009 shelf locations")
 
 
+def test_each_database_of_a_mapped_group_has_a_card_and_a_page(open_page: Open, server: StubServer) -> None:
+    page = open_page("", worlds.mapped_world())
+    assert _texts(page, ".card-title") == ["berlin_db", "paris_db"]
+    assert _texts(page, ".group-card .mono:nth-child(3)") == ["migrate[0]", "migrate[1]"]
+    page.get_by_role("link", name="paris_db").click()
+    expect(page).to_have_url(re.compile(r"/migrate%5B1%5D/migrations$"))
+    expect(page.get_by_role("heading", level=1)).to_contain_text("paris_db")
+    expect(page.get_by_role("row").filter(has_text="invoice lines")).to_be_visible()
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="plan").click()
+    expect(page.locator("main")).to_contain_text("3 steps, in this order")
+    asked = {request.partition("?")[2] for request in server.requests if "/groups/migrate/" in request}
+    assert asked == {"map_index=1"}
+
+
+def test_a_mapped_group_as_a_whole_leads_to_its_databases(open_page: Open) -> None:
+    page = open_page(f"{AT}%5B1%5D", worlds.mapped_world())
+    page.get_by_role("link", name="one database of migrate").click()
+    expect(page.locator("main")).to_contain_text("Choose one of them by its map index")
+    assert _texts(page, ".card-title") == ["berlin_db", "paris_db"]
+    page.get_by_role("button", name="Apply…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("every database of the mapped group")
+
+
 def test_list_tells_version_name_status_when_who_how_long_and_links(open_page: Open) -> None:
     page = open_page(AT)
     row = page.get_by_role("row").filter(has_text="invoice lines")

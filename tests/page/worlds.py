@@ -37,6 +37,7 @@ __all__ = [
     "make_run",
     "make_world",
     "many_items",
+    "mapped_world",
     "s",
     "usual_items",
 ]
@@ -75,6 +76,8 @@ class World:
     metrics: s.MetricsAnswer
     detail: Callable[[str], s.MigrationAnswer]
     denied: int | None = None
+    one: World | None = None
+    """What is told of one database of a mapped group."""
     run_states: list[str] = field(default_factory=lambda: ["queued", "running", "running", "success"])
     started: list[dict[str, Any]] = field(default_factory=list)
 
@@ -106,6 +109,21 @@ def make_world(
         metrics=_metrics(whole, items),
         detail=lambda v: _detail(whole, items, v),
     )
+
+
+def mapped_world() -> World:
+    """A mapped group on two databases."""
+    nobody = s.Source(kind="none", reason=s.Reason(code="mapped_group", message="Choose one of them by its map index."))
+    whole = make_world(source=nobody, is_mapped=True, conn_id=None, rollback_dag=None, rollback=None)
+    cards = [
+        whole.groups[0].model_copy(
+            update={"group": whole.groups[0].group.model_copy(update={"map_index": index, "conn_id": name})}
+        )
+        for index, name in enumerate(["berlin_db", "paris_db"])
+    ]
+    whole.groups = cards
+    whole.one = make_world(is_mapped=True, map_index=1, conn_id="paris_db")
+    return whole
 
 
 def _groups(

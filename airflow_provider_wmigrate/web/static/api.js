@@ -48,8 +48,9 @@ export async function run(dagId, runId) {
 
 function ofGroup(dag, group, what, query = {}) {
   const path = what.split("/").map(encodeURIComponent).join("/");
-  const url = new URL(`dags/${encodeURIComponent(dag)}/groups/${encodeURIComponent(group)}/${path}`, API);
-  for (const [name, value] of Object.entries(query)) {
+  const [, id, index] = /^(.*?)(?:\[(\d+)\])?$/.exec(group);
+  const url = new URL(`dags/${encodeURIComponent(dag)}/groups/${encodeURIComponent(id)}/${path}`, API);
+  for (const [name, value] of Object.entries({ ...query, map_index: index })) {
     if (value !== "" && value !== null && value !== undefined) url.searchParams.set(name, value);
   }
   return url;

@@ -1,15 +1,15 @@
 // One database: its head, its tabs, and whichever tab is open. Stays while the reader moves between tabs.
 
-import { about } from "./api.js";
+import { about, groups } from "./api.js";
 import { showActions } from "./actions.js";
 import { h, replace } from "./dom.js";
 import { follow, isUnfinished } from "./follow.js";
 import { words } from "./format.js";
 import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
-import { announce, badge, banner, countsBar, loading, problemBox, sourceBanner, when } from "./parts.js";
-import { verb } from "./overview.js";
-import { ALL, TABS, routeTo } from "./router.js";
+import { announce, badge, banner, countsBar, empty, loading, problemBox, sourceBanner, when } from "./parts.js";
+import { cards, verb } from "./overview.js";
+import { ALL, TABS, placeOf, routeTo } from "./router.js";
 import { showAudit } from "./view_audit.js";
 import { showCharts } from "./view_charts.js";
 import { showGraph } from "./view_graph.js";
@@ -70,7 +70,7 @@ export function groupPage(main, { dag, group }) {
       if (signal.aborted) return;
       document.title = `${status.group.conn_id ?? dag}: ${words(route.version ?? route.tab)} · Migrations`;
       const context = { route, place, status, ask: (what, query) => about(place, what, query, signal), refresh, startFollowing, signal, from };
-      const view = route.version && route.tab === "migrations" ? showMigration : VIEWS[route.tab];
+      const view = viewOf(route, status);
       const panel = h("section", { "aria-label": words(route.version ?? route.tab) });
       replace(holders.panel, panel);
       await view(panel, context);
@@ -92,6 +92,18 @@ export function groupPage(main, { dag, group }) {
   };
 }
 
+function viewOf({ version, tab }, { source }) {
+  if (tab === "migrations" && !version && source.reason?.code === "mapped_group") return showDatabases;
+  return version && tab === "migrations" ? showMigration : VIEWS[tab];
+}
+
+/** Of a mapped group as a whole: a card for each of its databases. */
+async function showDatabases(panel, { status: { group } }) {
+  const found = (await groups()).groups.filter((one) => one.group.dag_id === group.dag_id && one.group.group_id === group.group_id);
+  const known = found.filter((one) => one.group.map_index !== null);
+  replace(panel, known.length ? cards(known) : h("div", { class: "card" }, empty("database", "No run has said yet which databases there are", "Each gets a card here as soon as a run has begun.")));
+}
+
 function showTabs(nav, { dag, group, tab }) {
   const open = document.activeElement?.closest?.(".tabs") === nav;
   replace(nav, TABS.map((name) =>
@@ -106,7 +118,8 @@ function showHead(holders, answer, refresh, startFollowing) {
   const crumb = h("nav", { "aria-label": "Breadcrumb" }, h("a", { href: ALL, class: "chip" }, icon("back"), "All databases"));
   const chips = h("div", { class: "row" },
     airflowLink(group.url, group.dag_display_name, { label: `DAG ${group.dag_display_name} in Airflow` }),
-    h("span", { class: "chip minor" }, icon("list"), "group ", h("b", { class: "mono" }, group.group_id)),
+    group.map_index === null ? h("span", { class: "chip minor" }, icon("list"), "group ", h("b", { class: "mono" }, group.group_id))
+      : h("a", { class: "chip", href: routeTo(placeOf({ ...group, map_index: null })) }, icon("list"), "one database of ", h("b", { class: "mono" }, group.group_id)),
     group.environment && h("span", { class: "chip" }, icon("flask"), "environment ", h("b", {}, group.environment)),
     version && h("span", { class: "chip" }, icon("check"), "at version ", h("b", { class: "mono" }, version)),
     h("span", { class: "chip minor" }, icon("shield"), "ledger in ", h("b", { class: "mono" }, group.ledger_schema)),

@@ -5,7 +5,7 @@ import { h, replace } from "./dom.js";
 import { count, duration, tone, words } from "./format.js";
 import { icon } from "./icons.js";
 import { badge, banner, countsBar, empty, loading, problemBox, when } from "./parts.js";
-import { routeTo } from "./router.js";
+import { placeOf, routeTo } from "./router.js";
 
 const WORDS = { current: "Up to date", pending: "Pending", attention: "Needs attention", unknown: "Not looked at yet" };
 const TONES = { current: "applied", pending: "pending", attention: "failed", unknown: "unknown" };
@@ -33,15 +33,14 @@ export async function showOverview(main, dag) {
   if (mine !== newest) return undefined;
   const found = answer.groups.filter((one) => !dag || one.group.dag_id === dag || one.group.rollback_dag?.dag_id === dag);
   if (dag && found.length === 1) {
-    const { dag_id, group_id } = found[0].group;
-    return location.replace(routeTo({ dag: dag_id, group: group_id }));
+    return location.replace(routeTo(placeOf(found[0].group)));
   }
   found.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.group.dag_id.localeCompare(b.group.dag_id));
   const refresh = h("button", { type: "button", onclick: again }, icon("refresh"), "Refresh");
   replace(main, h("div", { class: "stack" },
     h("div", { class: "row spread" },
       h("div", {}, title, h("p", { class: "muted" }, summary(found))), refresh),
-    found.length ? h("ul", { class: "cards" }, found.map(card)) : nothing(dag)));
+    found.length ? cards(found) : nothing(dag)));
   main.setAttribute("aria-busy", "false");
   return undefined;
 }
@@ -63,14 +62,17 @@ function nothing(dag) {
   return empty("database", dag ? `${dag} holds no migration group` : "No migration groups", text);
 }
 
+/** A card for each group, or each database of a mapped one. */
+export const cards = (found) => h("ul", { class: "cards" }, found.map(card));
+
 function card({ group, state, migrations, counts, schema_version: version, last_run: run, source }) {
   const name = group.conn_id ?? `${group.dag_id}.${group.group_id}`;
   const head = h("div", { class: "row spread" },
     h("h2", { class: "card-title" }, icon("database"),
-      h("a", { href: routeTo({ dag: group.dag_id, group: group.group_id }), class: "cover" }, name)),
+      h("a", { href: routeTo(placeOf(group)), class: "cover" }, name)),
     h("span", { class: "badge", "data-tone": TONES[state] ?? tone(state) }, h("span", { class: "dot", "aria-hidden": "true" }), WORDS[state] ?? state));
   const place = h("p", { class: "muted row tight" },
-    h("span", { class: "mono" }, group.dag_display_name), h("span", { "aria-hidden": "true" }, "·"), h("span", { class: "mono" }, group.group_id),
+    h("span", { class: "mono" }, group.dag_display_name), h("span", { "aria-hidden": "true" }, "·"), h("span", { class: "mono" }, placeOf(group).group),
     group.environment && [h("span", { "aria-hidden": "true" }, "·"), group.environment]);
   const flags = [group.is_paused && "paused", group.is_stale && "DAG file gone", group.has_import_errors && "import errors"].filter(Boolean);
   return h("li", { class: "card group-card", "data-tone": TONES[state] },

@@ -23,6 +23,9 @@ export function routeTo({ dag, group, tab, version } = {}, query = {}) {
   return `#/${parts.filter(Boolean).map(encodeURIComponent).join("/")}${search}`;
 }
 
+/** Where a group of the API stands; one database of a mapped group has its map index behind the name, as `migrate[1]`. */
+export const placeOf = ({ dag_id: dag, group_id: group, map_index: index }) => ({ dag, group: index === null ? group : `${group}[${index}]` });
+
 /** Change what is searched for without a new step in the history and without drawing anew. */
 export function rewriteQuery(route, query) {
   history.replaceState(history.state, "", routeTo(route, query));

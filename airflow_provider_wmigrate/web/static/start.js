@@ -6,6 +6,7 @@ import { h, replace } from "./dom.js";
 import { count } from "./format.js";
 import { icon } from "./icons.js";
 import { banner, facts, field, finding, problemBox } from "./parts.js";
+import { placeOf } from "./router.js";
 
 /** What a rollback could undo. */
 export const IN_LEDGER = ["applied", "changed", "missing", "forgotten", "incomplete"];
@@ -13,7 +14,7 @@ export const IN_LEDGER = ["applied", "changed", "missing", "forgotten", "incompl
 /** Ask for an apply or a dry run; `started` gets the run. */
 export function askApply(status, mode, started) {
   const { group } = status;
-  const place = { dag: group.dag_id, group: group.group_id };
+  const place = placeOf(group);
   const verb = mode === "dry_run" ? "Dry run" : "Apply";
   const pending = status.migrations.filter((one) => ["pending", "failed", "incomplete"].includes(one.status));
   const to = select(pending.slice(0, -1).map((one) => [one.version, `${one.version} ${one.name}`]), ["", "everything that is pending"]);
@@ -86,7 +87,7 @@ export function askRollBack(status, stay, started) {
     ],
     submit: "Roll back",
     onSubmit: async () => {
-      const run = await start({ dag: group.dag_id, group: group.group_id }, "rollback", { mode: mode(), to: to.value, ...rest.values() });
+      const run = await start(placeOf(group), "rollback", { mode: mode(), to: to.value, ...rest.values() });
       started({ ...run, what: dry.checked ? "dry run of the rollback" : "rollback" });
     },
   });
@@ -111,7 +112,7 @@ export function askRollBack(status, stay, started) {
     button.disabled = true;
     replace(preview, h("p", { class: "muted" }, "Asking what is applied there …"));
     try {
-      const answer = await about({ dag: group.dag_id, group: group.group_id }, "status", { environment: rest.environment() });
+      const answer = await about(placeOf(group), "status", { environment: rest.environment() });
       if (mine !== asked) return;
       [seen, typed.value] = [answer, ""];
       choices(to.value);
@@ -129,7 +130,7 @@ export function askRollBack(status, stay, started) {
 
 function target(group, dagId, mode) {
   return facts([
-    ["Database", h("b", { class: "mono" }, group.conn_id ?? "decided by the run")],
+    ["Database", h("b", { class: "mono" }, group.conn_id ?? (group.is_mapped ? "every database of the mapped group" : "decided by the run"))],
     ["DAG", h("span", { class: "mono" }, dagId)],
     ["Mode", mode === "dry_run" ? "dry run: everything is executed and rolled back" : "for real: changes are committed"],
   ]);
