@@ -67,6 +67,8 @@ class FolderOperator(BaseOperator):
     ui_color = "#e8f4f0"
     tells_every_failure = True
     """False: only its own failures are told, not those it only passes on."""
+    rolls_back = False
+    """What it does to migrations, if anything: apply them, or roll them back."""
     remembers = False
     """True: it needs what Airflow keeps for the target, whether there are notifiers or not."""
 
@@ -109,8 +111,11 @@ class FolderOperator(BaseOperator):
         except (AirflowSkipException, DownstreamTasksSkipped):
             raise
         except (Exception, AirflowTaskTimeout) as error:
-            self._leave_failure(context, error)
-            self._leave_head(context, error)
+            from .alerting.messages import engine_error
+
+            found = engine_error(error)
+            self._leave_failure(context, found)
+            self._leave_head(context, found)
             raise
         if result is not None and not self.do_xcom_push:
             # `do_xcom_push: False` in a DAG's default_args is meant for others: page and report read what ours leave.
@@ -138,30 +143,30 @@ class FolderOperator(BaseOperator):
             raise AirflowFailException(f"mode must be apply or dry_run, not {self.mode!r}")
         return self.mode == "dry_run"
 
-    def _leave_failure(self, context: Any, error: BaseException) -> None:
+    def _leave_failure(self, context: Any, error: BaseException | None) -> None:
         """For who may read the DAG and not its database: the words that the audit log has, which hold no secret.
 
         Nothing that goes wrong here may hide the failure that brought us here.
         """
         from airflow.sdk.log import redact
 
-        found = engine_error(error)
-        version = getattr(found, "version", None) or getattr(self, "version", None)
-        why = {"version": version, "error": str(redact(str(found))), "sqlstate": getattr(found, "sqlstate", None)}
+        why = {
+            "version": getattr(error, "version", None) or getattr(self, "version", None),
+            "direction": "rollback" if self.rolls_back else "apply",
+            "error": str(redact(str(error))),
+            "sqlstate": getattr(error, "sqlstate", None),
+        }
         try:
             context["ti"].xcom_push(key=FAILURE_KEY, value=why)
         except Exception as failed:
             self.log.warning("why it failed could not be left: %s", one_line(str(failed)))
 
-    def _leave_head(self, context: Any, error: BaseException) -> None:
+    def _leave_head(self, context: Any, error: BaseException | None) -> None:
         """Nothing that goes wrong here may hide the failure that brought us here."""
-        from .alerting.messages import engine_error
-
-        found = engine_error(error)
-        if isinstance(found, ConnectionFailed):
+        if isinstance(error, ConnectionFailed):
             return
         try:
-            head = getattr(found, "audit_head", None) or self._open(context, self._read_folder()).head()
+            head = getattr(error, "audit_head", None) or self._open(context, self._read_folder()).head()
             if head is not None:
                 context["ti"].xcom_push(key=HEAD_KEY, value=head)
         except Exception as failed:

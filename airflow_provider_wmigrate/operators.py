@@ -263,6 +263,7 @@ class RollBackMigrationOperator(_StepOperator):
     """
 
     ui_color = "#f8ece4"
+    rolls_back = True
 
     def __init__(self, *, tasks: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -31,6 +31,7 @@ class RollBackRunOperator(FolderOperator):
     """
 
     ui_color = "#f8ece4"
+    rolls_back = True
 
     def __init__(self, *, watched: Sequence[str], plan_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
