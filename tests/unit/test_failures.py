@@ -265,6 +265,19 @@ def test_of_an_error_in_a_block_the_scripts_line_is_told_and_no_functions() -> N
         ("INSERT INTO t VALUES (1);\nUPDATE t SET a = 1", None),
         ("CREATE TABLE t ();\nSELECT f()", None),
         ("CREATE TABLE t ()", None),
+        *[
+            (f"CREATE TABLE t ();\n{change}", 2)
+            for change in (
+                "UPDATE t SET a = 1",
+                "DELETE FROM t",
+                "COPY t FROM '/x'",
+                "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
+            )
+        ],
+        *[
+            (f"{perhaps};\nDELETE FROM t", None)
+            for perhaps in ("DO ''", "CALL p()", "EXECUTE e", "CREATE TABLE u AS SELECT f()")
+        ],
     ],
 )
 def test_the_one_statement_that_can_have_made_it(text: str, line: int | None) -> None:

@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.masking import masked_error, masked_sql
-from airflow_provider_wmigrate.engine.sql.secrecy import read
+from airflow_provider_wmigrate.engine.sql.secrecy import Found, read
 from airflow_provider_wmigrate.engine.sql.tokens import Tokens, scanned
 
 SHOWN = {
@@ -50,7 +50,14 @@ SHOWN = {
     "SET search_path = 'a', b; SET work_mem = '1GB'": "SET search_path = 'a', b; SET work_mem = '1GB'",
     "SELECT set_config('app.jwt', 'x', false)": "SELECT set_config('***', '***', false)",
     "SELECT set_config('search_path', '', false)": "SELECT set_config('search_path', '', false)",
+    "SET archive_cleanup_command = 'x'": "SET archive_cleanup_command = '***'",
     # Words
+    "SELECT 1, token = name, 'x'": "SELECT 1, token = name, '***'",
+    "SELECT 'kept', 'key=abc'": "SELECT 'kept', '***'",
+    "SELECT 'kept' -- no password": "SELECT 'kept' -- no password",
+    "CREATE TABLE t (a text CHECK (a IN ('k', 'l')), b text CHECK (b IN ('x', token)), c text DEFAULT 'kept')": (
+        "CREATE TABLE t (a text CHECK (a IN ('k', 'l')), b text CHECK (b IN ('***', token)), c text DEFAULT 'kept')"
+    ),
     "INSERT INTO t (name, password) VALUES ('a', 'b')": "INSERT INTO t (name, password) VALUES ('***', '***')",
     "INSERT INTO t (name) VALUES ('kept', 1)": "INSERT INTO t (name) VALUES ('kept', 1)",
     "UPDATE t SET api_key = 1234 WHERE id = 5": "UPDATE t SET api_key = *** WHERE id = 5",
@@ -76,6 +83,11 @@ SHOWN = {
     "DO $a$ BEGIN EXECUTE $b$ SELECT 'kept'; SELECT f(secret => 'x') $b$; END $a$": (
         "DO $a$ BEGIN EXECUTE '***'; END $a$"
     ),
+    "DO $$ BEGIN RAISE 'key: x'; RAISE password_wrong USING DETAIL = 'x'; END $$": (
+        "DO $$ BEGIN RAISE '***'; RAISE password_wrong USING DETAIL = '***'; END $$"
+    ),
+    "DO $$ BEGIN PERFORM 'kept'; RAISE $$": "DO $$ BEGIN PERFORM 'kept'; RAISE $$",
+    "DO $$ BEGIN PERFORM 'kept'; RAISE NOTICE $$": "DO $$ BEGIN PERFORM 'kept'; RAISE NOTICE $$",
     "DO $$ BEGIN RAISE WIBBLE 'no password'; END $$": "DO $$ BEGIN RAISE WIBBLE '***'; END $$",
     "SELECT $$a 'kept' part$$, $b$kept$b$": "SELECT $$a 'kept' part$$, $b$kept$b$",
     "DO $$ BEGIN a := 1; token := 12; END $$": "DO $$ BEGIN a := 1; token := ***; END $$",
@@ -96,6 +108,9 @@ SHOWN = {
     'CREATE ROLE r PASSWORD "hunter2"': "CREATE ROLE r PASSWORD ***",
     "CREATE ROLE r PASSWORD 'it's hunter2'": "CREATE ROLE r PASSWORD '***'*** ***'***'",
     "SELECT 'never\nclosed": "SELECT '***\n'",
+    "WIBBLE 'password' kept": "WIBBLE '***' kept",
+    "'x'\\d": "'***'\\d",
+    "COPY t FROM stdin WIBBLE;\nx\n\\.\n": "COPY t FROM stdin WIBBLE;\n***\n\\.\n",
     "\\set pw 'x'\nSELECT 'y'": "\\set pw '***'\nSELECT '***'",
     "CREATE ROLE ü PASSWORD 'größe 🙂'; SELECT 'größe'": "CREATE ROLE ü PASSWORD '***'; SELECT 'größe'",
     "SELECT 1;\0 SELECT 'x'": "SELECT 1;'***'",
@@ -276,6 +291,21 @@ def test_every_kind_of_token() -> None:
 def test_a_string_with_an_escape_that_is_wrong_cannot_be_read_up_to_it() -> None:
     assert scanned("SELECT E'\\u00zz'") == Tokens((), 0)
     assert masked_sql("SELECT 'a', E'\\u00zz'") == "'***'"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT \"Xa\", 1, 'b', ''", Found(literals={"b"}, names={"select", "xa"})),
+        ("SELECT f(token => '')", Found([(18, 20, "'***'")], names={"select", "f", "token"})),
+        ("SET app.jwt = x1", Found([(14, 16, "***")], {"x1"}, names={"set", "app", "jwt"})),
+        ('CREATE ROLE r PASSWORD "Xa"', Found([(23, 27, "***")], {"Xa"}, names={"create", "role", "r", "password"})),
+        ("SELECT 'Xopen; ", Found([(7, 15, "'***'")], {"Xopen"}, names={"select"})),
+        ("COPY t FROM stdin;\nb\n\\.\n", Found(names={"copy", "t", "from", "stdin"}, data=["b\n"])),
+    ],
+)
+def test_all_that_is_found(text: str, expected: Found) -> None:
+    assert read(text) == expected
 
 
 def test_what_stands_in_a_dollar_quote_is_read_too() -> None:
