@@ -270,6 +270,11 @@ def test_what_needs_to_run_outside_a_transaction_and_may_not(make_folder: MakeFo
             for what, line in [("VACUUM", 2), ("DISCARD ALL", 4)]
         )
         assert script_findings(read.migrations, read.config) == (() if rollback and config == strict else found)
+    for apply, undo in [("true", "auto"), ("auto", "true")]:
+        declared = f"migrations:\n  - {{version: 1, transactional: {{apply: {apply}, rollback: {undo}}}}}"
+        read = read_folder(make_folder({**files, CONFIG: declared}))
+        lines = [f.line for f in script_findings(read.migrations, read.config)]
+        assert lines == ([2, 4] if (undo if rollback else apply) == "true" else [])
 
 
 BLOCK = "BEGIN;\nSELECT 1;\nCOMMIT;"

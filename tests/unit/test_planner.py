@@ -98,6 +98,7 @@ def test_what_is_beyond_the_target_says_so() -> None:
         "002": "beyond the target 001",
         "003": "beyond the target 001",
     }
+    assert plan("1 2?x", to="1", extensions="").left_out == {"002": "beyond the target 001"}
 
 
 @pytest.mark.parametrize(

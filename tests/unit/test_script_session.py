@@ -92,6 +92,7 @@ def lost(message: str, next_step: str, line: int | None) -> Finding:
     [
         ("SELECT 1;\nSELECT * FROM work", "temporary table", 1),
         ("SELECT 1;\nINSERT INTO WORK VALUES (1)", "temporary table", 1),
+        ("SELECT 1;\nSELECT * FROM/**/work/**/", "temporary table", 1),
         ("SELECT * FROM work;\nSELECT 1", "temporary table", None),  # it has run
         ("SELECT 1;\nSELECT 1 -- work\n/* work */", "temporary table", None),
         ("SELECT 1;\nSELECT * FROM rework, works, work_", "temporary table", None),

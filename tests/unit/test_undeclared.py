@@ -11,6 +11,9 @@ from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
+from airflow_provider_wmigrate.engine.plan.undeclared import undeclared
+from airflow_provider_wmigrate.engine.sql import analysis, psql
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"
@@ -106,6 +109,14 @@ def test_a_dependency_that_is_not_known_declares_nothing() -> None:
 )
 def test_what_is_not_timescaledbs_or_may_look_first(make_folder: MakeFolder, text: str) -> None:
     assert findings(make_folder({"001_a.sql": text})) == ()
+
+
+def test_what_the_grammar_was_not_given_to_read_is_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psql, "PIECE", 1)
+    for module in (psql, analysis):
+        monkeypatch.setattr(module, "LARGE", 20)
+    read = analyse(Script.of("001_a.sql", "INSERT INTO t WIBBLE (time_bucket(1))"))
+    assert list(undeclared(Migration("001", "a", read.script), read, {})) == []
 
 
 def test_what_a_migration_depends_on_declares_it_too(make_folder: MakeFolder) -> None:

@@ -42,6 +42,7 @@ COLON, BRACE, DOLLAR, PERCENT = near(":"), near("{"), near("$"), near("%")
         ("SELECT 1 LIMIT :n", [(1, 16, COLON, ":n")]),
         ("SELECT interval :abc, :{?y}", [(1, 17, COLON, ":abc"), (1, 23, COLON, ":{?y}")]),
         ("CREATE ROLE r PASSWORD :abc VALID UNTIL :x", [(1, 24, COLON, ":abc"), (1, 41, COLON, ":x")]),
+        ("CREATE TABLE t (a varchar(:n))", [(1, 27, COLON, ":n")]),
         ("SELECT interval :x year", [(1, 17, COLON, ":x")]),
         ("SELECT interval :x, :{?y}", [(1, 17, COLON, ":x"), (1, 21, COLON, ":{?y}")]),
         (

@@ -161,7 +161,7 @@ def refused(name: str, error: Exception) -> Check:
     """The check during which the database said no, or the connection broke."""
     hint = error.hint if isinstance(error, WMigrateError) else ""
     message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    message = message.removesuffix(f"; {hint}") if hint else message
+    message = message.removesuffix(f"; {hint}")
     if isinstance(error, ConnectionFailed):
         return Check(name, "unhealthy", message, hint or "see that the server runs and that the connection leads to it")
     if hint:
