@@ -4,6 +4,7 @@ process is gone: perhaps twice, perhaps without an exception. So it trusts the l
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .defaults import chosen_environment
@@ -12,6 +13,8 @@ from .hooks import MigrationHook, identity_of, read_folder
 
 if TYPE_CHECKING:
     from .engine.ledger.ledger import AuditRow
+    from .engine.migrator import Migrator
+    from .engine.model import Entry, Migration
 
 log = logging.getLogger(__name__)
 
@@ -42,24 +45,38 @@ def roll_back_on_failure(context: Any) -> None:
 
 
 def _handle(context: Any, task: Any) -> None:
-    from .engine.reporting import last_touched
-
     folder = read_folder(task.folder)
-    migration = folder.migration(str(task.version))
     hook = MigrationHook(task.conn_id)
     migrator = hook.migrator(folder, identity=identity_of(context), environment=chosen_environment(task.environment))
     state = migrator.read()
     if state.ledger_version is None:
-        log.info("the database has no ledger, so nothing of %s was kept", migration.stem)
+        log.info("the database has no ledger, so nothing of %s was kept", task.task_id)
         return
-    entry = next((e for e in state.entries if e.version == migration.version), None)
+    entries = {entry.version: entry for entry in state.entries}
+    for version in _at_work(task, entries):
+        _settle(context["ti"], folder.migration(version), entries.get(version), migrator, hook)
+
+
+def _at_work(task: Any, entries: Mapping[str, Entry]) -> list[str]:
+    """The versions that a task may have left half done: its own, or of the history the one it was at.
+
+    Of a history whose process is gone that is told by the ledger.
+    """
+    if task.version is not None:
+        return [str(task.version)]
+    return [version for version in task.stems if version in entries and entries[version].status == "incomplete"]
+
+
+def _settle(ti: Any, migration: Migration, entry: Entry | None, migrator: Migrator, hook: MigrationHook) -> None:
+    from .engine.reporting import last_touched
+
     if entry is None:
         outcome = "rolled back by the database, nothing of it was kept"
     elif entry.status == "applied":
         outcome = "applied, the failure came afterwards; it stays"
     elif migrator.migrations[migration.version].on_failure == "none":
         outcome = "incomplete; on_failure is none, so it stays as it is"
-    elif not _left_by(context["ti"], last_touched(hook.get_conn, migrator.ledger.schema, migration.version)):
+    elif not _left_by(ti, last_touched(hook.get_conn, migrator.ledger.schema, migration.version)):
         outcome = "incomplete, but this task did not leave it so; it stays as it is"
     else:
         try:

@@ -25,6 +25,7 @@ from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_
 from .task_arguments import joined
 
 if TYPE_CHECKING:
+    from .engine.events import Listener
     from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
@@ -185,10 +186,10 @@ class FolderOperator(BaseOperator):
             self.log.info("the target is a standby: nothing is to do there, and nothing is written")
             return migrator.head()
 
-    def _open(self, context: Mapping[str, Any], folder: Folder) -> Migrator:
+    def _open(self, context: Mapping[str, Any], folder: Folder, *, also: Listener | None = None) -> Migrator:
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id)
-        self._migrator = hook.migrator(folder, identity=identity_of(context), environment=environment)
+        self._migrator = hook.migrator(folder, identity=identity_of(context), environment=environment, also=also)
         return self._migrator
 
 

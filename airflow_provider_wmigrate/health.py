@@ -129,11 +129,11 @@ class CheckHealthOperator(BaseOperator):
             return
         try:
             if health.checks[0].status != "unhealthy":
-                alerts.heal(context, (alerts.TARGET, self.conn_id))
+                alerts.heal(context, {alerts.TARGET: self.conn_id})
             if health.status == "unhealthy":
                 self._tell_unhealthy(context, health)
             else:
-                alerts.heal(context, (_SUBJECT, f"health of {self.conn_id}"))
+                alerts.heal(context, {_SUBJECT: f"health of {self.conn_id}"})
         except Exception as error:
             self.log.error("an alert could not be told: %s", error)
 

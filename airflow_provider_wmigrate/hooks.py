@@ -77,8 +77,18 @@ class MigrationHook(BaseHook):
         except Exception as error:  # the form shows whatever went wrong
             return False, one_line(str(error))
 
-    def migrator(self, folder: Folder, *, identity: Identity, environment: str | None = None) -> Migrator:
-        """A migrator for one folder whose events go to this hook's log."""
+    def migrator(
+        self,
+        folder: Folder,
+        *,
+        identity: Identity,
+        environment: str | None = None,
+        also: Listener | None = None,
+    ) -> Migrator:
+        """A migrator for one folder whose events go to this hook's log.
+
+        :param also: told them too.
+        """
         from .engine.migrator import Migrator
         from .telling.metrics import MetricsListener, SpanListener
         from .telling.task_log import log_listener
@@ -87,6 +97,7 @@ class MigrationHook(BaseHook):
             log_listener(self.log, folder.config.settings_for(environment).logging),
             MetricsListener(folder.config.monitoring.metrics, target=self.conn_id, identity=identity),
             SpanListener(target=self.conn_id),
+            *([also] if also else []),
         )
         return Migrator(self.get_conn, folder, identity=identity, environment=environment, on_event=listener)
 
@@ -161,10 +172,14 @@ def look_at_folder(path: str | Path) -> Folder:
     return folder.look_at_folder(Path(path), os.environ)
 
 
-def as_airflow_error(error: WMigrateError) -> Exception:
-    """The exception Airflow acts on: one that retries where that can heal it, else one that fails at once."""
+def as_airflow_error(error: WMigrateError, *, of: str | None = None) -> Exception:
+    """The exception Airflow acts on: one that retries where that can heal it, else one that fails at once.
+
+    :param of: what it is about, where its sentence may not say so.
+    """
     kind: type[Exception] = AirflowException if error.retryable else AirflowFailException
-    return kind(str(error))
+    sentence = str(error)
+    return kind(sentence if of is None or of in sentence else f"{of}: {sentence}")
 
 
 def identity_of(context: Mapping[str, Any]) -> Identity:

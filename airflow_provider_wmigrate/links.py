@@ -23,7 +23,8 @@ class MigrationLink(BaseOperatorLink):
         """The page inside Airflow's own frame; the address of Airflow is `[api] base_url`."""
         group = ti_key.task_id.rpartition(".")[0] or "plan"
         group += f"[{ti_key.map_index}]" if ti_key.map_index >= 0 else ""
-        return page_address(dag=ti_key.dag_id, group=group, version=str(operator.version))
+        of_one = {} if operator.version is None else {"version": str(operator.version)}
+        return page_address(dag=ti_key.dag_id, group=group, **of_one)
 
 
 def page_address(**query: str) -> str:

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 
 from .assets import keep_head, known_head
-from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of, task_states
+from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
 from .defaults import chosen_environment, given, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
 from .links import MigrationLink
+from .steps import refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
 from .telling.summaries import plain, plan_markdown
 
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
-    from .engine.model import Finding, Migration, Plan
+    from .engine.model import Finding, Plan
     from .engine.record import Record
 
 Mode = Literal["apply", "dry_run"]
@@ -86,7 +87,8 @@ class PlanMigrationsOperator(FolderOperator):
             raise HistoryError(errors)
         keep_head(context, self.conn_id, schema, head)
         going = {step.version for step in plan.steps}
-        idle = [task_id for version, task_id in self.tasks.items() if version not in going]
+        busy = {task_id for version, task_id in self.tasks.items() if version in going}
+        idle = [task_id for task_id in dict.fromkeys(self.tasks.values()) if task_id not in busy]
         if idle:
             raise DownstreamTasksSkipped(tasks=of_this_index(context, idle))
 
@@ -219,7 +221,13 @@ class ApplyMigrationOperator(_StepOperator):
         folder = self._read_folder()
         migration = folder.migration(str(self.version))
         migrator = self._open(context, folder)
-        self._check_against_plan(plan, folder, migration, migrator)
+        if plan is not None:
+            refuse_unfit_edit(plan, folder, migration)
+            if migration.version in plan["skipped"]:
+                # Somebody cleared a skipped task: what kept it from running may be gone by now.
+                again = migrator.plan().left_out.get(migration.version)
+                if again:
+                    raise AirflowSkipException(again)
         self._record = migrator.apply(migration.version, dry_run=dry_run)
         return self._returned(context, self._record)
 
@@ -227,27 +235,7 @@ class ApplyMigrationOperator(_StepOperator):
         """The relations this migration locked, as outputs; called by the OpenLineage provider where it is installed."""
         from .telling.lineage import facets
 
-        return facets(self._record, conn_id=self.conn_id)
-
-    def _check_against_plan(
-        self, plan: dict[str, Any] | None, folder: Folder, migration: Migration, migrator: Migrator
-    ) -> None:
-        from .engine.plan.script_rules import script_findings
-
-        if plan is None:
-            return
-        planned = {step["version"]: step["checksum"] for step in plan["steps"]}
-        if planned.get(migration.version, migration.script.checksum) != migration.script.checksum:
-            # Repaired after it failed, then cleared: what the plan checked was the older text.
-            self.log.warning("%s was edited after the plan of this run; it is checked again", migration.script.file)
-            errors = [f for f in script_findings([migration], folder.config) if f.severity == "error"]
-            if errors:
-                raise HistoryError(errors)
-        if migration.version in plan["skipped"]:
-            # Somebody cleared a skipped task: what kept it from running may be gone by now.
-            again = migrator.plan().left_out.get(migration.version)
-            if again:
-                raise AirflowSkipException(again)
+        return facets([lock.relation for lock in self._record.locks] if self._record else None, conn_id=self.conn_id)
 
 
 class RollBackMigrationOperator(_StepOperator):
@@ -279,42 +267,8 @@ class RollBackMigrationOperator(_StepOperator):
         migrator = self._open(context, self._read_folder())
         if dry_run:
             return self._returned(context, migrator.roll_back(version, dry_run=True, behind=before))
-        for other in self._waiting(context, migrator, before):
+        waiting = to_roll_back(context, migrator, [*before, version], mine={version}, task=self) if before else []
+        for other in waiting[:-1]:
             self.log.info("%s stands before %s in the plan, so it is rolled back first", other, version)
             migrator.roll_back(other)
         return self._returned(context, migrator.roll_back(version))
-
-    def _waiting(self, context: Any, migrator: Migrator, before: Sequence[str]) -> list[str]:
-        """Steps that have to go first and whose tasks are still to come, in order.
-
-        :raises AirflowFailException: a task has ended without it, so a person wanted it or has to look.
-        """
-        if not before:
-            return []
-        # The states first: what ends between the two looks has then left the ledger by the second one.
-        states = task_states(context, list(self.tasks.values()))
-        there = {entry.version for entry in migrator.read().entries}
-        waiting = [v for v in before if v in there] if str(self.version) in there else []
-        for version in waiting:
-            task_id = self.tasks.get(version, "")
-            if states.get(task_id, "removed") == "removed":
-                raise AirflowFailException(
-                    f"{version} has to be rolled back first, and this run has no task for it;"
-                    f" clear {self.plan_task_id} with its downstream"
-                )
-            if states[task_id] in _ENDED:
-                how = _ENDED[str(states[task_id])]
-                raise AirflowFailException(
-                    f"{version} has to be rolled back first, and {task_id} {how}; clear it and this task, with what"
-                    " is downstream"
-                )
-        return waiting
-
-
-_ENDED = {
-    "success": "is a success although that is still applied",
-    "failed": "failed",
-    "skipped": "was skipped",
-    "upstream_failed": "did not run, because a task before it failed",
-}
-"""States of a task that will not run by itself, in words."""

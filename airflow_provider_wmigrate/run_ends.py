@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import AssetAlias
@@ -68,19 +68,27 @@ class ReportMigrationsOperator(FolderOperator):
     :param watched: ids of every task of the group before this one.
     :param plan_task_id: id of the plan task.
     :param tasks: version -> id of the task that applies it or rolls it back.
+    :param folded: versions of which one task has several.
     """
 
     tells_every_failure = False
     remembers = True
 
     def __init__(
-        self, *, watched: Sequence[str], plan_task_id: str, tasks: Mapping[str, str] | None = None, **kwargs: Any
+        self,
+        *,
+        watched: Sequence[str],
+        plan_task_id: str,
+        tasks: Mapping[str, str] | None = None,
+        folded: Collection[str] = (),
+        **kwargs: Any,
     ) -> None:
         self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
         super().__init__(outlets=[self.alias], **kwargs)
         self.watched = list(watched)
         self.plan_task_id = plan_task_id
         self.tasks = dict(tasks or {})
+        self.folded = frozenset(folded)
 
     def act(self, context: Any) -> dict[str, Any]:
         states = task_states(context, [self.plan_task_id, *self.watched])
@@ -145,7 +153,10 @@ class ReportMigrationsOperator(FolderOperator):
     ) -> None:
         from .engine.reporting import not_so
 
-        claimed = {version: task for version, task in self.tasks.items() if states.get(task) == "success"}
+        steps = {step["version"] for step in plan["steps"]}
+        # The success of the one task of several says nothing of those that the plan did not want of it.
+        own = {v: task for v, task in self.tasks.items() if v in steps or v not in self.folded}
+        claimed = {version: task for version, task in own.items() if states.get(task) == "success"}
         since = _position(plan[HEAD_KEY])
         rows = [row for row in account.rows if row.position > since]
         found = not_so(claimed, account, rows, direction=plan["direction"])
@@ -180,9 +191,8 @@ class ReportMigrationsOperator(FolderOperator):
     def _not_tried(self, task_id: str, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> bool:
         """Whether a task may have left the record of a dry run that did not try it: it is skipped, but not by the plan,
         which may have skipped hundreds."""
-        stem = task_id.rpartition(".")[2]
-        planned = {f"{step['version']}_{step['name']}" for step in plan.get("steps", ())}
-        return self._dry_run() and states.get(task_id) == "skipped" and stem in planned
+        planned = {self.tasks.get(step["version"]) for step in plan.get("steps", ())}
+        return self._dry_run() and states.get(task_id) == "skipped" and task_id in planned
 
     def _keep(self, context: Any, migrator: Migrator, account: Account, head: str | None) -> None:
         """The anchor for the next plan; that of a log that is not the one continued would hide it."""

@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .engine.model import RequiredExtension
+from .folding import HISTORY
 
 if TYPE_CHECKING:
+    from .engine.folder.config.migrations import MigrationBlock
     from .engine.folder.config.root import Config
     from .engine.model import Migration, Script
 
 SHOWN = 4_000
 """Characters of a script that is shown. It is part of the serialized DAG, so it has to stay small."""
 
-_HIDDEN = "settings.logging.include_sql is false, so no script is shown"
+HIDDEN = "settings.logging.include_sql is false, so no script is shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +59,36 @@ class MigrationDoc:
     """Nobody declared them: it needs the one before it in the folder."""
 
     @classmethod
-    def of(cls, migration: Migration, config: Config, *, with_sql: bool) -> MigrationDoc:
-        """:param with_sql: whether every environment allows that scripts are shown."""
-        block = config.migrations.get(migration.version)
+    def of(cls, migration: Migration, block: MigrationBlock | None, *, hidden: str | None = None) -> MigrationDoc:
+        """:param block: what the config says of it.
+        :param hidden: why no script may be shown; None: each may.
+        """
         return cls(
             migration.description,
             migration.dependencies,
             tuple(each.as_dict() for each in block.requires_extensions) if block else (),
-            _shown(migration.script, with_sql=with_sql),
-            _shown(migration.rollback, with_sql=with_sql) if migration.rollback else None,
+            _shown(migration.script, hidden),
+            _shown(migration.rollback, hidden) if migration.rollback else None,
             migration.dependencies_implied,
         )
 
     @classmethod
     def from_json(cls, text: str | None) -> MigrationDoc:
         """Read back `as_json`."""
-        given: dict[str, Any] = json.loads(text) if text else {}
+        return cls.from_dict(json.loads(text) if text else {})
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any], *, reason: str | None = None) -> MigrationDoc:
+        """What is left out is empty.
+
+        :param reason: why no script is shown, where that is not given.
+        """
         return cls(
             given.get("description", ""),
             tuple(given.get("dependencies", ())),
             tuple(given.get("extensions", ())),
-            _read(given.get("script")),
-            _read(given.get("rollback")),
+            _read(given.get("script"), reason),
+            _read(given.get("rollback"), reason),
             bool(given.get("dependencies_implied")),
         )
 
@@ -108,18 +118,62 @@ class MigrationDoc:
         for script in filter(None, (self.script, self.rollback)):
             if script.text is not None:
                 lines += ["", f"`{script.file}`", "", *_fenced(script.text)]
-            elif script.reason != _HIDDEN:
+            elif script.reason != HIDDEN:
                 lines += ["", f"`{script.file}`: {script.reason}"]
         return "\n".join(lines)
 
 
-def _shown(script: Script, *, with_sql: bool) -> ShownScript:
-    if not with_sql:
-        return ShownScript(script.file, script.checksum, reason=_HIDDEN)
+def _shown(script: Script, hidden: str | None) -> ShownScript:
+    if hidden:
+        return ShownScript(script.file, script.checksum, reason=hidden)
     if len(script.text) > SHOWN:
         why = f"{len(script.text)} characters, shown in the log of the task"
         return ShownScript(script.file, script.checksum, reason=why)
     return ShownScript(script.file, script.checksum, script.text)
+
+
+_FOLDED = "one of the history, whose scripts are not shown"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDoc:
+    """What can be known of the migrations that are one task, without their folder; of their scripts no text."""
+
+    migrations: tuple[Migration, ...]
+    config: Config | None = None
+
+    @property
+    def masked(self) -> HistoryDoc:
+        """There is no secret in it."""
+        return self
+
+    def as_json(self) -> str:
+        """For `doc_json`: a large folder has hundreds, so what is not said is left out."""
+        blocks = self.config.migrations if self.config else {}
+        docs = {m.version: asdict(MigrationDoc.of(m, blocks.get(m.version), hidden=_FOLDED)) for m in self.migrations}
+        for doc in docs.values():
+            for script in filter(None, (doc["script"], doc["rollback"])):
+                del script["reason"]  # the same for all
+        return json.dumps({HISTORY: {version: _said(doc) for version, doc in docs.items()}}, ensure_ascii=False)
+
+    def as_markdown(self, stem: str) -> str:
+        """For `doc_md`."""
+        first, last = self.migrations[0].stem, self.migrations[-1].stem
+        which = f"`{first}`" if first == last else f"{len(self.migrations)} migrations from `{first}` to `{last}`"
+        return f"**{stem}**: {which}, which are older than those with a task of their own. Its log tells each."
+
+    @staticmethod
+    def from_json(text: str | None) -> dict[str, MigrationDoc]:
+        """Read back `as_json`: version -> what is known of that migration."""
+        given: dict[str, Any] = json.loads(text) if text else {}
+        docs: Mapping[str, Any] = given.get(HISTORY, {})
+        return {version: MigrationDoc.from_dict(doc, reason=_FOLDED) for version, doc in docs.items()}
+
+
+def _said(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is empty, inside too."""
+    inner = {name: _said(each) if isinstance(each, dict) else each for name, each in value.items()}
+    return {name: each for name, each in inner.items() if each}
 
 
 class DocumentedTask:
@@ -129,7 +183,7 @@ class DocumentedTask:
     """
 
     task_id: str
-    migration_doc: MigrationDoc | None = None
+    migration_doc: MigrationDoc | HistoryDoc | None = None
     _given: str | None = None
 
     @property
@@ -162,5 +216,5 @@ def _fenced(text: str) -> list[str]:
     return [f"{fence}sql", text.rstrip(), fence]
 
 
-def _read(given: Mapping[str, Any] | None) -> ShownScript | None:
-    return None if given is None else ShownScript(**given)
+def _read(given: Mapping[str, Any] | None, reason: str | None) -> ShownScript | None:
+    return None if given is None else ShownScript(**{"reason": reason, **given})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,8 @@ from .beside import folder_beside
 from .callbacks import roll_back_on_failure
 from .defaults import chosen_conn_id
 from .folder_operator import SettingsRetryPolicy
+from .folding import HISTORY, MAX_TASKS, Folding
+from .history import ApplyHistoryOperator, RollBackHistoryOperator
 from .hooks import read_folder
 from .operators import (
     ApplyMigrationOperator,
@@ -22,7 +24,7 @@ from .operators import (
 )
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
 from .task_arguments import defaults, split
-from .task_docs import MigrationDoc
+from .task_docs import HIDDEN, MigrationDoc
 
 if TYPE_CHECKING:
     from .engine.folder.config.root import Config
@@ -46,9 +48,11 @@ class _FolderTaskGroup(TaskGroup):
         mode: str = "apply",
         notifiers: Sequence[Any] = (),
         deadline: timedelta | None = None,
+        max_tasks: int | None = MAX_TASKS,
         **kwargs: Any,
     ) -> None:
-        _refuse_mapped(group_id=group_id, folder=folder, notifiers=notifiers, deadline=deadline, **kwargs)
+        made_of = {"group_id": group_id, "folder": folder, "max_tasks": max_tasks}
+        _refuse_mapped(**made_of, notifiers=notifiers, deadline=deadline, **kwargs)
         of_group, for_tasks = split(kwargs)
         super().__init__(group_id=group_id, **of_group)
         self.default_args = defaults(self.dag, self.default_args, for_tasks)
@@ -59,6 +63,8 @@ class _FolderTaskGroup(TaskGroup):
             )
         self._path = folder_beside(folder, self.dag.fileloc)
         self._folder = read_folder(self._path)
+        self._folding = Folding.of(self._folder.graph, max_tasks)
+        self._ids = self._task_ids()
         if deadline is not None:
             from .alerting.deadlines import deadline_alert
 
@@ -66,6 +72,7 @@ class _FolderTaskGroup(TaskGroup):
             others: list[Any] = list(self.dag.deadline or ())  # type: ignore[arg-type] # its converter makes a list
             self.dag.deadline = [*others, missed] if missed else others or None
         config = self._folder.config
+        self._settings, self._blocks = _every_settings(config), config.migrations
         self._shared: dict[str, Any] = {
             "folder": str(self._path),
             "conn_id": conn_id,
@@ -75,7 +82,7 @@ class _FolderTaskGroup(TaskGroup):
             "retry_policy": SettingsRetryPolicy(),
             "given": [name for name in ("retries", "retry_delay") if name in self.default_args],
             **self._unless_given(
-                retries=max(s.execution.retry_attempts for s in _every_settings(config)),
+                retries=max(s.execution.retry_attempts for s in self._settings),
                 # For a task whose process is gone, so that nobody is left to ask the policy (Airflow's: 5 minutes).
                 retry_delay=timedelta(seconds=config.settings.execution.retry_delay_seconds),
             ),
@@ -102,10 +109,37 @@ class _FolderTaskGroup(TaskGroup):
         """A task's full id, as XComs and states are asked for."""
         return self.child_id(task_id)  # type: ignore[no-any-return, no-untyped-call]
 
+    def _task_ids(self) -> dict[str, str]:
+        """Version -> id of the task that applies it or rolls it back, in numeric order."""
+        folded = set(self._folding.folded)
+        names = {m.version: HISTORY if m.version in folded else m.stem for m in self._folder.migrations}
+        return {version: self._id(name) for version, name in names.items()}
+
+    def _split(self) -> tuple[list[Migration], list[Migration]]:
+        """The migrations that are folded, and those with a task of their own, both in numeric order."""
+        folded = set(self._folding.folded)
+        both: tuple[list[Migration], list[Migration]] = ([], [])
+        for migration in self._folder.migrations:
+            both[migration.version not in folded].append(migration)
+        return both
+
+    def _history(self, migrations: Sequence[Migration]) -> dict[str, Any]:
+        """The arguments of the task of those that are folded."""
+        # It may have to do all of them, each within a budget of its own.
+        net = sum((_longest(m, self._settings) for m in migrations), timedelta())
+        return {
+            **self._shared,
+            "task_id": HISTORY,
+            "migrations": tuple(migrations),
+            "config": self._folder.config,
+            "plan_task_id": self._id("plan"),
+            "trigger_rule": TriggerRule.NONE_FAILED,
+            **self._unless_given(execution_timeout=net),
+        }
+
     def _step(self, migration: Migration) -> dict[str, Any]:
-        config = self._folder.config
-        settings = _every_settings(config)
-        doc = MigrationDoc.of(migration, config, with_sql=all(s.logging.include_sql for s in settings))
+        hidden = None if all(s.logging.include_sql for s in self._settings) else HIDDEN
+        doc = MigrationDoc.of(migration, self._blocks.get(migration.version), hidden=hidden)
         return {
             **self._shared,
             "task_id": migration.stem,
@@ -114,32 +148,54 @@ class _FolderTaskGroup(TaskGroup):
             "plan_task_id": self._id("plan"),
             "trigger_rule": TriggerRule.NONE_FAILED,
             "migration_doc": doc,
-            **self._unless_given(execution_timeout=_longest(migration, settings)),
+            **self._unless_given(execution_timeout=_longest(migration, self._settings)),
         }
 
-    def _undo(self, watched: Iterable[str]) -> BaseOperator:
+    def _undo(self) -> BaseOperator:
         return RollBackRunOperator(
             task_id="roll_back_run",
-            watched=list(watched),
+            watched=self._watched,
             plan_task_id=self._id("plan"),
             trigger_rule=TriggerRule.ALL_DONE,
             **self._shared,
         )
 
-    def _report(self, tasks: Mapping[str, str], *more: str) -> BaseOperator:
+    @property
+    def _watched(self) -> list[str]:
+        """Ids of the tasks of migrations, each once."""
+        return list(dict.fromkeys(self._ids.values()))
+
+    def _report(self, *more: str) -> BaseOperator:
         """:param more: ids of other tasks that it waits for."""
         return ReportMigrationsOperator(
             task_id="report",
-            watched=[*tasks.values(), *more],
+            watched=[*self._watched, *more],
             plan_task_id=self._id("plan"),
-            tasks=tasks,
+            tasks=self._ids,
+            folded=self._folding.folded,
             trigger_rule=TriggerRule.ALL_DONE,
             **self._shared,
         )
 
+    def _join(self, plan: BaseOperator, tasks: Mapping[str, BaseOperator], after: BaseOperator) -> None:
+        """The edges, from the top of the dependencies down.
+
+        Only the first tasks hang on the plan, so that clearing a skipped one runs it; what comes after waits for all.
+        The last tasks alone would not do: one that the plan skipped, or that failed upstream, is done before those it
+        depends on are. The plan may skip any of them, so each needs an edge of its own.
+        """
+        rollback = isinstance(self, RollbackTaskGroup)
+        for name, needs in self._folding.parents.items():
+            for parent in needs:
+                chain(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
+        first = self._folding.leaves if rollback else self._folding.roots
+        chain(plan, [tasks[name] for name in first] or after)
+        if tasks:
+            chain(list(tasks.values()), after)
+
 
 class MigrationTaskGroup(_FolderTaskGroup):
-    """One task per migration of a folder, between a plan and a report.
+    """One task per migration of a folder, between a plan and a report; the oldest of a large folder are one.
 
     .. code-block:: python
 
@@ -159,6 +215,8 @@ class MigrationTaskGroup(_FolderTaskGroup):
         task of its own.
     :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
     :param deadline: how long after it was queued a run of the DAG may take before the notifiers tell it.
+    :param max_tasks: how many of the newest migrations have a task of their own; what is older is one task, `history`.
+        None: every migration has one.
 
     What is given beside these is Airflow's: arguments of its TaskGroup, or of every task of the group (`pool`, `queue`,
     `owner`, `retries` ...), which count more than the config's. Callbacks run beside ours.
@@ -180,23 +238,22 @@ class MigrationTaskGroup(_FolderTaskGroup):
         if on_run_failure not in ("keep", "roll_back"):
             raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
-        migrations, graph = self._folder.migrations, self._folder.graph
-        ids = {m.version: self._id(m.stem) for m in migrations}
+        folded, alone = self._split()
+        handling = [roll_back_on_failure]
         with self:
             plan = PlanMigrationsOperator(
-                task_id="plan", tasks=ids, to=to, environments=self._environments(), **self._shared
+                task_id="plan", tasks=self._ids, to=to, environments=self._environments(), **self._shared
             )
-            tasks = {
-                m.version: ApplyMigrationOperator(**self._step(m), after_failure=[roll_back_on_failure])
-                for m in migrations
-            }
-            end = [self._undo(ids.values())] if on_run_failure == "roll_back" else []
-            end.append(self._report(ids, *(undo.task_id for undo in end)))
+            tasks: dict[str, BaseOperator] = {}
+            if folded:
+                tasks[HISTORY] = ApplyHistoryOperator(**self._history(folded), after_failure=handling)
+            for migration in alone:
+                arguments = self._step(migration)
+                tasks[migration.version] = ApplyMigrationOperator(**arguments, after_failure=handling)
+            end = [self._undo()] if on_run_failure == "roll_back" else []
+            end.append(self._report(*(undo.task_id for undo in end)))
             chain(*end)
-            for version, parents in graph.parents.items():
-                for parent in parents:
-                    tasks[parent] >> tasks[version]
-            _frame(plan, [tasks[v] for v in graph.roots], list(tasks.values()), end[0])
+            self._join(plan, tasks, end[0])
 
 
 class RollbackTaskGroup(_FolderTaskGroup):
@@ -226,40 +283,26 @@ class RollbackTaskGroup(_FolderTaskGroup):
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
-        migrations, graph = self._folder.migrations, self._folder.graph
-        ids = {m.version: self._id(m.stem) for m in migrations}
+        folded, alone = self._split()
         with self:
             plan = PlanMigrationsOperator(
                 task_id="plan",
-                tasks=ids,
+                tasks=self._ids,
                 direction="rollback",
                 to=to,
                 environments=self._environments(),
                 **self._shared,
             )
-            steps = [(m.version, self._step(m)) for m in migrations]
             # One of them may roll back others that stand before it in the plan, each within a budget of its own.
-            limits = [arguments.pop("execution_timeout", timedelta()) for _, arguments in steps]
+            limits = (_longest(m, self._settings) for m in self._folder.migrations)
             net = self._unless_given(execution_timeout=sum(limits, timedelta()))
-            tasks = {v: RollBackMigrationOperator(tasks=ids, **arguments, **net) for v, arguments in steps}
-            report = self._report(ids)
-            for version, parents in graph.parents.items():
-                for parent in parents:
-                    tasks[version] >> tasks[parent]
-            _frame(plan, [tasks[v] for v in graph.leaves], list(tasks.values()), report)
-
-
-def _frame(plan: Any, first: list[Any], tasks: list[Any], after: Any) -> None:
-    """Only the first tasks hang on the plan, so that clearing a skipped one runs it; what comes after waits for all.
-
-    The last tasks alone would not do: one that the plan skipped, or that failed upstream, is done before those it
-    depends on are.
-    """
-    if tasks:
-        plan >> first
-        tasks >> after
-    else:
-        plan >> after
+            tasks: dict[str, BaseOperator] = {}
+            for migration in alone:
+                arguments = {**self._step(migration), **net}
+                tasks[migration.version] = RollBackMigrationOperator(tasks=self._ids, **arguments)
+            if folded:
+                tasks[HISTORY] = RollBackHistoryOperator(tasks=self._ids, **{**self._history(folded), **net})
+            self._join(plan, tasks, self._report())
 
 
 def _refuse_mapped(**arguments: Any) -> None:

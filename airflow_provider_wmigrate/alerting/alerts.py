@@ -7,12 +7,14 @@ out of reach, in Airflow's store for the target's asset.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.assets import store_of, stored
+from airflow_provider_wmigrate.attempts import FAILURE_KEY, pulled
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import canonical_version
+from airflow_provider_wmigrate.folding import HISTORY
 from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
 
 from .messages import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send, where
@@ -162,14 +164,18 @@ def _tell_error(context: Any, error: Any) -> None:
 def _tell_killed(context: Any, task_id: str) -> None:
     task, stem = context["task"], task_id.rpartition(".")[2]
     number = stem.partition("_")[0]
-    if not number.isdecimal():
+    if stem == HISTORY:
+        version = (pulled(context, task_id, FAILURE_KEY) or {}).get("version")
+    elif number.isdecimal():
+        version = canonical_version(number)
+    else:
         return
     what = "the task ended without a word: its process was killed, or its worker is gone"
     about = f"{stem} on {task.conn_id}"
     place = where(context, task.conn_id, ("migration", stem), ("failed task", task_id))
     alert = Alert("migration_failed", about, what, place, NEXT_STEPS["migration_failed"], links(context, task_id))
-    version = canonical_version(number)
-    tell(context, alert, subject=version, version=version, unless_any=True)
+    subject = version or f"{context['ti'].dag_id}.{task_id}"
+    tell(context, alert, subject=subject, version=version, unless_any=True)
 
 
 def _tell_healed(context: Any) -> None:
@@ -177,19 +183,21 @@ def _tell_healed(context: Any) -> None:
     if task.mode == "dry_run":
         return
     version, name = _version(task)
-    about = f"{name or context['ti'].task_id} on {task.conn_id}"
-    heal(context, (TARGET, task.conn_id), (_subject(context), about), version=version)
+    subjects = {TARGET: task.conn_id, _subject(context): f"{name or context['ti'].task_id} on {task.conn_id}"}
+    recovered: Mapping[str, str] = getattr(task, "recovered", {})
+    subjects |= {each: f"{stem} on {task.conn_id}" for each, stem in recovered.items()}
+    heal(context, subjects, versions={*recovered, version})
 
 
-def heal(context: Any, *subjects: tuple[str, str], version: str | None = None) -> None:
+def heal(context: Any, subjects: Mapping[str, str], versions: Collection[str | None] = ()) -> None:
     """Close the incidents of some subjects, and tell it where there were any.
 
-    :param subjects: each with what it is called; the last one may be a migration.
-    :param version: of that migration.
+    :param subjects: each with what it is called.
+    :param versions: those of them that are migrations.
     """
     memory = Memory(context, context["task"].conn_id, _schema(context["task"]))
-    for subject, about in subjects:
-        kinds = memory.heal(subject, version=version if subject == version else None)
+    for subject, about in subjects.items():
+        kinds = memory.heal(subject, version=subject if subject in versions else None)
         if kinds:
             _say_healed(context, about, kinds)
 
@@ -254,7 +262,7 @@ def _version(task: Any) -> tuple[str | None, str | None]:
     if given is None:
         return None, None
     version = canonical_version(str(given))
-    stem = task.task_id.rpartition(".")[2]
+    stem = getattr(task, "stems", {}).get(version) or task.task_id.rpartition(".")[2]
     return version, stem if stem[:1].isdigit() else version
 
 

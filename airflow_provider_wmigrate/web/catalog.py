@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_wmigrate.engine.model import version_key
-from airflow_provider_wmigrate.task_docs import MigrationDoc
+from airflow_provider_wmigrate.task_docs import HistoryDoc, MigrationDoc
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_MODULE = "airflow_provider_wmigrate.operators"
+_MODULES = ("airflow_provider_wmigrate.operators", "airflow_provider_wmigrate.history")
 _STEPS = ("ApplyMigrationOperator", "RollBackMigrationOperator")
+_HISTORIES = ("ApplyHistoryOperator", "RollBackHistoryOperator")
 _MAPPED = "MappedArgument("
 """What Airflow's serialization makes of an argument of a mapped task group."""
 _BATCH = 50
@@ -33,7 +34,7 @@ _TEMPLATE = re.compile(r"\{\{\s*(?:" + "|".join(_REFERENCE) + r")\s*\}\}")
 
 @dataclass(frozen=True, slots=True)
 class StepTask:
-    """The task of one migration."""
+    """The task of one migration; of those that are folded it is the same one."""
 
     version: str
     task_id: str
@@ -42,7 +43,7 @@ class StepTask:
 
     @property
     def stem(self) -> str:
-        return self.task_id.rpartition(".")[2]
+        return self.doc.script.file.rpartition(".")[0] if self.doc.script else self.task_id.rpartition(".")[2]
 
     @property
     def name(self) -> str:
@@ -180,7 +181,7 @@ def groups_of(dag_id: str, data: Mapping[str, Any]) -> Iterator[GroupTasks]:
     """The groups in one serialized DAG."""
     dag = data.get("dag", {})
     tasks = [task["__var"] for task in dag.get("tasks", ()) if isinstance(task.get("__var"), dict)]
-    ours = [task for task in tasks if task.get("_task_module") == _MODULE]
+    ours = [task for task in tasks if task.get("_task_module") in _MODULES]
     params = dict(_params(dag.get("params", ())))
     for plan in ours:
         if plan.get("task_type") == "PlanMigrationsOperator" and "conn_id" in plan:
@@ -192,7 +193,9 @@ def _group(
 ) -> GroupTasks:
     plan_id = str(plan["task_id"])
     prefix = plan_id.rpartition(".")[0]
-    mine = [t for t in tasks if t.get("task_type") in _STEPS and t["task_id"].rpartition(".")[0] == prefix]
+    mine = [
+        t for t in tasks if t.get("task_type") in (*_STEPS, *_HISTORIES) and t["task_id"].rpartition(".")[0] == prefix
+    ]
     return GroupTasks(
         dag_id=dag_id,
         group_id=prefix or plan_id,
@@ -209,16 +212,17 @@ def _group(
 
 
 def _steps(tasks: Iterable[Mapping[str, Any]]) -> tuple[StepTask, ...]:
-    steps = [
-        StepTask(
-            version=str(task["version"]),
-            task_id=task["task_id"],
-            checksum=str(task.get("checksum") or ""),
-            doc=MigrationDoc.from_json(task.get("doc_json")),
-        )
-        for task in tasks
-    ]
+    steps = (step for task in tasks for step in _steps_of(task))
     return tuple(sorted(steps, key=lambda step: version_key(step.version)))
+
+
+def _steps_of(task: Mapping[str, Any]) -> Iterator[StepTask]:
+    task_id, json = task["task_id"], task.get("doc_json")
+    if task["task_type"] in _HISTORIES:
+        for version, doc in HistoryDoc.from_json(json).items():
+            yield StepTask(version, task_id, doc.script.checksum if doc.script else "", doc)
+    else:
+        yield StepTask(str(task["version"]), task_id, str(task.get("checksum") or ""), MigrationDoc.from_json(json))
 
 
 def _params(pairs: Iterable[Any]) -> Iterator[tuple[str, DagParam]]:

@@ -278,6 +278,20 @@ def test_a_failure_in_one_target_of_a_mapped_group_is_its_own(
     assert [applied(conn) for conn in two] == [["001", "002"], []]
 
 
+def test_a_mapped_group_has_a_history_for_each_target(
+    runner: Runner, make_folder: MakeFolder, two: tuple[Conn, Conn]
+) -> None:
+    folder = make_folder({**A, **B, **C})
+    run = runner.run(fleet(folder, max_tasks=1))
+    assert run.state == "success", run.errors
+    for at, conn in enumerate(two):
+        tasks = conn.execute("SELECT task_id FROM wmigrate.schema_migrations ORDER BY version").fetchall()
+        assert tasks == [(f"tenants.migrate.{task}",) for task in ("history", "history", "003_c")]
+        assert [record["version"] for record in run.returned(f"history[{at}]")] == ["001", "002"]
+    again = runner.run(fleet(folder, max_tasks=1))
+    assert (again.state, [again.states[f"history[{i}]"] for i in (0, 1)]) == ("success", ["skipped", "skipped"])
+
+
 def test_a_mapped_rollback(runner: Runner, make_folder: MakeFolder, two: tuple[Conn, Conn]) -> None:
     from airflow_provider_wmigrate import RollbackTaskGroup
 

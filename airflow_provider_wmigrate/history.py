@@ -1,0 +1,178 @@
+"""The one task of the migrations that are folded: what the plan wants of them, in order, each recorded alone.
+
+Like the tasks of single migrations it acts by the plan of its attempt and by the ledger, and by nothing else: cleared,
+retried or run again after its process died it goes on with what is not done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from .attempts import plan_of
+from .engine.errors import WMigrateError
+from .folder_operator import FolderOperator
+from .hooks import as_airflow_error
+from .links import MigrationLink
+from .steps import refuse_unfit_edit, to_roll_back
+from .task_docs import DocumentedTask, HistoryDoc
+from .telling.summaries import plain
+
+if TYPE_CHECKING:
+    from .engine.events import Event
+    from .engine.folder.config.root import Config
+    from .engine.folder.folder import Folder
+    from .engine.migrator import Migrator
+    from .engine.model import Migration
+    from .engine.record import Record
+
+
+class _HistoryOperator(DocumentedTask, FolderOperator):
+    """Several steps of a plan in one task.
+
+    :param migrations: those that are folded, as the folder had them when the DAG file was parsed.
+    :param config: of the folder, for the documentation.
+    :param plan_task_id: id of the plan task of the same run.
+    """
+
+    operator_extra_links = (MigrationLink(),)
+    version: str | None
+    """Of the migration that it is at, or that failed; None: of all of them."""
+    recovered: Mapping[str, str]
+    """Version -> stem of what had failed before and is done now."""
+
+    def __init__(
+        self, *, migrations: Sequence[Migration], plan_task_id: str, config: Config | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stems = {migration.version: migration.stem for migration in migrations}
+        self.plan_task_id = plan_task_id
+        self.migration_doc = HistoryDoc(tuple(migrations), config)
+        self.version = None
+        self.recovered = {}
+        self._records: list[dict[str, Any]] = []
+
+    def act(self, context: Any) -> list[dict[str, Any]]:
+        dry_run = self._dry_run()
+        self._records = []
+        plan = plan_of(context, self.plan_task_id)
+        order = [step["version"] for step in plan["steps"]]
+        mine = [version for version in order if version in self.stems]
+        if not mine:
+            raise AirflowSkipException(f"the plan of this run wants nothing of the {len(self.stems)} in the history")
+        try:
+            if dry_run:
+                return self._tried(context, order, mine)
+            folder = self._read_folder()
+            migrator = self._open(context, folder)
+            troubled = self._failed_before(migrator)
+            self._do(context, plan, folder, migrator, mine)
+        except WMigrateError as error:
+            context["ti"].xcom_push(key="return_value", value=self._records)
+            raise as_airflow_error(error, of=self.stems.get(self.version or "")) from None
+        self.version = None
+        self.recovered = {version: self.stems[version] for version in mine if version in troubled}
+        return self._records
+
+    def _do(self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]) -> None:
+        """Do the steps that the plan wants of this task, in its order, and keep the records."""
+        raise NotImplementedError
+
+    def _failed_before(self, migrator: Migrator) -> set[str]:
+        """What people may have been told of."""
+        if not self.notifiers:
+            return set()
+        return {a.version for a in migrator.read().attempts if a.event in ("failed", "rollback_failed")}
+
+    def _step(self, migrator: Migrator) -> Callable[..., Record]:
+        """What is done with one version."""
+        raise NotImplementedError
+
+    def _each(self, step: Callable[[str], Record], versions: Sequence[str]) -> None:
+        """:raises WMigrateError: at the first that fails; `version` is that one."""
+        for number, version in enumerate(versions, 1):
+            self.version = version
+            self.log.info("%d of %d: %s", number, len(versions), self.stems.get(version, version))
+            self._records.append(plain(step(version)))
+
+    def _tried(self, context: Any, order: Sequence[str], mine: Sequence[str]) -> list[dict[str, Any]]:
+        """A dry run: the last step with all before it in one transaction; what was left out then, in the same way."""
+        from .engine.events import Finished
+
+        tried: dict[str, dict[str, Any]] = {}
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Finished) and event.record.version in mine:
+                tried.setdefault(event.record.version, plain(event.record))
+
+        step = self._step(self._open(context, self._read_folder(), also=listen))
+        for version in reversed(mine):
+            if version not in tried:
+                self.version = version
+                step(version, dry_run=True, behind=order[: order.index(version)])
+        records = [tried[version] for version in mine if version in tried]
+        reasons = [record["reason"] for record in records]
+        if not all(reasons):
+            return records
+        context["ti"].xcom_push(key="return_value", value=records)
+        raise AirflowSkipException(f"not tried: {reasons[0]}")
+
+
+class ApplyHistoryOperator(_HistoryOperator):
+    """Apply what the plan wants of the migrations that are folded, in the order of their dependencies."""
+
+    def _step(self, migrator: Migrator) -> Callable[..., Record]:
+        return migrator.apply
+
+    def _do(self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]) -> None:
+        from .engine.model import Status
+        from .engine.plan.statuses import statuses
+        from .engine.record import Outcome, Record
+
+        there = migrator.read().entries
+        # Of a task that was cleared or tried again most may be done, and need no session of their own to say so.
+        known = statuses([folder.migration(v) for v in mine], there)
+        by = {entry.version: entry.identity for entry in there}
+        done = [v for v in mine if known[v] is Status.APPLIED]
+
+        def step(version: str) -> Record:
+            refuse_unfit_edit(plan, folder, folder.migration(version))
+            return migrator.apply(version)
+
+        before = [(folder.migration(v), Outcome.ALREADY_APPLIED) for v in done]
+        self._records = [plain(Record(m.version, m.name, was, m.script.checksum, by[m.version])) for m, was in before]
+        if done:
+            self.log.info("%d of %d are applied already", len(done), len(mine))
+        self._each(step, [v for v in mine if known[v] is not Status.APPLIED])
+
+    def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
+        """As that of `ApplyMigrationOperator`, of all that were applied."""
+        from .telling.lineage import facets
+
+        return facets([lock["relation"] for record in self._records for lock in record["locks"]], conn_id=self.conn_id)
+
+
+class RollBackHistoryOperator(_HistoryOperator):
+    """Roll back what the plan wants of the migrations that are folded, in the order of the plan.
+
+    Steps of other tasks that stand before one of them and have not had their turn are rolled back here, as
+    `RollBackMigrationOperator` does.
+
+    :param tasks: version -> id of the task that rolls it back.
+    """
+
+    ui_color = "#f8ece4"
+
+    def __init__(self, *, tasks: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tasks = dict(tasks)
+
+    def _step(self, migrator: Migrator) -> Callable[..., Record]:
+        return migrator.roll_back
+
+    def _do(self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]) -> None:
+        order = [step["version"] for step in plan["steps"]]
+        waiting = to_roll_back(context, migrator, order, mine=mine, task=self)
+        self._each(migrator.roll_back, waiting)
