@@ -375,7 +375,7 @@ def test_each_file_is_read_once(make_folder: MakeFolder, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Path, "read_bytes", counted)
     dag = migrations(folder)
-    assert len(dag.tasks) == 302
+    assert len(dag.tasks) == 103
     sql = [name for name in opened if name.endswith(".sql")]
     assert len(sql) == len(set(sql)) == 300
 
