@@ -164,6 +164,7 @@ class RollBackHistoryOperator(_HistoryOperator):
     """
 
     ui_color = "#f8ece4"
+    rolls_back = True
 
     def __init__(self, *, tasks: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_wmigrate.engine.model import version_key
+from airflow_provider_wmigrate.folding import HISTORY
 from airflow_provider_wmigrate.task_docs import HistoryDoc, MigrationDoc
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class StepTask:
     @property
     def stem(self) -> str:
         return self.doc.script.file.rpartition(".")[0] if self.doc.script else self.task_id.rpartition(".")[2]
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether other migrations have the same task."""
+        return self.task_id.rpartition(".")[2] == HISTORY
 
     @property
     def name(self) -> str:

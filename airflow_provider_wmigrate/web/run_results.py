@@ -192,7 +192,7 @@ class RunResults:
         """The tasks that failed at a migration, newest first."""
         rows = [row for row in self.tasks if row.state == "failed"]
         said = {(key_of(x), x.task_id): mapping(x) for x in self._xcoms(FAILURE_KEY, _MANY)} if rows else {}
-        steps = {(g.dag_id, step.task_id): step.version for g in self._groups for step in g.steps}
+        steps = {(g.dag_id, step.task_id): step.version for g in self._groups for step in g.steps if not step.is_folded}
         found = []
         for row in rows:
             why = said.get((key_of(row), row.task_id), {})
