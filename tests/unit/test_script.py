@@ -263,7 +263,7 @@ def test_a_script_without_statements_has_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "place"), [(0, (1, 1)), (2, (1, 3)), (3, (2, 1)), (4, (3, 1)), (6, (3, 3))]
-)  # fmt: skip
+    ("position", "place"), [(0, (1, 1)), (1, (2, 1)), (3, (2, 3)), (4, (3, 1)), (5, (4, 1)), (7, (4, 3))]
+)
 def test_line_and_column(position: int, place: tuple[int, int]) -> None:
-    assert line_and_column("ab\n\n日本", position) == place
+    assert line_and_column("\nab\n\n日本", position) == place

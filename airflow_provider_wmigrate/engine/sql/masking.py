@@ -22,10 +22,8 @@ def masked_sql(text: str) -> str:
     """
     from .secrecy import read, worth_reading
 
-    if not worth_reading(text):
-        return text
     shown, at = [], 0
-    for start, end, instead in sorted(read(text, masks_only=True).masks):
+    for start, end, instead in sorted(read(text, masks_only=True).masks if worth_reading(text) else []):
         if start >= at:
             shown += [text[at:start], instead]
             at = end
@@ -91,7 +89,7 @@ class _Said:
         self.found = read(script) if small else Found()
         self.secrets = "\0".join(self.found.secrets)
         self.literals = "\0".join(self.found.literals) if small else script
-        self.rows = "\n".join(self.found.data)
+        self.rows = "".join(self.found.data)
 
     def masked(self, message: str) -> str:
         for secret in sorted((s for s in self.found.secrets if s in message), key=len, reverse=True):

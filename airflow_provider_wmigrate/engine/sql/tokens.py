@@ -50,7 +50,7 @@ def scanned(text: str) -> Tokens:
     try:
         found = scan(text[:end])
     except PgQueryError as error:
-        end = max((error.cursorpos or 1) - 1, 0)
+        end = (error.cursorpos or 1) - 1
         try:
             found = scan(text[:end])
         except PgQueryError:
