@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 CHECKSUM_ALGORITHM = "sha256"
 """Over canonical text: UTF-8, no byte order mark, line ends LF. The name is stored beside every checksum."""
@@ -62,12 +62,24 @@ def checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class TextOfFile(Protocol):
+    """The text of a script that is read when it is needed: what is applied and unchanged is only hashed."""
+
+    @property
+    def size(self) -> int:
+        """In bytes of UTF-8."""
+
+    def read(self) -> str:
+        """:raises WMigrateError: it is not the text that was hashed any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """One SQL file: its name inside the folder, its canonical text and the checksum of that text."""
 
     file: str
-    text: str = field(repr=False)
+    source: str | TextOfFile = field(repr=False, compare=False)
+    """The text, or what reads it."""
     checksum: str
 
     @classmethod
@@ -75,9 +87,22 @@ class Script:
         return cls(file, text, checksum(text))
 
     @property
+    def text(self) -> str:
+        return self.source if isinstance(self.source, str) else self.source.read()
+
+    def with_text(self) -> Script:
+        """The same, and its text stays what it is now, whatever becomes of the file."""
+        return self if isinstance(self.source, str) else Script(self.file, self.source.read(), self.checksum)
+
+    @property
+    def size(self) -> int:
+        """Of the text, in bytes of UTF-8."""
+        return len(self.source.encode()) if isinstance(self.source, str) else self.source.size
+
+    @property
     def is_read(self) -> bool:
         """False: the file could not be read as text, and the checksum is that of something else."""
-        return bool(self.text) or self.checksum == checksum("")
+        return self.size > 0 or self.checksum == checksum("")
 
 
 @dataclass(frozen=True, slots=True)

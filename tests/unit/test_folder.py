@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import UnknownVersion
+from airflow_provider_wmigrate.engine.errors import FolderError, UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import (
     Folder,
     normalise_version,
@@ -274,3 +275,38 @@ migrations:
         config_line=4,
     )  # fmt: skip
     assert folder.under(folder.config.settings) == (first, second, third)
+
+
+# Scripts, whose text is read when it is needed
+
+
+def test_a_script_that_is_edited_after_it_was_read_is_refused(tmp_path: Path) -> None:
+    """What a plan has looked at is what runs, or nothing."""
+    file = tmp_path / "001_a.sql"
+    file.write_bytes("\ufeffSELECT 'ä';\r\n".encode())
+    (migration,) = read_folder(tmp_path).migrations
+    assert (migration.script.text, migration.script.size) == ("SELECT 'ä';\n", 13)
+    file.write_text("SELECT 'ä';\n")
+    (same,) = read_folder(tmp_path).migrations
+    assert same.script == migration.script
+    file.write_text("SELECT 2;\n")
+    (edited,) = read_folder(tmp_path).migrations
+    file.write_text("SELECT 3;\n")
+    with pytest.raises(FolderError) as caught:
+        _ = edited.script.text
+    says = "001_a.sql: was edited since the folder was read; run it again: what it says now is read then"
+    assert str(caught.value) == says
+    file.unlink()
+    with pytest.raises(FolderError, match=r"^001_a.sql: cannot be read any more: No such file or directory; run it"):
+        _ = edited.script.text
+
+
+def test_the_texts_of_a_folder_are_not_kept(tmp_path: Path) -> None:
+    for number in range(1, 41):
+        (tmp_path / f"{number:03d}_a.sql").write_text(f"SELECT {number}; -- {'x' * 1_000_000}\n")
+    tracemalloc.start()
+    folder = read_folder(tmp_path)
+    now, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now < 1_000_000
+    assert folder.migrations[-1].script.text.startswith("SELECT 40; --")

@@ -35,16 +35,17 @@ def list_files(path: Path, rules: FileRules) -> Files:
     named: list[Named] = []
     others: list[Path] = []
     with os.scandir(path) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
-            if entry.name.startswith(".") or entry.name == CONFIG_FILE:
+        for entry in entries:
+            file, extension = entry.name, os.path.splitext(entry.name)[1]
+            if file.startswith(".") or file == CONFIG_FILE:
                 continue
-            extension = os.path.splitext(entry.name)[1]
             ours = extension in rules.allowed_extensions and entry.is_file()
-            meant = understood(entry.name, extension) if ours else None
-            if meant:
+            if ours and (meant := understood(file, extension)):
                 named.append(meant)
             else:
-                others.append(Path(entry.path))
+                others.append(path / file)
+    named.sort(key=lambda n: n.file)
+    others.sort()
     if others:
         from .strangers import look_at_strangers
 

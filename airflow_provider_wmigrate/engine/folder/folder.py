@@ -5,7 +5,6 @@ Only names and bytes are read, so this may run while a DAG file is parsed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from airflow_provider_wmigrate.engine.model import (
     Finding,
     Migration,
     RequiredExtension,
-    Script,
     canonical_version,
 )
 
@@ -28,6 +26,7 @@ from .files import list_files
 from .graph import Graph
 from .names import Named
 from .problems import Problem, grouped
+from .scripts import read_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,39 +143,6 @@ def _graph(migrations: Iterable[Migration], file: str) -> tuple[Graph, tuple[Fin
         return Graph(dict.fromkeys(needs, ())), error.findings
 
 
-def _decoded(raw: bytes, file: str) -> str | Problem:
-    """Text without byte order mark and with LF line ends: what checksums are taken of and what is run."""
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1  # `object` is without the byte order mark
-        rule = "save them as UTF-8"
-        return Problem(file, "is not UTF-8", "save it as UTF-8", line=line, kind="are not UTF-8", rule=rule)
-    del raw  # a large file is not kept twice while its line ends are changed
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\0" in text:
-        line, rule = text.count("\n", 0, text.index("\0")) + 1, "save them as UTF-8 text"
-        kind = "contain NUL bytes"
-        return Problem(file, "contains a NUL byte", "save it as UTF-8 text", line=line, kind=kind, rule=rule)
-    return text
-
-
-def _script(path: Path, file: str, problems: list[Problem]) -> Script:
-    """The script; of one that cannot be read, what shows that it is not the one that was applied."""
-    try:
-        raw = (path / file).read_bytes()
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-        problems.append(Problem(file, reason, "make it readable", kind="cannot be read", rule="make them readable"))
-        return Script(file, "", "unreadable")
-    text = _decoded(raw, file)
-    if isinstance(text, Problem):
-        problems.append(text)
-        return Script(file, "", hashlib.sha256(raw).hexdigest())
-    del raw  # a large file is not kept twice while it is hashed
-    return Script.of(file, text)
-
-
 def _lost_blocks(names: Mapping[str, str], config: Config) -> Iterator[ConfigFinding]:
     """Blocks of the config that do not speak of a file that is there."""
     for block in config.migrations.values():
@@ -192,15 +158,15 @@ def _lost_blocks(names: Mapping[str, str], config: Config) -> Iterator[ConfigFin
 def _migrations(
     path: Path, pairs: Iterable[tuple[Named, Named | None]], config: Config, problems: list[Problem]
 ) -> Iterator[Migration]:
-    blocks = config.migrations
+    blocks, directory = config.migrations, str(path.absolute())
     before: tuple[str, ...] = ()
     for apply, rollback in pairs:
         version = canonical_version(apply.digits)
         migration = Migration(
             version,
             apply.name,
-            _script(path, apply.file, problems),
-            _script(path, rollback.file, problems) if rollback else None,
+            read_script(directory, apply.file, problems),
+            read_script(directory, rollback.file, problems) if rollback else None,
             dependencies=before,
             dependencies_implied=True,
         )

@@ -18,7 +18,7 @@ def empty(migration: Migration, analysis: Analysis, *, allowed: bool) -> Iterato
     """
     if analysis.statements or analysis.unparsed:
         return
-    what = "rolling it back" if analysis.script is migration.rollback else "applying it"
+    what = "rolling it back" if analysis.script == migration.rollback else "applying it"
     message = f"has no statement: {what} does nothing"
     nxt = "that is allowed" if allowed else "write one, delete the file, or allow it (validation.files.allow_empty)"
     severity = "warning" if allowed else "error"

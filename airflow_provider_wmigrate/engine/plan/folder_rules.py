@@ -64,8 +64,7 @@ def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
 def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
     limit = config.validation.files.max_file_size_mb
     for script in filter(None, (migration.script, migration.rollback)):
-        text = script.text
-        megabytes = len(text if text.isascii() else text.encode()) / 1_000_000
+        megabytes = script.size / 1_000_000
         if megabytes > limit:
             message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
             yield finding_in("file_too_large", migration, message, "split it or raise the limit", file=script.file)

@@ -26,10 +26,12 @@ def analyse(script: Script) -> Analysis:
     """Split a script into statements and unwrap its own outer transaction.
 
     :raises ScriptError: both ways in one file, a psql command, or other transaction control.
+    :raises FolderError: it was edited since the folder was read.
     """
     # The parser's shared library costs some 50 ms; whoever only reads a ledger does not pay for it.
     from postgast import PgQueryError
 
+    script = script.with_text()
     refuse_both_ways(script)
     found = cut(script)
     statements, line, at = Statements(), 1, 0

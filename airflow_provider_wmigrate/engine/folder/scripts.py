@@ -1,0 +1,80 @@
+"""The scripts of a folder: read once to be checked and hashed, and again, by few, to be run.
+
+A folder of ten thousand migrations, all applied, costs the room of their names and checksums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import NamedTuple
+
+from airflow_provider_wmigrate.engine.errors import FolderError
+from airflow_provider_wmigrate.engine.model import Script, checksum
+
+from .problems import Problem
+
+
+class _File(NamedTuple):
+    """A script whose text is not kept."""
+
+    directory: str
+    file: str
+    checksum: str
+    size: int
+
+    def read(self) -> str:
+        """:raises FolderError: it was edited, or is gone, since the folder was read."""
+        return _read_again(self)
+
+
+@lru_cache(maxsize=2)
+def _read_again(wanted: _File) -> str:
+    """A script and its rollback at hand are read once."""
+    hint = "run it again: what it says now is read then"
+    try:
+        text = _decoded(_bytes(wanted.directory, wanted.file), wanted.file)
+    except OSError as error:
+        raise FolderError(wanted.file, f"cannot be read any more: {error.strerror}", hint=hint) from None
+    if isinstance(text, Problem) or checksum(text) != wanted.checksum:
+        raise FolderError(wanted.file, "was edited since the folder was read", hint=hint)
+    return text
+
+
+def read_script(directory: str, file: str, problems: list[Problem]) -> Script:
+    """The script; of one that cannot be read, what shows that it is not the one that was applied."""
+    try:
+        raw = _bytes(directory, file)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        problems.append(Problem(file, reason, "make it readable", kind="cannot be read", rule="make them readable"))
+        return Script(file, "", "unreadable")
+    if not raw.isascii() or b"\r" in raw or b"\0" in raw:
+        text = _decoded(raw, file)
+        if isinstance(text, Problem):
+            problems.append(text)
+            return Script(file, "", hashlib.sha256(raw).hexdigest())
+        raw = text.encode()
+    found = hashlib.sha256(raw).hexdigest()
+    return Script(file, _File(directory, file, found, len(raw)), found)
+
+
+def _bytes(directory: str, file: str) -> bytes:
+    with open(f"{directory}/{file}", "rb", buffering=0) as opened:
+        return opened.readall()
+
+
+def _decoded(raw: bytes, file: str) -> str | Problem:
+    """Text without byte order mark and with LF line ends: what checksums are taken of and what is run."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1  # `object` is without the byte order mark
+        rule = "save them as UTF-8"
+        return Problem(file, "is not UTF-8", "save it as UTF-8", line=line, kind="are not UTF-8", rule=rule)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        line, rule = text.count("\n", 0, text.index("\0")) + 1, "save them as UTF-8 text"
+        kind = "contain NUL bytes"
+        return Problem(file, "contains a NUL byte", "save it as UTF-8 text", line=line, kind=kind, rule=rule)
+    return text
