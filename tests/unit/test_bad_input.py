@@ -43,7 +43,7 @@ FOLDERS: list[tuple[Files, str]] = [
     (named("a.sql"), "a.sql: has no version number; name it NNN_a.sql" + PLACE),
     (named("a b.rollback.sql"), "a b.rollback.sql: has no version number; name it NNN_a_b.rollback.sql" + PLACE),
     (named("--.sql"), "--.sql: has no version number; name it NNN_name.sql" + PLACE),
-    (named("-001_a.sql"), f"-001_a.sql: {WORDS}001_a.sql"),
+    (named("-001_a_b.sql"), f"-001_a_b.sql: {WORDS}001_a_b.sql"),
     (named("\u0661_a.sql"), "\u0661_a.sql: has no version number; name it NNN_a.sql" + PLACE),
     (named("001.sql"), "001.sql: has a version but no name; name it 001_what_it_does.sql"),
     (named("001_.rollback.sql"), "001_.rollback.sql: has a version but no name; name it 001_what_it_does.rollback.sql"),

@@ -556,6 +556,16 @@ def test_planned_keys_are_findings() -> None:
     ]
 
 
+def test_planned_keys_are_told_in_the_order_of_the_file() -> None:
+    backup = "{backup: {enabled: true}}"
+    config = parse_config(f"environments:\n  a: {backup}\n  b: {backup}\nsettings: {backup}\n")
+    assert [(f.line, f.message.split()[0]) for f in config.findings] == [
+        (2, "environments.a.backup"),
+        (3, "environments.b.backup"),
+        (4, "settings.backup"),
+    ]
+
+
 def test_every_planned_key_is_named() -> None:
     backup = "{backup_location: x, backup_before_migration: false, enabled: true, backup_retention_days: 7}"
     (finding,) = parse_config(f"environments: {{e: {{backup: {backup}}}}}").findings
@@ -602,6 +612,19 @@ def test_the_target_of_the_command_line_is_no_finding() -> None:
 
 def test_no_backup_is_no_finding() -> None:
     assert parse_config("settings: {backup: {enabled: false, backup_retention_days: 30}}").findings == ()
+
+
+def test_what_a_key_takes() -> None:
+    types = {described.key: described.type for described in describe()}
+    assert {key: types[key] for key in ("settings", "migrations", "environments")} == {
+        "settings": "a mapping",
+        "migrations": "a list of mappings, one for each migration",
+        "environments": "a mapping from names of environments to settings",
+    }
+    assert (types["migrations[].transactional"], types["migrations[].repeatable"]) == (
+        "auto, true or false, or a mapping",
+        "true or false, or a mapping",
+    )
 
 
 def test_every_planned_key_exists() -> None:

@@ -194,6 +194,17 @@ def test_unknown_versions(typed: str) -> None:
     assert str(refused.value) == f"no migration {typed.strip()} in this folder; the newest one is 1000"
 
 
+@pytest.mark.parametrize("written", [["1", "2", "10"], ["01", "02", "10"], ["001", "1000"]])
+def test_one_manner_of_numbers_is_as_good_as_another(make_folder: MakeFolder, written: list[str]) -> None:
+    found = read(make_folder, *(f"{digits}_a.sql" for digits in written))
+    assert [m.version for m in found.migrations] == [canonical_version(digits) for digits in written]
+
+
+def test_nothing_is_no_version() -> None:
+    with pytest.raises(UnknownVersion):
+        normalise_version(" ", ["000", "001"])
+
+
 def test_an_unknown_version_that_is_nearly_one() -> None:
     with pytest.raises(UnknownVersion) as refused:
         normalise_version("002_b", ["001", "002", "1000"], where="the ledger")
