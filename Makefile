@@ -76,6 +76,7 @@ faults: $(VENV)/installed
 
 # Not a part of `make test`: it takes long. What is measured stands in docs/benchmarks.md, how in bench/README.md.
 bench: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m bench $(ARGS)
 
 e2e: $(VENV)/installed

@@ -16,14 +16,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bench import engine_figures
+from bench import airflow_figures, engine_figures
 from bench.measuring import CommandFailed, Meter
-from bench.results import Reading, Row, beyond_budget, summed_up, table
+from bench.results import Reading, Row, beyond_budget, summed_up, tables
 from bench.servers import Server, running
 from bench.tools import ROOT, Missing, Tool, find_tools
+from bench.tools.dbmate import Dbmate
 from bench.tools.wmigrate import WMigrate
+from dev.server_binaries import find_bindir, major_version
 
-PARTS = ("memory", "trips", "delay", "disk")
+PARTS = ("memory", "trips", "delay", "imports", "airflow", "disk")
 _HOME = ROOT / ".bench"
 
 
@@ -35,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sizes", type=_numbers, default=[10, 100, 1000], help="numbers of migrations")
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--against", metavar="COMMIT", help="measure another commit of this repository in alternation")
+    made.add_argument("--fresh", type=int, default=100, help="how many migrations one DAG run applies afresh")
     made.add_argument("--check", action="store_true", help="end with 1 if a figure is beyond budget.yaml")
     made.add_argument("--json", type=Path, default=_HOME / "results.json", help="where all readings are written")
     made.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="a folder on a real disk")
@@ -62,9 +65,8 @@ def main() -> int:
             print(f"  {reading.part}, {reading.figure}, {reading.n}, {reading.tool}: {_told(reading)}", file=sys.stderr)
     rows = summed_up(readings)
     run |= {"missing": missing, "noise": _noise(readings), "ended": _now(), "load_at_the_end": os.getloadavg()}
-    for line in [*table(rows), "", *(f"not measured: {name}: {why}" for name, why in missing.items())]:
-        print(line)
-    print(f"noise: {run['noise']}")
+    print(tables(rows))
+    print("\n".join([*(f"not measured: {name}: {why}" for name, why in missing.items()), f"noise: {run['noise']}"]))
     document = {**run, "rows": [asdict(row) for row in rows], "readings": [asdict(r) for r in readings]}
     options.json.write_text(json.dumps(document, indent=1) + "\n")
     return _checked(rows) if options.check else 0
@@ -97,8 +99,10 @@ def _measured(
     options: argparse.Namespace, tools: Sequence[Tool], missing: dict[str, str], stack: contextlib.ExitStack
 ) -> Iterator[Reading]:
     meter = stack.enter_context(Meter())
-    in_memory = {"memory", "trips", "delay"} & {*options.parts}
-    if in_memory:
+    ours = [tool for tool in tools if isinstance(tool, WMigrate)]
+    if "imports" in options.parts:
+        yield from airflow_figures.imports(ours, options.rounds)
+    if {"memory", "trips", "delay", "airflow"} & {*options.parts}:
         server = stack.enter_context(running("memory", options.disk))
         if "memory" in options.parts:
             yield from _engine(options, meter, server, tools, missing)
@@ -108,6 +112,10 @@ def _measured(
             for milliseconds in (5, 20):
                 for round_ in range(min(options.rounds, 3)):
                     yield from engine_figures.delayed(meter, server, tools, milliseconds, round_)
+        dbmate = next((tool for tool in tools if isinstance(tool, Dbmate)), None)
+        for tool in ours if "airflow" in options.parts else ():
+            with airflow_figures.Airflow(tool, dbmate, server, meter, options.fresh) as airflow:
+                yield from airflow.readings(options.rounds)
     if "disk" in options.parts:
         yield from _engine(options, meter, stack.enter_context(running("disk", options.disk)), tools, missing)
 
@@ -145,6 +153,7 @@ def _machine() -> dict[str, Any]:
         "memory_gb": round(memory / 1024**2),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "postgresql": major_version(find_bindir()),
         "load_at_the_beginning": os.getloadavg(),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -10,12 +10,18 @@ from typing import Any
 
 import yaml
 
+from dev.markdown import table
+
 BUDGET = Path(__file__).with_name("budget.yaml")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One thing measured once. Seconds, MB, or numbers, as the name of the value says."""
+    """One thing measured once.
+
+    :param values: seconds, MB, or numbers, as the name says. The first one is compared.
+    :param beside: the tool that it is compared with, in the same round; empty: none.
+    """
 
     part: str
     figure: str
@@ -23,27 +29,21 @@ class Reading:
     n: int
     round: int
     values: dict[str, float]
+    beside: str = "loop"
 
     @property
     def of(self) -> tuple[str, str, str, int]:
         return self.part, self.figure, self.tool, self.n
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What the readings of a part are compared by: this value, with that of this tool in the same round."""
-
-    title: str
-    basis: str
-    reference: str
-    columns: tuple[str, ...]
-
-
+# Of each part its title, and the values that stand in its table; the first one is what `x` compares.
 PARTS = {
-    "memory": Part("Server in memory: CPU seconds, client and server", "cpu", "loop", ("cpu", "wall", "peak_mb")),
-    "disk": Part("Server on disk: wall seconds", "wall", "loop", ("wall", "cpu")),
-    "trips": Part("Round trips", "trips", "loop", ("trips", "connections")),
-    "delay": Part("Wall seconds of a migration, each round trip made longer", "wall", "loop", ("wall",)),
+    "memory": ("Server in memory: CPU seconds, client and server", ("cpu", "wall", "peak_mb")),
+    "disk": ("Server on disk: wall seconds", ("wall", "cpu")),
+    "trips": ("Round trips", ("trips", "connections")),
+    "delay": ("Wall seconds of a migration, each round trip made longer", ("wall",)),
+    "imports": ("What a DAG file costs a process: CPU seconds", ("cpu",)),
+    "airflow": ("In Airflow: wall seconds", ("wall",)),
 }
 
 
@@ -74,10 +74,9 @@ def summed_up(readings: Sequence[Reading]) -> list[Row]:
     by_round = {(r.part, r.figure, r.tool, r.n, r.round): r for r in readings}
     rows = []
     for (part, figure, tool, n), group in groups.items():
-        basis, reference = PARTS[part].basis, PARTS[part].reference
-        ratios = []
+        basis, ratios = PARTS[part][1][0], []
         for reading in group:
-            beside = by_round.get((part, figure, reference, n, reading.round))
+            beside = by_round.get((part, figure, reading.beside, n, reading.round))
             if beside is not None and beside.values.get(basis):
                 ratios.append(reading.values[basis] / beside.values[basis])
         medians = {name: median(reading.values[name] for reading in group) for name in group[0].values}
@@ -86,21 +85,17 @@ def summed_up(readings: Sequence[Reading]) -> list[Row]:
     return rows
 
 
-def table(rows: Iterable[Row]) -> Iterator[str]:
+def tables(rows: Sequence[Row]) -> str:
     """As Markdown, a table for each part."""
-    by_part: dict[str, list[Row]] = {}
-    for row in rows:
-        by_part.setdefault(row.part, []).append(row)
-    for name, of_part in by_part.items():
-        part = PARTS[name]
-        yield f"\n### {part.title}\n"
-        heads = ["figure", "n", "tool", *(column.replace("_", " ") for column in part.columns), "x"]
-        yield "| " + " | ".join(heads) + " |"
-        yield "|" + " --- |" * len(heads)
+    parts = []
+    for name, (title, columns) in PARTS.items():
+        of_part = [row for row in rows if row.part == name]
         figures = [*dict.fromkeys(row.figure for row in of_part)]
-        for row in sorted(of_part, key=lambda row: (row.n, figures.index(row.figure))):
-            cells = [row.figure, f"{row.n:,}", row.tool, *(_number(row.values.get(c)) for c in part.columns), _x(row)]
-            yield "| " + " | ".join(cells) + " |"
+        of_part.sort(key=lambda row: (row.n, figures.index(row.figure)))
+        heads = "|".join(["figure", "n", "tool", *(column.replace("_", " ") for column in columns), "x"])
+        cells = [[r.figure, f"{r.n:,}", r.tool, *(_number(r.values.get(c)) for c in columns), _x(r)] for r in of_part]
+        parts += [f"\n### {title}\n", table(heads, cells)] if cells else []
+    return "".join(parts)
 
 
 def _number(value: float | None) -> str:

@@ -17,7 +17,10 @@ def table(heads: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) if len(lines) > 2 else ""
 
 
-def with_generated(page: str, text: str) -> str:
-    """The page with what stands between its marks made anew."""
-    before, _, rest = page.partition(BEGIN)
-    return before + BEGIN + text + "\n" + END + rest.partition(END)[2]
+def with_generated(page: str, text: str, begin: str = BEGIN) -> str:
+    """The page with what stands between its marks made anew.
+
+    :param begin: the first mark, which tells what writes the part.
+    """
+    before, _, rest = page.partition(begin)
+    return before + begin + text + "\n" + END + rest.partition(END)[2]
