@@ -11,7 +11,7 @@ from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
-from airflow_provider_wmigrate.engine.plan.undeclared import undeclared
+from airflow_provider_wmigrate.engine.plan.undeclared import KnownExtension, undeclared
 from airflow_provider_wmigrate.engine.sql import analysis, psql
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
@@ -116,7 +116,7 @@ def test_what_the_grammar_was_not_given_to_read_is_no_use(monkeypatch: pytest.Mo
     for module in (psql, analysis):
         monkeypatch.setattr(module, "LARGE", 20)
     read = analyse(Script.of("001_a.sql", "INSERT INTO t WIBBLE (time_bucket(1))"))
-    assert list(undeclared(Migration("001", "a", read.script), read, {})) == []
+    assert list(undeclared(Migration("001", "a", read.script), read, KnownExtension({}))) == []
 
 
 def test_what_a_migration_depends_on_declares_it_too(make_folder: MakeFolder) -> None:
@@ -133,3 +133,14 @@ def test_what_a_migration_depends_on_declares_it_too(make_folder: MakeFolder) ->
 def test_a_rollback_script_is_not_asked(make_folder: MakeFolder) -> None:
     files = {"001_a.sql": "SELECT 1", "001_a.rollback.sql": "SELECT remove_retention_policy('t')"}
     assert findings(make_folder(files)) == ()
+
+
+def test_what_two_depend_on_is_asked_once_and_counts_for_both(make_folder: MakeFolder) -> None:
+    config = (
+        "migrations:\n- {version: 2, dependencies: [1]}\n- {version: 3, dependencies: [1]}\n"
+        "- {version: 4, dependencies: [2, 3]}\n- {version: 5, dependencies: []}\n"
+    )
+    use = "SELECT create_hypertable('t', 'at')"
+    files = {"001_a.sql": "CREATE EXTENSION timescaledb", "002_b.sql": "SELECT 1", "migration_config.yaml": config}
+    folder = make_folder(files | {"003_c.sql": use, "004_d.sql": use, "005_e.sql": use})
+    assert findings(folder) == (warning("create_hypertable", version="005", file="005_e.sql", line=1),)

@@ -7,7 +7,7 @@ under its Apache licence policies, continuous aggregates and the columnstore are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,17 +104,15 @@ def lacks(
     migration: Migration,
     extensions: Mapping[str, Extension],
     *,
-    updating: Iterable[Migration] = (),
+    updated: Collection[str] = (),
     implied: Iterable[RequiredExtension] = (),
 ) -> Iterator[tuple[RequiredExtension, Lack]]:
     """What a migration needs and the server has not.
 
-    :param updating: migrations that run before it and may update an extension; it may do so itself.
+    :param updated: extensions that it, or what runs before it, updates.
     :param implied: what it needs beyond what is declared.
     """
-    needed = (*migration.requires_extensions, *implied)
-    updated = _updated([migration, *updating]) if needed else set()
-    for required in needed:
+    for required in (*migration.requires_extensions, *implied):
         found = lack(required, extensions, updated=required.name in updated)
         if found:
             yield required, found
@@ -123,9 +121,10 @@ def lacks(
 _UPDATE = re.compile(r'\bALTER\s+EXTENSION\s+"?([A-Za-z_][\w-]*)"?\s+UPDATE\b', re.IGNORECASE)
 
 
-def _updated(migrations: Iterable[Migration]) -> set[str]:
-    """By their text, since a plan parses nothing. One too many delays the finding to the migration's own look."""
-    return {name for m in migrations for name in _UPDATE.findall(m.script.text)}
+def updates(migration: Migration) -> frozenset[str]:
+    """The extensions that a script updates: by its text, since a plan parses nothing. One too many delays the finding
+    to the migration's own look."""
+    return frozenset(_UPDATE.findall(migration.script.text))
 
 
 def extension_finding(migration: Migration, needed: RequiredExtension, found: Lack) -> Finding:
@@ -140,20 +139,31 @@ def extension_finding(migration: Migration, needed: RequiredExtension, found: La
     )
 
 
-def preflight(conn: Connection[Any], about_to_run: Iterable[tuple[Migration, Analysis]]) -> tuple[Finding, ...]:
-    """The same look once more just before scripts are sent. The server is asked only if one of them needs anything.
+def preflight(conn: Connection[Any], about_to_run: Sequence[tuple[Migration, Analysis]]) -> tuple[Finding, ...]:
+    """The same look once more just before scripts are sent. The server is asked only if one of them needs anything."""
+    if not need_extensions(about_to_run):
+        return ()
+    return extension_findings(read_extensions(conn), about_to_run)
+
+
+def need_extensions(about_to_run: Iterable[tuple[Migration, Analysis]]) -> bool:
+    """Whether there is anything to ask the server for: most scripts need no extension."""
+    return any(migration.requires_extensions or _implied(migration, analysis) for migration, analysis in about_to_run)
+
+
+def extension_findings(
+    extensions: Mapping[str, Extension], about_to_run: Sequence[tuple[Migration, Analysis]]
+) -> tuple[Finding, ...]:
+    """What keeps scripts that run together from being sent to a server with these extensions. Pure: who runs many asks
+    the server once, and again after a script that creates, drops or updates one.
 
     A script that creates TimescaleDB needs it preloaded, declared or not: else its connection would die.
     """
-    jobs = [(migration, _implied(migration, analysis)) for migration, analysis in about_to_run]
-    if not any(migration.requires_extensions or implied for migration, implied in jobs):
-        return ()
-    extensions = read_extensions(conn)
-    before = [migration for migration, _ in jobs]
+    updated = frozenset().union(*(updates(migration) for migration, _ in about_to_run))
     return tuple(
         extension_finding(migration, needed, found)
-        for migration, implied in jobs
-        for needed, found in lacks(migration, extensions, updating=before, implied=implied)
+        for migration, analysis in about_to_run
+        for needed, found in lacks(migration, extensions, updated=updated, implied=_implied(migration, analysis))
     )
 
 

@@ -116,21 +116,29 @@ def _unsettled(version: str, status: Status) -> Finding:
 
 def _too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[Finding]:
     """An entry that needs one of them went on without it; the ledger must not say that it had been there."""
+    rows = {e.version for e in state.entries}
+    named = {parent for e in state.entries for parent in e.dependencies}
+    before_one: set[str] = set()
+    for version in reversed(graph.order):
+        if any(child in rows or child in before_one for child in graph.children[version]):
+            before_one.add(version)
     for version in versions:
+        if version not in before_one and version not in named:
+            continue
         needing = graph.descendants([version])
         names = [e.version for e in state.entries if e.version in needing or version in e.dependencies]
-        if names:
-            message = (
-                f"migration {version} cannot be declared applied: {', '.join(names)}, which"
-                f" need{'s' * (len(names) == 1)} it, went on without it"
-            )
-            nxt = f"apply {version} with `wmigrate up`, or correct the dependencies of {', '.join(names)} in the config"
-            yield Finding("not_declarable", message, nxt, version=version)
+        message = (
+            f"migration {version} cannot be declared applied: {', '.join(names)}, which"
+            f" need{'s' * (len(names) == 1)} it, went on without it"
+        )
+        nxt = f"apply {version} with `wmigrate up`, or correct the dependencies of {', '.join(names)} in the config"
+        yield Finding("not_declarable", message, nxt, version=version)
 
 
 def not_agreed(versions: Sequence[str], agreed: Collection[str] | None) -> Iterator[Finding]:
     """A finding for each version to which nobody agreed. None: whatever comes is agreed to."""
-    for version in versions:
-        if agreed is not None and version not in agreed:
+    known = frozenset(agreed or ())
+    for version in versions if agreed is not None else ():
+        if version not in known:
             message = f"migration {version} was rolled back meanwhile, so nothing is declared"
             yield Finding("not_declarable", message, "look at `wmigrate status`", version=version)

@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, version_key
-from airflow_provider_wmigrate.engine.plan.rollback import dependents
+from airflow_provider_wmigrate.engine.plan.rollback import all_dependents
 from airflow_provider_wmigrate.engine.session.session import Connect
 
 from .alone import alone_with_the_ledger, stated
@@ -41,7 +41,7 @@ def declared_by(conn: Connection[Any], ledger: Ledger) -> dict[str, tuple[str, .
 
 def not_undoable(declared: Collection[str], entries: Sequence[Entry]) -> tuple[Finding, ...]:
     """Why a baseline cannot be taken back: what was applied since needs what it declared."""
-    return tuple(found for version in declared for found in dependents(version, entries, leaving=declared))
+    return tuple(all_dependents(declared, entries, leaving={*declared}))
 
 
 def undo_baseline(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timezone
 
-from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks
+from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks, updates
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.errors import FolderError
 from airflow_provider_wmigrate.engine.folder.graph import Graph
@@ -27,7 +27,7 @@ from airflow_provider_wmigrate.engine.model import (
 
 from .statuses import open_failures, statuses, told, with_decisions
 
-_Lacking = tuple[RequiredExtension, Lack]
+_Files = Mapping[str, Migration]
 
 
 def plan_apply(
@@ -49,7 +49,7 @@ def plan_apply(
     begun = {e.version for e in state.entries if e.status == "incomplete" and e.direction == "apply"}
     pending = [v for v in graph.order if known[v] is Status.PENDING or v in begun]
     left_out = {v: f"beyond the target {to}" for v in pending if v not in wanted}
-    lacking = {v: _lacks(files[v], files, graph, state) for v in pending if v in wanted}
+    lacking = _lacking([v for v in pending if v in wanted], files, graph, state)
     left_out |= _left_out_for(lacking, graph)
     steps = tuple(_step(files[v]) for v in pending if v not in left_out)
     findings = [
@@ -135,16 +135,22 @@ def _wanted(graph: Graph, to: str | None) -> set[str]:
     return reached | graph.ancestors(reached)
 
 
-def _lacks(migration: Migration, files: Mapping[str, Migration], graph: Graph, state: State) -> tuple[_Lacking, ...]:
-    """What it needs and the server has not. Applied migrations have done all they will."""
-    if state.extensions is None:
-        return ()
+def _lacking(
+    versions: Sequence[str], files: _Files, graph: Graph, state: State
+) -> dict[str, tuple[tuple[RequiredExtension, Lack], ...]]:
+    """What each needs and the server has not. Applied migrations have done all they will."""
+    extensions = state.extensions
+    if extensions is None or not any(files[v].requires_extensions for v in versions):
+        return dict.fromkeys(versions, ())
     there = {entry.version for entry in state.entries if entry.status == "applied"}
-    before = [files[v] for v in graph.ancestors([migration.version]) - there]
-    return tuple(lacks(migration, state.extensions, updating=before))
+    updated: dict[str, frozenset[str]] = {}
+    for version in graph.order:
+        own = frozenset() if version in there else updates(files[version])
+        updated[version] = own.union(*(updated[parent] for parent in graph.parents[version]))
+    return {v: tuple(lacks(files[v], extensions, updated=updated[v])) for v in versions}
 
 
-def _left_out_for(lacking: Mapping[str, Sequence[_Lacking]], graph: Graph) -> dict[str, str]:
+def _left_out_for(lacking: Mapping[str, Sequence[tuple[RequiredExtension, Lack]]], graph: Graph) -> dict[str, str]:
     """What is left out because an extension cannot be had, and with it whatever depends on it."""
     left_out = {
         version: f"extension {needed.name} {found.brief}"
@@ -152,9 +158,16 @@ def _left_out_for(lacking: Mapping[str, Sequence[_Lacking]], graph: Graph) -> di
         for needed, found in found_ones
         if needed.when_missing == "skip"
     }
-    for version in [v for v in graph.order if v in left_out]:
-        for dependent in graph.descendants([version]) & set(lacking):
-            left_out.setdefault(dependent, f"needs {version}, which is left out")
+    if not left_out:
+        return {}
+    place = {version: number for number, version in enumerate(graph.order)}
+    first: dict[str, str] = {}
+    for version in graph.order:
+        above = [first[parent] for parent in graph.parents[version] if parent in first]
+        if above and version in lacking:
+            left_out.setdefault(version, f"needs {min(above, key=place.__getitem__)}, which is left out")
+        if version in left_out or above:
+            first[version] = min([*above, version], key=place.__getitem__)
     return left_out
 
 
@@ -213,9 +226,6 @@ def _incomplete(entry: Entry, file: str | None) -> Finding:
         message += f", and whether statement {entry.statements_done + 1} ran to its end is not known"
         nxt = "`wmigrate up` finds out whether it ran, and asks you where the database cannot tell"
     return Finding("incomplete", message, nxt, severity="warning", version=entry.version, file=file)
-
-
-_Files = Mapping[str, Migration]
 
 
 def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status], files: _Files) -> list[Finding]:

@@ -6,7 +6,7 @@ Everything here goes by the ledger, by the dependencies **as applied**, so that 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Status, Step, version_key
@@ -34,11 +34,9 @@ def _plan(
     order = rollback_order([e for e in state.entries if e.version in going])
     steps = tuple(Step("rollback", v, rows[v].name, rows[v].checksum) for v in order)
     numeric = sorted(going, key=version_key)
-    children = _children(state.entries)
-    blocked = [v for v in numeric if any(child not in going for child in children.get(v, ()))]
     findings = [
         *([standby_finding()] if steps and state.standby else []),
-        *(f for v in blocked for f in dependents(v, state.entries, leaving=going)),
+        *all_dependents(numeric, state.entries, leaving=going),
         *(f for v in numeric for f in _no_rollback(rows[v], files.get(v), known[v])),
     ]
     staying = dict.fromkeys((v for v in rows if v not in going), stays_because)
@@ -82,6 +80,14 @@ def dependents(version: str, entries: Sequence[Entry], *, leaving: Collection[st
     first = [f"`wmigrate down --only {v}`" for v in chain]
     more = f", and so on ({len(first) - 3} more)" if len(first) > 3 else ""
     return (Finding("depended_on", message, f"roll back first: {', '.join(first[:3])}{more}", version=version),)
+
+
+def all_dependents(versions: Iterable[str], entries: Sequence[Entry], *, leaving: Collection[str]) -> Iterator[Finding]:
+    """The same for many, whose entries are gone through once."""
+    children = _children(entries)
+    for version in versions:
+        if any(child not in leaving for child in children.get(version, ())):
+            yield from dependents(version, entries, leaving=leaving)
 
 
 def applied_chain(versions: Iterable[str], entries: Sequence[Entry]) -> tuple[str, ...]:

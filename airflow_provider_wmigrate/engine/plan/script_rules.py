@@ -6,7 +6,7 @@ nobody knows whether it keeps to the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from airflow_provider_wmigrate.engine.sql.unread import placeholders
 from .empty import empty
 from .folder_rules import finding_in
 from .journal import unnamed_indexes
-from .undeclared import undeclared
+from .undeclared import KnownExtension, undeclared
 
 _DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt", "truncate_stmt"}
 _DROPS = {
@@ -52,7 +52,7 @@ def script_findings(
 
     :param others: the folder's, since what one needs may be declared by those it depends on.
     """
-    known = {migration.version: migration for migration in (*others, *migrations)}
+    known = KnownExtension({migration.version: migration for migration in (*others, *migrations)})
     found: list[Finding] = []
     for migration in migrations:
         found += _in_script(migration, migration.script, config, known)
@@ -61,9 +61,7 @@ def script_findings(
     return tuple(found)
 
 
-def _in_script(
-    migration: Migration, script: Script, config: Config, known: Mapping[str, Migration]
-) -> Iterator[Finding]:
+def _in_script(migration: Migration, script: Script, config: Config, known: KnownExtension) -> Iterator[Finding]:
     """A rollback script has no rules: it may always do what undoing needs."""
     rules = None if script is migration.rollback else config.validation.sql
     try:

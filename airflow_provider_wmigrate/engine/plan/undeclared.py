@@ -6,8 +6,8 @@ On a server without the extension such a script fails in its middle, where a pla
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB
 from airflow_provider_wmigrate.engine.model import Finding, Migration
@@ -35,22 +35,58 @@ _CREATES = re.compile(r"\bcreate\s+extension\b[^;]*\btimescaledb\b", re.IGNORECA
 _DEFINES = re.compile(r"\bcreate\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)", re.I)
 
 
-def undeclared(migration: Migration, analysis: Analysis, known: Mapping[str, Migration]) -> Iterator[Finding]:
+class KnownExtension:
+    """What each of a folder's migrations, with those it depends on, says of TimescaleDB. Each text is read once.
+
+    :param migrations: by version.
+    """
+
+    def __init__(self, migrations: Mapping[str, Migration]) -> None:
+        self._migrations = migrations
+        self._said: dict[str, _Said] = {}
+
+    def of(self, migration: Migration) -> _Said:
+        """With what is said by those it depends on, directly or through others."""
+        todo, path = [migration], set()
+        while todo:
+            each = todo[-1]
+            path.add(each.version)
+            parents = [p for p in each.dependencies if p in self._migrations]
+            if each.version in self._said:
+                todo.pop()
+            elif ahead := [p for p in parents if p not in self._said and p not in path]:
+                todo += [self._migrations[p] for p in ahead]
+            else:  # in a circle, which is told elsewhere, one of them is not known yet
+                self._said[each.version] = _said(each, [self._said[p] for p in parents if p in self._said])
+        return self._said[migration.version]
+
+
+class _Said(NamedTuple):
+    has_it: bool
+    """The extension is declared or created."""
+    defines: frozenset[str]
+    """Functions, in lower case."""
+
+
+def _said(migration: Migration, above: Sequence[_Said]) -> _Said:
+    text = migration.script.text
+    declared = any(needed.name == TIMESCALEDB for needed in migration.requires_extensions)
+    has_it = declared or any(said.has_it for said in above) or _CREATES.search(text) is not None
+    own = frozenset(name.lower() for name in _DEFINES.findall(text))
+    return _Said(has_it, own.union(*(said.defines for said in above)))
+
+
+def undeclared(migration: Migration, analysis: Analysis, known: KnownExtension) -> Iterator[Finding]:
     """A finding for the first use, unless the migration, or one it depends on, declares or creates the extension.
 
     What stands in the body of a function or of DO is no use: it may look first whether the extension is there.
-
-    :param known: migrations by version, to follow dependencies.
     """
     if not _WORTH_LOOKING.search(analysis.script.text):
         return
-    needed = [migration, *_needed(migration, known)]
-    if any(_has_it(each) for each in needed):
-        return
-    own = {name.lower() for each in needed for name in _DEFINES.findall(each.script.text)}
-    for statement in analysis.statements:
+    said = known.of(migration)
+    for statement in () if said.has_it else analysis.statements:
         text = analysis.text_of(statement)
-        what = next(_used(text, own), None) if _WORTH_LOOKING.search(text) else None
+        what = next(_used(text, said.defines), None) if _WORTH_LOOKING.search(text) else None
         if what:
             yield Finding(
                 "extension_undeclared",
@@ -64,23 +100,7 @@ def undeclared(migration: Migration, analysis: Analysis, known: Mapping[str, Mig
             return
 
 
-def _needed(migration: Migration, known: Mapping[str, Migration]) -> list[Migration]:
-    found: dict[str, Migration] = {}
-    todo = [*migration.dependencies]
-    while todo:
-        version = todo.pop()
-        if version in known and version not in found:
-            found[version] = known[version]
-            todo += known[version].dependencies
-    return [*found.values()]
-
-
-def _has_it(migration: Migration) -> bool:
-    declared = any(needed.name == TIMESCALEDB for needed in migration.requires_extensions)
-    return declared or _CREATES.search(migration.script.text) is not None
-
-
-def _used(statement: str, own: set[str]) -> Iterator[str]:
+def _used(statement: str, own: Collection[str]) -> Iterator[str]:
     """Functions and options of TimescaleDB in a statement. Other kinds of nodes are not gone through."""
     from postgast import PgQueryError, find_nodes, parse
     from postgast.pg_query_pb2 import DefElem, FuncCall
