@@ -9,12 +9,14 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
+from airflow_provider_wmigrate.engine.folder.config.migrations import RequiresExtension
 from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
 from airflow_provider_wmigrate.engine.folder.config.reading import load_config, look_at_config, parse_config
 from airflow_provider_wmigrate.engine.folder.config.reference import describe
 from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
 from airflow_provider_wmigrate.engine.folder.config.section import REQUIRED, written
 from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution, Settings
+from airflow_provider_wmigrate.engine.folder.config.yaml_nodes import Scalar, shown
 from airflow_provider_wmigrate.engine.model import Finding
 
 SHIPPED = Path(__file__).parents[2] / "migrations"
@@ -415,6 +417,25 @@ def test_an_environment_can_override_every_setting() -> None:
     default = Settings().as_dict()
     for section, inner in settings.as_dict().items():
         assert all(value != default[section][name] for name, value in inner.items()), section
+
+
+def test_a_section_takes_its_keys_and_no_others() -> None:
+    with pytest.raises(TypeError, match=r"^Config: wibble$"):
+        Config(wibble=1)
+    with pytest.raises(TypeError, match=r"^RequiresExtension: name$"):
+        RequiresExtension()
+
+
+@pytest.mark.parametrize(
+    ("text", "as_shown"), [("", "an empty value"), ("x" * 40, "x" * 40), ("x" * 41, "x" * 39 + "…"), (" a\nb", "a")]
+)
+def test_what_was_written_is_repeated_in_one_short_line(text: str, as_shown: str) -> None:
+    assert shown(Scalar(text)) == as_shown
+
+
+def test_how_yaml_spells_nothing() -> None:
+    assert [text for text in ("", "~", "null", "Null", "NULL", "nULL") if not Scalar(text).is_null] == ["nULL"]
+    assert not Scalar("null", plain=False).is_null
 
 
 def test_values_are_frozen() -> None:
