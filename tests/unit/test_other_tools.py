@@ -140,9 +140,21 @@ def test_repeatable_ones_come_last(make_folder: MakeFolder) -> None:
         "2 files are named in the way of Flyway:"
         f" V1__a.sql (name it 001_a.sql), V2__b.sql (name it 002_b.sql); {FLYWAY}",
     ]
-    files = dict.fromkeys(["001_a.sql", "007_b.sql", "R__v.sql"], "SELECT 1;")
-    (finding,) = look_at_folder(make_folder(files)).wrong
-    assert str(finding) == "R__v.sql: is named in the way of Flyway's repeatable ones; name it 008_v.sql"
+    for others, number in {(): "001", ("001_a.sql", "007_b.sql"): "008", ("V1.1__a.sql", "V1.2__b.sql"): "003"}.items():
+        found = [str(f) for f in look_at_folder(make_folder(dict.fromkeys([*others, "R__v.sql"], "SELECT 1;"))).wrong]
+        assert found[0] == f"R__v.sql: is named in the way of Flyway's repeatable ones; name it {number}_v.sql"
+    assert found[1:] == [
+        "2 files are named in the way of Flyway:"
+        f" V1.1__a.sql (name it 001_a.sql), V1.2__b.sql (name it 002_b.sql); {FLYWAY}"
+    ]
+
+
+def test_a_date_is_as_long_as_other_dates(make_folder: MakeFolder) -> None:
+    names = ["2024-01-02_a.sql", "202401021200000_x.up.sql"]
+    assert [str(f) for f in look_at_folder(make_folder(dict.fromkeys(names, "SELECT 1;"))).wrong] == [
+        "2024-01-02_a.sql: is named in the way of tools that write the version as a date; name it 20240102_a.sql",
+        "202401021200000_x.up.sql: is named in the way of golang-migrate; name it 202401021200000_x.sql",
+    ]
 
 
 @pytest.mark.parametrize(
