@@ -524,6 +524,16 @@ def test_what_is_right_beside_a_mistake_is_read(tmp_path: Path) -> None:
     assert {v: (b.line, b.description) for v, b in config.migrations.items()} == {"002": (4, "two"), "003": (5, "")}
 
 
+@pytest.mark.parametrize(
+    ("written", "read"), [("[sql, .SQL]", (".SQL",)), ("[sql]", (".sql",)), ("[sql, SQL]", (".sql",))]
+)
+def test_of_a_list_what_is_right_is_left_or_the_default(tmp_path: Path, written: str, read: tuple[str, ...]) -> None:
+    (tmp_path / CONFIG_FILE).write_text(f"validation: {{files: {{allowed_extensions: {written}}}}}")
+    config, found = look_at_config(tmp_path)
+    assert config.validation.files.allowed_extensions == read
+    assert found[0].reason == "must be a file extension such as .sql, not sql"
+
+
 def test_without_a_file_there_is_nothing_wrong(tmp_path: Path) -> None:
     assert look_at_config(tmp_path) == (Config(), [])
 
