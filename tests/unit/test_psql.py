@@ -206,12 +206,13 @@ def test_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_large_insert_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("before", "behind"), [("-- x\n", " ;"), ("\n", ";")])
+def test_a_large_insert_is_not_parsed(monkeypatch: pytest.MonkeyPatch, before: str, behind: str) -> None:
     monkeypatch.setattr(psql, "PIECE", 1)
     monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.psql.LARGE", 20)
     monkeypatch.setattr("airflow_provider_wmigrate.engine.sql.analysis.LARGE", 20)
     insert = "INSERT INTO t WIBBLE (1), (2), (3)"
-    analysis = analysed(f"SELECT 1;\n\n-- x\n{insert} ;\nSELECT 2;")
+    analysis = analysed(f"SELECT 1;\n\n{before}{insert}{behind}\nSELECT 2;")
     assert [(s.line, s.kind, analysis.text_of(s)) for s in analysis.statements] == [
         (1, "select_stmt", "SELECT 1"),
         (4, "insert_stmt", insert),

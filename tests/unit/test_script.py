@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.model import Script, checksum
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis, line_and_column
 from airflow_provider_wmigrate.engine.sql.statements import Statement, Statements
@@ -252,6 +252,23 @@ def test_what_the_grammar_does_not_know_is_left_to_the_server(text: str, place: 
     analysis = analysed(text)
     assert (analysis.statements, analysis.body, analysis.unparsed) == ((), text, place)
     assert (analysis.outside, analysis.statement_at(0), analysis.statement_at(len(text))) == ((), None, None)
+
+
+class ReadOnce:
+    """A file that is gone when it has been read."""
+
+    size = 9
+
+    def __init__(self) -> None:
+        self.texts = ["SELECT 1;"]
+
+    def read(self) -> str:
+        return self.texts.pop()
+
+
+def test_what_was_analysed_stays_whatever_becomes_of_the_file() -> None:
+    analysis = analyse(Script("001_a.sql", ReadOnce(), checksum("SELECT 1;")))
+    assert [analysis.text_of(s) for s in analysis.statements] == ["SELECT 1"]
 
 
 @pytest.mark.parametrize(
