@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from bench.tools.dbmate import Dbmate
 from bench.tools.wmigrate import WMigrate
 from dev.server_binaries import find_bindir, major_version
 
-PARTS = ("memory", "trips", "delay", "imports", "airflow", "disk")
+PARTS = ("memory", "trips", "delay", "jobs", "imports", "airflow", "disk")
 _HOME = ROOT / ".bench"
 
 
@@ -55,20 +56,27 @@ def _numbers(text: str) -> list[int]:
 def main() -> int:
     options = parser().parse_args()
     _HOME.mkdir(exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        missing: dict[str, str] = {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    missing: dict[str, str] = {}
+    readings: list[Reading] = []
+    run: dict[str, Any] = {"machine": _machine(), "missing": missing}
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
         tools = list(_chosen(options, missing, stack))
-        run: dict[str, Any] = {"machine": _machine(), "tools": {tool.name: tool.version() for tool in tools}}
-        readings: list[Reading] = []
-        for reading in _measured(options, tools, missing, stack):
-            readings.append(reading)
-            print(f"  {reading.part}, {reading.figure}, {reading.n}, {reading.tool}: {_told(reading)}", file=sys.stderr)
+        run["tools"] = {tool.name: tool.version() for tool in tools}
+        for name, part in _parts(options, tools, stack):
+            try:
+                for reading in part:
+                    readings.append(reading)
+                    what = f"{reading.part}, {reading.figure}, {reading.n}, {reading.tool}"
+                    print(f"  {what}: {_told(reading)}", file=sys.stderr)
+            except CommandFailed as error:
+                missing[f"the rest of {name}"] = str(error)
     rows = summed_up(readings)
-    run |= {"missing": missing, "noise": _noise(readings), "ended": _now(), "load_at_the_end": os.getloadavg()}
-    print(tables(rows))
-    print("\n".join([*(f"not measured: {name}: {why}" for name, why in missing.items()), f"noise: {run['noise']}"]))
+    run |= {"noise": _noise(readings), "ended": _now(), "load_at_the_end": os.getloadavg()}
     document = {**run, "rows": [asdict(row) for row in rows], "readings": [asdict(r) for r in readings]}
     options.json.write_text(json.dumps(document, indent=1) + "\n")
+    print(tables(rows))
+    print("\n".join([*(f"not measured: {name}: {why}" for name, why in missing.items()), f"noise: {run['noise']}"]))
     return _checked(rows) if options.check else 0
 
 
@@ -95,38 +103,42 @@ def _checkout(commit: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", folder], check=True)
 
 
-def _measured(
-    options: argparse.Namespace, tools: Sequence[Tool], missing: dict[str, str], stack: contextlib.ExitStack
-) -> Iterator[Reading]:
-    meter = stack.enter_context(Meter())
+def _parts(
+    options: argparse.Namespace, tools: Sequence[Tool], stack: contextlib.ExitStack
+) -> Iterator[tuple[str, Iterator[Reading]]]:
+    """What is measured, piece by piece; one that fails leaves the others."""
+    wanted, rounds = {*options.parts}, options.rounds
     ours = [tool for tool in tools if isinstance(tool, WMigrate)]
-    if "imports" in options.parts:
-        yield from airflow_figures.imports(ours, options.rounds)
-    if {"memory", "trips", "delay", "airflow"} & {*options.parts}:
+    meter = stack.enter_context(Meter())
+    if "imports" in wanted:
+        yield "imports", airflow_figures.imports(ours, rounds)
+    if wanted - {"imports", "disk"}:
         server = stack.enter_context(running("memory", options.disk))
-        if "memory" in options.parts:
-            yield from _engine(options, meter, server, tools, missing)
-        if "trips" in options.parts:
-            yield from engine_figures.trips(meter, server, tools)
-        if "delay" in options.parts:
-            for milliseconds in (5, 20):
-                for round_ in range(min(options.rounds, 3)):
-                    yield from engine_figures.delayed(meter, server, tools, milliseconds, round_)
+    if "memory" in wanted:
+        yield from _engine(options, meter, server, tools)
+    for tool in tools if "trips" in wanted else ():
+        yield f"round trips of {tool.name}", engine_figures.trips(meter, server, [tool])
+    for round_ in range(min(rounds, 3)):
+        for milliseconds in (5, 20) if "delay" in wanted else ():
+            yield "delay", engine_figures.delayed(meter, server, tools, milliseconds, round_)
+        for tool in ours if "jobs" in wanted else ():
+            yield f"jobs of {tool.name}", engine_figures.side_by_side(meter, server, tool, round_)
+    if "airflow" in wanted:
         dbmate = next((tool for tool in tools if isinstance(tool, Dbmate)), None)
-        for tool in ours if "airflow" in options.parts else ():
-            with airflow_figures.Airflow(tool, dbmate, server, meter, options.fresh) as airflow:
-                yield from airflow.readings(options.rounds)
-    if "disk" in options.parts:
-        yield from _engine(options, meter, stack.enter_context(running("disk", options.disk)), tools, missing)
+        yield "airflow", airflow_figures.in_airflow(ours, dbmate, server, meter, rounds, options.fresh)
+    if "disk" in wanted:
+        yield from _engine(options, meter, stack.enter_context(running("disk", options.disk)), tools)
 
 
 def _engine(
-    options: argparse.Namespace, meter: Meter, server: Server, tools: Sequence[Tool], missing: dict[str, str]
-) -> Iterator[Reading]:
+    options: argparse.Namespace, meter: Meter, server: Server, tools: Sequence[Tool]
+) -> Iterator[tuple[str, Iterator[Reading]]]:
+    """Each tool begins another round."""
     for round_ in range(options.rounds):
+        first = round_ % len(tools)
         for n in options.sizes:
-            able = [tool for tool in tools if tool.name not in missing]
-            yield from engine_figures.costs(meter, server, able, n, round_, options.only)
+            for tool in [*tools[first:], *tools[:first]]:
+                yield f"{n} of {tool.name}", engine_figures.costs(meter, server, tool, n, round_, options.only)
 
 
 def _told(reading: Reading) -> str:

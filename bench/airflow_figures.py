@@ -84,6 +84,15 @@ def _seconds_of(code: str, tool: WMigrate, home: Path) -> float:
     return float(answer.stdout.rpartition("TOOK")[2])
 
 
+def in_airflow(
+    tools: Sequence[WMigrate], dbmate: Dbmate | None, server: Server, meter: Meter, rounds: int, fresh: int
+) -> Iterator[Reading]:
+    """One checkout after another, each in an Airflow of its own; see `Airflow.readings`."""
+    for tool in tools:
+        with Airflow(tool, dbmate, server, meter, fresh) as airflow:
+            yield from airflow.readings(rounds)
+
+
 class Airflow:
     """A whole Airflow that runs the package of one checkout, on targets in the measured server."""
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.measuring import Command, Cost, Meter
@@ -13,6 +14,7 @@ from bench.results import Reading
 from bench.scripts import Script, scripts
 from bench.servers import Server
 from bench.tools import Tool
+from bench.tools.wmigrate import WMigrate
 from bench.wire import Count, Wire
 
 FIGURES = ("plan all", "apply", "nothing pending", "status", "plan", "one more", "roll back 10", "help")
@@ -40,21 +42,33 @@ class Life:
         return self.tool.command(_VERBS.get(figure, figure), self.folder, self.dsn, self.applied)
 
 
-def costs(
-    meter: Meter, server: Server, tools: Sequence[Tool], n: int, round_: int, wanted: Sequence[str]
-) -> Iterator[Reading]:
-    """One round: each tool on a database of its own, beginning with another one each time."""
-    last = max(FIGURES.index(figure) for figure in wanted)
-    for tool in _turned(tools, round_):
-        with fresh_life(tool, n, server, server.port) as life:
-            for figure in FIGURES[: last + 1]:
-                if figure in wanted or figure in ("apply", "one more"):
-                    command = life.command(figure)
-                    if command is not None:
-                        times = _TIMES if figure in _CHANGE_NOTHING else 1
-                        cost = meter.cost(command, server, times=times)
-                        if figure in wanted:
-                            yield Reading(server.place, figure, tool.name, n, round_, _values(cost))
+def costs(meter: Meter, server: Server, tool: Tool, n: int, round_: int, wanted: Sequence[str]) -> Iterator[Reading]:
+    """One round of one tool."""
+    needed = [figure for figure in FIGURES if figure in wanted or figure in ("apply", "one more")]
+    needed = needed[: max(needed.index(figure) for figure in wanted) + 1]
+    with fresh_life(tool, n, server, server.port) as life:
+        for figure in needed:
+            command = life.command(figure)
+            if command is not None:
+                cost = meter.cost(command, server, times=_TIMES if figure in _CHANGE_NOTHING else 1)
+                if figure in wanted:
+                    yield Reading(server.place, figure, tool.name, n, round_, _values(cost))
+
+
+def side_by_side(meter: Meter, server: Server, tool: WMigrate, round_: int, width: int = 8) -> Iterator[Reading]:
+    """Wall seconds for migrations that need nothing of one another and sleep a second each."""
+    config = "".join(f"  - {{version: '{script.version}', dependencies: []}}\n" for script in scripts(width))
+    figure, in_turn = f"{width} that sleep 1 s", f"{tool.name}, one after another"
+    for name, beside, words in ((in_turn, "", ()), (tool.name, in_turn, ("--jobs", str(width)))):
+        with fresh_life(tool, 0, server, server.port) as life:
+            for script in scripts(width):
+                (life.folder / f"{script.version}_{script.name}.sql").write_text("SELECT pg_catalog.pg_sleep(1);\n")
+            (life.folder / "migration_config.yaml").write_text(f"migrations:\n{config}")
+            command = life.command("apply")
+            assert command is not None
+            command = replace(command, calls=[[*call, *words] for call in command.calls])
+            values = {"wall": meter.cost(command, server).wall}
+            yield Reading("jobs", figure, name, width, round_, values, beside)
 
 
 def trips(
@@ -100,7 +114,7 @@ def delayed(
 ) -> Iterator[Reading]:
     """Seconds of wall time for each of n migrations on a server that is so far away."""
     with Wire(server.port, delay=milliseconds / 1000) as wire:
-        for tool in _turned(tools, round_):
+        for tool in tools:
             with fresh_life(tool, n, server, wire.port) as life:
                 command = life.command("apply")
                 assert command is not None
@@ -117,11 +131,6 @@ def fresh_life(tool: Tool, n: int, server: Server, port: int) -> Iterator[Life]:
             yield Life(tool, n, folder, server.dsn(database, port=port))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _turned(tools: Sequence[Tool], round_: int) -> list[Tool]:
-    first = round_ % len(tools)
-    return [*tools[first:], *tools[:first]]
 
 
 def _values(cost: Cost) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from a run: `python -m bench.page .bench/results.json`. The words around the figures stay."""
+"""docs/benchmarks.md from runs: `python -m bench.page .bench/results.json`. The words around the figures stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.results import Row, tables
+from bench.results import PARTS, Row, tables
 from bench.tools import ROOT
 from dev.markdown import table, with_generated
 
@@ -16,11 +16,10 @@ PAGE, PICTURES = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks"
 MEASURED = "<!-- measured: python -m bench.page -->\n"
 
 
-def main(file: str) -> None:
-    document = json.loads(Path(file).read_text())
-    rows = [Row(**row) for row in document["rows"]]
-    pictures = [_applying(rows), _far_away(rows)]
-    text = _about(document) + "\n" + "".join(pictures) + tables(rows)
+def main(*files: str) -> None:
+    documents = [json.loads(Path(file).read_text()) for file in files]
+    rows = [Row(**row) for document in documents for row in document["rows"]]
+    text = "".join([*map(_about, documents), _applying(rows), _far_away(rows), tables(rows)])
     PAGE.write_text(with_generated(PAGE.read_text(), text, MEASURED))
 
 
@@ -28,6 +27,9 @@ def _about(document: dict[str, Any]) -> str:
     machine = document["machine"]
     load = ", ".join(f"{value:.1f}" for value in (machine["load_at_the_beginning"][0], document["load_at_the_end"][0]))
     facts = {
+        "what": ", ".join(
+            PARTS[part][0].partition(":")[0] for part in dict.fromkeys(r["part"] for r in document["rows"])
+        ),
         "when": f"{machine['began']} to {document['ended']}",
         "machine": "{cores} cores of {processor}, {memory_gb} GB, {system}".format(**machine),
         "Python, PostgreSQL": f"{machine['python']}, {machine['postgresql']}",

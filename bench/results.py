@@ -42,6 +42,7 @@ PARTS = {
     "disk": ("Server on disk: wall seconds", ("wall", "cpu")),
     "trips": ("Round trips", ("trips", "connections")),
     "delay": ("Wall seconds of a migration, each round trip made longer", ("wall",)),
+    "jobs": ("Side by side, `up --jobs`: wall seconds", ("wall",)),
     "imports": ("What a DAG file costs a process: CPU seconds", ("cpu",)),
     "airflow": ("In Airflow: wall seconds", ("wall",)),
 }
