@@ -296,8 +296,10 @@ def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(shop: Path, conn:
     slow(shop)
     command = [*COMMAND, "up", "--yes", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c) as child:
-        wait_until(lambda: running(conn) == 1)
-        (pid,) = conn.execute(SLEEPING).fetchone() or (0,)
+        wait_until(lambda: conn.execute(SLEEPING).fetchone() is not None)
+        row = conn.execute(SLEEPING).fetchone()
+        assert row is not None
+        (pid,) = row
         os.kill(pid, signal.SIGSTOP)
         try:
             for _ in range(3):
@@ -311,7 +313,10 @@ def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(shop: Path, conn:
     assert b"Traceback" not in said
 
 
-SLEEPING = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+SLEEPING = (
+    "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    " AND state = 'active' AND datname = current_database()"
+)
 
 
 def test_ctrl_c_at_the_question(shop: Path, conn: Conn) -> None:
