@@ -29,12 +29,15 @@ class Stop:
 
     requested: bool = False
     settled: threading.Event = field(default_factory=threading.Event)
+    running: str = ""
 
     def hear(self, event: Event) -> None:
-        """A listener: from its failure or its end on, a migration must not be cancelled any more."""
+        """A listener: from its failure or its end on, a migration must not be cancelled any more. That of an earlier
+        one may be told while the next one runs."""
         if isinstance(event, Started):
+            self.running = event.version
             self.settled.clear()
-        elif isinstance(event, Failed | Finished):
+        elif isinstance(event, Failed) or (isinstance(event, Finished) and event.record.version == self.running):
             self.settled.set()
 
 

@@ -39,6 +39,8 @@ def plan(call: Call) -> Answer:
 
 def up(call: Call) -> Answer:
     """Apply what is pending."""
+    if call.arguments.dry_run and call.arguments.jobs > 1:
+        raise UsageError("--jobs does not go with --dry-run", hint="a dry run is one transaction: leave --jobs out")
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
     return _carried_out(call, made, [*made.findings, *_in_files(call, planning, made)])

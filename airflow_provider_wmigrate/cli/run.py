@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -66,6 +67,9 @@ class Run:
         with Progress(self.call.screen, len(self.plan.steps)) as progress:
             stop = Stop()
             tried: dict[str, Record] = {}
+            done: list[object] = []
+            if not dry_run:
+                self.call.partial["records"] = done
 
             def listen(event: Event) -> None:
                 stop.hear(event)
@@ -73,61 +77,65 @@ class Run:
                     if event.record.version in tried:
                         return
                     tried[event.record.version] = event.record
+                elif isinstance(event, Finished):
+                    records.append(event.record)
+                    done.append(event.record.as_dict())
                 progress(event)
 
             migrator = self.call.migrator(listen)
-            act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
             with stoppable(migrator, stop, progress.tell):
                 if dry_run:
+                    act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
                     records += self._dry_run(act, tried, stop)
                     return
                 steps = [step.version for step in self.plan.steps]
                 migrator.record("planned", details={"direction": self.plan.direction, "steps": steps})
-                self._each(migrator, act, records, stop, progress)
+                self._each(migrator, records, stop, progress)
                 migrator.record_success()
 
-    def _each(
-        self,
-        migrator: Migrator,
-        act: Callable[[str], Record],
-        records: list[Record],
-        stop: Stop,
-        progress: Progress,
-    ) -> None:
-        self.call.partial["records"] = done = []
-        for step in self.plan.steps:
-            try:
-                if stop.requested:
-                    raise Interrupted(f"stopped on request before {step.version}")
-                records.append(self._patiently(migrator, act, step.version, stop, progress))
-            except (WMigrateError, KeyboardInterrupt) as error:
-                if stop.requested:
-                    said = "stopped without waiting" if isinstance(error, KeyboardInterrupt) else str(error)
-                    stop.settled.set()
-                    raise Interrupted(f"{said}; {state_sentence(migrator)}") from error
-                others = self._by_another(records)
-                mine = [record.version for record in records if record not in others]
-                if mine and not self.call.screen.as_json:
-                    kept = ", ".join(mine)
-                    progress.tell(f"{_DONE[self.plan.direction]} before and kept: {kept}")
-                raise
-            done.append(records[-1].as_dict())
+    def _each(self, migrator: Migrator, records: list[Record], stop: Stop, progress: Progress) -> None:
+        try:
+            self._patiently(migrator, records, stop, progress)
+        except (WMigrateError, KeyboardInterrupt) as error:
+            if stop.requested:
+                said = "stopped without waiting" if isinstance(error, KeyboardInterrupt) else str(error)
+                stop.settled.set()
+                raise Interrupted(f"{said}; {state_sentence(migrator)}") from error
+            others = self._by_another(records)
+            mine = [record.version for record in records if record not in others]
+            if mine and not self.call.screen.as_json:
+                kept = ", ".join(mine)
+                progress.tell(f"{_DONE[self.plan.direction]} before and kept: {kept}")
+            raise
 
-    def _patiently(
-        self, migrator: Migrator, act: Callable[[str], Record], version: str, stop: Stop, progress: Progress
-    ) -> Record:
-        """Again where that may heal it, as settings.execution says."""
+    def _patiently(self, migrator: Migrator, records: list[Record], stop: Stop, progress: Progress) -> None:
+        """Again from the one that failed on, where that may heal it, as settings.execution says.
+
+        :param records: what the migrator has told; it grows.
+        """
+        run = migrator.roll_back_each
+        if self.plan.direction == "apply":
+            run = partial(migrator.apply_each, jobs=self.call.arguments.jobs)
         execution = migrator.settings.execution
-        for left in range(execution.retry_attempts, -1, -1):
+        left = execution.retry_attempts
+        while steps := self._not_done(records):
+            before = len(records)
             try:
-                return act(version)
+                run(steps, go_on=lambda: not stop.requested)
+                if stop.requested and (steps := self._not_done(records)):
+                    raise Interrupted(f"stopped on request before {steps[0]}")
             except WMigrateError as error:
+                left = left if len(records) == before else execution.retry_attempts
                 if not error.retryable or stop.requested or not left:
                     raise
-                self.tried_again.add(version)
-                progress.tell(f"{error}; again in {execution.retry_delay_seconds} s, {left} tries left")
+                left -= 1
+                self.tried_again.update(self._not_done(records))  # any of them may be done, and not told
+                progress.tell(f"{error}; again in {execution.retry_delay_seconds} s, {left + 1} tries left")
                 _sleep(execution.retry_delay_seconds, stop)
-        raise AssertionError("the last try returns or raises")
+
+    def _not_done(self, records: Iterable[Record]) -> list[str]:
+        done = {record.version for record in records}
+        return [step.version for step in self.plan.steps if step.version not in done]
 
     def _dry_run(self, act: Callable[..., Record], tried: Mapping[str, Record], stop: Stop) -> list[Record]:
         """The last step with all before it, in one transaction; what was left out then, in the same way.

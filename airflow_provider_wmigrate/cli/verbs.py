@@ -91,6 +91,13 @@ TEMPLATES = (
 
 _TO = Argument(("--to",), "Stop at this version and what it needs.", "VERSION")
 _DRY_RUN = Argument(("--dry-run",), "Really execute, measure, and roll everything back.", kind="flag")
+_JOBS = Argument(
+    ("--jobs",),
+    "How many migrations that do not need one another run at the same time, each on a connection of its own.",
+    "N",
+    "number",
+    default=1,
+)
 _VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
 _FILTERS = (
     _VERSION,
@@ -107,7 +114,7 @@ _FILTERS = (
 VERBS = (
     Verb("status", "Every migration and its status.", "look:status"),
     Verb("plan", "What `up` would do, and what stands in its way.", "plan:plan", (_TO,)),
-    Verb("up", "Apply what is pending.", "plan:up", (_TO, _DRY_RUN), asks=True),
+    Verb("up", "Apply what is pending.", "plan:up", (_TO, _DRY_RUN, _JOBS), asks=True),
     Verb(
         "down",
         "Roll back everything above a version, which stays; 0 rolls back everything (where there is a 000: nothing).",

@@ -97,7 +97,7 @@ _EVENTS = (
     ),
     AuditEvent(
         "started",
-        "A script is about to be sent; committed before it is.",
+        "A script that runs statement by statement begins, or goes on; committed before it does.",
         "`direction`, `statements_done` on a resume",
         settles=False,
     ),

@@ -5,34 +5,25 @@ A transactional script, its ledger entry and its audit row commit together or no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import psycopg
-
-from .catalog.extensions import preflight
 from .catalog.server import refuse_standby
-from .errors import (
-    HistoryError,
-    RollbackFailed,
-    StatementFailed,
-    UnknownVersion,
-    WMigrateError,
-)
+from .errors import HistoryError, RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
 from .folder.folder import normalise_version
 from .ledger.metadata import system_values
-from .model import Direction, Entry, Finding, Identity, Migration, Script, Status
+from .model import Direction, Entry, Migration, Status
 from .plan import planner, rollback
 from .plan.statuses import statuses
 from .planning import Planning
 from .record import Outcome, Record
+from .run.directions import Applying, Directed, RollingBack
 from .run.dry_run import DryRun
-from .run.execution import Execution
 from .run.job import Job
+from .run.parallel import Parallel
+from .run.series import Series
 from .session.session import Session
-from .sql.analysis import analyse
 
 
 class Migrator(Planning):
@@ -41,7 +32,7 @@ class Migrator(Planning):
     def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
         with self._access.open(event) as session, self._access.reaching(session):
-            refuse_standby(session.conn)
+            refuse_standby(session.login.standby)
             self._access.ensure(session)
             with session.transaction(confirmed=False):
                 return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
@@ -53,7 +44,7 @@ class Migrator(Planning):
         :return: the new head of the audit log; None: no row was written.
         """
         with self._access.open("report") as session, self._access.reaching(session):
-            refuse_standby(session.conn)
+            refuse_standby(session.login.standby)
             self._access.ensure(session)
             with session.transaction(confirmed=False):
                 row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
@@ -74,22 +65,54 @@ class Migrator(Planning):
         :raises LockTimeout: another runner held the migration for too long.
         """
         version = normalise_version(version, self.migrations)
-        migration = self.migrations[version]
-        self._allow(dry_run=dry_run, direction="apply")
+        if not dry_run:
+            return self.apply_each([version])[0]
+        self._allow(dry_run=True, direction="apply")
+        migration, applying = self.migrations[version], self._applying()
         with self._access.open(f"apply {version}") as session:
-            self._access.ensure(session, create=not dry_run)
-            chain = self._pending_chain(migration, behind, self._access.entries(session)) if dry_run else [migration]
-            self._access.lock(session, chain, migration.version)
+            self._access.ensure(session, create=False)
+            chain = self._pending_chain(migration, behind, self._access.entries(session))
+            running = [m.version for m in chain]
+            locks = self._access.locks_of(running, {d for m in chain for d in m.dependencies})
+            self._access.lock(session, locks, version)
             entries = self._access.entries(session)
             mine = _only(version, entries)
             if statuses([migration], mine)[version] is Status.APPLIED:
-                return self._nothing_done(migration, Outcome.ALREADY_APPLIED, by=mine[0].identity)
-            chain = self._pending_chain(migration, behind, entries) if dry_run else [migration]
+                return self._finished(applying.nothing_done(version, Outcome.ALREADY_APPLIED, by=mine[0].identity))
+            chain = self._pending_chain(migration, behind, entries)
             refused = planner.refusals(migration, entries, assume=[m.version for m in chain])
-            self._refuse(session, migration, refused, dry_run=dry_run)
-            jobs = [Job(m, analyse(m.script), m.transactional, m.repeatable) for m in chain]
-            self._refuse(session, migration, self._lacking(session, jobs), dry_run=dry_run)
-            return self._act(session, "apply", jobs, entries, dry_run=dry_run)
+            jobs = [] if refused else [applying.job(m) for m in chain]
+            refused = refused or applying.lacking(session, *jobs)
+            if refused:
+                applying.refuse(session, version, refused, dry_run=True)
+            return self._try(session, applying, jobs, entries)
+
+    def apply_each(
+        self, versions: Sequence[str], *, jobs: int = 1, go_on: Callable[[], bool] = lambda: True
+    ) -> list[Record]:
+        """Apply migrations one after another on one session. Each one is told as `Finished` when it cannot be lost any
+        more, which may be a moment after the next one has begun.
+
+        :param versions: in an order in which they can be applied.
+        :param jobs: how many that do not need one another may run at the same time, each on a session of its own.
+        :param go_on: asked before each; False: the rest is left.
+        :raises WMigrateError: as for `apply`; those before the one that failed are applied.
+        """
+        self._allow(dry_run=False, direction="apply")
+        versions = [normalise_version(version, self.migrations) for version in versions]
+        with self._access.open(f"apply {versions[0]}" if versions else "apply") as session:
+            refuse_standby(session.login.standby)
+            self._access.ensure(session)
+            if jobs == 1:
+                return Series(session, self._access, self._applying(), versions, self._tell, go_on).run()
+        parents = {version: self.migrations[version].dependencies for version in versions}
+        return Parallel(versions, parents, jobs, lambda: self._access.open("apply"), self._apply_alone, go_on).run()
+
+    def _apply_alone(self, session: Session, version: str) -> list[Record]:
+        """On a session that has run others, beside other sessions."""
+        records = Series(session, self._access, self._applying(), [version], self._tell).run()
+        session.locks.release_all()  # or whoever needs this version would wait
+        return records
 
     def roll_back(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
         """Roll back one applied migration with its rollback script.
@@ -100,28 +123,48 @@ class Migrator(Planning):
         :raises HistoryError: an applied migration depends on it, or there is no rollback script.
         :raises RollbackFailed: the script failed; the database is as before.
         """
-        self._allow(dry_run=dry_run, direction="rollback")
+        if not dry_run:
+            return self.roll_back_each([version])[0]
+        self._allow(dry_run=True, direction="rollback")
+        back = self._rolling_back()
         with self._access.open(f"rollback {version}") as session:
             self._access.ensure(session, create=False)
             known = {*self.migrations, *(e.version for e in self._access.entries(session))}
             version = normalise_version(version, known, where="this folder or the ledger")
-            chain = self._applied_chain(session, version, behind, dry_run)
+            chain = self._applied_chain(session, version, behind)
+            if chain:
+                self._access.lock(session, self._access.locks_of(chain), version)
+                chain = self._applied_chain(session, version, behind)
             if not chain:
-                return self._not_applied(version)
-            self._access.lock_versions(session, chain, (), version)
-            chain = self._applied_chain(session, version, behind, dry_run)
-            if not chain:
-                return self._not_applied(version)
+                return self._finished(back.not_applied(version))
             entries = {e.version: e for e in self._access.entries(session)}
             found = rollback.dependents(version, list(entries.values()), leaving=chain)
-            self._refuse(session, self._stand_in(entries[version]), found, dry_run=dry_run)
-            jobs = [self._rollback_job(session, entries[v]) for v in chain]
             try:
-                return self._act(session, "rollback", jobs, list(entries.values()), dry_run=dry_run)
+                jobs = [] if found else [back.job(entries[v], session) for v in chain]
+            except HistoryError as error:
+                found = error.findings
+            if found:
+                back.refuse(session, version, found, dry_run=True)
+            return self._try(session, back, [job for job in jobs if job], list(entries.values()))
+
+    def roll_back_each(self, versions: Sequence[str], *, go_on: Callable[[], bool] = lambda: True) -> list[Record]:
+        """Roll back migrations one after another on one session; see `apply_each`.
+
+        :raises RollbackFailed: as for `roll_back`; those before the one that failed are rolled back.
+        """
+        self._allow(dry_run=False, direction="rollback")
+        with self._access.open(f"rollback {versions[0]}" if versions else "rollback") as session:
+            there = self._access.ensure(session, create=False)
+            entries = self._access.entries(session) if there else ()
+            known = {*self.migrations, *(e.version for e in entries)}
+            versions = [normalise_version(v, known, where="this folder or the ledger") for v in versions]
+            if not there:
+                return [self._finished(self._rolling_back().not_applied(version)) for version in versions]
+            refuse_standby(session.login.standby)
+            try:
+                return Series(session, self._access, self._rolling_back(), versions, self._tell, go_on).run()
             except StatementFailed as error:
-                if dry_run:  # no rollback was to be
-                    raise
-                raise RollbackFailed(version, error) from error
+                raise RollbackFailed(error.version, error) from error
 
     def cancel(self) -> None:
         """Cancel on the server whatever this migrator is doing. Safe in a signal handler."""
@@ -137,96 +180,25 @@ class Migrator(Planning):
         needed = (self.graph.ancestors(wanted) | wanted) - (there - {migration.version})
         return [self.migrations[v] for v in self.graph.order if v in needed]
 
-    def _applied_chain(self, session: Session, version: str, behind: Collection[str], dry_run: bool) -> tuple[str, ...]:
+    def _applied_chain(self, session: Session, version: str, behind: Collection[str]) -> tuple[str, ...]:
         entries = self._access.entries(session)
-        if not _only(version, entries):
-            return ()
-        return rollback.applied_chain([version, *behind], entries) if dry_run else (version,)
+        return rollback.applied_chain([version, *behind], entries) if _only(version, entries) else ()
 
-    def _rollback_job(self, session: Session, entry: Entry) -> Job:
-        migration = self.migrations.get(entry.version)
-        source = rollback.rollback_of(migration, entry)
-        script = migration.rollback if source == "folder" and migration else None
-        if source == "ledger":
-            try:
-                script = self.ledger.rollback_script(session.conn, entry)
-            except HistoryError as error:
-                self._refuse(session, self._stand_in(entry), error.findings)
-        if script is None:
-            raise HistoryError([rollback.no_rollback(migration, entry)])
-        stand_in = self._stand_in(entry)
-        return Job(stand_in, analyse(script), stand_in.rollback_transactional, stand_in.rollback_repeatable)
+    def _applying(self) -> Applying:
+        return Applying(self.migrations, self._access, self.settings, self._identity, self._tell, self._connect)
 
-    def _stand_in(self, entry: Entry) -> Migration:
-        """The folder's migration, or for one whose file is gone what the ledger still knows of it."""
-        known = self.migrations.get(entry.version)
-        return known or Migration(
-            entry.version,
-            entry.name,
-            Script(f"{entry.version}_{entry.name}.sql", "", entry.checksum),
-            dependencies=entry.dependencies,
-        )
+    def _rolling_back(self) -> RollingBack:
+        return RollingBack(self.migrations, self._access, self.settings, self._identity, self._tell, self._connect)
 
-    # Acting and refusing
-
-    def _act(
-        self, session: Session, direction: Direction, jobs: Sequence[Job], entries: Sequence[Entry], *, dry_run: bool
-    ) -> Record:
-        """Run the last job; the ones before it are what a dry run has to do first."""
-        refuse_standby(session.conn)
-        execution = Execution(
-            session,
-            self.ledger,
-            self.settings.execution,
-            self._identity,
-            direction,
-            self._tell,
-            self._connect,
-            self.settings.logging.include_sql,
-        )
-        unfinished = {e.version: e for e in entries if e.status == "incomplete" and e.direction == direction}
-        if dry_run:
-            return self._finished(DryRun(execution, frozenset(unfinished), self._finished).run(jobs))
-        job = jobs[-1]
-        version = job.migration.version
-        if version in unfinished or job.by_statement:
-            entry = next((e for e in entries if e.version == version), None)
-            return self._finished(execution.by_statement(job, unfinished.get(version), entry))
-        return self._finished(execution.in_one_transaction(job))
-
-    def _lacking(self, session: Session, jobs: Sequence[Job]) -> tuple[Finding, ...]:
-        """The extensions once more: the plan may be old, or there was none."""
-        with self._access.reaching(session):
-            return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
-
-    def _refuse(
-        self, session: Session, migration: Migration, found: Sequence[Finding], *, dry_run: bool = False
-    ) -> None:
-        if not found:
-            return
-        error = HistoryError(found)
-        with suppress(WMigrateError, psycopg.Error):
-            details = {"findings": [f.code for f in found], "error": str(error), "dry_run": dry_run}
-            with session.transaction(confirmed=False):
-                head = self.ledger.append(
-                    session.conn, "refused", self._identity, version=migration.version, details=details
-                )
-            error.audit_head = head
-        raise error
+    def _try(self, session: Session, directed: Directed, jobs: Sequence[Job], entries: Sequence[Entry]) -> Record:
+        """Run the last job in a transaction that is rolled back, and before it the others."""
+        refuse_standby(session.login.standby)
+        begun = {e.version for e in entries if e.status == "incomplete" and e.direction == directed.direction}
+        return self._finished(DryRun(directed.execution(session), frozenset(begun), self._finished).run(jobs))
 
     def _finished(self, record: Record) -> Record:
         self._tell(Finished(record))
         return record
-
-    def _not_applied(self, version: str) -> Record:
-        if version not in self.migrations:
-            raise UnknownVersion(version, self.migrations, where="this folder or the ledger")
-        return self._nothing_done(self.migrations[version], Outcome.NOT_APPLIED)
-
-    def _nothing_done(self, migration: Migration, outcome: Outcome, *, by: Identity | None = None) -> Record:
-        """`by`: who had done it before."""
-        checksum = migration.script.checksum
-        return self._finished(Record(migration.version, migration.name, outcome, checksum, by or self._identity))
 
     def _allow(self, *, dry_run: bool, direction: Direction) -> None:
         self._folder.refuse_if_wrong()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import RLock
 
-from .events import Listener
+from .events import Event, Listener
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.access import LedgerAccess
@@ -20,6 +21,17 @@ def _ignore(_: object) -> None:
     return None
 
 
+def _in_turn(listener: Listener) -> Listener:
+    """Told one event at a time, from whatever thread."""
+    lock = RLock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            listener(event)
+
+    return tell
+
+
 class Planning:
     """Reads and plans the migrations of one folder in one database.
 
@@ -27,7 +39,7 @@ class Planning:
     :param folder: the folder, already read.
     :param identity: who acts, for the ledger.
     :param environment: name of an environment of the config, or None.
-    :param on_event: told every event, in the thread that called.
+    :param on_event: told every event, one at a time; not always in the thread that called.
     """
 
     def __init__(
@@ -43,10 +55,10 @@ class Planning:
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
         self._folder = folder
-        self._connect, self._identity, self._tell = connect, identity, on_event
+        self._connect, self._identity, self._tell = connect, identity, _in_turn(on_event)
         wait = self.settings.execution.lock_wait_seconds
         ledger = Ledger(self.settings.ledger.schema_name)
-        self._access = LedgerAccess(connect, ledger, identity, on_event, wait_seconds=wait)
+        self._access = LedgerAccess(connect, ledger, identity, self._tell, wait_seconds=wait)
 
     @property
     def ledger(self) -> Ledger:
@@ -106,8 +118,7 @@ class Planning:
     def _read_and_compare(self, known_head: str | None) -> tuple[State, tuple[Finding, ...]]:
         with self._access.open("read") as session, self._access.reaching(session):
             found = self.ledger.continues(session.conn, known_head) if known_head else None
-            state = self.ledger.state(session.conn)
-            lacking = self.ledger.lacking_rights(session.conn, state.ledger_version)
+            state, lacking = self.ledger.state_and_rights(session.conn)
             return state, (*((found,) if found else ()), *lacking)
 
 

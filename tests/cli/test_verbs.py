@@ -171,7 +171,7 @@ def test_up_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
     assert re.fullmatch(r"\d+:[0-9a-f]{64}", data["records"][-1]["audit_head"])
     assert data["not_tried"] == data["findings"] == []
     events = [e["event"] for e in wmigrate("audit", "--json").json["events"]]
-    assert events[::-1] == ["ledger_created", "planned", *["started", "applied"] * 3]
+    assert events[::-1] == ["ledger_created", "planned", *["applied"] * 3]
     assert wmigrate("info", "--json").json["server"]["last_successful_run"]
 
 
@@ -467,7 +467,7 @@ def test_audit_verify_where_there_is_no_ledger(shop: Path, wmigrate: Wmigrate, c
 def test_audit(shop: Path, wmigrate: Wmigrate) -> None:
     wmigrate("up", "--yes", "--to", "1")
     lines = wmigrate("audit").out.splitlines()
-    assert [line.split()[3] for line in lines[1:5]] == ["applied", "started", "planned", "ledger_created"]
+    assert [line.split()[3] for line in lines[1:4]] == ["applied", "planned", "ledger_created"]
     shown = wmigrate("audit", "show", "--limit", "1", "--json").json
     assert set(shown["events"][0]) >= {
         "position",

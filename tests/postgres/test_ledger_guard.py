@@ -80,17 +80,17 @@ def test_any_changed_fact_of_an_entry_is_found(runner: Any, conn: Conn, column: 
     conn.execute(f"UPDATE wmigrate.schema_migrations SET {column} = {lie} WHERE version = '002'".encode())
     first = Ledger().verify(conn)[0]
     assert (first.code, first.version, first.next_step) == ("entry_forged", "002", f"put back what was, and {ASK}")
-    place = "migration 002: its entry is not that of row 5 (applied) of the audit log: "
+    place = "migration 002: its entry is not that of row 3 (applied) of the audit log: "
     assert first.message.startswith(f"{place}{column} is ")
 
 
 def test_an_entry_put_in_or_taken_out_by_hand_is_found(runner: Any, conn: Conn) -> None:
     conn.execute("DELETE FROM wmigrate.schema_migrations WHERE version = '001'")
-    assert messages(conn) == ["migration 001: its entry is gone, but row 3 (applied) of the audit log has one"]
+    assert messages(conn) == ["migration 001: its entry is gone, but row 2 (applied) of the audit log has one"]
     conn.execute("UPDATE wmigrate.schema_migrations SET version = '003' WHERE version = '002'")
     assert messages(conn) == [
-        "migration 001: its entry is gone, but row 3 (applied) of the audit log has one",
-        "migration 002: its entry is gone, but row 5 (applied) of the audit log has one",
+        "migration 001: its entry is gone, but row 2 (applied) of the audit log has one",
+        "migration 002: its entry is gone, but row 3 (applied) of the audit log has one",
         "migration 003: its entry has no row in the audit log",
     ]
 
@@ -100,8 +100,8 @@ def test_an_entry_put_back_after_its_rollback_is_found(runner: Any, conn: Conn) 
     runner.roll_back("002")
     assert codes(conn) == []
     conn.execute("INSERT INTO wmigrate.schema_migrations SELECT * FROM kept WHERE version = '002'")
-    row = Ledger().audit_rows(conn, after=6)
-    message = f"migration 002: it has an entry, but row 7 ({next(iter(row)).event}) of the audit log has none"
+    row = Ledger().audit_rows(conn, after=3)
+    message = f"migration 002: it has an entry, but row 4 ({next(iter(row)).event}) of the audit log has none"
     assert messages(conn) == [message]
 
 
@@ -233,13 +233,13 @@ def test_health_tells_a_forged_entry(runner: Any, database: str, make_folder: Ma
         return next((c.status, c.reason) for c in health.checks if c.name == "audit_chain")
 
     known = runner.head()
-    assert chain(known) == ("healthy", "5 rows follow one another")
+    assert chain(known) == ("healthy", "3 rows follow one another")
     conn.execute("UPDATE wmigrate.schema_migrations SET actor = 'bob' WHERE version = '002'")
-    place = "migration 002: its entry is not that of row 5 (applied) of the audit log:"
+    place = "migration 002: its entry is not that of row 3 (applied) of the audit log:"
     assert chain() == ("unhealthy", f"{place} actor is 'bob' and was 'tester'")
     conn.execute("DROP SCHEMA wmigrate CASCADE")
     assert chain() == ("unknown", "there is no ledger yet")
-    assert chain(known) == ("unhealthy", f"audit_log: the ledger is gone, which had 5 rows at head {known}")
+    assert chain(known) == ("unhealthy", f"audit_log: the ledger is gone, which had 3 rows at head {known}")
 
 
 def test_a_ledger_that_is_gone_is_not_intact(runner: Any, conn: Conn) -> None:
@@ -247,7 +247,7 @@ def test_a_ledger_that_is_gone_is_not_intact(runner: Any, conn: Conn) -> None:
     conn.execute("DROP SCHEMA wmigrate CASCADE")
     assert Ledger().verify(conn) == ()
     (found,) = Ledger().verify(conn, expected_head=known)
-    message = f"audit_log: the ledger is gone, which had 5 rows at head {known}"
+    message = f"audit_log: the ledger is gone, which had 3 rows at head {known}"
     assert (found.code, found.message) == ("audit_chain_broken", message)
 
 

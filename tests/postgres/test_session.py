@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeou
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.connection import untouched
+from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Session, open_session
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
@@ -48,7 +49,7 @@ def test_limits_and_name_come_with_the_login(session: Session, conn: Conn) -> No
         "INSERT INTO seen SELECT pg_backend_pid(), name, current_setting(name)"
         f" FROM (VALUES {listed}) AS wanted (name)",
     )
-    assert done == (1, 6)
+    assert done == Sent(1, 6)
     rows = conn.execute("SELECT name, value FROM seen").fetchall()
     assert dict(rows) == {
         "lock_timeout": "7s",
@@ -94,7 +95,7 @@ def test_its_errors_have_their_place(session: Session) -> None:
 
 def test_the_session_goes_on_with_its_locks(database: str, session: Session, conn: Conn) -> None:
     notices: list[str] = []
-    session.on_notice(lambda diag: notices.append(diag.message_primary or ""))
+    session.on_notice = lambda diag: notices.append(diag.message_primary or "")
     session.locks.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
     before = session.pid
     conn.execute("SELECT pg_terminate_backend(%s)", [before])

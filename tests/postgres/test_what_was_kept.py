@@ -274,7 +274,7 @@ def test_after_a_statement_that_nothing_can_undo(migrator: MakeMigrator, conn: C
 def test_in_one_transaction_nothing_is_kept(migrator: MakeMigrator, conn: Conn) -> None:
     error = failure(migrator({"001_p.sql": "CREATE TABLE kept ();\nDROP SCHEMA wmigrate CASCADE;"}))
     assert str(error) == (
-        '001_p.sql: the ledger could not be written: relation "wmigrate.schema_migrations" does not exist (SQLSTATE'
+        '001_p.sql: the ledger could not be written: relation "wmigrate.application_metadata" does not exist (SQLSTATE'
         " 42P01); rolled back, nothing of it was kept; look at the ledger's tables: a script must leave them alone"
     )
     assert conn.execute("SELECT to_regclass('kept') IS NULL").fetchone() == (True,)

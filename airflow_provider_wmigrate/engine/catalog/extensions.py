@@ -7,7 +7,7 @@ under its Apache licence policies, continuous aggregates and the columnstore are
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,16 @@ _COMMUNITY = "install TimescaleDB's community packages and set timescaledb.licen
 
 
 def read_extensions(conn: Connection[Any]) -> dict[str, Extension]:
-    """Extensions that the server has files of, or the database has created; any role may ask.
+    """Extensions that the server has files of, or the database has created; any role may ask."""
+    return asking_extensions(conn)()
+
+
+def asking_extensions(conn: Connection[Any]) -> Callable[[], dict[str, Extension]]:
+    """The question alone; the answer can be had when a pipeline has ended.
 
     TimescaleDB's settings exist exactly where it is preloaded; one that is created already needs no such proof.
     """
-    rows = conn.execute(
+    answer = conn.execute(
         "SELECT coalesce(a.name, e.extname), e.extversion, a.default_version,"
         " coalesce(a.name, e.extname) <> 'timescaledb' OR e.oid IS NOT NULL OR EXISTS"
         " (SELECT FROM pg_catalog.pg_settings s WHERE s.name = 'timescaledb.max_background_workers'),"
@@ -37,7 +42,7 @@ def read_extensions(conn: Connection[Any]) -> dict[str, Extension]:
         " THEN pg_catalog.current_setting('timescaledb.license', true) END"
         " FROM pg_catalog.pg_available_extensions a FULL JOIN pg_catalog.pg_extension e ON e.extname = a.name"
     )
-    return {name: Extension(*values) for name, *values in rows}
+    return lambda: {name: Extension(*values) for name, *values in answer}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,11 @@ def standby_finding() -> Finding:
     return Finding("standby", STANDBY, "connect to the primary")
 
 
-def refuse_standby(conn: Connection[Any]) -> None:
+def refuse_standby(standby: bool) -> None:
     """Before anything is written.
 
-    :raises HistoryError: the target is a standby.
+    :param standby: the server only follows another one.
+    :raises HistoryError: it does.
     """
-    if is_standby(conn):
+    if standby:
         raise HistoryError([standby_finding()])

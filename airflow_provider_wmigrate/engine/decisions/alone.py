@@ -36,7 +36,7 @@ def alone_with_the_ledger(
     :raises LockTimeout: a runner is at work.
     """
     with open_session(connect, application_name=f"wmigrate {what} {version}") as session:
-        refuse_standby(session.conn)
+        refuse_standby(session.login.standby)
         session.locks.acquire(
             [ledger_lock(settings.ledger.schema_name)],
             wait_seconds=settings.execution.lock_wait_seconds,

@@ -12,7 +12,8 @@ from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB, rea
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.structure import TABLES
-from airflow_provider_wmigrate.engine.session.connection import settle
+from airflow_provider_wmigrate.engine.session.connection import settings
+from airflow_provider_wmigrate.engine.session.message import ask
 
 _EDITIONS = {"timescale": "Community Edition", "apache": "Apache 2 Edition"}
 """By the setting timescaledb.license, as TimescaleDB's manual calls them."""
@@ -38,7 +39,7 @@ def introduce(conn: Connection[Any]) -> Introduction:
     conn.autocommit = True
     conn.row_factory = psycopg.rows.tuple_row
     conn.prepare_threshold = None
-    settle(conn, "wmigrate connection test")
+    ask(conn, settings(conn, "wmigrate connection test", watched=False))
     version = (conn.info.parameter_status("server_version") or "").partition(" ")[0]
     row = conn.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
     ledgers = tuple(_ledger(conn, schema) for schema in _schemas(conn))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.events import Listener, Waiting
-from airflow_provider_wmigrate.engine.model import Entry, Identity, Migration
+from airflow_provider_wmigrate.engine.model import Entry, Identity
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, ledger_lock, version_lock
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
@@ -37,42 +37,49 @@ class LedgerAccess:
         self.ledger = ledger
         self._connect, self._identity, self._tell = connect, identity, tell
         self._wait_seconds = wait_seconds
-        self._session: Session | None = None
+        self._sessions: list[Session] = []
+
+    def name(self, what: str) -> str:
+        """As others see a session in which something is done."""
+        run = self._identity.run_id
+        return f"wmigrate {what}" + (f" {run}" if run else "")
 
     @contextmanager
     def open(self, what: str) -> Iterator[Session]:
         """A session of its own, which others see under the name of what is done in it."""
-        run = self._identity.run_id
-        name = f"wmigrate {what}" + (f" {run}" if run else "")
-        with open_session(self._connect, application_name=name) as session:
-            self._session = session
+        with open_session(self._connect, application_name=self.name(what)) as session:
+            self._sessions.append(session)
             try:
                 yield session
             finally:
-                self._session = None
+                self._sessions.remove(session)
 
     def cancel(self) -> None:
-        """Cancel on the server whatever the open session is doing. Safe in a signal handler."""
-        if self._session is not None:
-            self._session.interruption.cancel()
+        """Cancel on the server whatever the open sessions are doing. Safe in a signal handler."""
+        for session in tuple(self._sessions):
+            session.interruption.cancel()
 
     def reaching(self, session: Session) -> AbstractContextManager[None]:
         """Around the ledger's own statements; see `reach`."""
         return reaching_the_ledger(self.ledger, session.conn)
 
-    def ensure(self, session: Session, *, create: bool = True) -> None:
-        """Make the ledger where there is none, and bring an older one to the current version."""
+    def ensure(self, session: Session, *, create: bool = True) -> bool:
+        """Make the ledger where there is none, and bring an older one to the current version.
+
+        :return: whether there is one now.
+        """
         with self.reaching(session):
             version = self.ledger.version(session.conn)
             if version == self.ledger.newest_version or (version is None and not create):
-                return
-            refuse_standby(session.conn)
+                return version is not None
+            refuse_standby(session.login.standby)
             lock = ledger_lock(self.ledger.schema)
             self._acquire(session, [lock], None, "the ledger's lock")
             version = self.ledger.version(session.conn)
             with session.transaction(confirmed=False):
                 self.ledger.make_current(session.conn, self._identity, version)
             session.locks.release(lock)
+            return True
 
     def entries(self, session: Session) -> tuple[Entry, ...]:
         """What the ledger holds; nothing where there is none."""
@@ -81,18 +88,15 @@ class LedgerAccess:
                 return ()
             return self.ledger.entries(session.conn)
 
-    def lock(self, session: Session, chain: Sequence[Migration], version: str) -> None:
-        """The locks to apply a chain, or, when it is empty, one migration alone."""
-        running = [m.version for m in chain] or [version]
-        needed = {d for m in chain for d in m.dependencies} - set(running)
-        self.lock_versions(session, running, sorted(needed), version)
-
-    def lock_versions(self, session: Session, mine: Sequence[str], needed: Sequence[str], version: str) -> None:
+    def locks_of(self, mine: Sequence[str], needed: Iterable[str] = ()) -> list[AdvisoryLock]:
         """Exclusive on what is run, shared on what it needs: so nothing it needs is rolled back meanwhile."""
         schema = self.ledger.schema
         locks = [ledger_lock(schema, shared=True)]
         locks += [version_lock(schema, v) for v in mine]
-        locks += [version_lock(schema, v, shared=True) for v in needed]
+        return locks + [version_lock(schema, v, shared=True) for v in sorted(set(needed) - set(mine))]
+
+    def lock(self, session: Session, locks: Sequence[AdvisoryLock], version: str) -> None:
+        """Take them, outside any transaction, as soon as other runners let them."""
         self._acquire(session, locks, version, "the lock of this migration")
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:

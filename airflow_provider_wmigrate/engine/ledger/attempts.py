@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from psycopg import Connection, sql
@@ -16,8 +17,8 @@ _SETTLING = ("failed", "rollback_failed", *CHANGED)
 """Events that say how an attempt ended, or that a person has settled it since."""
 
 
-def last_attempts(conn: Connection[Any], schema: str) -> tuple[Attempt, ...]:
-    """Of each version the last event that settles it; dry runs apart.
+def asking_last_attempts(conn: Connection[Any], schema: str) -> Callable[[], tuple[Attempt, ...]]:
+    """Asks of each version for the last event that settles it; dry runs apart.
 
     The versions are found by steps through the index, and each one's event by one look into it: the length of the log
     costs nothing.
@@ -36,9 +37,8 @@ def last_attempts(conn: Connection[Any], schema: str) -> tuple[Attempt, ...]:
         " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a"
         " ORDER BY known.version::numeric"
     ).format(log=sql.Identifier(schema, "audit_log"))
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        rows = cursor.execute(query, [list(CHANGED), list(_SETTLING)]).fetchall()
-    return tuple(
+    answer = conn.cursor(row_factory=tuple_row).execute(query, [list(CHANGED), list(_SETTLING)])
+    return lambda: tuple(
         Attempt(version, event, at, Identity(*who), error or "", sqlstate, forgotten)
-        for version, event, at, *who, error, sqlstate, forgotten in rows
+        for version, event, at, *who, error, sqlstate, forgotten in answer
     )

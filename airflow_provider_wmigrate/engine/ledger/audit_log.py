@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from airflow_provider_wmigrate.engine.model import Finding, Identity
 
 from .anchor import GENESIS, broken, contradiction, position
+from .entry_row import ENTRY_FACTS
 from .storable import jsonb, server_encoding, storable_data
 from .trail import COLUMNS, HEAD, AuditRow, damaged, first_break, last_left_out
 from .trail import settles as _settles
@@ -28,14 +29,6 @@ _SESSION = (
 )
 """Who is at the other end, as the server knows it. Part of `details`, and so of the hash of rows that have it: as a
 column it would need one canonical form for the rows before it and another for those behind."""
-
-ENTRY_FACTS = (
-    "pg_catalog.jsonb_build_object('name', name, 'status', status, 'direction', direction, 'checksum', checksum,"
-    " 'checksum_algorithm', checksum_algorithm, 'dependencies', dependencies, 'rollback_checksum', rollback_checksum,"
-    " 'applied_at', pg_catalog.timezone('UTC', applied_at), 'duration_ms', duration_ms, 'actor', actor,"
-    " 'dag_id', dag_id, 'run_id', run_id, 'task_id', task_id, 'try_number', try_number)"
-)
-"""What the log keeps of an entry, and compares with it; not the journal, which changes with every statement."""
 
 _SESSION_AND_ENTRY = (
     f"{_SESSION} OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('entry',"

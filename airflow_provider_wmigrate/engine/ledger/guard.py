@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, checksum, version_key
 
-from .audit_log import ENTRY_FACTS
+from .entry_row import ENTRY_FACTS
 from .storable import ESCAPED, original_script
 from .trail import COLUMNS, AuditRow
 

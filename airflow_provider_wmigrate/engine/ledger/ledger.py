@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import fields
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Literal
 
-from psycopg import Connection, sql
-from psycopg.rows import dict_row
+from psycopg import Connection, Pipeline, sql
+from psycopg.rows import dict_row, tuple_row
 
-from airflow_provider_wmigrate.engine.catalog.extensions import read_extensions
-from airflow_provider_wmigrate.engine.catalog.server import is_standby
+from airflow_provider_wmigrate.engine.catalog.extensions import asking_extensions
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.model import (
-    CHECKSUM_ALGORITHM,
     Entry,
     Finding,
     Identity,
@@ -27,12 +26,13 @@ from airflow_provider_wmigrate.engine.model import (
 )
 
 from .anchor import NO_LEDGER, broken, contradiction
-from .attempts import last_attempts
+from .attempts import asking_last_attempts
 from .audit_log import AuditLog, one_snapshot
+from .entry_row import entry_values
 from .guard import Guard
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
 from .metadata import DESCRIPTIONS
-from .rights import lacking_rights
+from .rights import Rights, asking_rights, lacking_rights
 from .storable import original_script, server_encoding, storable, storable_data, stored_script
 from .structure import ENTRY, Structure
 from .trail import GENESIS, HEAD
@@ -75,34 +75,54 @@ class Ledger:
 
         :param version: the ledger's; None: there is none.
         """
-        return lacking_rights(conn, self.schema, version=version, newest=self.newest_version)
+        return self._lacking(asking_rights(conn, self.schema)(), version)
+
+    def _lacking(self, rights: Rights, version: int | None) -> tuple[Finding, ...]:
+        return lacking_rights(rights, self.schema, version=version, newest=self.newest_version)
 
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
+        return self.state_and_rights(conn)[0]
+
+    def state_and_rights(self, conn: Connection[Any]) -> tuple[State, tuple[Finding, ...]]:
+        """`state` and `lacking_rights`, in few round trips."""
         version = self.version(conn)
-        extensions, standby = read_extensions(conn), is_standby(conn)
+        with conn.pipeline() if Pipeline.is_supported() else nullcontext():
+            rights, extensions = asking_rights(conn, self.schema), asking_extensions(conn)
+            standby = conn.execute("SELECT pg_catalog.pg_is_in_recovery()")
+            if version is not None:
+                entries, attempts = self._asking_entries(conn), asking_last_attempts(conn, self.schema)
+                metadata = self._asking_metadata(conn)
+        lacking, is_standby = self._lacking(rights(), version), standby.fetchone() == (True,)
         if version is None:
-            return State(extensions=extensions, standby=standby)
-        return State(
-            self.entries(conn),
-            extensions,
-            version,
-            last_attempts(conn, self.schema),
-            self.last_success(conn),
-            standby,
-        )
+            return State(extensions=extensions(), standby=is_standby), lacking
+        success = _last_success(metadata())
+        return State(entries(), extensions(), version, attempts(), success, is_standby), lacking
 
     def last_success(self, conn: Connection[Any]) -> datetime | None:
         """When a run last ended with nothing failed; None: none has."""
-        success = self.metadata(conn).get("last_successful_run")
-        return datetime.fromisoformat(success) if success else None
+        return _last_success(self.metadata(conn))
 
-    def entries(self, conn: Connection[Any]) -> tuple[Entry, ...]:
-        """All rows of schema_migrations in numeric order, without the rollback scripts."""
+    def entries(self, conn: Connection[Any], versions: Collection[str] | None = None) -> tuple[Entry, ...]:
+        """Rows of schema_migrations in numeric order, without the rollback scripts.
+
+        :param versions: of these alone; None: all.
+        """
+        return self._asking_entries(conn, versions)()
+
+    def _asking_entries(
+        self, conn: Connection[Any], versions: Collection[str] | None = None
+    ) -> Callable[[], tuple[Entry, ...]]:
         columns = ", ".join(column for column in ENTRY if column != "rollback_sql")
-        with conn.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(self._query(f"SELECT {columns} FROM {{schema}}.schema_migrations")).fetchall()
-        return tuple(sorted((_entry(row) for row in rows), key=lambda e: version_key(e.version)))
+        only = " WHERE version = ANY(%s)" if versions is not None else ""
+        query = self._query(f"SELECT {columns} FROM {{schema}}.schema_migrations{only}")
+        given = [list(versions)] if versions is not None else None
+        answer = conn.cursor(row_factory=dict_row).execute(query, given)
+        return lambda: tuple(sorted((_entry(row) for row in answer), key=lambda e: version_key(e.version)))
+
+    def entry(self, conn: Connection[Any], version: str) -> Entry | None:
+        """The row of one version; None: there is none."""
+        return next(iter(self.entries(conn, [version])), None)
 
     def rollback_script(self, conn: Connection[Any], entry: Entry) -> Script | None:
         """The rollback script as it was when the migration was applied.
@@ -121,7 +141,13 @@ class Ledger:
 
     def metadata(self, conn: Connection[Any]) -> dict[str, str]:
         """application_metadata as a dictionary."""
-        return dict(conn.execute(self._query("SELECT key, value FROM {schema}.application_metadata")).fetchall())
+        return self._asking_metadata(conn)()
+
+    def _asking_metadata(self, conn: Connection[Any]) -> Callable[[], dict[str, str]]:
+        answer = conn.cursor(row_factory=tuple_row).execute(
+            self._query("SELECT key, value FROM {schema}.application_metadata")
+        )
+        return lambda: dict(answer.fetchall())
 
     # The audit log
 
@@ -150,6 +176,10 @@ class Ledger:
     def head(self, conn: Connection[Any]) -> str | None:
         """`count:hash` of the audit log's last row; None: this database has no ledger."""
         return self._log.head(conn) if self.version(conn) is not None else None
+
+    def head_now(self, conn: Connection[Any]) -> str | None:
+        """As `head`, where it is known that there is a ledger."""
+        return self._log.head(conn)
 
     def continues(self, conn: Connection[Any], known_head: str) -> Finding | None:
         """Compare a head kept outside the database with the log: a look at one row, cheap enough for every plan.
@@ -227,23 +257,15 @@ class Ledger:
         statement_hashes: Sequence[str] = (),
     ) -> None:
         """Record a migration as applied, or as begun: incomplete, with none of its statements done."""
-        rollback, encoding = migration.rollback, server_encoding(conn)
-        values = {
-            "version": migration.version,
-            "name": storable(migration.name, encoding),
-            "status": status,
-            "direction": "apply",
-            "checksum": migration.script.checksum,
-            "checksum_algorithm": CHECKSUM_ALGORITHM,
-            "dependencies": list(migration.dependencies),
-            "rollback_sql": stored_script(rollback.text, encoding) if rollback else None,
-            "rollback_checksum": rollback.checksum if rollback else None,
-            "duration_ms": duration_ms,
-            "statements_done": statements if status == "applied" else 0,
-            "statements_total": statements,
-            "statement_hashes": list(statement_hashes),
-            **storable_data(asdict(identity), encoding),
-        }
+        values = entry_values(
+            migration,
+            identity,
+            server_encoding(conn),
+            duration_ms=duration_ms,
+            statements=statements,
+            status=status,
+            statement_hashes=statement_hashes,
+        )
         columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
         now = "pg_catalog.clock_timestamp()"
         query = f"INSERT INTO {{schema}}.schema_migrations (applied_at, {columns}) VALUES ({now}, {places})"
@@ -279,6 +301,10 @@ class Ledger:
             [key, storable(value, server_encoding(conn)), DESCRIPTIONS[key]],
         )
 
+    def touch(self, conn: Connection[Any]) -> None:
+        """Write something that says nothing: the commit of it waits until the disk has what was committed before."""
+        conn.execute(self._query("UPDATE {schema}.application_metadata SET value = value WHERE key = %s"), [HEAD])
+
     def set_schema_version(self, conn: Connection[Any]) -> None:
         """Write the highest applied version into application_metadata. Like `append`, late: it locks the head."""
         # The head row is locked first, as in append, so that two transactions never wait for each other crosswise.
@@ -286,6 +312,11 @@ class Ledger:
         query = self._query("SELECT max(version::numeric) FROM {schema}.schema_migrations WHERE status = 'applied'")
         row = conn.execute(query).fetchone()
         self._set(conn, "schema_version", canonical_version(int(row[0])) if row and row[0] is not None else "")
+
+
+def _last_success(metadata: Mapping[str, str]) -> datetime | None:
+    success = metadata.get("last_successful_run")
+    return datetime.fromisoformat(success) if success else None
 
 
 def _entry(row: dict[str, Any]) -> Entry:

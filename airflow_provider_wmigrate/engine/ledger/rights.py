@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +58,8 @@ def grants(rights: Rights, schema: str, *, to_make: bool, to_upgrade: bool) -> I
             yield f"GRANT {_quoted(owner)} TO {role}"
 
 
-def read_rights(conn: Connection[Any], schema: str) -> Rights:
-    """Look them up. Anybody may."""
+def asking_rights(conn: Connection[Any], schema: str) -> Callable[[], Rights]:
+    """Asks for them. Anybody may."""
     own = conn.execute(
         "SELECT current_user::text, pg_catalog.current_database()::text,"
         " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),"
@@ -67,7 +67,7 @@ def read_rights(conn: Connection[Any], schema: str) -> Rights:
         " FROM pg_catalog.pg_database d LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = %s"
         " WHERE d.datname = pg_catalog.current_database()",
         [schema],
-    ).fetchone()
+    )
     tables = conn.execute(
         "SELECT c.relname::text, r.rolname::text, pg_catalog.pg_has_role(c.relowner, 'USAGE'), ARRAY(SELECT w"
         " FROM pg_catalog.unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS w"
@@ -76,7 +76,11 @@ def read_rights(conn: Connection[Any], schema: str) -> Rights:
         " JOIN pg_catalog.pg_roles r ON r.oid = c.relowner"
         " WHERE n.nspname = %s AND c.relname = ANY(%s) ORDER BY c.relname",
         [schema, list(NEEDED)],
-    ).fetchall()
+    )
+    return lambda: _rights(own.fetchone(), tables.fetchall())
+
+
+def _rights(own: tuple[Any, ...] | None, tables: Sequence[tuple[Any, ...]]) -> Rights:
     lacking = ((table, tuple(w for w in NEEDED[table] if w in words)) for table, _, _, words in tables)
     owners = sorted({owner for _, owner, is_member, _ in tables if not is_member})
     assert own is not None  # a session has a database
@@ -85,13 +89,12 @@ def read_rights(conn: Connection[Any], schema: str) -> Rights:
     return Rights(role, database, may_create_schemas, usage, create, missing, tuple(owners))
 
 
-def lacking_rights(conn: Connection[Any], schema: str, *, version: int | None, newest: int) -> tuple[Finding, ...]:
+def lacking_rights(rights: Rights, schema: str, *, version: int | None, newest: int) -> tuple[Finding, ...]:
     """What `up` would need and the role has not, as a warning.
 
     :param version: the ledger's; None: there is none.
     :param newest: the one that this program writes.
     """
-    rights = read_rights(conn, schema)
     missing = [*grants(rights, schema, to_make=version is None, to_upgrade=version is not None and version < newest)]
     if not missing:
         return ()

@@ -44,12 +44,17 @@ def storable(text: str, encoding: str) -> str:
 
 def storable_data(data: Any, encoding: str) -> Any:
     """JSON data with every text in it, keys too, as `storable` gives it."""
+    text = json.dumps(data, ensure_ascii=False, default=str)
+    return data if text.isascii() and "\\u0000" not in text else _storable(data, encoding)
+
+
+def _storable(data: Any, encoding: str) -> Any:
     if isinstance(data, str):
         return storable(data, encoding)
     if isinstance(data, Mapping):
-        return {storable_data(key, encoding): storable_data(value, encoding) for key, value in data.items()}
+        return {_storable(key, encoding): _storable(value, encoding) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [storable_data(value, encoding) for value in data]
+        return [_storable(value, encoding) for value in data]
     return data
 
 

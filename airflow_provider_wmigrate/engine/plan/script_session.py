@@ -212,3 +212,21 @@ def custom_settings(analysis: Analysis) -> tuple[str, ...]:
     if isinstance(analysis.statements, Statements):
         named |= {node.name for _, node in analysis.statements.nodes("variable_set_stmt") if "." in node.name}
     return tuple(sorted(named))
+
+
+def leaves_what_nobody_sees(analysis: Analysis) -> bool:
+    """Whether a script may leave something in its session that no statement can take away or show: the next script
+    then gets another session.
+
+    That is a custom setting (it never goes away as a whole), a loaded library, what a procedural language keeps, a
+    random seed, a connection of dblink. Found by words, since a function that is made here may do it anywhere; one
+    word too many costs a connection.
+    """
+    return analysis.unparsed is not None or bool(_UNSEEN.search(analysis.script.text))
+
+
+_UNSEEN = re.compile(
+    r"\bset_config\b|\bset\s+(?:session\s+|local\s+)?\w+\.\w|\bsetseed\b|\bload\s|\bdblink|\blanguage\s+['\"]?(?!sql\b|plpgsql\b)\w"
+    r"|\bextension\b",
+    re.IGNORECASE,
+)

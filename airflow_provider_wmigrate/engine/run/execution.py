@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs
-from airflow_provider_wmigrate.engine.catalog.locks import locks_taken, relation_names
+from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs as paused_jobs
+from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken, names_query, relation_names
 from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
     ROLLED_BACK,
@@ -36,6 +36,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Direction, Entry, Identity
 from airflow_provider_wmigrate.engine.plan.journal import kept
 from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.session.message import ask, values
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
@@ -44,7 +45,7 @@ from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from .failing import Failing
 from .job import Job
 from .journalled_entry import JournalledEntry
-from .ledger_speaks import ledger_speaks
+from .ledger_speaks import ledger_speaks as around_ledger
 from .stepwise import ScriptRun
 
 _T = TypeVar("_T")
@@ -72,22 +73,6 @@ class Execution:
 
     # Two ways to run; a dry run is a third, in its own module
 
-    def in_one_transaction(self, job: Job) -> Record:
-        """Script, entry and audit row commit together or not at all."""
-
-        def attempt(number: int, budget: Budget) -> Record:
-            self.session.begin(budget)
-            record = replace(self.script(job, self._done_outcome(), watch), attempts=number)
-            with self._ledger_speaks(job, ROLLED_BACK):
-                record = self._last_row(job, record)
-            self.session.commit()
-            return record
-
-        with self.recorded(job), self.limited(job) as watch:
-            self.append("started", job, details={"direction": self.direction})
-            self.told_start(job, dry_run=False)
-            return self._retrying(job, attempt)
-
     def by_statement(self, job: Job, begun: Entry | None, before: Entry | None) -> Record:
         """Segment by segment, journalled in the entry, which stays `incomplete` until the last one has run.
 
@@ -104,10 +89,10 @@ class Execution:
             self.told_start(job, dry_run=False)
             statements, rows = self._statements(job, started, entry)
             duration = round((time.monotonic() - start) * 1000)
-            with self._ledger_speaks(job, kept(total)), self.session.transaction():
+            with self.ledger_speaks(job, kept(total)), self.session.transaction():
                 self.session.leave_script()
                 entry.close(duration)
-                record = self._record(job, self._done_outcome(), duration, rows, statements, watch)
+                record = self.record_of(job, self.done_outcome(), duration, rows, statements, self._locks(job, watch))
                 return self._last_row(job, record)
 
     # Parts of them
@@ -122,7 +107,7 @@ class Execution:
             job.transactional,
             job.repeatable,
             self.budget(job, lock=self.settings.concurrent_lock_timeout_seconds),
-            lambda attempt: self._retrying(job, lambda _, budget: attempt(budget)),
+            lambda attempt: self.retrying(job, lambda _, budget: attempt(budget)),
             self.tell,
         )
         try:
@@ -130,31 +115,39 @@ class Execution:
         finally:
             entry.nothing_kept = run.nothing_kept
 
-    def _ledger_speaks(self, job: Job, outcome: str) -> AbstractContextManager[None]:
-        return ledger_speaks(self.session, job.migration.version, job.analysis.script.file, outcome=outcome)
+    def ledger_speaks(self, job: Job, outcome: str) -> AbstractContextManager[None]:
+        return around_ledger(self.session, job.migration.version, job.analysis.script.file, outcome=outcome)
 
     def script(self, job: Job, outcome: Outcome, watch: Watch, *, last: bool = True) -> Record:
         """Run a script in the open transaction and write its entry.
 
         :param last: no other script follows in the same transaction.
         """
-        start = time.monotonic()
-        version, file = job.migration.version, job.analysis.script.file
-        self.names.update(relation_names(self.session.conn, self.ledger.schema))
-        for paused in pause_jobs(self.session.conn, job.analysis):
-            self.tell(Noticed(version, "NOTICE", str(paused)))
-        statements, rows = self.session.send(version, job.analysis)
+        start, conn = time.monotonic(), self.session.conn
+        version = job.migration.version
+        self.names.update(relation_names(values(ask(conn, names_query(self.ledger.schema).encode())[0])[0]))
+        self.pause_jobs(job)
+        sent = self.session.send(version, job.analysis)
         try:
             self.session.leave_script(last=last)
-        except psycopg.Error as error:  # a deferred constraint: of this script, whatever others share the transaction
-            raise self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis) from error
+        except psycopg.Error as error:
+            raise self.at_end(job, error) from error
         duration = round((time.monotonic() - start) * 1000)
-        with self._ledger_speaks(job, ROLLED_BACK):
+        with self.ledger_speaks(job, ROLLED_BACK):
             if self.direction == "apply":
                 self._insert_entry(job, duration)
             else:
-                self.ledger.delete_entry(self.session.conn, version)
-        return self._record(job, outcome, duration, rows, statements, watch)
+                self.ledger.delete_entry(conn, version)
+        return self.record_of(job, outcome, duration, sent.rows, sent.statements, self._locks(job, watch))
+
+    def pause_jobs(self, job: Job) -> None:
+        for paused in paused_jobs(self.session.conn, job.analysis):
+            self.tell(Noticed(job.migration.version, "NOTICE", str(paused)))
+
+    def at_end(self, job: Job, error: psycopg.Error) -> StatementFailed:
+        """A deferred constraint: of this script, whatever others share the transaction."""
+        version, file = job.migration.version, job.analysis.script.file
+        return self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis)
 
     def _insert_entry(self, job: Job, duration: int) -> None:
         total = len(job.analysis.statements)
@@ -175,7 +168,9 @@ class Execution:
         )
         return replace(record, audit_head=head)
 
-    def _record(self, job: Job, outcome: Outcome, duration: int, rows: int, statements: int, watch: Watch) -> Record:
+    def record_of(
+        self, job: Job, outcome: Outcome, duration: int, rows: int, statements: int, locks: tuple[LockTaken, ...]
+    ) -> Record:
         migration = job.migration
         return Record(
             migration.version,
@@ -186,23 +181,28 @@ class Execution:
             duration,
             rows,
             statements,
-            self._locks(migration.version, watch),
+            locks,
             blocked_by=tuple(self.waits.blockers.values()),
         )
 
-    def _locks(self, version: str, watch: Watch) -> tuple[LockTaken, ...]:
-        """Read before commit, with the time for which everybody else was kept out."""
+    def _locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
+        """Read before commit."""
+        answer = ask(self.session.conn, locks_query().encode())[0]
+        return self.held(job, locks_taken(values(answer)[0], self.names, self.ledger.schema), watch)
+
+    def held(self, job: Job, taken: Iterable[LockTaken], watch: Watch) -> tuple[LockTaken, ...]:
+        """With the time for which everybody else was kept out."""
         limit = self.settings.lock_hold_warning_seconds
         locks = []
-        for lock in locks_taken(self.session.conn, self.ledger.schema, self.names):
+        for lock in taken:
             if lock.mode == "AccessExclusiveLock":
                 lock = replace(lock, held_ms=watch.held_ms(lock.relation))
             if lock.held_ms is not None and lock.held_ms > limit * 1000:
-                self.tell(HeldLong(version, lock, limit))
+                self.tell(HeldLong(job.migration.version, lock, limit))
             locks.append(lock)
         return tuple(locks)
 
-    def _done_outcome(self) -> Outcome:
+    def done_outcome(self) -> Outcome:
         return Outcome.APPLIED if self.direction == "apply" else Outcome.ROLLED_BACK
 
     def told_start(self, job: Job, *, dry_run: bool) -> None:
@@ -220,7 +220,7 @@ class Execution:
         risen = min(first * 2 ** (attempt - 1), max(first, self.settings.lock_timeout_max_seconds))
         return Budget(self.total(job), self.settings.statement_timeout_seconds, lock or risen)
 
-    def _retrying(self, job: Job, run: Callable[[int, Budget], _T]) -> _T:
+    def retrying(self, job: Job, run: Callable[[int, Budget], _T]) -> _T:
         """Run a whole transaction again when a lock was not free: first with little patience, then with more.
 
         A short wait first, because everybody who wants the table queues up behind whoever waits for it.
@@ -248,8 +248,8 @@ class Execution:
         :param total: the budget in seconds; None: that of the migration.
         """
         version, script = job.migration.version, job.analysis.script.text
-        self.session.on_notice(
-            lambda d: self.tell(Noticed(version, d.severity or "", masked_error(d.message_primary or "", script)))
+        self.session.on_notice = lambda d: self.tell(
+            Noticed(version, d.severity or "", masked_error(d.message_primary or "", script))
         )
 
         def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:
@@ -264,7 +264,7 @@ class Execution:
             self.tell(Waiting(version, "a synchronous standby to confirm the commit", waited))
 
         watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", self.waits, blocked, standby)
-        with self.session.interruption.limited(total or self.total(job)), watch:
+        with self.session.interruption.limited(total or self.total(job), watch.on_wait), watch:
             yield watch
 
     @contextmanager
@@ -311,5 +311,12 @@ _RETRY_REASONS = {
 
 def details_of(record: Record) -> dict[str, Any]:
     """What the audit log keeps of a record."""
-    plain = record.as_dict()
-    return {key: plain[key] for key in ("name", "checksum", "rows", "statements", "locks", "attempts", "blocked_by")}
+    return {
+        "name": record.name,
+        "checksum": record.checksum,
+        "rows": record.rows,
+        "statements": record.statements,
+        "locks": [asdict(lock) for lock in record.locks],
+        "attempts": record.attempts,
+        "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
+    }

@@ -48,7 +48,9 @@ class JournalledEntry:
             details = {"direction": self.direction, "statements_done": begun.statements_done if begun else 0}
             self.ledger.append(conn, "started", self.identity, version=version, details=details, settles=begun is None)
         self._begun = begun is None
-        return begun or next(e for e in self.ledger.entries(conn) if e.version == version)
+        entry = begun or self.ledger.entry(conn, version)
+        assert entry is not None  # written just now
+        return entry
 
     def _open(self) -> None:
         if self.direction == "apply":

@@ -142,7 +142,7 @@ class ScriptRun:
             with self._progress.own_statements(first):
                 self._state.be_the_script()
                 self._state.begin(budget)
-            _, rows = self.session.send(self.migration.version, self.analysis, first, end)
+            rows = self.session.send(self.migration.version, self.analysis, first, end).rows
             with self._progress.own_statements(first):
                 inside = self._state.inside(first, end)
             self._leave_script()
@@ -204,9 +204,9 @@ class ScriptRun:
     def _send(self, index: int) -> int:
         version, statement = self.migration.version, self.analysis.statements[index]
         if not first_in_session(statement.kind, statement.node):
-            return self.session.send_alone(version, self.analysis, index, index + 1)[1]
+            return self.session.send_alone(version, self.analysis, index, index + 1).rows
         # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
-        rows = self.retrying(lambda budget: self.session.send_first(version, self.analysis, index, budget)[1])
+        rows = self.retrying(lambda budget: self.session.send_first(version, self.analysis, index, budget).rows)
         self.session.renew()
         self._check_still_ours(index)
         self._state.renewed(index + 1)
@@ -217,7 +217,7 @@ class ScriptRun:
 
         :raises LockTimeout: it has; what is left of the script must not run twice.
         """
-        entry = next((e for e in self.ledger.entries(self.session.conn) if e.version == self.migration.version), None)
+        entry = self.ledger.entry(self.session.conn, self.migration.version)
         if entry is None or (entry.status, len(entry.statement_hashes)) != ("incomplete", index + 1):
             outcome = "what ran before is kept, and another runner went on with it"
             raise LockTimeout("the advisory lock of this migration", 0.0, outcome=outcome)

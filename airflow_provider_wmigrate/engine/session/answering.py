@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -23,6 +24,18 @@ CANCEL_SECONDS = 5.0
 
 _KEEPALIVES = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 """Seconds of idleness before the first question, between questions, questions; milliseconds for what was sent."""
+
+
+@dataclass
+class Limit:
+    """What limits the calls on a connection in place of `ANSWER_SECONDS`, such as a script's budget."""
+
+    end: float | None = None
+    """On the monotonic clock; None: nothing does at the moment."""
+    passed: bool = False
+    """The end came while a call was under way."""
+    on_wait: Callable[[float], None] | None = None
+    """Called now and then while a call is under way, with the monotonic clock."""
 
 
 def keep_alive(conn: psycopg.Connection[Any]) -> None:
@@ -42,34 +55,37 @@ def keep_alive(conn: psycopg.Connection[Any]) -> None:
                 line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def limit_answers(conn: psycopg.Connection[Any], bounded: Callable[[], bool] = lambda: False) -> None:
+def limit_answers(conn: psycopg.Connection[Any], limit: Limit | None = None) -> None:
     """From now on each call on this connection ends: it is cancelled when the server does not answer in time, and the
-    connection is given up when that changes nothing (`psycopg.OperationalError` without SQLSTATE).
-
-    :param bounded: whether another limit holds at the moment, such as a script's budget.
-    """
+    connection is given up when that changes nothing (`psycopg.OperationalError` without SQLSTATE)."""
+    limit = limit or Limit()
 
     def wait(steps: Any, *arguments: Any, **more: Any) -> Any:
-        steps = steps if bounded() else _ending(conn, steps)
-        return psycopg.Connection.wait(conn, steps, *arguments, **more)
+        return psycopg.Connection.wait(conn, _ending(conn, steps, limit), *arguments, **more)
 
     conn.wait = wait  # type: ignore[method-assign, assignment] # psycopg waits in this method
 
 
-def _ending(conn: psycopg.Connection[Any], steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+def _ending(conn: psycopg.Connection[Any], steps: Generator[Any, Any, Any], limit: Limit) -> Generator[Any, Any, Any]:
     """The steps of one call, as psycopg takes them, with an end.
 
-    psycopg goes on with "nothing is ready" some ten times a second while it waits, which is when the clock is read.
+    psycopg goes on with "nothing is ready" some ten times a second while it waits, so that the clock is read.
     """
-    end, cancelled = time.monotonic() + ANSWER_SECONDS, False
+    begun, cancelled = time.monotonic(), False
+    limited = limit.end is not None and not limit.passed
+    end = limit.end if limited and limit.end is not None else begun + ANSWER_SECONDS
     try:
         wanted = next(steps)
         while True:
             ready = yield wanted
-            if not ready and time.monotonic() > end:
+            now = time.monotonic()
+            if limit.on_wait is not None:
+                limit.on_wait(now)
+            if now > end:
                 if cancelled:
                     conn.close()
-                    raise psycopg.OperationalError(f"the server does not answer any more (after {ANSWER_SECONDS:g} s)")
+                    raise psycopg.OperationalError(f"the server does not answer any more (after {now - begun:.0f} s)")
+                limit.passed = limit.passed or limited
                 with suppress(psycopg.Error):
                     conn.cancel_safe(timeout=CANCEL_SECONDS)
                 end, cancelled = time.monotonic() + CANCEL_SECONDS, True

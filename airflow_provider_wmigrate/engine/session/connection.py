@@ -6,6 +6,7 @@ import re
 import selectors
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -14,7 +15,8 @@ from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed
 
-from .answering import keep_alive, limit_answers
+from .answering import Limit, keep_alive, limit_answers
+from .message import exchange, literal, refusal, values
 
 Connect = Callable[[], "psycopg.Connection[Any]"]
 
@@ -31,12 +33,26 @@ _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
 
 
-def ready(
-    connect: Connect, application_name: str, bounded: Callable[[], bool] = lambda: False
-) -> tuple[psycopg.Connection[Any], int, bool]:
-    """A new connection, made ready: with the server process behind it, and whether the server watches its client.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What the server says of a session: who is at the other end."""
 
-    :param bounded: whether a budget limits the calls on it at the moment; else each has a limit of its own.
+    pid: int
+    """The server process. Through a pooler it is not the one that the login named."""
+    user: str
+    """The role that logged in."""
+    address: str | None
+    """The client's; None: a Unix socket."""
+    standby: bool
+    """The server only follows another one."""
+    watched: bool
+    """The server watches its client."""
+
+
+def ready(connect: Connect, application_name: str, limit: Limit | None = None) -> tuple[psycopg.Connection[Any], Login]:
+    """A new connection, made ready.
+
+    :param limit: limits the calls on it at times; else each has a limit of its own.
     :raises ConnectionFailed: no connection, or a pooler does not keep it on one server process.
     """
     try:
@@ -44,9 +60,9 @@ def ready(
     except psycopg.Error as error:
         raise not_let_in(error) from error
     keep_alive(conn)
-    limit_answers(conn, bounded)
+    limit_answers(conn, limit)
     try:
-        return conn, prepare(conn, connect, application_name), watch_client(conn)
+        return conn, prepare(conn, connect, application_name)
     except BaseException:
         conn.close()
         raise
@@ -78,7 +94,7 @@ _REFUSED = {
 
 
 def untouched(
-    conn: psycopg.Connection[Any], application_name: str, settings: Mapping[str, str], *, watched: bool
+    conn: psycopg.Connection[Any], application_name: str, chosen: Mapping[str, str], *, watched: bool
 ) -> psycopg.Connection[Any]:
     """Another connection like a given one, on which nothing was sent yet: what is to be set comes with the login.
 
@@ -88,8 +104,8 @@ def untouched(
     known: dict[str, Any] = {**conn.info.get_parameters(), "application_name": session_name(application_name)}
     if conn.info.password:
         known["password"] = conn.info.password
-    settings = {**WRITES, **settings, **({"client_connection_check_interval": "500ms"} if watched else {})}
-    known["options"] = " ".join([known.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())])
+    chosen = {**WRITES, **chosen, **({"client_connection_check_interval": "500ms"} if watched else {})}
+    known["options"] = " ".join([known.get("options", ""), *(f"-c {key}={value}" for key, value in chosen.items())])
     try:
         fresh = psycopg.connect(**{**known, "client_encoding": "UTF8"}, autocommit=True)
     except psycopg.Error as error:
@@ -99,26 +115,47 @@ def untouched(
     return fresh
 
 
-def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: str) -> int:
+def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: str) -> Login:
     """Make a new connection ready.
 
     :param connect: opens another connection, to find out what a pooler does with two.
-    :return: the server process behind it.
     :raises ConnectionFailed: it broke, or a pooler does not keep it on one server process.
     """
     conn.autocommit = True
     conn.prepare_threshold = None
     conn.row_factory = tuple_row
     try:
-        pid = server_process(conn)
+        login = _settle(conn, application_name, conn.info.backend_pid)
         # A pooler answers the login itself, and with a process number of its own. Process 0 is a PostgreSQL without
         # processes, embedded into another program: there is but one session, and nobody to share it out.
-        if pid and pid != conn.info.backend_pid and _shared(conn, connect, pid):
-            raise not_one_session()
-        settle(conn, application_name)
+        if login.pid != conn.info.backend_pid:
+            if login.pid and _shared(conn, connect, login.pid):
+                raise not_one_session()
+            login = _settle(conn, application_name, login.pid)
     except psycopg.Error as error:
         raise ConnectionFailed(str(error)) from error
-    return pid
+    return login
+
+
+_LOGIN = (
+    b"SELECT pg_catalog.pg_backend_pid(), session_user, pg_catalog.host(pg_catalog.inet_client_addr()),"
+    b" pg_catalog.pg_is_in_recovery()"
+)
+
+
+def _settle(conn: psycopg.Connection[Any], application_name: str, pid: int) -> Login:
+    """Ask who is there, and make the settings if it is this server process: another one may be shared out by a pooler,
+    and nothing may be left on it."""
+    for watched in (True, False) if conn.info.server_version >= 140000 else (False,):
+        chosen = settings(conn, application_name, watched=watched) + b" WHERE pg_catalog.pg_backend_pid() = %d" % pid
+        answers = exchange(conn, _LOGIN + b"; " + chosen)
+        error = refusal(answers)
+        if error is None:
+            there, user, address, standby = values(answers[0])
+            return Login(int(there or 0), user or "", address, standby == "t", watched)
+        if not watched:  # else the platform may have no way to watch a client
+            raise error
+    raise AssertionError("the last try returns or raises")
 
 
 def session_name(name: str) -> str:
@@ -126,31 +163,48 @@ def session_name(name: str) -> str:
     return name[:63].encode("ascii", "replace").decode()
 
 
-def settle(conn: psycopg.Connection[Any], application_name: str) -> None:
-    """The settings of a session that has run nothing yet."""
-    settings = {
-        "application_name": session_name(application_name),
+def settings(conn: psycopg.Connection[Any], application_name: str, *, watched: bool) -> bytes:
+    """The statement that makes the settings of a session that has run nothing yet.
+
+    :param watched: the server watches its client (PostgreSQL 14, not on every platform): an orphan ends within half a
+        second of its client's death instead of running on with its locks. A client that vanished without a farewell
+        (power, network) is noticed by its keepalives, in half a minute instead of two hours.
+    """
+    name = set_config(conn, {"application_name": session_name(application_name)})
+    return b"SELECT %s, %s" % (name, _WATCHED if watched else _ALWAYS)
+
+
+def set_config(conn: psycopg.Connection[Any], chosen: Mapping[str, str], *, local: bool = False) -> bytes:
+    """Calls that give settings values, as columns of a SELECT."""
+    return calls({name: literal(conn, value) for name, value in chosen.items()}, local=local)
+
+
+def constants(chosen: Mapping[str, str], *, local: bool = False) -> bytes:
+    """The same with values of ours, which hold no quotes."""
+    return calls({name: b"'%s'" % value.encode() for name, value in chosen.items()}, local=local)
+
+
+def calls(literals: Mapping[str, bytes], *, local: bool) -> bytes:
+    """:param literals: by setting."""
+    end = b"true" if local else b"false"
+    pairs = ((name.encode(), value) for name, value in literals.items())
+    return b", ".join(b"pg_catalog.set_config('%s', %s, %s)" % (name, value, end) for name, value in pairs)
+
+
+_ALWAYS = constants(
+    {
         "statement_timeout": OWN_TIMEOUT,
         "lock_timeout": OWN_TIMEOUT,
         "idle_in_transaction_session_timeout": "0",
         "client_min_messages": "notice",
+        "tcp_keepalives_idle": "15",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
         **WRITES,
         **READABLE,
     }
-    calls = ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in settings)
-    conn.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
-
-
-def watch_client(conn: psycopg.Connection[Any]) -> bool:
-    """Where the server can watch its client (PostgreSQL 14, not on every platform), an orphan ends within half a second
-    of its client's death instead of running on with its locks. A client that vanished without a farewell (power,
-    network) is noticed in half a minute instead of two hours."""
-    with suppress(psycopg.Error):
-        conn.execute("SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3")
-    with suppress(psycopg.Error):
-        conn.execute("SET client_connection_check_interval = '500ms'")
-        return True
-    return False
+)
+_WATCHED = b"%s, %s" % (_ALWAYS, constants({"client_connection_check_interval": "500ms"}))
 
 
 def server_process(conn: psycopg.Connection[Any]) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,55 +9,53 @@ from typing import Any
 
 import psycopg
 
-_SILENCE_SECONDS = 5.0
-"""How long a cancelled statement may take to end before the network is taken for dead."""
+from .answering import Limit
 
 
-class Interruption:
-    """What may strike while a session acts, and whether it has.
+class Interruption(Limit):
+    """What may strike while a session acts, and whether it has. Where even a cancel changes nothing, the network is
+    silent, and the connection is given up (`answering`).
 
     :param acting: the connection that the running statement is on.
     """
 
     def __init__(self, acting: Callable[[], psycopg.Connection[Any]]) -> None:
+        super().__init__()
         self._acting = acting
-        self.timed_out = False
-        self.counting = False
-        """Whether a budget limits what runs."""
         self.requested = False
-        # Not an Event: its lock would stand in the way of a signal that comes while another one is being handled.
-        self.struck = False
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the budget was used up."""
+        if self.end is not None and time.monotonic() > self.end:
+            self.passed = True
+        return self.passed
+
+    @property
+    def struck(self) -> bool:
+        """Whether what runs has to end."""
+        return self.requested or self.timed_out
 
     @contextmanager
-    def limited(self, total_seconds: float) -> Iterator[None]:
+    def limited(self, total_seconds: float, on_wait: Callable[[float], None] | None = None) -> Iterator[None]:
         """Cancel whatever runs when the total budget is used up.
 
-        statement_timeout counts each statement of a script anew, so the total needs a clock on this side. Where even
-        the cancelling changes nothing, the network is silent, and the connection is given up.
+        statement_timeout counts each statement of a script anew, so the total needs a clock on this side.
+
+        :param on_wait: called now and then while something runs, with the monotonic clock.
         """
-        over = threading.Event()
-
-        def strike() -> None:
-            self.timed_out = self.struck = True
-            self._send_cancel()
-            if not over.wait(_SILENCE_SECONDS):
-                self._break_off()
-
-        timer = threading.Timer(total_seconds, strike)
-        timer.daemon = True
-        timer.start()
-        self.counting = True
+        self.end, self.passed, self.on_wait = time.monotonic() + total_seconds, False, on_wait
         try:
             yield
         finally:
-            self.counting = False
-            timer.cancel()
-            over.set()
+            self.passed = self.timed_out
+            self.end = self.on_wait = None
 
     def cancel(self) -> None:
         """Cancel the running statement on the server; callable from a signal handler or another thread."""
-        self.requested = self.struck = True
-        self._send_cancel()
+        self.requested = True
+        with suppress(psycopg.Error):
+            self._acting().cancel_safe(timeout=3.0)
 
     def pause(self, seconds: float) -> bool:
         """Wait between two attempts. False: cancelled, or out of time."""
@@ -68,12 +63,3 @@ class Interruption:
         while not self.struck and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))
         return not self.struck
-
-    def _send_cancel(self) -> None:
-        with suppress(psycopg.Error):
-            self._acting().cancel_safe(timeout=3.0)
-
-    def _break_off(self) -> None:
-        """End the waiting for an answer from another thread: only a socket's shutdown wakes whoever reads from it."""
-        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self._acting().fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)

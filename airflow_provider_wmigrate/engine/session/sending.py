@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import Connection, generators, pq
+from psycopg import Connection, pq
 
-from airflow_provider_wmigrate.engine.errors import ScriptError, WMigrateError
+from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
-Failed = Callable[[psycopg.Error, "int | None"], WMigrateError]
-"""A psycopg error in the engine's words; with the number, from 0, of the statement that was next, if it is known."""
+from .message import exchange
+
+Failed = Callable[[psycopg.Error, "int | None"], Exception]
+"""What to raise for a psycopg error; with the number, from 0, of the statement that was next, if it is known."""
 
 _COPY_CHUNK = 64 * 1024
 """Characters of COPY data that are encoded and handed over at a time."""
@@ -25,20 +28,44 @@ _COPY = {
 _COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
 
 
-def send_part(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Statements of ours that go to the server in one message with a piece of a script, behind it."""
+
+    text: bytes
+    count: int
+    """Of the statements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a piece of a script, or a whole one, came to."""
+
+    statements: int = 0
+    """Run."""
+    rows: int = 0
+    """Inserted, updated, deleted or copied."""
+    tail: tuple[Any, ...] = ()
+    """The answers to the statements of the tail."""
+
+    def and_then(self, other: Sent) -> Sent:
+        """Both together."""
+        return Sent(self.statements + other.statements, self.rows + other.rows, other.tail)
+
+
+def send_part(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed, tail: Tail | None = None) -> Sent:
     """Run one piece.
 
-    :return: statements run, rows they inserted, updated, deleted or copied.
+    :param tail: only with a piece whose statements are known and that has no data.
     :raises WMigrateError: what `failed` made of the server's refusal.
     :raises ScriptError: a COPY that has nothing to read from or to write to.
     """
-    return (_copy if part.data else _simple)(conn, analysis, part, failed)
+    return _copy(conn, analysis, part, failed) if part.data else _simple(conn, analysis, part, failed, tail)
 
 
-def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> tuple[int, int]:
+def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed, tail: Tail | None) -> Sent:
     try:
-        conn.pgconn.send_query(part.sql)
-        results = conn.wait(generators.execute(conn.pgconn))
+        results = exchange(conn, part.sql + b"\n;" + tail.text if tail else part.sql)
     except psycopg.Error as error:
         raise failed(error, None) from error
     done = rows = 0
@@ -48,13 +75,15 @@ def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Faile
             raise failed(psycopg.errors.error_from_result(result, "utf-8"), index)
         if result.status in _COPY:
             conn.close()  # the server waits for the other end; the transaction goes with the connection
-            raise _refused(analysis, index, *_COPY[result.status])
+            raise _refused(analysis, index, *_COPY[pq.ExecStatus(result.status)])
         done += result.status != pq.ExecStatus.EMPTY_QUERY
         rows += _rows(result)
-    return done, rows
+    if tail is None:
+        return Sent(done, rows)
+    return Sent(done - tail.count, rows, tuple(results[-tail.count :]))
 
 
-def _copy(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> tuple[int, int]:
+def _copy(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> Sent:
     """COPY ... FROM stdin with the data that stands below it, in chunks."""
     text, (begin, end) = analysis.script.text, part.data or (0, 0)
     try:
@@ -62,7 +91,7 @@ def _copy(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed)
             with cursor.copy(part.sql) as copy:
                 for at in range(begin, end, _COPY_CHUNK):
                     copy.write(text[at : min(at + _COPY_CHUNK, end)].encode())
-            return 1, cursor.rowcount
+            return Sent(1, cursor.rowcount)
     except psycopg.Error as error:
         raise failed(error, part.first) from error
 

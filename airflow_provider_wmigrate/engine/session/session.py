@@ -1,7 +1,7 @@
-"""One connection for one call: its transactions, what is sent on it, and what may interrupt it.
+"""One connection: its transactions, what is sent on it, and what may interrupt it.
 
-Every migration gets a connection of its own, so that nothing a script leaves behind (settings, temporary tables,
-session locks) can reach the next one.
+Several migrations may run on it one after another. Between them it is made what a new one is, so that nothing a script
+leaves behind (settings, temporary tables, session locks) can reach the next one.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from airflow_provider_wmigrate.engine.errors import (
     NOT_KNOWN,
     PERHAPS_COMMITTED,
     ROLLED_BACK,
-    ConnectionFailed,
     StatementFailed,
-    WMigrateError,
 )
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 from . import constraints
+from .answering import limit_answers
+from .committing import commit_with
 from .connection import Connect as Connect
-from .connection import not_one_session, ready, settle, untouched, watch_client
+from .connection import Login, not_one_session, ready, set_config, untouched
 from .failures import Circumstances, failure, place_of
 from .interruption import Interruption
-from .sending import Failed, send_part
+from .message import ask, values
+from .sending import Failed, Sent, Tail, send_part
 from .settings import Budget as Budget
-from .settings import leave_script, set_local
+from .settings import as_new, leave_script
 from .waiting import SessionLocks
 
 
@@ -44,10 +45,15 @@ class Session:
         self._connect = connect
         self._other: psycopg.Connection[Any] | None = None
         self.interruption = Interruption(lambda: self._acting)
-        self.conn, self.pid, self._watched = self._ready()
+        self.conn, self.login = self._ready()
+        self.used = False
+        """Whether a script may have left something in it."""
+        self.spoilt = False
+        """Whether it may hold what no statement takes away."""
         self.on_unconfirmed: Callable[[], None] = lambda: None
         """Called after a commit that no synchronous standby has confirmed although the server waits for one."""
-        self._notice_handlers: list[Callable[[psycopg.errors.Diagnostic], None]] = []
+        self.on_notice: Callable[[psycopg.errors.Diagnostic], None] = lambda diagnostic: None
+        """Told what the server says beside its answers."""
         self.locks = SessionLocks(lambda: self.conn, self.interruption)
         self._in_transaction = False
         self._began_statement = 0.0
@@ -58,8 +64,17 @@ class Session:
 
     # The connection
 
-    def _ready(self) -> tuple[psycopg.Connection[Any], int, bool]:
-        return ready(self._connect, self.application_name, lambda: self.interruption.counting)
+    def _ready(self) -> tuple[psycopg.Connection[Any], Login]:
+        conn, login = ready(self._connect, self.application_name, self.interruption)
+        conn.add_notice_handler(self._hear)
+        return conn, login
+
+    def _hear(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        self.on_notice(diagnostic)
+
+    @property
+    def pid(self) -> int:
+        return self.login.pid
 
     @property
     def _acting(self) -> psycopg.Connection[Any]:
@@ -72,31 +87,41 @@ class Session:
         other = self._other
         return self.pid if other is None or other.closed else other.info.backend_pid
 
-    def on_notice(self, handler: Callable[[psycopg.errors.Diagnostic], None]) -> None:
-        """Whom to tell what the server says beside its answers."""
-        self._notice_handlers.append(handler)
-        self.conn.add_notice_handler(handler)
-
     def renew(self) -> None:
         """Go on with a new connection and the same locks: after an update of TimescaleDB the server ends, at its next
         statement, every session that has loaded the old version.
 
         :raises LockTimeout: another runner was quicker with the locks, and goes on.
         """
-        old = self.conn
-        self.conn, self.pid, self._watched = self._ready()
-        for handler in self._notice_handlers:
-            self.conn.add_notice_handler(handler)
-        old.close()
+        self.begin_anew()
         self.locks.take_over()
+
+    def begin_anew(self) -> None:
+        """Go on with a new connection, and without locks."""
+        old = self.conn
+        self.conn, self.login = self._ready()
+        self.used = self.spoilt = False
+        old.close()
+
+    def as_new(self) -> bytes:
+        """The statements that make it what a new one is; they may stand in a transaction."""
+        return as_new(self.conn, self.application_name, watched=self.login.watched)
+
+    def refresh(self) -> None:
+        """Make it what a new one is, with no lock held."""
+        if self.used:
+            ask(self.conn, self.as_new())
+            self.used = False
+        self.locks.release_all()
 
     def close(self) -> None:
         """Close it. The server ends a closed session a moment later; until then the next runner would have to poll for
         the locks, so they are given back before."""
         try:
-            if not self.conn.closed and self.conn.info.transaction_status == pq.TransactionStatus.IDLE:
+            idle = not self.conn.closed and self.conn.info.transaction_status == pq.TransactionStatus.IDLE
+            if idle and (self.used or self.locks.numbers):
                 with suppress(psycopg.Error):
-                    self.conn.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+                    self.locks.release_all()
         finally:  # also when a task's time limit strikes here
             self.conn.close()
 
@@ -126,18 +151,12 @@ class Session:
         mode = "ONLY" if read_only else "WRITE"
         self.conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {mode}".encode())
         self._limit(budget, keep)
-        self._began = self._transaction_start()
+        self.began, self.used = self._transaction_start(), True
 
     def next_script(self, budget: Budget) -> None:
         """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
-        # Of DISCARD ALL, what a transaction allows, and without the advisory locks.
-        self.conn.execute(
-            "CLOSE ALL; RESET ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
-        )
+        ask(self.conn, self.as_new())
         constraints.as_declared(self.conn)
-        settle(self.conn, self.application_name)
-        if self._watched:
-            watch_client(self.conn)
         self._limit(budget)
 
     def limit(self, budget: Budget, *, keep: Container[str] = ()) -> None:
@@ -145,14 +164,12 @@ class Session:
 
         :param keep: settings to leave alone, since the script made them.
         """
-        for name, value in self.limits(budget).items():
-            if name not in keep:
-                self.conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+        self._limit(budget, keep, local=False)
 
-    def _limit(self, budget: Budget, keep: Container[str] = ()) -> None:
+    def _limit(self, budget: Budget, keep: Container[str] = (), *, local: bool = True) -> None:
         limits = {name: value for name, value in self.limits(budget).items() if name not in keep}
         if limits:
-            set_local(self.conn, **limits)
+            ask(self.conn, b"SELECT " + set_config(self.conn, limits, local=local))
 
     def limits(self, budget: Budget) -> dict[str, str]:
         """The settings for a budget; a failure is judged by them from here on."""
@@ -160,53 +177,66 @@ class Session:
         return budget.settings()
 
     def _transaction_start(self) -> int:
-        """Microseconds. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
+        """See `TRANSACTION`. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
 
         :raises ConnectionFailed: it is in another server process than the advisory locks.
         """
-        start, pid = self.conn.execute(
-            "SELECT (pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
-            " pg_catalog.pg_backend_pid()"
-        ).fetchone() or (0, 0)
-        if pid != self.pid:
-            raise not_one_session()
-        return int(start)
+        start, pid = values(ask(self.conn, b"SELECT " + TRANSACTION)[0])
+        self.check_process(pid)
+        return int(start or 0)
 
-    def send(self, version: str, analysis: Analysis, first: int = 0, end: int | None = None) -> tuple[int, int]:
+    def check_process(self, pid: str | None) -> None:
+        """:raises ConnectionFailed: another server process has answered."""
+        if pid != str(self.pid):
+            raise not_one_session()
+
+    def send(
+        self, version: str, analysis: Analysis, first: int = 0, end: int | None = None, tail: Tail | None = None
+    ) -> Sent:
         """Run a script, or its statements from `first` to before `end`, inside the transaction that `begin` opened.
 
-        :return: statements run, rows they inserted, updated, deleted or copied.
+        :param tail: sent with the script's last piece where that is possible; then it must show whether the
+            transaction is still the same.
         :raises StatementFailed: the server refused one of them.
         """
         self._in_transaction = True
         try:
-            done = self.send_alone(version, analysis, first, end)
+            sent = self.send_alone(version, analysis, first, end, tail)
         finally:
             self._in_transaction = False
-        self._check_same_transaction(version, analysis)
-        return done
+        if not sent.tail:
+            self.check_same(version, analysis, self._transaction_start)
+        return sent
 
-    def send_alone(self, version: str, analysis: Analysis, first: int = 0, end: int | None = None) -> tuple[int, int]:
+    def send_alone(
+        self, version: str, analysis: Analysis, first: int = 0, end: int | None = None, tail: Tail | None = None
+    ) -> Sent:
         """As `send`, outside any transaction."""
-        done = rows = 0
-        for part in analysis.parts(first, end):
+        sent, parts = Sent(), analysis.parts(first, end)
+        part = next(parts, None)
+        while part is not None:
+            following = next(parts, None)
             if self.interruption.struck:
                 # A cancel that came between two statements found nothing to cancel.
                 cancelled = psycopg.errors.QueryCanceled("not begun")
                 raise self.failure(cancelled, version, analysis.script.file, outcome=self._outcome())
             self._began_statement = time.monotonic()
-            ran, changed = send_part(self._acting, analysis, part, self._failed_in(version, analysis, part))
-            done, rows = done + ran, rows + changed
-        return done, rows
+            last = tail if not (following or part.data or analysis.unparsed) else None
+            failed = self._failed_in(version, analysis, part)
+            sent = sent.and_then(send_part(self._acting, analysis, part, failed, last))
+            part = following
+        return sent
 
-    def send_first(self, version: str, analysis: Analysis, index: int, budget: Budget) -> tuple[int, int]:
+    def send_first(self, version: str, analysis: Analysis, index: int, budget: Budget) -> Sent:
         """As `send_alone`, but one statement, as the very first one of a session of its own.
 
         Its limits come with the login: setting them would be a statement before it.
         """
-        with closing(untouched(self.conn, self.application_name, self.limits(budget), watched=self._watched)) as conn:
-            for handler in self._notice_handlers:
-                conn.add_notice_handler(handler)
+        with closing(
+            untouched(self.conn, self.application_name, self.limits(budget), watched=self.login.watched)
+        ) as conn:
+            limit_answers(conn, self.interruption)
+            conn.add_notice_handler(self._hear)
             self._other = conn
             try:
                 return self.send_alone(version, analysis, index, index + 1)
@@ -214,8 +244,13 @@ class Session:
                 self._other = None
 
     def _failed_in(self, version: str, analysis: Analysis, part: Part) -> Failed:
-        def failed(error: psycopg.Error, index: int | None) -> WMigrateError:
+        def failed(error: psycopg.Error, index: int | None) -> Exception:
             file, outcome = analysis.script.file, self._outcome()
+            behind = -1 if index is None or analysis.unparsed else index - len(analysis.statements)
+            if behind > 0:  # in the tail, where the ledger speaks
+                return error
+            if behind == 0:  # a deferred constraint: all of the script has run
+                return self.failure(error, version, file, outcome=outcome, analysis=analysis)
             return self.failure(error, version, file, outcome=outcome, analysis=analysis, part=part, index=index)
 
         return failed
@@ -224,10 +259,13 @@ class Session:
         """What the session knows of it: a transaction that was not committed is rolled back, whoever is lost."""
         return ROLLED_BACK if self._in_transaction else NOT_KNOWN
 
-    def _check_same_transaction(self, version: str, analysis: Analysis) -> None:
-        """The last line of defence against transaction control that the grammar did not see."""
+    def check_same(self, version: str, analysis: Analysis, start: Callable[[], int]) -> None:
+        """The last line of defence against transaction control that the grammar did not see.
+
+        :param start: gives what identifies the open transaction, as `began`.
+        """
         inside = self.conn.info.transaction_status == pq.TransactionStatus.INTRANS
-        if not inside or self._transaction_start() != self._began:
+        if not inside or start() != self.began:
             raise StatementFailed(
                 version,
                 analysis.script.file,
@@ -244,31 +282,16 @@ class Session:
     def commit(self) -> None:
         """Commit, and make sure that the server did.
 
-        A warning beside its answer means that the wait for a synchronous standby was cut short: committed here, and
-        not confirmed there. The server's words for it depend on its language.
-
         :raises ConnectionFailed: the connection broke meanwhile. Only the ledger knows what became of it.
         """
-        warnings: list[psycopg.errors.Diagnostic] = []
+        self.commit_with(b"COMMIT", 0)
 
-        def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
-            if diagnostic.severity_nonlocalized == "WARNING":
-                warnings.append(diagnostic)
-
-        self.conn.add_notice_handler(hear)
-        try:
-            answer = self.conn.execute("COMMIT").statusmessage
-        except psycopg.OperationalError as error:
-            if not self.conn.closed:
-                raise
-            hint = "whether it was committed stands in the ledger, where the next try looks first"
-            raise ConnectionFailed(f"it broke during the commit ({error})", hint=hint) from error
-        finally:
-            self.conn.remove_notice_handler(hear)
-        if warnings and answer == "COMMIT":
+    def commit_with(self, message: bytes, at: int) -> list[Any]:
+        """As `commit`, with other statements in one message; see `committing`."""
+        answers, confirmed = commit_with(self.conn, message, at)
+        if not confirmed:
             self.on_unconfirmed()
-        if answer != "COMMIT":
-            raise ConnectionFailed(f"the server answered COMMIT with {answer}")
+        return answers
 
     def roll_back(self) -> None:
         """Roll back if there is anything to roll back and anybody to tell."""
@@ -305,6 +328,13 @@ class Session:
         where = place_of(error, analysis, part, index) if analysis else {}
         script = analysis.script.text if analysis else ""
         return failure(error, version, file, where, known, outcome=outcome, script=script)
+
+
+TRANSACTION = (
+    b"(pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
+    b" pg_catalog.pg_backend_pid()"
+)
+"""What identifies a transaction: when it began, in microseconds, and the server process."""
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 from psycopg import Connection
 
 from . import constraints
-from .connection import OWN_TIMEOUT, READABLE
+from .connection import OWN_TIMEOUT, READABLE, constants, settings
+from .message import ask, literal
 
 _GRACE = 5.0
 """Seconds."""
@@ -35,45 +36,65 @@ class Budget:
         }
 
 
-def set_local(conn: Connection[Any], **settings: str) -> None:
-    """Settings to the end of the open transaction."""
-    calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in settings)
-    conn.execute(f"SELECT {calls}".encode(), [part for pair in settings.items() for part in pair])
+_LEFT = constants(
+    {
+        "search_path": "pg_catalog",
+        "row_security": "off",
+        "lock_timeout": OWN_TIMEOUT,
+        "statement_timeout": OWN_TIMEOUT,
+        "idle_in_transaction_session_timeout": "0",
+        **READABLE,
+    },
+    local=True,
+)
+"""What a script is left with, to the end of its transaction."""
+
+_GIVE_BACK = (
+    b"CASE WHEN pg_catalog.current_setting('session_authorization') OPERATOR(pg_catalog.<>) %s"
+    b" THEN pg_catalog.set_config('session_authorization', NULL, %s) END, pg_catalog.set_config('role', NULL, %s)"
+)
+"""The authorization takes the role with it, also where it stays as it is: then it is left alone."""
+
+
+def leaving(conn: Connection[Any], *, flushed: bool = False) -> bytes:
+    """One statement: from here on, to the end of the transaction, the ledger speaks. Whatever role, path, format or
+    limits the script set do not hold.
+
+    :param flushed: the commit waits until the disk has it, unless the connection itself says otherwise.
+    """
+    # Only a superuser may touch the replication role; left at `replica`, nobody would be told of the new entry.
+    return (
+        b"SELECT %s, %s, CASE WHEN pg_catalog.current_setting('session_replication_role')"
+        b" OPERATOR(pg_catalog.<>) 'origin'"
+        b" THEN pg_catalog.set_config('session_replication_role', 'origin', true) END%s"
+    ) % (
+        _GIVE_BACK % (literal(conn, conn.info.user), b"true", b"true"),
+        _LEFT,
+        b", pg_catalog.set_config('synchronous_commit', NULL, true)" if flushed else b"",
+    )
 
 
 def leave_script(conn: Connection[Any], *, last: bool = True) -> None:
-    """From here on, to the end of the transaction, the ledger speaks: whatever role, path, format or limits the
-    script set do not hold.
-
-    Deferred constraints are checked now, so that a dry run finds what a commit would.
+    """See `leaving`. Deferred constraints are checked before, so that a dry run finds what a commit would.
 
     :param last: no other script follows in this transaction.
     """
-    if last:
-        conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    else:
+    if not last:
         constraints.check_now(conn)
-    # The authorization takes the role with it, also where it stays as it is: then it is left alone.
-    conn.execute(
-        "SELECT pg_catalog.set_config('session_authorization', NULL, true)"
-        " WHERE pg_catalog.current_setting('session_authorization') OPERATOR(pg_catalog.<>) %s",
-        [conn.info.user],
-    )
-    conn.execute("SELECT pg_catalog.set_config('role', NULL, true)")
-    set_local(
-        conn,
-        search_path="pg_catalog",
-        row_security="off",
-        lock_timeout=OWN_TIMEOUT,
-        statement_timeout=OWN_TIMEOUT,
-        idle_in_transaction_session_timeout="0",
-        **READABLE,
-    )
-    # Only a superuser may touch this one; left at `replica`, nobody would be told of the new entry.
-    conn.execute(
-        "SELECT pg_catalog.set_config('session_replication_role', 'origin', true)"
-        " WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'"
-    )
+    ask(conn, b"; ".join([*([CHECK_CONSTRAINTS] if last else []), leaving(conn)]))
+
+
+CHECK_CONSTRAINTS = b"SET CONSTRAINTS ALL IMMEDIATE"
+
+_LEAVES_BEHIND = b"CLOSE ALL; RESET ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES"
+"""Takes away what a script left in its session: what DISCARD ALL does, as far as it is seen, and as a transaction
+allows it; roles and advisory locks apart. Plans that the server has made are no trace of anybody."""
+
+
+def as_new(conn: Connection[Any], application_name: str, *, watched: bool) -> bytes:
+    """Statements that make a used session what a new one is. They may stand in a transaction."""
+    roles = b"SELECT " + _GIVE_BACK % (literal(conn, conn.info.user), b"false", b"false")
+    return b"; ".join([roles, _LEAVES_BEHIND, settings(conn, application_name, watched=watched)])
 
 
 def _milliseconds(seconds: float) -> str:

@@ -53,6 +53,10 @@ class SessionLocks:
                 told = waited * 2 + 1
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(min(wait_seconds, told) - waited, 0.0)))
             pause = min(pause * 1.5, 1.0)
+        self.hold(locks)
+
+    def hold(self, locks: Sequence[AdvisoryLock]) -> None:
+        """These are held now, and no others."""
         self._held = tuple(locks)
 
     def keep(self) -> None:
@@ -72,6 +76,11 @@ class SessionLocks:
         :raises ConnectionFailed: it was not held any more.
         """
         give_back(self._conn(), lock)
+
+    def release_all(self) -> None:
+        """Give all of them back, and those that scripts took."""
+        self._conn().execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+        self.hold(())
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -16,10 +16,12 @@ from airflow_provider_wmigrate.engine.catalog.blockers import blockers
 from airflow_provider_wmigrate.engine.record import Blocker
 
 from .answering import keep_alive, limit_answers
-from .connection import Connect, session_name, watch_client
+from .connection import Connect, settings
+from .message import ask
 
 _FIRST_LOOK = 0.3
-"""Seconds before the second connection is opened: most scripts are over by then and do not pay for it."""
+"""Seconds before the second connection is opened: most scripts are over by then, and pay neither for it nor for a
+thread."""
 _BETWEEN_LOOKS = 0.5
 
 Key = tuple[int, "str | None"]
@@ -59,7 +61,8 @@ class Watch:
         self._waits = waits
         self._on_blocked, self._on_standby = on_blocked, on_standby
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._begun = 0.0
         self._held_since: dict[str, float] = {}
 
     def held_ms(self, relation: str) -> int | None:
@@ -71,24 +74,28 @@ class Watch:
         return None if since is None else round((time.monotonic() - since) * 1000)
 
     def __enter__(self) -> Watch:
-        self._thread.start()
+        self._begun = time.monotonic()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(timeout=2.0)
+        if self._thread is not None:
+            self._thread.join(timeout=2.0)
+
+    def on_wait(self, now: float) -> None:
+        """Told now and then that the migration still runs, with the monotonic clock: begins to look."""
+        if self._thread is None and now - self._begun > _FIRST_LOOK:
+            self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
-        if self._over.wait(_FIRST_LOOK):
-            return
         with suppress(psycopg.Error), self._connect() as conn:
             conn.autocommit = True
             keep_alive(conn)
             limit_answers(conn)
-            watch_client(conn)
-            conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [session_name(self._name)])
+            ask(conn, settings(conn, self._name, watched=False))
             told: tuple[Key, ...] = ()
             since = time.monotonic() - _FIRST_LOOK
             standby = _Standby(self._on_standby)

@@ -1,0 +1,142 @@
+"""A migration recorded in one message: its entry, its audit row and the head of the chain, as the last statements
+before the commit. What they say is known before, so nothing has to be asked between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from psycopg import Connection
+
+from airflow_provider_wmigrate.engine.model import Direction, Identity, Migration
+from airflow_provider_wmigrate.engine.session.connection import Login
+from airflow_provider_wmigrate.engine.session.message import literal, table
+
+from .anchor import position
+from .entry_row import entry_facts, entry_values
+from .metadata import DESCRIPTIONS
+from .storable import server_encoding, storable_data
+from .trail import COLUMNS, HEAD, AuditRow, damaged
+
+HEAD_AND_TIME = (
+    "value, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)"
+    "::pg_catalog.int8"
+)
+"""Columns of the head's row, locked: what `Recording` has to know."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """:param schema: of the ledger.
+    :param login: who the server says is at the other end.
+    :param head: of the audit log, under a lock that is held to the commit; None: the ledger has none.
+    :param microseconds: of the server's clock, since 1970.
+    """
+
+    schema: str
+    login: Login
+    identity: Identity
+    head: str | None
+    microseconds: int
+
+    @property
+    def at(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.microseconds)
+
+    def statements(
+        self,
+        conn: Connection[Any],
+        migration: Migration,
+        direction: Direction,
+        event: str,
+        *,
+        duration_ms: int,
+        statements: int,
+        details: Mapping[str, Any],
+    ) -> tuple[tuple[bytes, ...], str]:
+        """The statements, and the head that the log has with them.
+
+        :param statements: of the script.
+        :param details: of plain JSON values without fractions, which the server gives back as they are.
+        :raises LedgerDamaged: the ledger has no head.
+        """
+        encoding = server_encoding(conn)
+        entry: dict[str, Any] | None = None
+        if direction == "apply":
+            entry = entry_values(migration, self.identity, encoding, duration_ms=duration_ms, statements=statements)
+        row = self._row(migration.version, event, duration_ms, details, entry, encoding)
+        head = f"{row.position}:{row.hash}"
+        change = (
+            b"DELETE FROM %s WHERE version OPERATOR(pg_catalog.=) %s"
+            % (table(self.schema, "schema_migrations"), literal(conn, migration.version))
+            if entry is None
+            else self._insert(conn, "schema_migrations", {**entry, "applied_at": self.at.isoformat()})
+        )
+        logged = {name: getattr(row, name) for name in COLUMNS}
+        logged |= {"at": row.at.isoformat(), "details": json.dumps(row.details, ensure_ascii=False)}
+        audit = self._insert(conn, "audit_log", logged)
+        return (change, audit, self._metadata(conn, head, migration.version if entry else None)), head
+
+    def _row(
+        self,
+        version: str,
+        event: str,
+        duration_ms: int,
+        details: Mapping[str, Any],
+        entry: Mapping[str, Any] | None,
+        encoding: str,
+    ) -> AuditRow:
+        count = position(self.head or "")
+        if count is None or self.head is None:
+            raise damaged(f"{self.schema}.application_metadata has no {HEAD}")
+        session = {"user": self.login.user, "address": self.login.address, "pid": self.login.pid}
+        facts = None if entry is None else entry_facts(entry, self.at)
+        row = AuditRow(
+            position=count + 1,
+            at=self.at,
+            event=event,
+            version=version,
+            **storable_data(asdict(self.identity), encoding),
+            duration_ms=duration_ms,
+            details=storable_data({**details, "session": session, "entry": facts}, encoding),
+            previous_hash=self.head.partition(":")[2],
+            hash="",
+        )
+        return replace(row, hash=row.computed_hash())
+
+    def _insert(self, conn: Connection[Any], name: str, values: Mapping[str, Any]) -> bytes:
+        given = b", ".join(literal(conn, value) for value in values.values())
+        return b"INSERT INTO %s (%s) VALUES (%s)" % (table(self.schema, name), ", ".join(values).encode(), given)
+
+    def _metadata(self, conn: Connection[Any], head: str, applied: str | None) -> bytes:
+        """The head and the highest applied version.
+
+        :param applied: the version that is applied now; None: one was rolled back.
+        """
+        name = table(self.schema, "application_metadata")
+        highest = literal(conn, applied)
+        newer = (
+            b"WHEN m.key OPERATOR(pg_catalog.=) 'schema_version' AND m.value OPERATOR(pg_catalog.<>) ''"
+            b" AND m.value::pg_catalog.numeric OPERATOR(pg_catalog.>) excluded.value::pg_catalog.numeric THEN m.value"
+        )
+        if applied is None:
+            newer = b""
+            highest = (
+                b"coalesce((SELECT version FROM %s WHERE status OPERATOR(pg_catalog.=) 'applied'"
+                b" ORDER BY pg_catalog.length(version) DESC, version DESC LIMIT 1), '')"
+                % table(self.schema, "schema_migrations")
+            )
+        value = b"CASE %s ELSE excluded.value END" % newer if newer else b"excluded.value"
+        rows = [(HEAD, literal(conn, head)), ("schema_version", highest)]
+        given = b", ".join(
+            b"(%s, %s, %s)" % (literal(conn, key), text, literal(conn, DESCRIPTIONS[key])) for key, text in rows
+        )
+        return (
+            b"INSERT INTO %s AS m (key, value, description) VALUES %s ON CONFLICT (key) DO UPDATE"
+            b" SET value = %s, updated_at = pg_catalog.clock_timestamp()" % (name, given, value)
+        )

@@ -1,0 +1,254 @@
+"""The two directions: what is to be done with one version, decided by the ledger's entries under its lock."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import ClassVar, NoReturn
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.catalog.extensions import preflight
+from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion, WMigrateError
+from airflow_provider_wmigrate.engine.events import Listener
+from airflow_provider_wmigrate.engine.folder.config.settings import Settings
+from airflow_provider_wmigrate.engine.ledger.access import LedgerAccess
+from airflow_provider_wmigrate.engine.model import (
+    CHECKSUM_ALGORITHM,
+    Direction,
+    Entry,
+    Finding,
+    Identity,
+    Migration,
+    Script,
+    Status,
+)
+from airflow_provider_wmigrate.engine.plan import planner, rollback
+from airflow_provider_wmigrate.engine.plan.statuses import statuses
+from airflow_provider_wmigrate.engine.record import Outcome, Record
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.session import Connect, Session
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+from .execution import Execution
+from .job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A script to run; or nothing, since it is done; or why it may not be done. None of them: the ledger has to be
+    asked for its script."""
+
+    job: Job | None = None
+    done: Record | None = None
+    refused: tuple[Finding, ...] = ()
+    entry: Entry | None = None
+    """The version's entry as it is."""
+    unfinished: bool = False
+    """The entry is of an earlier try in the same direction."""
+
+    @property
+    def in_one_transaction(self) -> bool:
+        return self.job is not None and not (self.refused or self.unfinished or self.job.by_statement)
+
+
+@dataclass
+class Directed(ABC):
+    """What both directions share.
+
+    :param migrations: of the folder, by version.
+    """
+
+    migrations: Mapping[str, Migration]
+    access: LedgerAccess
+    settings: Settings
+    identity: Identity
+    tell: Listener
+    connect: Connect
+    _analyses: dict[str, Analysis] = field(default_factory=dict, init=False)
+    """Of the scripts that are next."""
+
+    direction: ClassVar[Direction]
+
+    @abstractmethod
+    def seen(self, versions: Iterable[str]) -> set[str] | None:
+        """The versions whose entries count for these; None: all of them."""
+
+    @abstractmethod
+    def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
+        """What is to be done with one version.
+
+        :param session: may be asked for a stored script; None: not now.
+        """
+
+    @abstractmethod
+    def locks(self, version: str) -> list[AdvisoryLock]:
+        """The advisory locks under which it is done."""
+
+    @abstractmethod
+    def entry_after(self, job: Job, record: Record) -> Entry | None:
+        """The entry that the version has when this is done."""
+
+    def execution(self, session: Session) -> Execution:
+        """What runs a script."""
+        return Execution(
+            session,
+            self.access.ledger,
+            self.settings.execution,
+            self.identity,
+            self.direction,
+            self.tell,
+            self.connect,
+            self.settings.logging.include_sql,
+        )
+
+    def analysed(self, script: Script) -> Analysis:
+        """A script as the grammar sees it; the last few are kept."""
+        found = self._analyses.get(script.checksum)
+        if found is None:
+            if len(self._analyses) > 2:
+                del self._analyses[next(iter(self._analyses))]
+            found = self._analyses[script.checksum] = analyse(script)
+        return found
+
+    def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
+        """The extensions once more: the plan may be old, or there was none."""
+        with self.access.reaching(session):
+            return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
+
+    def refuse(self, session: Session, version: str, found: tuple[Finding, ...], *, dry_run: bool = False) -> NoReturn:
+        """Write it into the audit log, where that is possible, and raise it.
+
+        :raises HistoryError: always.
+        """
+        error = HistoryError(found)
+        with suppress(WMigrateError, psycopg.Error):
+            details = {"findings": [f.code for f in found], "error": str(error), "dry_run": dry_run}
+            with session.transaction(confirmed=False):
+                append = self.access.ledger.append
+                error.audit_head = append(session.conn, "refused", self.identity, version=version, details=details)
+        raise error
+
+    def nothing_done(self, version: str, outcome: Outcome, *, by: Identity | None = None) -> Record:
+        """:param by: who had done it before."""
+        migration = self.migrations[version]
+        return Record(version, migration.name, outcome, migration.script.checksum, by or self.identity)
+
+
+@dataclass
+class Applying(Directed):
+    """From the folder to the database."""
+
+    direction: ClassVar[Direction] = "apply"
+
+    def seen(self, versions: Iterable[str]) -> set[str] | None:
+        """Themselves, and what they need."""
+        wanted = set(versions)
+        return wanted | {needed for version in wanted for needed in self.migrations[version].dependencies}
+
+    def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
+        migration, entry = self.migrations[version], entries.get(version)
+        if statuses([migration], [entry] if entry else [])[version] is Status.APPLIED and entry is not None:
+            return Decided(done=self.nothing_done(version, Outcome.ALREADY_APPLIED, by=entry.identity), entry=entry)
+        known = [entries[v] for v in (version, *migration.dependencies) if v in entries]
+        refused = planner.refusals(migration, known)
+        return Decided(self.job(migration), refused=refused, entry=entry, unfinished=entry is not None)
+
+    def job(self, migration: Migration) -> Job:
+        """Its script."""
+        return Job(migration, self.analysed(migration.script), migration.transactional, migration.repeatable)
+
+    def locks(self, version: str) -> list[AdvisoryLock]:
+        """Its own, and those of what it needs."""
+        return self.access.locks_of([version], self.migrations[version].dependencies)
+
+    def entry_after(self, job: Job, record: Record) -> Entry | None:
+        """As the ledger has it now, but for the time."""
+        migration, total = job.migration, len(job.analysis.statements)
+        rollback_script = migration.rollback
+        return Entry(
+            migration.version,
+            migration.name,
+            "applied",
+            migration.script.checksum,
+            CHECKSUM_ALGORITHM,
+            migration.dependencies,
+            rollback_script.checksum if rollback_script else None,
+            datetime.now(timezone.utc),
+            record.duration_ms,
+            total,
+            total,
+            (),
+            self.identity,
+        )
+
+
+@dataclass
+class RollingBack(Directed):
+    """From the ledger back."""
+
+    direction: ClassVar[Direction] = "rollback"
+
+    def seen(self, versions: Iterable[str]) -> set[str] | None:
+        """Everything: any applied migration may depend on it."""
+        return None
+
+    def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
+        entry = entries.get(version)
+        if entry is None:
+            return Decided(done=self.not_applied(version))
+        found = rollback.dependents(version, list(entries.values()))
+        try:
+            job = self.job(entry, session)
+        except HistoryError as error:
+            return Decided(refused=error.findings, entry=entry)
+        unfinished = (entry.status, entry.direction) == ("incomplete", "rollback")
+        return Decided(job, refused=found, entry=entry, unfinished=unfinished)
+
+    def job(self, entry: Entry, session: Session | None) -> Job | None:
+        """Its rollback script; None: the ledger has it, and it is not to be asked now.
+
+        :raises HistoryError: there is none, or it is not the one that was stored.
+        """
+        migration = self.migrations.get(entry.version)
+        source = rollback.rollback_of(migration, entry)
+        script = migration.rollback if source == "folder" and migration else None
+        if source == "ledger":
+            if session is None:
+                return None
+            script = self.access.ledger.rollback_script(session.conn, entry)
+        if script is None:
+            raise HistoryError([rollback.no_rollback(migration, entry)])
+        known = self.stand_in(entry)
+        return Job(known, self.analysed(script), known.rollback_transactional, known.rollback_repeatable)
+
+    def stand_in(self, entry: Entry) -> Migration:
+        """The folder's migration, or for one whose file is gone what the ledger still knows of it."""
+        known = self.migrations.get(entry.version)
+        return known or Migration(
+            entry.version,
+            entry.name,
+            Script(f"{entry.version}_{entry.name}.sql", "", entry.checksum),
+            dependencies=entry.dependencies,
+        )
+
+    def not_applied(self, version: str) -> Record:
+        """What is told of one that is not applied.
+
+        :raises UnknownVersion: nobody knows it.
+        """
+        if version not in self.migrations:
+            raise UnknownVersion(version, self.migrations, where="this folder or the ledger")
+        return self.nothing_done(version, Outcome.NOT_APPLIED)
+
+    def locks(self, version: str) -> list[AdvisoryLock]:
+        """Its own."""
+        return self.access.locks_of([version])
+
+    def entry_after(self, job: Job, record: Record) -> Entry | None:
+        """None is left."""
+        return None

@@ -1,0 +1,112 @@
+"""A script in one transaction: sent in one message with what shows what it did, recorded and committed in another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
+from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
+from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Recording
+from airflow_provider_wmigrate.engine.record import Record
+from airflow_provider_wmigrate.engine.session.message import exchange, refusal, values
+from airflow_provider_wmigrate.engine.session.sending import Tail
+from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget
+from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS, leaving
+from airflow_provider_wmigrate.engine.session.watch import Watch
+
+from .execution import Execution, details_of
+from .job import Job
+from .opening import Opened, look
+
+
+class Turn(Protocol):
+    """A migration's place among those that run on one session."""
+
+    flushed: bool
+    """Its commit waits until the disk has it."""
+
+    def open_again(self, budget: Budget) -> Opened:
+        """The transaction once more, for another try."""
+
+    def commit(self, statements: Sequence[bytes], record: Record, seen: str | None) -> None:
+        """Send the last statements of the transaction and its commit.
+
+        :param record: of what is done with it.
+        :param seen: the head of the audit log before it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class InTransaction:
+    """Script, entry and audit row commit together or not at all."""
+
+    execution: Execution
+    job: Job
+    turn: Turn
+
+    def run(self, opened: Opened) -> Record:
+        """:param opened: the transaction, with nothing sent in it yet."""
+        execution, job = self.execution, self.job
+
+        def attempt(number: int, budget: Budget) -> Record:
+            begun = opened if number == 1 else self.turn.open_again(budget)
+            execution.names.update(begun.names)
+            return self._attempt(number, watch)
+
+        with execution.recorded(job), execution.limited(job) as watch:
+            execution.told_start(job, dry_run=False)
+            return execution.retrying(job, attempt)
+
+    def _attempt(self, number: int, watch: Watch) -> Record:
+        execution, job, session = self.execution, self.job, self.execution.session
+        start, version = time.monotonic(), job.migration.version
+        execution.pause_jobs(job)
+        with execution.ledger_speaks(job, ROLLED_BACK):
+            sent = session.send(version, job.analysis, tail=self._tail())
+            answer = (sent.tail or self._look())[-1]
+        head, at, start_of_transaction, pid, locks = values(answer) if answer.ntuples else [None] * 5
+        if sent.tail and answer.ntuples:
+            session.check_process(pid)
+            session.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
+        duration = round((time.monotonic() - start) * 1000)
+        taken = execution.held(job, locks_taken(locks, execution.names, execution.ledger.schema), watch)
+        done = execution.done_outcome()
+        record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken)
+        recording = Recording(execution.ledger.schema, session.login, execution.identity, head, int(at or 0))
+        with execution.ledger_speaks(job, ROLLED_BACK):
+            return self._recorded(replace(record, attempts=number), recording)
+
+    def _recorded(self, record: Record, recording: Recording) -> Record:
+        execution, job = self.execution, self.job
+        statements, head = recording.statements(
+            execution.session.conn,
+            job.migration,
+            execution.direction,
+            record.outcome.value,
+            duration_ms=record.duration_ms,
+            statements=len(job.analysis.statements),
+            details=details_of(record),
+        )
+        record = replace(record, audit_head=head)
+        self.turn.commit(statements, record, recording.head)
+        return record
+
+    def _tail(self) -> Tail:
+        """What is sent behind the script: from here on the ledger speaks."""
+        conn, schema = self.execution.session.conn, self.execution.ledger.schema
+        columns = b"%s, %s, (%s)" % (HEAD_AND_TIME.encode(), TRANSACTION, locks_query().encode())
+        statements = [CHECK_CONSTRAINTS, leaving(conn, flushed=self.turn.flushed), look(conn, schema, columns)]
+        return Tail(b"; ".join(statements), len(statements))
+
+    def _look(self) -> Sequence[Any]:
+        """The same as a message of its own, behind COPY data or what the grammar does not understand."""
+        answers = exchange(self.execution.session.conn, self._tail().text)
+        error = refusal(answers)
+        if error is not None and len(answers) == 1:
+            raise self.execution.at_end(self.job, error) from error
+        if error is not None:
+            raise error
+        return answers

@@ -1,0 +1,268 @@
+"""Migrations one after another on one session. The commit of one and the beginning of the next are one message.
+
+Nothing is asked again that the ledger's head shows to be as it was: every change of the ledger moves it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.events import Finished, Listener
+from airflow_provider_wmigrate.engine.ledger.access import LedgerAccess
+from airflow_provider_wmigrate.engine.ledger.trail import damaged
+from airflow_provider_wmigrate.engine.model import Entry
+from airflow_provider_wmigrate.engine.plan.script_session import leaves_what_nobody_sees
+from airflow_provider_wmigrate.engine.record import Record
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.message import ask, refusal
+from airflow_provider_wmigrate.engine.session.session import Budget, Session
+
+from .directions import Decided, Directed
+from .in_transaction import InTransaction
+from .job import Job
+from .opening import Opened, Opening
+
+CATCH_UP = 16
+"""A run of so many migrations does not wait for the disk after each."""
+_BETWEEN_FLUSHES = 0.25
+"""Seconds, at the most about, after which what was committed is on the disk, and is told."""
+
+
+@dataclass
+class Series:
+    """:param versions: in the order in which they are run.
+    :param go_on: asked before each; False: the rest is left.
+    """
+
+    session: Session
+    access: LedgerAccess
+    direct: Directed
+    versions: Sequence[str]
+    tell: Listener
+    go_on: Callable[[], bool] = lambda: True
+    records: list[Record] = field(default_factory=list, init=False)
+    """Of what is done and on the disk."""
+    entries: dict[str, Entry] = field(default_factory=dict, init=False)
+    head: str | None = field(default=None, init=False)
+    """Of the audit log, as of which the entries are."""
+    opened: Opened | None = field(default=None, init=False)
+    """The transaction of the next version, begun behind the last commit."""
+    _unflushed: list[Record] = field(default_factory=list, init=False)
+    _flushed_at: float = field(default_factory=time.monotonic, init=False)
+
+    def run(self) -> list[Record]:
+        """Run all of them, or those before the first that fails.
+
+        :raises WMigrateError: one failed; `records` has those before it.
+        """
+        try:
+            self._read(self.direct.seen(self.versions))
+            for at, version in enumerate(self.versions):
+                if not self.go_on():
+                    break
+                record, flushed = self._one(at, version)
+                self._unflushed.append(record)
+                if flushed:
+                    self._told()
+            self._flush()
+        except BaseException:
+            with suppress(WMigrateError, psycopg.Error):
+                self._flush()
+            raise
+        return self.records
+
+    # One version
+
+    def _one(self, at: int, version: str) -> tuple[Record, bool]:
+        """:return: its record, and whether the disk has what was done."""
+        if self.session.spoilt:
+            self.session.begin_anew()
+        self.name_session(version)
+        decided = self.direct.decide(version, self.entries, None)
+        opened, self.opened = self.opened, None
+        if decided.in_one_transaction and decided.job is not None and self.head is not None:
+            turn = _Turn(self, at, decided.job, flushed=self.is_flushed(at))
+            opened = opened or turn.open(self.direct.locks(version))
+            if opened.locked and opened.head == self.head:
+                return self._run(turn, opened), turn.flushed
+        self.session.roll_back()
+        return self._under_lock(at, version)
+
+    def _under_lock(self, at: int, version: str) -> tuple[Record, bool]:
+        """Wait for the locks, look at the ledger, and decide anew."""
+        self.session.refresh()
+        self.access.lock(self.session, self.direct.locks(version), version)
+        self._read(self.direct.seen(self.versions[at:]))
+        decided = self.direct.decide(version, self.entries, self.session)
+        if decided.done is not None:
+            return decided.done, not self._unflushed
+        if decided.refused or decided.job is None:
+            self.direct.refuse(self.session, version, decided.refused)
+        if decided.in_one_transaction:
+            turn = _Turn(self, at, decided.job, flushed=self.is_flushed(at))
+            return self._run(turn, turn.open(None)), turn.flushed
+        return self._by_statement(decided, decided.job), True
+
+    def _run(self, turn: _Turn, opened: Opened) -> Record:
+        lacking = self.direct.lacking(self.session, turn.job)
+        if lacking:
+            self.session.roll_back()
+            self.direct.refuse(self.session, turn.job.migration.version, lacking)
+        return InTransaction(self.direct.execution(self.session), turn.job, turn).run(opened)
+
+    def _by_statement(self, decided: Decided, job: Job) -> Record:
+        lacking = self.direct.lacking(self.session, job)
+        if lacking:
+            self.direct.refuse(self.session, job.migration.version, lacking)
+        self.session.used = True
+        begun = decided.entry if decided.unfinished else None
+        record = self.direct.execution(self.session).by_statement(job, begun, decided.entry)
+        with self.done(job, record):
+            return record
+
+    def name_session(self, version: str) -> None:
+        """As others will see the session from its next beginning on."""
+        self.session.application_name = self.access.name(f"{self.direct.direction} {version}")
+
+    @contextmanager
+    def done(self, job: Job, record: Record) -> Iterator[None]:
+        """Around its commit: what is known of the ledger follows, unless it fails."""
+        version, entry = job.migration.version, self.direct.entry_after(job, record)
+        before = self.entries.pop(version, None)
+        if entry is not None:
+            self.entries[version] = entry
+        try:
+            yield
+        except BaseException:
+            self.entries.pop(version, None)
+            if before is not None:
+                self.entries[version] = before
+            raise
+        self.head = record.audit_head
+        self.session.spoilt = leaves_what_nobody_sees(job.analysis)
+
+    def next_job(self, at: int, job: Job) -> Job | None:
+        """The script behind this one, if it may begin behind this one's commit."""
+        if at + 1 >= len(self.versions) or leaves_what_nobody_sees(job.analysis) or not self.go_on():
+            return None
+        decided = self._ahead(at + 1)
+        return decided.job if decided.in_one_transaction else None
+
+    def _ahead(self, at: int) -> Decided:
+        """What is to be done with a version whose turn has not come. What is wrong with it will be told then."""
+        try:
+            return self.direct.decide(self.versions[at], self.entries, None)
+        except WMigrateError:
+            return Decided()
+
+    # The ledger
+
+    def _read(self, versions: set[str] | None) -> None:
+        conn, ledger = self.session.conn, self.access.ledger
+        with self.ledger():
+            self.head = ledger.head_now(conn)
+            found = {e.version: e for e in ledger.entries(conn, versions)}
+        kept = {v: e for v, e in self.entries.items() if versions is not None and v not in versions}
+        self.entries = kept | found
+
+    @contextmanager
+    def ledger(self) -> Iterator[None]:
+        """Around what relies on the ledger's tables.
+
+        :raises LedgerDamaged: they are not what they were.
+        """
+        with self.access.reaching(self.session):
+            try:
+                yield
+            except psycopg.errors.Error as error:
+                if error.sqlstate not in ("42P01", "42703", "3F000"):
+                    raise
+                self.session.roll_back()
+                self.access.ledger.version(self.session.conn)
+                raise damaged(f"the ledger in schema {self.access.ledger.schema} is gone") from error
+
+    # The disk
+
+    def is_flushed(self, at: int) -> bool:
+        """Whether a commit waits for the disk: the last one does, and the one before whatever is in no transaction."""
+        late = time.monotonic() - self._flushed_at > _BETWEEN_FLUSHES
+        if late or len(self.versions) < CATCH_UP or at + 1 >= len(self.versions):
+            return True
+        following = self._ahead(at + 1)
+        return following.job is None or following.unfinished or following.job.by_statement
+
+    def _flush(self) -> None:
+        """Have on the disk what was committed, by one more commit that waits for it."""
+        for tries_left in (2, 1, 0):
+            if not self._unflushed or self.session.conn.closed:
+                return
+            try:
+                self.session.roll_back()
+                with self.ledger(), self.session.transaction():
+                    self.access.ledger.touch(self.session.conn)
+                self._told()
+            except psycopg.errors.QueryCanceled:  # a cancel that was meant for a script
+                if not tries_left:
+                    raise
+
+    def _told(self) -> None:
+        for record in self._unflushed:
+            self.tell(Finished(record))
+        self.records += self._unflushed
+        self._unflushed, self._flushed_at = [], time.monotonic()
+
+
+@dataclass
+class _Turn:
+    """See `in_transaction.Turn`."""
+
+    series: Series
+    at: int
+    job: Job
+    flushed: bool
+
+    def open(self, locks: Sequence[AdvisoryLock] | None) -> Opened:
+        """Open its transaction, in a message of its own."""
+        return self._open(locks, self.series.direct.execution(self.series.session).budget(self.job))
+
+    def open_again(self, budget: Budget) -> Opened:
+        return self._open(None, budget)
+
+    def _open(self, locks: Sequence[AdvisoryLock] | None, budget: Budget) -> Opened:
+        series = self.series
+        opening = Opening(series.access.ledger.schema, self.job.analysis, budget, locks, flushed=self.flushed)
+        with series.ledger():
+            return opening.read(series.session, ask(series.session.conn, opening.message(series.session)))
+
+    def commit(self, statements: Sequence[bytes], record: Record, seen: str | None) -> None:
+        series = self.series
+        alone = seen == series.head
+        with series.done(self.job, record):
+            following = series.next_job(self.at, self.job) if alone else None
+            opening = self._following(following) if following else None
+            message = [*statements, b"UNLISTEN *", b"COMMIT", *([opening.message(series.session)] if opening else [])]
+            answers = series.session.commit_with(b"; ".join(message), len(statements) + 1)
+        if not alone:  # others have changed the ledger, so the next one looks at it under its lock
+            series.head = None
+        if opening is None:
+            return
+        try:
+            if refusal(answers) is None:  # else it will meet in its own turn what stands in its way
+                series.opened = opening.read(series.session, answers)
+        except WMigrateError:
+            series.opened = None
+        if series.opened is None:
+            series.session.roll_back()
+
+    def _following(self, job: Job) -> Opening:
+        series, version = self.series, job.migration.version
+        budget = series.direct.execution(series.session).budget(job)
+        flushed = series.is_flushed(self.at + 1)
+        series.name_session(version)
+        return Opening(series.access.ledger.schema, job.analysis, budget, series.direct.locks(version), flushed=flushed)

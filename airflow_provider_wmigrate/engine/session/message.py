@@ -1,0 +1,65 @@
+"""One message to the server: statements of our own in PostgreSQL's simple protocol, which takes many in one round trip.
+
+Values stand in it as literals, escaped by libpq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import psycopg
+from psycopg import Connection, generators, pq, sql
+
+
+def literal(conn: Connection[Any], value: str | int | Sequence[str] | None) -> bytes:
+    """A value as it stands in a statement; a sequence as an array of text."""
+    if value is None:
+        return b"NULL"
+    if isinstance(value, int):
+        return b"%d" % value
+    if isinstance(value, str):
+        return bytes(pq.Escaping(conn.pgconn).escape_literal(value.encode()))
+    return b"ARRAY[%s]::pg_catalog.text[]" % b", ".join(literal(conn, item) for item in value)
+
+
+@cache
+def table(schema: str, name: str) -> bytes:
+    """The name of a table as it stands in a statement."""
+    return sql.Identifier(schema, name).as_bytes(None)
+
+
+def exchange(conn: Connection[Any], message: bytes) -> list[pq.abc.PGresult]:
+    """Send one message, and take the answers until the last one or the first refusal, which is the last then.
+
+    :raises psycopg.Error: the connection broke.
+    """
+    conn.pgconn.send_query(message)
+    return list(conn.wait(generators.execute(conn.pgconn)))
+
+
+def refusal(answers: Sequence[pq.abc.PGresult]) -> psycopg.Error | None:
+    """The server's refusal of the last statement that was answered; None: there is none."""
+    last = answers[-1] if answers else None
+    if last is None or last.status != pq.ExecStatus.FATAL_ERROR:
+        return None
+    return psycopg.errors.error_from_result(last, "utf-8")
+
+
+def ask(conn: Connection[Any], message: bytes) -> list[pq.abc.PGresult]:
+    """As `exchange`, for a message no statement of which may be refused.
+
+    :raises psycopg.Error: the server refused one; what of the message was in no transaction of its own is undone.
+    """
+    answers = exchange(conn, message)
+    error = refusal(answers)
+    if error is not None:
+        raise error
+    return answers
+
+
+def values(answer: pq.abc.PGresult) -> list[str | None]:
+    """The first row of an answer, as text."""
+    row = (answer.get_value(0, column) for column in range(answer.nfields))
+    return [None if value is None else value.decode() for value in row]
