@@ -50,7 +50,7 @@ def crowd(arena: Arena, folder: Path, runners: int) -> list[str]:
             found = take(conn)
             wrong += map(str, Ledger().verify(conn))
             events = dict(conn.execute("SELECT event, count(*) FROM wmigrate.audit_log GROUP BY 1").fetchall())
-            if events != {"ledger_created": 1, "applied": 3}:
+            if events != {"ledger_created": 1, "started": 1, "applied": 3}:
                 wrong.append(f"audit {events}")
             rows = conn.execute("SELECT sum(v - id), count(*), sum(w) FROM t").fetchone()
             if rows != (300, 100, 100):
