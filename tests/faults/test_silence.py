@@ -21,7 +21,7 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.run.execution import NOT_REPLICATED
-from airflow_provider_wmigrate.engine.session import answering, interruption
+from airflow_provider_wmigrate.engine.session import answering
 from dev.cluster import Cluster
 
 NO_ENCRYPTION = "?sslmode=disable&gssencmode=disable&connect_timeout=2"
@@ -41,7 +41,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same limits, shorter."""
     monkeypatch.setattr(answering, "ANSWER_SECONDS", 0.4)
     monkeypatch.setattr(answering, "CANCEL_SECONDS", 0.2)
-    monkeypatch.setattr(interruption, "_SILENCE_SECONDS", 0.4)
 
 
 def through(wire: Wire, database: str, folder: Path, tell: Callable[[Event], None]) -> Migrator:
