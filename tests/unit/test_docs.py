@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from dev.markdown import with_generated
+from dev.references import DOCS, PAGES
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "reference/airflow.md"])
+def test_a_page_is_current(name: str) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    assert page == with_generated(page, PAGES[name]()), "write it anew: python -m dev.references"
 
 
 def test_every_test_the_hazards_page_names_exists() -> None:
