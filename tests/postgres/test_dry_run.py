@@ -64,6 +64,13 @@ def not_tried(record: Record) -> str:
             "001_a.sql: it is declared transactional: false, and a dry run is one transaction",
         ),
         (TABLE + INDEX, declared(transactional="false"), "001_a.sql:2: CREATE INDEX CONCURRENTLY cannot be undone"),
+        (
+            TABLE + "SELECT lsn FROM pg_create_logical_replication_slot('wmigrate_dry', 'test_decoding');",
+            {},
+            "001_a.sql:2: pg_create_logical_replication_slot() cannot be undone by a transaction",
+        ),
+        (TABLE + "WITH w AS (SELECT PG_CATALOG.Pg_Switch_WAL()) TABLE w;", {}, "001_a.sql:2: pg_switch_wal() cannot"),
+        (TABLE + "COPY t TO PROGRAM 'true';", {}, "001_a.sql:2: COPY to a file or a program cannot be undone"),
     ],
 )
 def test_what_is_not_one_transaction_is_not_tried(
@@ -272,3 +279,28 @@ def test_what_a_migration_of_a_chain_dropped_is_told_with_it(migrator: MakeMigra
     first, second, _ = (e.record for e in events if isinstance(e, Finished))
     assert first.locks == (LockTaken("public.t", "AccessExclusiveLock"),)
     assert second.locks == (LockTaken("public.t", "AccessExclusiveLock", dropped=True),)
+
+
+@pytest.mark.parametrize(
+    ("call", "tried"),
+    [
+        ("setval('n', 7)", False),
+        ("setval('public.\"n\"'::regclass, 7, true)", False),
+        ("setval(pg_get_serial_sequence('counted', 'id'), 7)", False),
+        ("setval((SELECT oid FROM pg_class WHERE relname = 'n'), 7)", False),
+        ("setval('new_one', 7)", True),
+        ("setval(pg_get_serial_sequence('newly_counted', 'id'), 7)", True),
+    ],
+)
+def test_a_sequence_that_is_there_is_not_set_by_a_dry_run(
+    migrator: MakeMigrator, conn: Conn, call: str, tried: bool
+) -> None:
+    """No ROLLBACK takes setval back, unless the sequence is as new as the transaction."""
+    conn.execute("CREATE SEQUENCE n; CREATE TABLE counted (id serial)")
+    before = conn.execute("SELECT last_value, is_called FROM n").fetchone()
+    script = f"CREATE SEQUENCE new_one;\nCREATE TABLE newly_counted (id serial);\nSELECT {call};"
+    record = migrator({"001_a.sql": script}).apply("001", dry_run=True)
+    assert record.outcome is (Outcome.DRY_RUN if tried else Outcome.NOT_TRIED)
+    assert tried or record.reason == "001_a.sql:3: setval() cannot be undone by a transaction"
+    assert conn.execute("SELECT last_value, is_called FROM n").fetchone() == before
+    assert conn.execute("SELECT last_value, is_called FROM counted_id_seq").fetchone() == (1, False)

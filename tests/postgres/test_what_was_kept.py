@@ -293,8 +293,15 @@ def test_a_connection_lost_outside_a_transaction(migrator: MakeMigrator, conn: C
 # A SELECT that only reads
 
 
-def test_a_select_that_only_reads_is_run_again_unasked(migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:
-    script = "CREATE TABLE kept ();\nSELECT count(*), max(id) FROM paid;\nSELECT 1/0;"
+@pytest.mark.parametrize(
+    "select",
+    ["SELECT count(*), max(id) FROM paid WHERE id + 1 > 0", "SELECT now(), random(), n.last_value FROM pg_settings, n"],
+)
+def test_a_select_that_only_reads_is_run_again_unasked(
+    migrator: MakeMigrator, conn: Conn, events: list[Event], select: str
+) -> None:
+    conn.execute("CREATE SEQUENCE n")
+    script = f"CREATE TABLE kept ();\n{select};\nSELECT 1/0;"
     failure(migrator({"001_p.sql": script} | DECLARED))
     conn.execute("UPDATE wmigrate.schema_migrations SET statements_done = 1")  # died before it could write that it ran
     events.clear()
@@ -302,9 +309,31 @@ def test_a_select_that_only_reads_is_run_again_unasked(migrator: MakeMigrator, c
     assert next(e.note for e in events if isinstance(e, Stepped)) == "was in flight; it has run"
 
 
-@pytest.mark.parametrize("select", ["SELECT pay_again()", "SELECT nextval('n')", "INSERT INTO paid VALUES (2)"])
-def test_one_that_may_write_is_asked_about(migrator: MakeMigrator, conn: Conn, select: str) -> None:
-    conn.execute("CREATE SEQUENCE n; CREATE FUNCTION pay_again() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+@pytest.mark.parametrize(
+    "select",
+    [
+        "SELECT pay_again()",
+        "SELECT nextval('n')",
+        "INSERT INTO paid VALUES (2)",
+        "SELECT pg_advisory_lock(7)",
+        "SELECT PG_CATALOG.Pg_Advisory_Lock(7)",
+        "SELECT pg_notify('a', 'b')",
+        "SELECT * FROM locking",
+        "SELECT 1 @+@ 2",
+        "SELECT p.settled FROM paid p",
+        "SELECT * FROM elsewhere",
+    ],
+)
+def test_one_that_may_act_is_asked_about(migrator: MakeMigrator, conn: Conn, select: str) -> None:
+    """A READ ONLY transaction stops writes to tables and little else."""
+    conn.execute(
+        "CREATE SEQUENCE n; CREATE FUNCTION pay_again() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        "CREATE VIEW locking AS SELECT pg_try_advisory_lock(8);"
+        "CREATE FUNCTION add_twice(int, int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';"
+        "CREATE OPERATOR @+@ (LEFTARG = int, RIGHTARG = int, FUNCTION = add_twice);"
+        "CREATE FUNCTION settled(paid) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';"
+        "CREATE VIEW elsewhere AS SELECT 1"
+    )
     if select.startswith("INSERT"):
         select = "WITH w AS (INSERT INTO paid VALUES (2) RETURNING id) SELECT * FROM w"
     script = f"CREATE TABLE kept ();\n{select};\nSELECT 1/0;"
@@ -312,4 +341,4 @@ def test_one_that_may_write_is_asked_about(migrator: MakeMigrator, conn: Conn, s
     conn.execute("UPDATE wmigrate.schema_migrations SET statements_done = 1")
     with pytest.raises(HistoryError, match="statement 2 of migration 001 was begun, and whether it ran to its end"):
         migrator({"001_p.sql": script.replace("1/0", "1")} | DECLARED).apply("001")
-    assert paid(conn) == select.count("paid")
+    assert paid(conn) == select.count("INSERT")

@@ -6,7 +6,8 @@ cannot tell either is left to a person.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg import Connection, sql
@@ -92,17 +93,13 @@ def _created_index(conn: Connection[Any], node: Any) -> bool | None:
 def _dropped(conn: Connection[Any], node: Any) -> bool | None:
     """DROP INDEX CONCURRENTLY takes exactly one index; an invalid one is one half dropped."""
     name = quoted_names(item.string.sval for item in node.objects[0].list.items)
-    row = conn.execute("SELECT pg_catalog.to_regclass(%s) IS NULL", [name]).fetchone()
-    return bool(row and row[0])
+    return _yes(conn, "SELECT pg_catalog.to_regclass(%s) IS NULL", [name])
 
 
 def _added_value(conn: Connection[Any], node: Any) -> bool | None:
     name = quoted_names(item.string.sval for item in node.type_name)
-    row = conn.execute(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_enum WHERE enumtypid = pg_catalog.to_regtype(%s) AND enumlabel = %s)",
-        [name, node.new_val],
-    ).fetchone()
-    return bool(row and row[0])
+    enum = "SELECT FROM pg_catalog.pg_enum WHERE enumtypid = pg_catalog.to_regtype(%s) AND enumlabel = %s"
+    return _yes(conn, f"SELECT EXISTS ({enum})", [name, node.new_val])
 
 
 def _pending(conn: Connection[Any], node: Any) -> bool | None:
@@ -121,37 +118,85 @@ def _detached(conn: Connection[Any], node: Any) -> bool | None:
     return _pending(conn, node) is None
 
 
+def any_exists(conn: Connection[Any], names: Sequence[str]) -> bool:
+    """Whether there is a relation with one of these names, written as in SQL. What is no name is none."""
+    proper = [name for name in names if _NAME.fullmatch(name)]
+    each = "pg_catalog.unnest(%s::pg_catalog.text[]) n"
+    return _yes(conn, f"SELECT pg_catalog.bool_or(pg_catalog.to_regclass(n) IS NOT NULL) FROM {each}", [proper])
+
+
+_NAME = re.compile(r'(?:"[^"]+"|[^\W\d][\w$]*)(?:\.(?:"[^"]+"|[^\W\d][\w$]*)){0,2}')
+
+
 def only_reads(conn: Connection[Any], statement: Statement) -> bool:
-    """Whether a SELECT calls nothing but the server's own functions. What passes this and a READ ONLY transaction has
-    changed nothing that a second time would double."""
+    """Whether a SELECT calls nothing that a READ ONLY transaction would let act, and that a second time would double:
+    advisory locks, replication slots, files, other servers ... A function counts as one that acts unless it is the
+    server's own and not volatile; so does whatever a view, an operator or a cast of somebody's may call."""
     if statement.kind != "select_stmt" or statement.node is None:
         return False
     from postgast import walk
 
-    calls = [node.funcname for _, node in walk(statement.node) if node.DESCRIPTOR.name == "FuncCall"]
-    names = [names[-1].string.sval for names in calls]
-    row = conn.execute(
-        "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-        " WHERE p.proname = ANY(%s) AND n.nspname <> 'pg_catalog')",
-        [names],
-    ).fetchone()
+    said: dict[str, set[str]] = {"FuncCall": set(), "A_Expr": set(), "ColumnRef": set(), "RangeVar": set()}
+    for _, node in walk(statement.node):
+        kind = node.DESCRIPTOR.name
+        if kind == "FuncCall":
+            said[kind].add(node.funcname[-1].string.sval)
+        elif kind == "A_Expr" and node.name:
+            said[kind].add(node.name[-1].string.sval)
+        elif kind == "ColumnRef":
+            said[kind].add(node.fields[-1].string.sval)
+        elif kind == "RangeVar":
+            said[kind].add(quoted(node))
+    names = {f"{kind.lower()}s": sorted(found) for kind, found in said.items()}
+    return _yes(conn, _ONLY_READS, names | {"harmless": _HARMLESS})
+
+
+_HARMLESS = [
+    "clock_timestamp",
+    "timeofday",
+    "random",
+    "gen_random_uuid",
+    "pg_sleep",
+    "pg_advisory_xact_lock",
+    "pg_try_advisory_xact_lock",
+]
+"""Volatile, and yet nothing of them is left when their transaction has ended."""
+
+_ONLY_READS = """
+WITH own AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pg_catalog')
+SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.proname = ANY(%(funccalls)s::pg_catalog.name[]) AND NOT (
+  p.pronamespace IN (TABLE own) AND (p.provolatile <> 'v' OR p.proname = ANY(%(harmless)s::pg_catalog.name[]))))
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+  WHERE o.oprname = ANY(%(a_exprs)s::pg_catalog.name[]) AND o.oprnamespace NOT IN (TABLE own) AND p.provolatile = 'v')
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+  WHERE p.pronamespace NOT IN (TABLE own) AND p.provolatile = 'v')
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0]
+  WHERE p.proname = ANY(%(columnrefs)s::pg_catalog.name[])
+  AND p.pronargs = 1 AND t.typtype = 'c' AND p.pronamespace NOT IN (TABLE own))
+AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.oid IN (SELECT pg_catalog.to_regclass(r) FROM pg_catalog.unnest(%(rangevars)s::pg_catalog.text[]) r)
+  AND (c.relkind NOT IN ('r', 'p', 'm', 'S') OR c.relrowsecurity)
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema'))
+"""
+
+
+def _yes(conn: Connection[Any], query: str, values: Any) -> bool:
+    row = conn.execute(query.encode(), values).fetchone()
     return bool(row and row[0])
 
 
 def _database(conn: Connection[Any], name: str) -> bool:
-    row = conn.execute("SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s)", [name]).fetchone()
-    return bool(row and row[0])
+    return _yes(conn, "SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = %s)", [name])
 
 
 def _updated(conn: Connection[Any], node: Any) -> bool | None:
     """ALTER EXTENSION UPDATE: whether the database has the version it asks for."""
     wanted = next((option.def_elem.arg.string.sval for option in node.options), None)
-    row = conn.execute(
+    query = (
         "SELECT e.extversion = coalesce(%s, a.default_version) FROM pg_catalog.pg_extension e"
-        " LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = e.extname WHERE e.extname = %s",
-        [wanted, node.extname],
-    ).fetchone()
-    return bool(row and row[0])
+        " LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = e.extname WHERE e.extname = %s"
+    )
+    return _yes(conn, query, [wanted, node.extname])
 
 
 def _again(_: Connection[Any], __: Any) -> bool:

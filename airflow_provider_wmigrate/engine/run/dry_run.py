@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from airflow_provider_wmigrate.engine.catalog.enums import enum_values
+from airflow_provider_wmigrate.engine.catalog.probe import any_exists
 from airflow_provider_wmigrate.engine.errors import StatementFailed, place
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.watch import Watch
+from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
 from .execution import Execution, details_of
 from .job import Job
@@ -97,7 +99,8 @@ class DryRun:
         chain = _Chain(jobs, self._needs(jobs))
         for job in jobs:
             version = job.migration.version
-            reason = reason_not_to_try(job, begun=version in self.begun) or chain.needs_untried(job)
+            reason = reason_not_to_try(job, begun=version in self.begun) or self._would_stay(job)
+            reason = reason or chain.needs_untried(job)
             if reason:
                 chain.not_tried[version] = reason
         if jobs[-1].migration.version in chain.not_tried:  # so nothing is run for its sake
@@ -105,6 +108,15 @@ class DryRun:
             return self._recorded(jobs[-1:], [record])
         records = self._try_all(chain)
         return self._recorded(jobs, records)
+
+    def _would_stay(self, job: Job) -> str | None:
+        """Why a script is not tried that does what no ROLLBACK takes back."""
+        for each in lasting(job.analysis):
+            names = each.of_sequence
+            if names is None or not names or any_exists(self.execution.session.conn, names):
+                where = place(job.analysis.script.file, each.statement.line)
+                return f"{where}: {each.what} cannot be undone by a transaction"
+        return None
 
     def _needs(self, jobs: Sequence[Job]) -> dict[str, set[str]]:
         """What must run before each script: when rolling back, whatever depends on it."""
