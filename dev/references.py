@@ -42,7 +42,7 @@ def configuration() -> str:
 
 def _planned(key: KeyDescription) -> str:
     plan = PLANNED.get(key.key)
-    return f"**Planned, not built yet** ({plan.topic}): using it is a finding." if plan else ""
+    return f"**Planned, not built yet** ({plan}): using it is a finding." if plan else ""
 
 
 def command_line() -> str:

@@ -16,8 +16,11 @@ from .verbs import COMMON, DSN, VERBS, Argument, Verb, options
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found something. `wmigrate VERB --help` tells more."
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Options that every verb has may stand before the verb as well as behind it."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Options that every verb has may stand before the verb as well as behind it.
+
+    :param only: the verb that is known to be meant: the others' options are not made.
+    """
     parser = _Parser(
         "wmigrate", description="PostgreSQL and TimescaleDB schema migrations.", epilog=EPILOG, allow_abbrev=False
     )
@@ -25,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     for argument in (*COMMON, DSN):
         _add(parser, argument)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    for verb in VERBS:
+    for verb in (verb for verb in VERBS if only in (None, verb.name)):
         sub = verbs.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False)
         for argument in verb.arguments:
             _add(sub, argument)
@@ -40,7 +43,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     :raises UsageError: a word makes no sense.
     :raises SystemExit: help or the version was asked for, and has been printed.
     """
-    parser = build_parser()
+    first = words[0] if words and any(words[0] == verb.name for verb in VERBS) else None
+    parser = build_parser(first)
     _refuse_unknown_options(words)
     arguments = parser.parse_args(words)
     if arguments.verb is None:

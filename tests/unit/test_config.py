@@ -14,7 +14,6 @@ from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
 from airflow_provider_wmigrate.engine.folder.config.reading import load_config, look_at_config, parse_config
 from airflow_provider_wmigrate.engine.folder.config.reference import describe
 from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
-from airflow_provider_wmigrate.engine.folder.config.section import REQUIRED, written
 from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution, Settings
 from airflow_provider_wmigrate.engine.folder.config.yaml_nodes import Scalar, shown
 from airflow_provider_wmigrate.engine.model import Finding
@@ -650,21 +649,6 @@ def test_what_a_key_takes() -> None:
 
 def test_every_planned_key_exists() -> None:
     assert set(PLANNED) <= {key.key for key in describe()}
-
-
-def test_the_keys_that_somebody_wrote() -> None:
-    config = parse_config(
-        "settings: {execution: {timeout_seconds: 300}}\n"
-        "environments: {e: {ledger: {schema: x}}, f: {}}\n"
-        "migrations:\n- version: 001\n- {version: 2, requires_extensions: [postgis]}\n"
-    )
-    assert [(".".join(map(str, key.path)), key.value, key.default) for key in written(config)] == [
-        ("settings.execution.timeout_seconds", 300, 300),
-        ("migrations.0.version", "001", REQUIRED),
-        ("migrations.1.version", "002", REQUIRED),
-        ("migrations.1.requires_extensions.0.name", "postgis", REQUIRED),
-        ("environments.e.ledger.schema", "x", "wmigrate"),
-    ]
 
 
 # The format as a list

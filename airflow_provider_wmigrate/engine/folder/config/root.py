@@ -69,7 +69,9 @@ class Config(Section):
             return ()
         from .planned import planned_findings
 
-        return planned_findings(self, self.file, self.line_of)
+        levels = {"settings": self.settings, **{f"environments.{n}": s for n, s in self.environments.items()}}
+        found = planned_findings(levels, self.file, self.line_of)
+        return tuple(sorted(found, key=lambda finding: finding.line or 0))
 
     def settings_for(self, environment: str | None) -> Settings:
         """The settings with the overrides of one environment; None: without any.

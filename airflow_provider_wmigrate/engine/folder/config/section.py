@@ -1,12 +1,10 @@
-"""A mapping with known keys: what all parts of the format have in common, and the way through them."""
+"""A mapping with known keys: what all parts of the format have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from .kinds import Kind, a_mapping
-from .yaml_nodes import Path
 
 REQUIRED: Any = ...
 
@@ -97,35 +95,6 @@ def _plain(value: Any) -> Any:
 def known_keys(section: type[Section]) -> dict[str, Key]:
     """The keys of a section as a person writes them, in their order."""
     return {key.written: key for key in section.keys.values()}
-
-
-class Written(NamedTuple):
-    """A key that somebody wrote, with its value and with the value it would have had."""
-
-    path: Path
-    value: Any
-    default: Any
-
-
-def written(section: Section, at: Path = ()) -> Iterator[Written]:
-    """The keys written in a section and below, without those that only hold sections."""
-    for name in section.given:
-        key, value = section.keys[name], getattr(section, name)
-        path = (*at, key.written)
-        if key.section is None:
-            yield Written(path, value, key.default)
-        for inner_path, inner in _sections_of(value, path):
-            yield from written(inner, inner_path)
-
-
-def _sections_of(value: Any, path: Path) -> Iterator[tuple[Path, Section]]:
-    """The sections of a value: itself, the items of a list, the values by name."""
-    if isinstance(value, Section):
-        yield path, value
-    elif isinstance(value, dict):
-        yield from (((*path, name), section) for name, section in value.items())
-    elif isinstance(value, tuple):
-        yield from (((*path, n), section) for n, section in enumerate(value) if isinstance(section, Section))
 
 
 _S = TypeVar("_S", bound=Section)
