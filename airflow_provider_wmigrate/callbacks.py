@@ -68,6 +68,7 @@ def _at_work(task: Any, entries: Mapping[str, Entry]) -> list[str]:
 
 
 def _settle(ti: Any, migration: Migration, entry: Entry | None, migrator: Migrator, hook: MigrationHook) -> None:
+    from .engine.record import Outcome
     from .engine.reporting import last_touched
 
     if entry is None:
@@ -80,12 +81,14 @@ def _settle(ti: Any, migration: Migration, entry: Entry | None, migrator: Migrat
         outcome = "incomplete, but this task did not leave it so; it stays as it is"
     else:
         try:
-            migrator.roll_back(migration.version)
+            (record,) = migrator.roll_back_each([migration.version], only_incomplete=True)
         except RollbackFailed:
             raise
         except WMigrateError as error:
             raise RollbackFailed(migration.version, error) from error
         outcome = "incomplete, its rollback script has been run"
+        if record.outcome is not Outcome.ROLLED_BACK:
+            outcome = "incomplete, and another runner has finished it or taken it back meanwhile"
     log.info("%s: %s", migration.stem, outcome)
     migrator.record("failure_handled", version=migration.version, details={"outcome": outcome})
 

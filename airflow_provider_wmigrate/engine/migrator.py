@@ -6,6 +6,7 @@ A transactional script, its ledger entry and its audit row commit together or no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .catalog.server import refuse_standby
@@ -147,9 +148,12 @@ class Migrator(Planning):
                 back.refuse(session, version, found, dry_run=True)
             return self._try(session, back, [job for job in jobs if job], list(entries.values()))
 
-    def roll_back_each(self, versions: Sequence[str], *, go_on: Callable[[], bool] = lambda: True) -> list[Record]:
+    def roll_back_each(
+        self, versions: Sequence[str], *, only_incomplete: bool = False, go_on: Callable[[], bool] = lambda: True
+    ) -> list[Record]:
         """Roll back migrations one after another on one session; see `apply_each`.
 
+        :param only_incomplete: leave one that somebody has finished meanwhile; its record says `already_applied`.
         :raises RollbackFailed: as for `roll_back`; those before the one that failed are rolled back.
         """
         self._allow(dry_run=False, direction="rollback")
@@ -162,7 +166,8 @@ class Migrator(Planning):
                 return [self._finished(self._rolling_back().not_applied(version)) for version in versions]
             refuse_standby(session.login.standby)
             try:
-                return Series(session, self._access, self._rolling_back(), versions, self._tell, go_on).run()
+                back = replace(self._rolling_back(), only_incomplete=only_incomplete)
+                return Series(session, self._access, back, versions, self._tell, go_on).run()
             except StatementFailed as error:
                 raise RollbackFailed(error.version, error) from error
 

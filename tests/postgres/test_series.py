@@ -20,7 +20,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from airflow_provider_wmigrate.engine.errors import HistoryError, RollbackFailed, StatementFailed
+from airflow_provider_wmigrate.engine.errors import HistoryError, RollbackFailed, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished, Started
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
@@ -28,6 +28,7 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.run import series
+from airflow_provider_wmigrate.engine.session import connection
 from dev.cluster import Cluster
 
 MakeMigrator = Callable[..., Any]
@@ -248,6 +249,52 @@ def test_by_statement_and_in_one_transaction_in_turn(migrator: MakeMigrator, con
     assert [lock.relation for lock in records[3].locks] == ["public.c"]
     assert conn.execute("SELECT count(*) FROM public.d").fetchone() == (2,)
     assert Ledger().verify(conn) == ()
+
+
+def test_only_what_is_still_incomplete_is_rolled_back(migrator: MakeMigrator, conn: Conn) -> None:
+    """What another runner has finished between the look of a failure's callback and its turn stays."""
+    runner = migrator({"001_a.sql": "CREATE TABLE a ();", "001_a.rollback.sql": "DROP TABLE a;"})
+    runner.apply("001")
+    (record,) = runner.roll_back_each(["001"], only_incomplete=True)
+    assert record.outcome is Outcome.ALREADY_APPLIED
+    conn.execute("UPDATE wmigrate.schema_migrations SET status = 'incomplete'")
+    (record,) = runner.roll_back_each(["001"], only_incomplete=True)
+    assert record.outcome is Outcome.ROLLED_BACK
+
+
+def test_a_ledger_that_somebody_locks_is_no_lost_connection(
+    migrator: MakeMigrator, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_WATCHED", connection._WATCHED.replace(b"'30s'", b"'300ms'"))
+    runner = migrator({"001_a.sql": "CREATE TABLE a ();"})
+    runner.record("planned")
+    with conn.transaction():
+        conn.execute("LOCK wmigrate.application_metadata")
+        with pytest.raises(WMigrateError) as failed:
+            runner.apply("001")
+    assert str(failed.value) == (
+        "the ledger did not answer in time: canceling statement due to statement timeout;"
+        " look in pg_stat_activity who keeps a lock on the tables in schema wmigrate; then try again"
+    )
+    assert failed.value.retryable
+
+
+def test_a_runner_that_is_killed_in_a_series_is_gone_on_with(conn: Conn, database: str, make_folder: Any) -> None:
+    folder = make_folder({f"{n:03d}_t.sql": f"CREATE TABLE t{n} (id int);" for n in range(1, 201)})
+    command = [sys.executable, "-c", RUNNER, database, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(30)]
+        process.kill()
+        told += process.stdout.read().split()
+    there = [e.version for e in Ledger().entries(conn)]
+    assert set(told) <= set(there)
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == [
+        f"{n:03d}" for n in range(1, 201)
+    ]
+    assert len(Ledger().entries(conn)) == 200
+    assert Ledger().verify(conn) == ()
+    assert conn.execute("SELECT count(*) FROM wmigrate.audit_log WHERE event = 'applied'").fetchone() == (200,)
 
 
 # At the same time

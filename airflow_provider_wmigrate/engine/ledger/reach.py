@@ -19,10 +19,15 @@ def reaching_the_ledger(ledger: Ledger, conn: psycopg.Connection[Any]) -> Iterat
     """A psycopg error in the engine's words, with the way forward that fits its cause.
 
     :raises ConnectionFailed: the connection broke.
+    :raises WMigrateError: somebody holds a lock on its tables, or the call was cancelled.
     :raises WMigrateError: the role lacks a right, or a function that others made refused it.
     """
     try:
         yield
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+        message = f"the ledger did not answer in time: {error.diag.message_primary}"
+        hint = f"look in pg_stat_activity who keeps a lock on the tables in schema {ledger.schema}; then try again"
+        raise WMigrateError(message, hint=hint, retryable=True) from error
     except psycopg.OperationalError as error:
         raise ConnectionFailed(str(error)) from error
     except psycopg.Error as error:

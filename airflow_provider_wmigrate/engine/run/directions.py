@@ -189,8 +189,12 @@ class Applying(Directed):
 
 @dataclass
 class RollingBack(Directed):
-    """From the ledger back."""
+    """From the ledger back.
 
+    :param only_incomplete: one that is applied by now is left as it is.
+    """
+
+    only_incomplete: bool = False
     direction: ClassVar[Direction] = "rollback"
 
     def seen(self, versions: Iterable[str]) -> set[str] | None:
@@ -201,6 +205,8 @@ class RollingBack(Directed):
         entry = entries.get(version)
         if entry is None:
             return Decided(done=self.not_applied(version))
+        if self.only_incomplete and entry.status == "applied":
+            return Decided(done=self.nothing_done(version, Outcome.ALREADY_APPLIED, by=entry.identity), entry=entry)
         found = rollback.dependents(version, list(entries.values()))
         try:
             job = self.job(entry, session)
