@@ -68,9 +68,12 @@ class DagParam:
     schema: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GroupTasks:
-    """What one group of tasks says about itself. Fields that are templates are still templates."""
+    """What one group of tasks says about itself. Fields that are templates are still templates.
+
+    It is compared by identity: of each version of a DAG the catalog makes it once.
+    """
 
     dag_id: str
     group_id: str

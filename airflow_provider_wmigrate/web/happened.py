@@ -32,7 +32,7 @@ def _told(view: GroupView, row: AuditRow) -> dict[str, Any]:
 
 def events_from_runs(view: GroupView) -> list[schemas.HistoryEvent]:
     """Events as far as Airflow knows them, newest first: records that tasks left, and tasks that failed."""
-    found = [_event_of(record) for record in view.left.records if record.outcome in _EVENTS]
+    found = [_event_of(record) for record in reversed(view.left.records) if record.outcome in _EVENTS]
     found += [_failed(each, dry_run=each.key in view.left.dry_runs) for each in view.left.failures]
     return sorted(found, key=lambda event: event.at, reverse=True)
 

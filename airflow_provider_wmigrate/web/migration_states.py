@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,12 @@ class MigrationStates:
         return max(there, key=version_key, default=None)
 
 
+@lru_cache(maxsize=64)
 def stand_in(group: GroupTasks, environment: str | None) -> Folder:
-    """The folder as the engine needs it to compare: all that its tasks say of it, without any text."""
+    """The folder as the engine needs it to compare: all that its tasks say of it, without any text.
+
+    A group is the same object for as long as its DAG is, and a thousand migrations take their time.
+    """
     given = dict(group.settings(environment))
     base = Config().settings
     ledger = base.ledger.having(schema_name=given.pop("ledger_schema", base.ledger.schema_name))

@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BaseModel
 
+from airflow_provider_wmigrate.web import static_files
+
 from .worlds import DAG, World, make_world
 
 STATIC = Path(__file__).resolve().parents[2] / "airflow_provider_wmigrate" / "web" / "static"
@@ -64,9 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
             )
         path = parts.path.removeprefix("/base/")
         if path == "wmigrate/":
-            return self._file("index.html")
+            return self._send(200, "text/html", static_files.page().encode())
         if path.startswith("wmigrate/static/"):
-            return self._file(path.removeprefix("wmigrate/static/"))
+            return self._file(static_files.without_tag(path.removeprefix("wmigrate/static/"))[1])
         if path.startswith("api/v2/"):
             return self._airflow(path)
         if path.startswith("wmigrate/api/v1/"):

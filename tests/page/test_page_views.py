@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from airflow_provider_wmigrate.web import static_files
 from tests.page import worlds
 from tests.page.conftest import Open
 from tests.page.stub import STATIC, StubServer
@@ -271,8 +272,8 @@ def test_health_is_told_with_its_reasons(open_page: Open) -> None:
 
 
 def test_every_module_is_announced_to_the_browser() -> None:
-    named = set(re.findall(r'static/([\w]+\.js)"', (STATIC / "index.html").read_text()))
-    assert named == {file.name for file in STATIC.glob("*.js")}
+    named = re.findall(rf'"static/{static_files.tag()}/(\w+\.js)"', static_files.page())
+    assert sorted(named) == sorted(file.name for file in STATIC.glob("*.js"))
 
 
 @pytest.mark.parametrize("file", sorted(STATIC.iterdir()), ids=lambda file: file.name)
