@@ -71,6 +71,7 @@ def main() -> int:
                     print(f"  {what}: {_told(reading)}", file=sys.stderr)
             except CommandFailed as error:
                 missing[f"the rest of {name}"] = str(error)
+                print(error.whole, file=sys.stderr)
     rows = summed_up(readings)
     run |= {"noise": _noise(readings), "ended": _now(), "load_at_the_end": os.getloadavg()}
     document = {**run, "rows": [asdict(row) for row in rows], "readings": [asdict(r) for r in readings]}
@@ -163,7 +164,7 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": model,
         "memory_gb": round(memory / 1024**2),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
         "postgresql": major_version(find_bindir()),
         "load_at_the_beginning": os.getloadavg(),
@@ -187,8 +188,4 @@ def _checked(rows: Sequence[Row]) -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        try:
-            sys.exit(main())
-        except CommandFailed as error:
-            sys.exit(f"bench: {error}")
+    sys.exit(main())

@@ -18,7 +18,11 @@ _ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR")
 
 
 class CommandFailed(Exception):
-    """A measured command ended with another code than 0; the message has the end of what it said."""
+    """A measured command ended with another code than 0; the message is the last line of what it said."""
+
+    def __init__(self, call: Sequence[str], code: float, said: str) -> None:
+        super().__init__(f"ended with {code:.0f}: {said.rpartition(chr(10))[2]}")
+        self.whole = f"{' '.join(call)} ended with {code:.0f}:\n{said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,5 @@ class Meter:
             self._launcher.stdin.flush()
             answer: dict[str, float] = json.loads(self._launcher.stdout.readline())
             if answer["status"] != 0:
-                tail = Path(said.name).read_text(errors="replace").strip()[-1500:]
-                raise CommandFailed(f"{' '.join(call)} ended with {answer['status']:.0f}: {tail}")
+                raise CommandFailed(call, answer["status"], Path(said.name).read_text(errors="replace").strip())
         return answer

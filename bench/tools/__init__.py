@@ -62,8 +62,10 @@ class Tool:
         return answer.stdout.strip() or "?"
 
     def write(self, folder: Path, scripts: Sequence[Script]) -> None:
-        """Put these migrations into the folder, beside those that are there."""
-        raise NotImplementedError
+        """Put these migrations into the folder, beside those that are there: as wmigrate names them, unless overridden."""
+        for script in scripts:
+            (folder / f"{script.version}_{script.name}.sql").write_text(script.up)
+            (folder / f"{script.version}_{script.name}.rollback.sql").write_text(script.down)
 
     def command(self, verb: str, folder: Path, dsn: str, applied: int) -> Command | None:
         """How it does `apply` (all that is pending), `status`, `plan`, `roll_back_10` or `help`; None: it does not.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.measuring import Command
-from bench.scripts import Script
 from bench.tools import ROOT, Tool
 
 
@@ -17,11 +15,6 @@ class Loop(Tool):
         import psycopg
 
         return f"psycopg {psycopg.__version__}"
-
-    def write(self, folder: Path, scripts: Sequence[Script]) -> None:
-        for script in scripts:
-            (folder / f"{script.version}_{script.name}.sql").write_text(script.up)
-            (folder / f"{script.version}_{script.name}.rollback.sql").write_text(script.down)
 
     def command(self, verb: str, folder: Path, dsn: str, applied: int) -> Command | None:
         yardstick = [self.python, str(ROOT / "bench" / "yardstick.py")]
