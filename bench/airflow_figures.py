@@ -80,7 +80,8 @@ def imports(tools: Sequence[WMigrate], rounds: int) -> Iterator[Reading]:
 def _seconds_of(code: str, tool: WMigrate, home: Path) -> float:
     environment = {"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(home), "PYTHONPATH": str(tool.checkout)}
     call = [tool.python, "-c", _TIMED, code]
-    answer = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
+    # In another folder than this: what lies in the current one is found before what PYTHONPATH names.
+    answer = subprocess.run(call, cwd=home, env=environment, capture_output=True, text=True, check=True)
     return float(answer.stdout.rpartition("TOOK")[2])
 
 

@@ -62,7 +62,7 @@ class Tool:
         return answer.stdout.strip() or "?"
 
     def write(self, folder: Path, scripts: Sequence[Script]) -> None:
-        """Put these migrations into the folder, beside those that are there: as wmigrate names them, unless overridden."""
+        """Put these migrations into the folder, beside those that are there; by default named as wmigrate has them."""
         for script in scripts:
             (folder / f"{script.version}_{script.name}.sql").write_text(script.up)
             (folder / f"{script.version}_{script.name}.rollback.sql").write_text(script.down)
