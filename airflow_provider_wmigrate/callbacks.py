@@ -50,7 +50,8 @@ def _handle(context: Any, task: Any) -> None:
     migrator = hook.migrator(folder, identity=identity_of(context), environment=chosen_environment(task.environment))
     state = migrator.read()
     if state.ledger_version is None:
-        log.info("the database has no ledger, so nothing of %s was kept", task.task_id)
+        stem = "the history" if task.version is None else folder.migration(str(task.version)).stem
+        log.info("the database has no ledger, so nothing of %s was kept", stem)
         return
     entries = {entry.version: entry for entry in state.entries}
     for version in _at_work(task, entries):

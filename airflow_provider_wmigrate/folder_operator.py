@@ -60,6 +60,7 @@ class FolderOperator(BaseOperator):
     :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
     :param after_failure: callbacks of a failure that run before those of the user.
     :param given: names of the arguments that the user chose for the group, which count more than the config's.
+    :param parsed: the folder as this task's own process has just read it, perhaps without scripts.
     :param on_failure_callback: the user's, as of any operator; ours run before it.
     :param on_success_callback: likewise.
     """
@@ -83,6 +84,7 @@ class FolderOperator(BaseOperator):
         notifiers: Sequence[Any] = (),
         after_failure: Sequence[Any] = (),
         given: Collection[str] = (),
+        parsed: Folder | None = None,
         on_failure_callback: Any = None,
         on_success_callback: Any = None,
         **kwargs: Any,
@@ -97,6 +99,7 @@ class FolderOperator(BaseOperator):
             **kwargs,
         )
         self.given = frozenset(given)
+        self._parsed = parsed
         self.folder = str(folder_beside(folder, file_of(self._dag)))
         self.conn_id = conn_id
         self.environment = environment
@@ -129,15 +132,20 @@ class FolderOperator(BaseOperator):
 
     def settings(self) -> Settings:
         """The settings of the environment this task runs under."""
-        return self._read_folder().config.settings_for(chosen_environment(self.environment))
+        return self._read_folder(only=()).config.settings_for(chosen_environment(self.environment))
 
     def on_kill(self) -> None:
         """Cancel the running statement on the server: killed, cleared and timed-out tasks leave nothing running."""
         if self._migrator is not None:
             self._migrator.cancel()
 
-    def _read_folder(self) -> Folder:
-        return read_folder(self.folder)
+    def _read_folder(self, only: Collection[str] | None = None) -> Folder:
+        """:param only: versions whose scripts are wanted; None: all."""
+        if self._parsed is None:
+            return read_folder(self.folder, only=only)
+        from .engine.folder.folder import with_scripts
+
+        return with_scripts(self._parsed, only)
 
     def _dry_run(self) -> bool:
         if self.mode not in ("apply", "dry_run"):
@@ -167,7 +175,7 @@ class FolderOperator(BaseOperator):
         if isinstance(error, ConnectionFailed):
             return
         try:
-            head = getattr(error, "audit_head", None) or self._open(context, self._read_folder()).head()
+            head = getattr(error, "audit_head", None) or self._open(context, self._read_folder(only=())).head()
             if head is not None:
                 context["ti"].xcom_push(key=HEAD_KEY, value=head)
         except Exception as failed:

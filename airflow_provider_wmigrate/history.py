@@ -65,7 +65,7 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
         try:
             if dry_run:
                 return self._tried(context, order, mine)
-            folder = self._read_folder()
+            folder = self._read_folder(only=order)
             migrator = self._open(context, folder)
             troubled = self._failed_before(migrator)
             self._do(context, plan, folder, migrator, mine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -155,14 +155,16 @@ def one_line(text: str) -> str:
     return " ".join(str(redact(text)).split())
 
 
-def read_folder(path: str | Path) -> Folder:
+def read_folder(path: str | Path, *, only: Collection[str] | None = None) -> Folder:
     """Read a folder of migrations; its errors become the one sentence Airflow shows.
 
     `${NAME}` in its config stands for an environment variable of the process that reads it.
+
+    :param only: versions whose scripts are wanted; None: all.
     """
     from .engine.folder import folder
 
-    return folder.read_folder(Path(path), os.environ)
+    return folder.read_folder(Path(path), os.environ, only=only)
 
 
 def look_at_folder(path: str | Path) -> Folder:

@@ -216,15 +216,20 @@ class ApplyMigrationOperator(_StepOperator):
     _record: Record | None = None
 
     def act(self, context: Any) -> dict[str, Any]:
+        from .engine.folder.folder import with_scripts
+
         dry_run = self._dry_run()
         plan = self._plan(context)
-        folder = self._read_folder()
-        migration = folder.migration(str(self.version))
+        folder = self._read_folder(only=())
+        version = folder.migration(str(self.version)).version
+        # Somebody cleared a skipped task: what kept it from running may be gone by now.
+        anew = plan is not None and version in plan["skipped"]
+        folder = with_scripts(folder, [version] if plan and not (dry_run or anew) else None)
+        migration = folder.migration(version)
         migrator = self._open(context, folder)
         if plan is not None:
             refuse_unfit_edit(plan, folder, migration)
-            if migration.version in plan["skipped"]:
-                # Somebody cleared a skipped task: what kept it from running may be gone by now.
+            if anew:
                 again = migrator.plan().left_out.get(migration.version)
                 if again:
                     raise AirflowSkipException(again)
@@ -264,7 +269,8 @@ class RollBackMigrationOperator(_StepOperator):
         if plan is not None and version not in order:
             raise AirflowSkipException(f"{version} is not above the target of this run's plan")
         before = order[: order.index(version)] if order else []
-        migrator = self._open(context, self._read_folder())
+        wanted = [*before, version] if plan else None
+        migrator = self._open(context, self._read_folder(only=wanted))
         if dry_run:
             return self._returned(context, migrator.roll_back(version, dry_run=True, behind=before))
         waiting = to_roll_back(context, migrator, [*before, version], mine={version}, task=self) if before else []

@@ -97,7 +97,7 @@ class ReportMigrationsOperator(FolderOperator):
             self._fail(context, states, failed)
         plan = plan_of(context, self.plan_task_id)
         records = self._records(context, states, plan)
-        migrator = self._open(context, self._read_folder())
+        migrator = self._open(context, self._read_folder(only=()))
         if self._dry_run():
             return self._told(context, {**summarise((), records, plan, ()), HEAD_KEY: migrator.head()})
         answered, event = last_event(self.conn_id, migrator.ledger.schema)
@@ -126,7 +126,7 @@ class ReportMigrationsOperator(FolderOperator):
         records = self._records(context, states, plan)
         summary = summarise((), records, plan, failed)
         try:
-            migrator = self._open(context, self._read_folder())
+            migrator = self._open(context, self._read_folder(only=()))
             account = self._account(context, migrator, plan, None)
             rows = _attempt(context, plan, self.watched).rows(account.rows) if plan.get(HEAD_KEY) else ()
             summary = {**summarise(rows, records, plan, failed), HEAD_KEY: account.head}
@@ -178,7 +178,7 @@ class ReportMigrationsOperator(FolderOperator):
 
         if plan["direction"] == "apply" and plan["to"] is None:
             left = [step for step in plan["steps"] if step["version"] not in account.applied]
-            metrics = self._read_folder().config.monitoring.metrics
+            metrics = self._read_folder(only=()).config.monitoring.metrics
             send_pending(metrics, target=self.conn_id, count=len(left))
 
     # What it leaves

@@ -32,11 +32,11 @@ def refuse_unfit_edit(plan: Mapping[str, Any], folder: Folder, migration: Migrat
 
     :raises HistoryError: it may not be run.
     """
-    from .engine.plan.script_rules import script_findings
-
     planned = {step["version"]: step["checksum"] for step in plan["steps"]}
     if planned.get(migration.version, migration.script.checksum) == migration.script.checksum:
         return
+    from .engine.plan.script_rules import script_findings
+
     log.warning("%s was edited after the plan of this run; it is checked again", migration.script.file)
     errors = [f for f in script_findings([migration], folder.config) if f.severity == "error"]
     if errors:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
+from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain, get_parsing_context
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from .beside import folder_beside
@@ -29,6 +29,7 @@ from .task_docs import HIDDEN, MigrationDoc
 if TYPE_CHECKING:
     from .engine.folder.config.root import Config
     from .engine.folder.config.settings import Settings
+    from .engine.folder.folder import Folder
     from .engine.model import Migration
 
 _MARGIN = timedelta(seconds=60)
@@ -62,7 +63,7 @@ class _FolderTaskGroup(TaskGroup):
                 "a deadline is one of the whole run, so it cannot be given to a group with a mapped conn_id"
             )
         self._path = folder_beside(folder, self.dag.fileloc)
-        self._folder = read_folder(self._path)
+        self._folder, parsed = self._read()
         self._folding = Folding.of(self._folder.graph, max_tasks)
         self._ids = self._task_ids()
         if deadline is not None:
@@ -79,6 +80,7 @@ class _FolderTaskGroup(TaskGroup):
             "environment": environment,
             "mode": mode,
             "notifiers": tuple(notifiers),
+            "parsed": parsed,
             "retry_policy": SettingsRetryPolicy(),
             "given": [name for name in ("retries", "retry_delay") if name in self.default_args],
             **self._unless_given(
@@ -87,6 +89,20 @@ class _FolderTaskGroup(TaskGroup):
                 retry_delay=timedelta(seconds=config.settings.execution.retry_delay_seconds),
             ),
         }
+
+    def _read(self) -> tuple[Folder, Folder | None]:
+        """The folder, and for the process of a task the same for its execution.
+
+        There the DAG is made for this one task: what is said of the others' scripts nobody asks, so names do.
+        """
+        task_id = get_parsing_context().task_id
+        if task_id is None:
+            return read_folder(self._path), None
+        from .engine.folder.folder import with_scripts
+
+        folder = read_folder(self._path, only=())
+        folder = with_scripts(folder, [m.version for m in folder.migrations if self._id(m.stem) == task_id])
+        return folder, folder
 
     def _unless_given(self, **ours: Any) -> dict[str, Any]:
         """What the config says, where neither the DAG nor the group says it."""

@@ -244,7 +244,7 @@ def wanted(kind: str, folder: Folder | None) -> bool:
 
 def _folder(task: Any) -> Folder | None:
     try:
-        return read_folder(task.folder)
+        return read_folder(task.folder, only=())
     except WMigrateError:
         return None
 

@@ -62,6 +62,10 @@ def checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+NOT_READ = "not read"
+"""In place of the checksum of a script that nobody has read, so that it is never the one that was applied."""
+
+
 class TextOfFile(Protocol):
     """The text of a script that is read when it is needed: what is applied and unchanged is only hashed."""
 
@@ -101,7 +105,7 @@ class Script:
 
     @property
     def is_read(self) -> bool:
-        """False: the file could not be read as text, and the checksum is that of something else."""
+        """False: nobody has read the file, or it is no text; the checksum is then none of a text."""
         return self.size > 0 or self.checksum == checksum("")
 
 

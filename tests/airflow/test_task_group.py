@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, TriggerRule
+from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
-from airflow_provider_wmigrate.engine.model import RequiredExtension, checksum
+from airflow_provider_wmigrate.engine.model import NOT_READ, RequiredExtension, checksum
 from airflow_provider_wmigrate.task_docs import MigrationDoc, ShownScript
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -378,6 +379,31 @@ def test_each_file_is_read_once(make_folder: MakeFolder, monkeypatch: pytest.Mon
     assert len(dag.tasks) == 103
     sql = [name for name in opened if name.endswith(".sql")]
     assert len(sql) == len(set(sql)) == 300
+
+
+@pytest.mark.parametrize(
+    ("task", "read"),
+    [("003_c", ["003_c.sql"]), *((task, []) for task in ("plan", "history", "report"))],
+)
+def test_in_the_process_of_a_task_only_its_script_is_read(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, task: str, read: list[str]
+) -> None:
+    folder = make_folder({**DIAMOND, "005_e.sql": b"\xff is no text, as whoever parses the DAG for all will say"})
+    opened: list[str] = []
+    real = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    with _airflow_parsing_context_manager(dag_id="d", task_id=f"migrate.{task}"):
+        dag = migrations(folder, max_tasks=4)
+    assert [name for name in opened if name.endswith(".sql")] == read
+    (folder / "005_e.sql").write_text("SELECT 1;")
+    whole = migrations(folder, max_tasks=4)
+    assert (dag.task_ids, edges(dag)) == (whole.task_ids, edges(whole))
+    assert dag.task_dict["migrate.003_c"].checksum == (whole.task_dict["migrate.003_c"].checksum if read else NOT_READ)
 
 
 PARSE = """

@@ -14,8 +14,16 @@ from airflow_provider_wmigrate.engine.folder.folder import (
     normalise_version,
     read_folder,
     version_that_stays,
+    with_scripts,
 )
-from airflow_provider_wmigrate.engine.model import Migration, RequiredExtension, Script, canonical_version, checksum
+from airflow_provider_wmigrate.engine.model import (
+    NOT_READ,
+    Migration,
+    RequiredExtension,
+    Script,
+    canonical_version,
+    checksum,
+)
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"
@@ -321,3 +329,26 @@ def test_the_texts_of_a_folder_are_not_kept(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert now < 1_000_000
     assert folder.migrations[-1].script.text.startswith("SELECT 40; --")
+
+
+def test_a_folder_without_its_scripts(make_folder: MakeFolder) -> None:
+    """Names, config and graph are there; what was not read is never taken for what was applied."""
+    scripts = {"001_a.sql": "SELECT 1;", "001_a.rollback.sql": "SELECT 2;", "002_b.sql": b"\xff"}
+    path = make_folder(scripts)
+    names = read_folder(path, only=())
+    assert [(m.stem, m.dependencies) for m in names.migrations] == [("001_a", ()), ("002_b", ("001",))]
+    assert [m.script for m in names.migrations] == [
+        Script("001_a.sql", "", NOT_READ),
+        Script("002_b.sql", "", NOT_READ),
+    ]
+    assert names.readable == ()
+    own = with_scripts(names, ["001"])
+    assert own.migrations == read_folder(path, only=["001"]).migrations
+    assert own.migrations[0].script == Script.of("001_a.sql", "SELECT 1;")
+    assert own.migrations[0].rollback == Script.of("001_a.rollback.sql", "SELECT 2;")
+    assert own.migrations[1] == names.migrations[1]
+    assert with_scripts(own, ["001"]) is own
+    with pytest.raises(FolderError, match=r"^002_b\.sql:1: is not UTF-8; save it as UTF-8$"):
+        with_scripts(own)
+    (path / "002_b.sql").write_text("SELECT 3;")
+    assert with_scripts(own).migrations == read_folder(path).migrations

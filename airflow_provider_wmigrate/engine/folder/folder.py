@@ -5,12 +5,13 @@ Only names and bytes are read, so this may run while a DAG file is parsed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, UnknownVersion, nearest
 from airflow_provider_wmigrate.engine.model import (
+    NOT_READ,
     ConfigFinding,
     Finding,
     Migration,
@@ -95,21 +96,52 @@ def version_that_stays(to: str | None, known: Iterable[str]) -> str | None:
     return normalise_version(text, known)
 
 
-def read_folder(path: Path, environ: Mapping[str, str] | None = None) -> Folder:
+def read_folder(path: Path, environ: Mapping[str, str] | None = None, *, only: Collection[str] | None = None) -> Folder:
     """Read a folder of migrations.
 
     :param environ: what `${NAME}` in the config stands for.
+    :param only: versions whose scripts are wanted; None: all. Names, config and graph are those of the whole folder.
     :raises FolderError: files, or the relation between them, are wrong; it has a finding for each kind of mistake.
     :raises ConfigError: migration_config.yaml is wrong; it has a finding for each mistake.
     """
-    folder = look_at_folder(path, environ)
+    folder = look_at_folder(path, environ, only=only)
     folder.refuse_if_wrong()
     return folder
 
 
-def look_at_folder(path: Path, environ: Mapping[str, str] | None = None) -> Folder:
+def with_scripts(folder: Folder, only: Collection[str] | None = None) -> Folder:
+    """The folder with scripts read that nobody has read yet.
+
+    :param only: versions whose scripts are wanted; None: all.
+    :raises FolderError: one of them cannot be read.
+    """
+    problems: list[Problem] = []
+    unread = {m.version for m in folder.migrations if m.script.checksum == NOT_READ}
+    wanted = unread if only is None else unread & set(only)
+    if not wanted:
+        return folder
+    directory = str(folder.path.absolute())
+    migrations = tuple(
+        replace(
+            m,
+            script=read_script(directory, m.script.file, problems),
+            rollback=read_script(directory, m.rollback.file, problems) if m.rollback else None,
+        )
+        if m.version in wanted
+        else m
+        for m in folder.migrations
+    )
+    found = replace(folder, migrations=migrations, wrong=(*folder.wrong, *grouped(problems)))
+    found.refuse_if_wrong()
+    return found
+
+
+def look_at_folder(
+    path: Path, environ: Mapping[str, str] | None = None, *, only: Collection[str] | None = None
+) -> Folder:
     """What can be known of a folder, and in `wrong` what keeps it from being used. For looking, not for running.
 
+    :param only: as for `read_folder`.
     :raises FolderError: there is no such folder.
     :raises ConfigError: it is not known where the ledger is, because the config cannot be read so far.
     """
@@ -127,7 +159,7 @@ def look_at_folder(path: Path, environ: Mapping[str, str] | None = None) -> Fold
 
         layout = other_layout(path, rules.allowed_extensions)
         problems += [layout] if layout else []
-    migrations = tuple(_migrations(path, files.pairs, config, problems))
+    migrations = tuple(_migrations(path, files.pairs, config, problems, only))
     names = {m.version: m.script.file for m in migrations}
     in_config += _lost_blocks(names, config)
     graph, contradictions = _graph(migrations, config.file)
@@ -156,17 +188,27 @@ def _lost_blocks(names: Mapping[str, str], config: Config) -> Iterator[ConfigFin
 
 
 def _migrations(
-    path: Path, pairs: Iterable[tuple[Named, Named | None]], config: Config, problems: list[Problem]
+    path: Path,
+    pairs: Iterable[tuple[Named, Named | None]],
+    config: Config,
+    problems: list[Problem],
+    only: Collection[str] | None,
 ) -> Iterator[Migration]:
     blocks, directory = config.migrations, str(path.absolute())
+
+    def script(version: str, file: str) -> Script:
+        if only is None or version in only:
+            return read_script(directory, file, problems)
+        return Script(file, "", NOT_READ)
+
     before: tuple[str, ...] = ()
     for apply, rollback in pairs:
         version = canonical_version(apply.digits)
         migration = Migration(
             version,
             apply.name,
-            read_script(directory, apply.file, problems),
-            read_script(directory, rollback.file, problems) if rollback else None,
+            script(version, apply.file),
+            script(version, rollback.file) if rollback else None,
             dependencies=before,
             dependencies_implied=True,
         )
