@@ -7,6 +7,7 @@ retried or run again after its process died it goes on with what is not done.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -49,14 +50,15 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
         super().__init__(**kwargs)
         self.stems = {migration.version: migration.stem for migration in migrations}
         self.plan_task_id = plan_task_id
-        self.migration_doc = HistoryDoc(tuple(migrations), config)
+        self.migration_doc = partial(HistoryDoc, tuple(migrations), config)
         self.version = None
         self.recovered = {}
         self._records: list[dict[str, Any]] = []
+        self._todo: list[str] = []
 
     def act(self, context: Any) -> list[dict[str, Any]]:
         dry_run = self._dry_run()
-        self._records = []
+        self._records, self._todo = [], []
         plan = plan_of(context, self.plan_task_id)
         order = [step["version"] for step in plan["steps"]]
         mine = [version for version in order if version in self.stems]
@@ -66,36 +68,53 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             if dry_run:
                 return self._tried(context, order, mine)
             folder = self._read_folder(only=order)
-            migrator = self._open(context, folder)
+            migrator = self._open(context, folder, also=self._hear)
             troubled = self._failed_before(migrator)
-            self._do(context, plan, folder, migrator, mine)
+            self._todo = self._wanted(context, plan, folder, migrator, mine)
+            if self._todo:
+                self._each(migrator)(self._todo)
         except WMigrateError as error:
+            self.version = getattr(error, "version", None) or self._first_not_done() or self.version
             context["ti"].xcom_push(key="return_value", value=self._records)
             raise as_airflow_error(error, of=self.stems.get(self.version or "")) from None
         self.version = None
         self.recovered = {version: self.stems[version] for version in mine if version in troubled}
         return self._records
 
-    def _do(self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]) -> None:
-        """Do the steps that the plan wants of this task, in its order, and keep the records."""
+    def _wanted(
+        self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]
+    ) -> list[str]:
+        """The versions that are left to do of what the plan wants of this task, in order."""
         raise NotImplementedError
+
+    def _each(self, migrator: Migrator) -> Callable[[Sequence[str]], list[Record]]:
+        """What does several of them, one after the other."""
+        raise NotImplementedError
+
+    def _one(self, migrator: Migrator) -> Callable[..., Record]:
+        """What tries one of them, with others before it."""
+        raise NotImplementedError
+
+    def _hear(self, event: Event) -> None:
+        """Say how far it is, and keep the record of what is done and cannot be lost any more."""
+        from .engine.events import Finished, Started
+
+        if isinstance(event, Started) and event.version in self._todo and event.version != self.version:
+            self.version = event.version
+            stem = self.stems.get(event.version, event.version)
+            self.log.info("%d of %d: %s", self._todo.index(event.version) + 1, len(self._todo), stem)
+        elif isinstance(event, Finished):
+            self._records.append(plain(event.record))
+
+    def _first_not_done(self) -> str | None:
+        done = {record["version"] for record in self._records}
+        return next((version for version in self._todo if version not in done), None)
 
     def _failed_before(self, migrator: Migrator) -> set[str]:
         """What people may have been told of."""
         if not self.notifiers:
             return set()
         return {a.version for a in migrator.read().attempts if a.event in ("failed", "rollback_failed")}
-
-    def _step(self, migrator: Migrator) -> Callable[..., Record]:
-        """What is done with one version."""
-        raise NotImplementedError
-
-    def _each(self, step: Callable[[str], Record], versions: Sequence[str]) -> None:
-        """:raises WMigrateError: at the first that fails; `version` is that one."""
-        for number, version in enumerate(versions, 1):
-            self.version = version
-            self.log.info("%d of %d: %s", number, len(versions), self.stems.get(version, version))
-            self._records.append(plain(step(version)))
 
     def _tried(self, context: Any, order: Sequence[str], mine: Sequence[str]) -> list[dict[str, Any]]:
         """A dry run: the last step with all before it in one transaction; what was left out then, in the same way."""
@@ -107,10 +126,10 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             if isinstance(event, Finished) and event.record.version in mine:
                 tried.setdefault(event.record.version, plain(event.record))
 
-        step = self._step(self._open(context, self._read_folder(), also=listen))
+        self._todo = list(mine)
+        step = self._one(self._open(context, self._read_folder(), also=listen))
         for version in reversed(mine):
             if version not in tried:
-                self.version = version
                 step(version, dry_run=True, behind=order[: order.index(version)])
         records = [tried[version] for version in mine if version in tried]
         reasons = [record["reason"] for record in records]
@@ -123,29 +142,36 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
 class ApplyHistoryOperator(_HistoryOperator):
     """Apply what the plan wants of the migrations that are folded, in the order of their dependencies."""
 
-    def _step(self, migrator: Migrator) -> Callable[..., Record]:
+    def _one(self, migrator: Migrator) -> Callable[..., Record]:
         return migrator.apply
 
-    def _do(self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]) -> None:
+    def _each(self, migrator: Migrator) -> Callable[[Sequence[str]], list[Record]]:
+        return migrator.apply_each
+
+    def _wanted(
+        self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]
+    ) -> list[str]:
         from .engine.model import Status
         from .engine.plan.statuses import statuses
         from .engine.record import Outcome, Record
 
-        there = migrator.read().entries
-        # Of a task that was cleared or tried again most may be done, and need no session of their own to say so.
-        known = statuses([folder.migration(v) for v in mine], there)
-        by = {entry.version: entry.identity for entry in there}
-        done = [v for v in mine if known[v] is Status.APPLIED]
-
-        def step(version: str) -> Record:
-            refuse_unfit_edit(plan, folder, folder.migration(version))
-            return migrator.apply(version)
-
-        before = [(folder.migration(v), Outcome.ALREADY_APPLIED) for v in done]
-        self._records = [plain(Record(m.version, m.name, was, m.script.checksum, by[m.version])) for m, was in before]
+        # Of a task that was cleared or tried again most may be done: one look at the ledger says so of all of them.
+        there = {entry.version: entry for entry in migrator.read().entries}
+        migrations = [folder.migration(version) for version in mine]
+        known = statuses(migrations, [there[version] for version in mine if version in there])
+        done = [m for m in migrations if known[m.version] is Status.APPLIED]
+        was = Outcome.ALREADY_APPLIED
+        self._records = [
+            plain(Record(m.version, m.name, was, m.script.checksum, there[m.version].identity)) for m in done
+        ]
         if done:
             self.log.info("%d of %d are applied already", len(done), len(mine))
-        self._each(step, [v for v in mine if known[v] is not Status.APPLIED])
+        left = [m for m in migrations if known[m.version] is not Status.APPLIED]
+        for migration in left:
+            self.version = migration.version
+            refuse_unfit_edit(plan, folder, migration)
+        self.version = None
+        return [m.version for m in left]
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """As that of `ApplyMigrationOperator`, of all that were applied."""
@@ -170,10 +196,14 @@ class RollBackHistoryOperator(_HistoryOperator):
         super().__init__(**kwargs)
         self.tasks = dict(tasks)
 
-    def _step(self, migrator: Migrator) -> Callable[..., Record]:
+    def _one(self, migrator: Migrator) -> Callable[..., Record]:
         return migrator.roll_back
 
-    def _do(self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]) -> None:
+    def _each(self, migrator: Migrator) -> Callable[[Sequence[str]], list[Record]]:
+        return migrator.roll_back_each
+
+    def _wanted(
+        self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]
+    ) -> list[str]:
         order = [step["version"] for step in plan["steps"]]
-        waiting = to_roll_back(context, migrator, order, mine=mine, task=self)
-        self._each(migrator.roll_back, waiting)
+        return to_roll_back(context, migrator, order, mine=mine, task=self)

@@ -87,17 +87,17 @@ class MigrationHook(BaseHook):
     ) -> Migrator:
         """A migrator for one folder whose events go to this hook's log.
 
-        :param also: told them too.
+        :param also: told them first.
         """
         from .engine.migrator import Migrator
         from .telling.metrics import MetricsListener, SpanListener
         from .telling.task_log import log_listener
 
         listener = _every(
+            *([also] if also else []),
             log_listener(self.log, folder.config.settings_for(environment).logging),
             MetricsListener(folder.config.monitoring.metrics, target=self.conn_id, identity=identity),
             SpanListener(target=self.conn_id),
-            *([also] if also else []),
         )
         return Migrator(self.get_conn, folder, identity=identity, environment=environment, on_event=listener)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
@@ -164,7 +164,7 @@ class _StepOperator(DocumentedTask, FolderOperator):
     :param version: version of the migration. A DAG that renders native objects makes a number of 100 and above.
     :param plan_task_id: id of the plan task of the same run; None means that there is none, the ledger alone decides.
     :param checksum: of the file as it was when the DAG was parsed: an edited file makes a new DAG version.
-    :param migration_doc: what the serialized DAG says of the migration.
+    :param migration_doc: gives what the serialized DAG says of the migration; asked only where that is made.
     """
 
     template_fields = (*FolderOperator.template_fields, "version", "checksum")
@@ -176,7 +176,7 @@ class _StepOperator(DocumentedTask, FolderOperator):
         version: str,
         plan_task_id: str | None = None,
         checksum: str | None = None,
-        migration_doc: MigrationDoc | None = None,
+        migration_doc: Callable[[], MigrationDoc] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

@@ -7,7 +7,7 @@ rendered: braces in a script would be taken for a template.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -179,11 +179,11 @@ def _said(value: Mapping[str, Any]) -> dict[str, Any]:
 class DocumentedTask:
     """A task that writes its documentation when it is asked for it, which is when the DAG is serialized.
 
-    To mask secrets takes time, and no task process needs it.
+    To read the script and to mask its secrets takes time, and no task process needs it.
     """
 
     task_id: str
-    migration_doc: MigrationDoc | HistoryDoc | None = None
+    migration_doc: Callable[[], MigrationDoc | HistoryDoc] | None = None
     _given: str | None = None
 
     @property
@@ -191,7 +191,7 @@ class DocumentedTask:
         """Of the migration, and below it what the user gave."""
         if self.migration_doc is None:
             return self._given
-        ours = self.migration_doc.masked.as_markdown(self.task_id.rpartition(".")[2])
+        ours = self.migration_doc().masked.as_markdown(self.task_id.rpartition(".")[2])
         return "\n\n".join(filter(None, [ours, self._given]))
 
     @doc_md.setter
@@ -201,7 +201,7 @@ class DocumentedTask:
     @property
     def doc_json(self) -> str | None:
         """Of the migration; what the user gave is not taken, for the web server reads this."""
-        return self.migration_doc.masked.as_json() if self.migration_doc else None
+        return self.migration_doc().masked.as_json() if self.migration_doc else None
 
     @doc_json.setter
     def doc_json(self, given: str | None) -> None:

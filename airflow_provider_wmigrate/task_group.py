@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -155,7 +156,7 @@ class _FolderTaskGroup(TaskGroup):
 
     def _step(self, migration: Migration) -> dict[str, Any]:
         hidden = None if all(s.logging.include_sql for s in self._settings) else HIDDEN
-        doc = MigrationDoc.of(migration, self._blocks.get(migration.version), hidden=hidden)
+        doc = partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden)
         return {
             **self._shared,
             "task_id": migration.stem,

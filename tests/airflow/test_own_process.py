@@ -13,6 +13,8 @@ import pytest
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow_runner import Run, Runner, applied
 
+from airflow_provider_wmigrate.engine.folder import scripts
+
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
 
@@ -21,26 +23,25 @@ UNDO = {f"{n:03d}_{name}.rollback.sql": f"DROP TABLE {name};" for n, name in enu
 
 
 class Reads:
-    """By task: how often its process listed the folder, and which files of it were read, in order."""
+    """By task: how often its process listed the folder, and which files of it were read."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lists: dict[str, int] = {}
-        self.files: dict[str, list[str]] = {}
+        self.files: dict[str, set[str]] = {}
         self.task = ""
-        scandir, read_bytes = os.scandir, Path.read_bytes
+        scandir, read_bytes = os.scandir, scripts._bytes
 
         def listed(path: Any = ".") -> Any:
             if str(path) == str(folder):
                 self.lists[self.task] = self.lists.get(self.task, 0) + 1
             return scandir(path)
 
-        def read(path: Path) -> bytes:
-            if path.parent == folder and path.suffix == ".sql":
-                self.files.setdefault(self.task, []).append(path.name)
-            return read_bytes(path)
+        def read(directory: str, file: str) -> bytes:
+            self.files.setdefault(self.task, set()).add(file)
+            return read_bytes(directory, file)
 
         monkeypatch.setattr(os, "scandir", listed)
-        monkeypatch.setattr(Path, "read_bytes", read)
+        monkeypatch.setattr(scripts, "_bytes", read)
 
 
 class InOwnProcesses:
@@ -75,12 +76,11 @@ def test_each_task_reads_its_folder_once_and_only_what_it_needs(
     run = drive(runner, lambda: runner.migrations(folder, dag_id="own", max_tasks=2), reads)
     assert (run.state, applied(conn)) == ("success", ["001", "002", "003", "004"])
     assert reads.lists == dict.fromkeys(("plan", "history", "003_c", "004_d", "report"), 1)
-    every = [name for pair in zip(FOUR, UNDO, strict=True) for name in pair]
     assert reads.files == {
-        "plan": every,
-        "history": every,
-        "003_c": ["003_c.sql", "003_c.rollback.sql"],
-        "004_d": ["004_d.sql", "004_d.rollback.sql"],
+        "plan": {*FOUR, *UNDO},
+        "history": {*FOUR, *UNDO},
+        "003_c": {"003_c.sql", "003_c.rollback.sql"},
+        "004_d": {"004_d.sql", "004_d.rollback.sql"},
     }
 
 
@@ -103,7 +103,7 @@ def test_a_rollback_in_processes_of_its_own(
     run = drive(runner, lambda: _rollback(folder), reads)
     assert (run.state, applied(conn)) == ("success", [])
     assert reads.lists == dict.fromkeys(("plan", "004_d", "003_c", "history", "report"), 1)
-    assert reads.files["004_d"] == ["004_d.sql", "004_d.rollback.sql"]
+    assert reads.files["004_d"] == {"004_d.sql", "004_d.rollback.sql"}
 
 
 def _rollback(folder: Path) -> Any:

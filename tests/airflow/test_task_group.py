@@ -18,6 +18,7 @@ from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsi
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
+from airflow_provider_wmigrate.engine.folder import scripts
 from airflow_provider_wmigrate.engine.model import NOT_READ, RequiredExtension, checksum
 from airflow_provider_wmigrate.task_docs import MigrationDoc, ShownScript
 
@@ -365,20 +366,25 @@ def test_files_keep_their_names_as_ids(make_folder: MakeFolder) -> None:
     assert tasks["20240131093000_y"].upstream_task_ids == {"migrate.10_x"}
 
 
+def scripts_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The scripts that are read from now on, in order."""
+    opened: list[str] = []
+    real = scripts._bytes
+
+    def counted(directory: str, file: str) -> bytes:
+        opened.append(file)
+        return real(directory, file)
+
+    monkeypatch.setattr(scripts, "_bytes", counted)
+    return opened
+
+
 def test_each_file_is_read_once(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder({f"{n:03d}_m.sql": f"SELECT {n};" for n in range(1, 301)})
-    opened: list[str] = []
-    real = Path.read_bytes
-
-    def counted(path: Path) -> bytes:
-        opened.append(path.name)
-        return real(path)
-
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    opened = scripts_read(monkeypatch)
     dag = migrations(folder)
     assert len(dag.tasks) == 103
-    sql = [name for name in opened if name.endswith(".sql")]
-    assert len(sql) == len(set(sql)) == 300
+    assert len(opened) == len(set(opened)) == 300
 
 
 @pytest.mark.parametrize(
@@ -389,17 +395,10 @@ def test_in_the_process_of_a_task_only_its_script_is_read(
     make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, task: str, read: list[str]
 ) -> None:
     folder = make_folder({**DIAMOND, "005_e.sql": b"\xff is no text, as whoever parses the DAG for all will say"})
-    opened: list[str] = []
-    real = Path.read_bytes
-
-    def counted(path: Path) -> bytes:
-        opened.append(path.name)
-        return real(path)
-
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    opened = scripts_read(monkeypatch)
     with _airflow_parsing_context_manager(dag_id="d", task_id=f"migrate.{task}"):
         dag = migrations(folder, max_tasks=4)
-    assert [name for name in opened if name.endswith(".sql")] == read
+    assert opened == read
     (folder / "005_e.sql").write_text("SELECT 1;")
     whole = migrations(folder, max_tasks=4)
     assert (dag.task_ids, edges(dag)) == (whole.task_ids, edges(whole))

@@ -344,8 +344,8 @@ def test_a_folder_without_its_scripts(make_folder: MakeFolder) -> None:
     assert names.readable == ()
     own = with_scripts(names, ["001"])
     assert own.migrations == read_folder(path, only=["001"]).migrations
-    assert own.migrations[0].script == Script.of("001_a.sql", "SELECT 1;")
-    assert own.migrations[0].rollback == Script.of("001_a.rollback.sql", "SELECT 2;")
+    assert own.migrations[0].script.text == "SELECT 1;"
+    assert own.migrations[0].rollback.text == "SELECT 2;"
     assert own.migrations[1] == names.migrations[1]
     assert with_scripts(own, ["001"]) is own
     with pytest.raises(FolderError, match=r"^002_b\.sql:1: is not UTF-8; save it as UTF-8$"):

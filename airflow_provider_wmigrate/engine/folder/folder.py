@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.model import (
     Finding,
     Migration,
     RequiredExtension,
+    Script,
     canonical_version,
 )
 
