@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator, TaskGroup
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 CALLBACKS = (
     "on_execute_callback",
@@ -54,3 +55,16 @@ def joined(*callbacks: Any) -> list[Any]:
         several: Sequence[Any] = () if some is None else some if isinstance(some, (list, tuple)) else [some]
         found += [callback for callback in several if callback not in found]
     return found
+
+
+def refuse_mapped(**arguments: Any) -> None:
+    """Of these the tasks are made, or their edges: they have to be known while the DAG file is parsed.
+
+    :raises ValueError: one is an argument of a mapped group, or what another task returns.
+    """
+    for name, value in arguments.items():
+        if isinstance(value, ResolveMixin):
+            raise ValueError(
+                f"{name} cannot be mapped, because tasks are made of it while the DAG file is parsed; conn_id,"
+                f" environment, to and mode can: make a group of its own for each {name}"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain, get_parsing_context
-from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
 from .beside import folder_beside
 from .callbacks import roll_back_on_failure
@@ -24,7 +24,7 @@ from .operators import (
     RollBackMigrationOperator,
 )
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
-from .task_arguments import defaults, split
+from .task_arguments import defaults, refuse_mapped, split
 from .task_docs import HIDDEN, MigrationDoc
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _FolderTaskGroup(TaskGroup):
         **kwargs: Any,
     ) -> None:
         made_of = {"group_id": group_id, "folder": folder, "max_tasks": max_tasks}
-        _refuse_mapped(**made_of, notifiers=notifiers, deadline=deadline, **kwargs)
+        refuse_mapped(**made_of, notifiers=notifiers, deadline=deadline, **kwargs)
         of_group, for_tasks = split(kwargs)
         super().__init__(group_id=group_id, **of_group)
         self.default_args = defaults(self.dag, self.default_args, for_tasks)
@@ -96,7 +96,7 @@ class _FolderTaskGroup(TaskGroup):
 
         There the DAG is made for this one task: what is said of the others' scripts nobody asks, so names do.
         """
-        task_id = get_parsing_context().task_id
+        task_id = _task_of_this_process()
         if task_id is None:
             return read_folder(self._path), None
         from .engine.folder.folder import with_scripts
@@ -251,7 +251,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         on_run_failure: Literal["keep", "roll_back"] = "keep",
         **kwargs: Any,
     ) -> None:
-        _refuse_mapped(on_run_failure=on_run_failure)
+        refuse_mapped(on_run_failure=on_run_failure)
         if on_run_failure not in ("keep", "roll_back"):
             raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
@@ -322,17 +322,14 @@ class RollbackTaskGroup(_FolderTaskGroup):
             self._join(plan, tasks, self._report())
 
 
-def _refuse_mapped(**arguments: Any) -> None:
-    """Of these the tasks are made, or their edges: they have to be known while the DAG file is parsed.
+def _task_of_this_process() -> str | None:
+    """Id of the task whose process this is; None: the DAG file is read for all.
 
-    :raises ValueError: one is an argument of a mapped group, or what another task returns.
+    Airflow's context alone does not say it: its variables are inherited by whatever a task starts, were it
+    `airflow dags reserialize`.
     """
-    for name, value in arguments.items():
-        if isinstance(value, ResolveMixin):
-            raise ValueError(
-                f"{name} cannot be mapped, because tasks are made of it while the DAG file is parsed; conn_id,"
-                f" environment, to and mode can: make a group of its own for each {name}"
-            )
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return get_parsing_context().task_id if hasattr(runner, "SUPERVISOR_COMMS") else None
 
 
 def _every_settings(config: Config) -> list[Settings]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow_runner import Run, Runner, applied
+from own_process import own_process
 
 from airflow_provider_wmigrate.engine.folder import scripts
 
@@ -54,7 +54,7 @@ class InOwnProcesses:
 
     def __getitem__(self, task_id: str) -> Any:
         self._reads.task = task_id.rpartition(".")[2]
-        with _airflow_parsing_context_manager(dag_id=self.dag_id, task_id=task_id):
+        with own_process(self.dag_id, task_id):
             return self._make().task_dict[task_id]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, TriggerRule
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from airflow.serialization.serialized_objects import DagSerialization
+from own_process import own_process
 
 from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
 from airflow_provider_wmigrate.engine.folder import scripts
@@ -396,13 +396,25 @@ def test_in_the_process_of_a_task_only_its_script_is_read(
 ) -> None:
     folder = make_folder({**DIAMOND, "005_e.sql": b"\xff is no text, as whoever parses the DAG for all will say"})
     opened = scripts_read(monkeypatch)
-    with _airflow_parsing_context_manager(dag_id="d", task_id=f"migrate.{task}"):
+    with own_process("d", f"migrate.{task}"):
         dag = migrations(folder, max_tasks=4)
     assert opened == read
     (folder / "005_e.sql").write_text("SELECT 1;")
     whole = migrations(folder, max_tasks=4)
     assert (dag.task_ids, edges(dag)) == (whole.task_ids, edges(whole))
     assert dag.task_dict["migrate.003_c"].checksum == (whole.task_dict["migrate.003_c"].checksum if read else NOT_READ)
+
+
+def test_what_a_task_starts_reads_a_dag_file_for_all(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as `airflow dags reserialize`: it inherits the variables of the task's process."""
+    folder = make_folder(DIAMOND)
+    whole = DagSerialization.to_dict(migrations(folder))
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "d")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "migrate.003_c")
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.delattr(task_runner, "SUPERVISOR_COMMS", raising=False)
+    assert json.dumps(DagSerialization.to_dict(migrations(folder))) == json.dumps(whole)
 
 
 PARSE = """
