@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, Protocol
@@ -179,6 +179,16 @@ class Identity:
     task_id: str | None = None
     try_number: int | None = None
 
+    def columns(self) -> dict[str, str | int | None]:
+        """As the ledger's tables have it."""
+        return {
+            "actor": self.actor,
+            "dag_id": self.dag_id,
+            "run_id": self.run_id,
+            "task_id": self.task_id,
+            "try_number": self.try_number,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -225,7 +235,7 @@ class Attempt:
         return {
             "direction": self.direction,
             "at": self.at,
-            **asdict(self.identity),
+            **self.identity.columns(),
             "error": self.error,
             "sqlstate": self.sqlstate,
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from psycopg import Connection, DataError, sql
@@ -154,7 +154,7 @@ class AuditLog:
             at=found[1],
             event=event,
             version=version,
-            **storable_data(asdict(identity), server_encoding(conn)),
+            **storable_data(identity.columns(), server_encoding(conn)),
             duration_ms=duration_ms,
             details=found[2],
             previous_hash=previous,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -41,7 +40,7 @@ def entry_values(
         "statements_done": statements if status == "applied" else 0,
         "statements_total": statements,
         "statement_hashes": list(statement_hashes),
-        **storable_data(asdict(identity), encoding),
+        **storable_data(identity.columns(), encoding),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -101,7 +101,7 @@ class Recording:
             at=self.at,
             event=event,
             version=version,
-            **storable_data(asdict(self.identity), encoding),
+            **storable_data(self.identity.columns(), encoding),
             duration_ms=duration_ms,
             details=storable_data({**details, "session": session, "entry": facts}, encoding),
             previous_hash=self.head.partition(":")[2],

@@ -37,6 +37,9 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 from .execution import Execution
 from .job import Job
 
+LARGE = 1_000_000
+"""Bytes of a script."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decided:
@@ -110,10 +113,27 @@ class Directed(ABC):
         """A script as the grammar sees it; the last few are kept."""
         found = self._analyses.get(script.checksum)
         if found is None:
-            if len(self._analyses) > 2:
+            if len(self._analyses) > 3:
                 del self._analyses[next(iter(self._analyses))]
             found = self._analyses[script.checksum] = analyse(script)
         return found
+
+    def prepare(self, version: str) -> None:
+        """Parse a script before its turn, as long as nobody waits for a lock meanwhile. Not a large one, which would
+        have to be kept."""
+        script = self.script(version)
+        if script is not None and script.size <= LARGE:
+            with suppress(WMigrateError):  # told in its turn
+                self.analysed(script)
+
+    def is_prepared(self, version: str) -> bool:
+        """Whether a decision about it costs no parsing."""
+        script = self.script(version)
+        return script is not None and script.checksum in self._analyses
+
+    @abstractmethod
+    def script(self, version: str) -> Script | None:
+        """The folder's, that would be run; None: it has none."""
 
     def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
         """The extensions once more: the plan may be old, or there was none."""
@@ -161,6 +181,9 @@ class Applying(Directed):
     def job(self, migration: Migration) -> Job:
         """Its script."""
         return Job(migration, self.analysed(migration.script), migration.transactional, migration.repeatable)
+
+    def script(self, version: str) -> Script | None:
+        return self.migrations[version].script
 
     def locks(self, version: str) -> list[AdvisoryLock]:
         """Its own, and those of what it needs."""
@@ -250,6 +273,9 @@ class RollingBack(Directed):
         if version not in self.migrations:
             raise UnknownVersion(version, self.migrations, where="this folder or the ledger")
         return self.nothing_done(version, Outcome.NOT_APPLIED)
+
+    def script(self, version: str) -> Script | None:
+        return self.migrations[version].rollback if version in self.migrations else None
 
     def locks(self, version: str) -> list[AdvisoryLock]:
         """Its own."""

@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine.session.connection import set_config
 from airflow_provider_wmigrate.engine.session.message import literal, table, values
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget, Session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.statements import Statements
 
 BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -92,7 +93,8 @@ def _taking(locks: Sequence[AdvisoryLock]) -> bytes:
 
 def _drops(analysis: Analysis) -> bool:
     """Whether a relation may have another name afterwards, or none: only then the names before are asked for."""
-    return analysis.unparsed is not None or any(s.kind in _CHANGES_NAMES for s in analysis.statements)
+    known = analysis.statements
+    return not isinstance(known, Statements) or not _CHANGES_NAMES.isdisjoint(known.kinds())
 
 
 _CHANGES_NAMES = {

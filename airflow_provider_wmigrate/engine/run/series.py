@@ -23,7 +23,7 @@ from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.message import ask, refusal
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
 
-from .directions import Decided, Directed
+from .directions import LARGE, Decided, Directed
 from .in_transaction import InTransaction
 from .job import Job
 from .opening import Opened, Opening
@@ -55,6 +55,8 @@ class Series:
     """The transaction of the next version, begun behind the last commit."""
     _unflushed: list[Record] = field(default_factory=list, init=False)
     _flushed_at: float = field(default_factory=time.monotonic, init=False)
+    _spoils: bool = field(default=False, init=False)
+    """The script that runs may leave what no statement takes away."""
 
     def run(self) -> list[Record]:
         """Run all of them, or those before the first that fails.
@@ -84,6 +86,8 @@ class Series:
         if self.session.spoilt:
             self.session.begin_anew()
         self.name_session(version)
+        for following in self.versions[at + 1 : at + 3]:
+            self.direct.prepare(following)
         decided = self.direct.decide(version, self.entries, None)
         opened, self.opened = self.opened, None
         if decided.in_one_transaction and decided.job is not None and self.head is not None:
@@ -111,6 +115,7 @@ class Series:
 
     def _run(self, turn: _Turn, opened: Opened) -> Record:
         lacking = self.direct.lacking(self.session, turn.job)
+        self._spoils = _spoils(turn.job)
         if lacking:
             self.session.roll_back()
             self.direct.refuse(self.session, turn.job.migration.version, lacking)
@@ -120,7 +125,7 @@ class Series:
         lacking = self.direct.lacking(self.session, job)
         if lacking:
             self.direct.refuse(self.session, job.migration.version, lacking)
-        self.session.used = True
+        self.session.used, self._spoils = True, _spoils(job)
         begun = decided.entry if decided.unfinished else None
         record = self.direct.execution(self.session).by_statement(job, begun, decided.entry)
         with self.done(job, record):
@@ -145,17 +150,19 @@ class Series:
                 self.entries[version] = before
             raise
         self.head = record.audit_head
-        self.session.spoilt = leaves_what_nobody_sees(job.analysis)
+        self.session.spoilt = self._spoils
 
-    def next_job(self, at: int, job: Job) -> Job | None:
+    def next_job(self, at: int) -> Job | None:
         """The script behind this one, if it may begin behind this one's commit."""
-        if at + 1 >= len(self.versions) or leaves_what_nobody_sees(job.analysis) or not self.go_on():
+        if at + 1 >= len(self.versions) or self._spoils or not self.go_on():
             return None
         decided = self._ahead(at + 1)
         return decided.job if decided.in_one_transaction else None
 
     def _ahead(self, at: int) -> Decided:
         """What is to be done with a version whose turn has not come. What is wrong with it will be told then."""
+        if not self.direct.is_prepared(self.versions[at]):
+            return Decided()
         try:
             return self.direct.decide(self.versions[at], self.entries, None)
         except WMigrateError:
@@ -218,6 +225,11 @@ class Series:
         self._unflushed, self._flushed_at = [], time.monotonic()
 
 
+def _spoils(job: Job) -> bool:
+    """Of a large script a new session costs less than the answer."""
+    return job.analysis.script.size > LARGE or leaves_what_nobody_sees(job.analysis)
+
+
 @dataclass
 class _Turn:
     """See `in_transaction.Turn`."""
@@ -244,7 +256,7 @@ class _Turn:
         series = self.series
         alone = seen == series.head
         with series.done(self.job, record):
-            following = series.next_job(self.at, self.job) if alone else None
+            following = series.next_job(self.at) if alone else None
             opening = self._following(following) if following else None
             message = [*statements, b"UNLISTEN *", b"COMMIT", *([opening.message(series.session)] if opening else [])]
             answers = series.session.commit_with(b"; ".join(message), len(statements) + 1)

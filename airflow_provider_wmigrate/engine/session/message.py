@@ -5,12 +5,15 @@ Values stand in it as literals, escaped by libpq.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import psycopg
 from psycopg import Connection, generators, pq, sql
+
+_NEEDS_CARE = re.compile(r"['\\\0]")
 
 
 def literal(conn: Connection[Any], value: str | int | Sequence[str] | None) -> bytes:
@@ -20,6 +23,8 @@ def literal(conn: Connection[Any], value: str | int | Sequence[str] | None) -> b
     if isinstance(value, int):
         return b"%d" % value
     if isinstance(value, str):
+        if value.isascii() and _NEEDS_CARE.search(value) is None:
+            return b"'%s'" % value.encode()
         return bytes(pq.Escaping(conn.pgconn).escape_literal(value.encode()))
     return b"ARRAY[%s]::pg_catalog.text[]" % b", ".join(literal(conn, item) for item in value)
 

@@ -49,6 +49,10 @@ class Statements(Sequence[Statement]):
     def __len__(self) -> int:
         return len(self._kinds)
 
+    def kinds(self) -> set[str]:
+        """What kinds there are."""
+        return set(self._kinds)
+
     @overload
     def __getitem__(self, index: int) -> Statement: ...
 
