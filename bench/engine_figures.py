@@ -20,8 +20,6 @@ from bench.wire import Count, Wire
 FIGURES = ("plan all", "apply", "nothing pending", "status", "plan", "one more", "roll back 10", "help")
 """In the order in which they are read off one database."""
 _VERBS = {"plan all": "plan", "nothing pending": "apply", "one more": "apply", "roll back 10": "roll_back_10"}
-_CHANGE_NOTHING = ("plan all", "nothing pending", "status", "plan", "help")
-_TIMES = 3
 
 
 class Life:
@@ -50,7 +48,7 @@ def costs(meter: Meter, server: Server, tool: Tool, n: int, round_: int, wanted:
         for figure in needed:
             command = life.command(figure)
             if command is not None:
-                cost = meter.cost(command, server, times=_TIMES if figure in _CHANGE_NOTHING else 1)
+                cost = meter.cost(command, server)
                 if figure in wanted:
                     yield Reading(server.place, figure, tool.name, n, round_, _values(cost))
 

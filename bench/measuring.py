@@ -67,19 +67,19 @@ class Meter:
     ) -> None:
         self._launcher.communicate()
 
-    def cost(self, command: Command, server: Server, *, times: int = 1) -> Cost:
-        """The mean of running it so many times in a row: a server's CPU seconds are told in hundredths.
+    def cost(self, command: Command, server: Server) -> Cost:
+        """Run it. A server's CPU seconds are told in hundredths.
 
         :raises CommandFailed: it did not end with 0.
         """
         before = server.cpu_seconds()
-        answers = [self._call(call, command) for _ in range(times) for call in command.calls]
+        answers = [self._call(call, command) for call in command.calls]
         server.wait_idle()
         spent = server.cpu_seconds() - before
         return Cost(
-            wall=sum(answer["wall"] for answer in answers) / times,
-            client=sum(answer["client"] for answer in answers) / times,
-            server=spent / times,
+            wall=sum(answer["wall"] for answer in answers),
+            client=sum(answer["client"] for answer in answers),
+            server=spent,
             peak_mb=max(answer["peak_mb"] for answer in answers),
         )
 

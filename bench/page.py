@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.results import PARTS, Row, tables
+from bench.results import PARTS, Reading, Row, summed_up, tables
 from bench.tools import ROOT
 from dev.markdown import table, with_generated
 
@@ -18,7 +18,9 @@ MEASURED = "<!-- measured: python -m bench.page -->\n"
 
 def main(*files: str) -> None:
     documents = [json.loads(Path(file).read_text()) for file in files]
-    rows = [Row(**row) for document in documents for row in document["rows"]]
+    # A round of one run is none of another.
+    rounds = [(1000 * at, reading) for at, document in enumerate(documents) for reading in document["readings"]]
+    rows = summed_up([Reading(**{**reading, "round": reading["round"] + start}) for start, reading in rounds])
     text = "".join([*map(_about, documents), _applying(rows), _far_away(rows), tables(rows)])
     PAGE.write_text(with_generated(PAGE.read_text(), text, MEASURED))
 
@@ -28,7 +30,7 @@ def _about(document: dict[str, Any]) -> str:
     load = ", ".join(f"{value:.1f}" for value in (machine["load_at_the_beginning"][0], document["load_at_the_end"][0]))
     facts = {
         "what": ", ".join(
-            PARTS[part][0].partition(":")[0] for part in dict.fromkeys(r["part"] for r in document["rows"])
+            PARTS[part][0].partition(":")[0] for part in dict.fromkeys(r["part"] for r in document["readings"])
         ),
         "when": f"{machine['began']} to {document['ended']}",
         "machine": "{cores} cores of {processor}, {memory_gb} GB, {system}".format(**machine),
