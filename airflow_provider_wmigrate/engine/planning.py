@@ -12,7 +12,6 @@ from .folder.graph import Graph
 from .ledger.access import LedgerAccess
 from .ledger.ledger import Ledger
 from .model import Finding, Identity, Plan, State
-from .plan import rollback
 from .plan.overview import Overview, overview
 from .session.session import Connect
 
@@ -100,8 +99,10 @@ class Planning:
         :param known_head: as for `plan`.
         """
         state, found = self._read_and_compare(known_head)
+        from .plan.rollback import plan_rollback
+
         target = version_that_stays(to, self._known(state))
-        return _with(found, rollback.plan_rollback(list(self.migrations.values()), state, to=target))
+        return _with(found, plan_rollback(list(self.migrations.values()), state, to=target))
 
     def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
         """What rolling back this one migration alone means, and what stands in its way.
@@ -109,8 +110,10 @@ class Planning:
         :param known_head: as for `plan`.
         """
         state, found = self._read_and_compare(known_head)
+        from .plan.rollback import plan_rollback_of
+
         version = normalise_version(version, self._known(state), where="this folder or the ledger")
-        return _with(found, rollback.plan_rollback_of(list(self.migrations.values()), state, version))
+        return _with(found, plan_rollback_of(list(self.migrations.values()), state, version))
 
     def _known(self, state: State) -> set[str]:
         return {*self.migrations, *(e.version for e in state.entries)}

@@ -203,7 +203,7 @@ _REMEDIES = {
 
 def remedy(sqlstate: str | None, message: str) -> str | None:
     """What to do about a server's refusal that an extension explains; None: not one of those."""
-    if sqlstate in ("42883", "42809", "22023") and _TIMESCALE_WORDS.search(message):
+    if sqlstate in ("42883", "42809", "22023") and re.search(_TIMESCALE_WORDS, message):
         return (
             "it is TimescaleDB's: create that extension before it and name timescaledb under requires_extensions, or"
             " correct the call"
@@ -213,7 +213,7 @@ def remedy(sqlstate: str | None, message: str) -> str | None:
     return next((fix for says, fix in _REMEDIES.items() if re.search(says, message)), None)
 
 
-_TIMESCALE_WORDS = re.compile(
+_TIMESCALE_WORDS = (
     r"\b(create_hypertable|create_distributed_hypertable|add_dimension|set_chunk_time_interval|set_integer_now_func"
     r"|(add|remove)_(retention|compression|columnstore|continuous_aggregate|reorder)_policy"
     r"|refresh_continuous_aggregate|(drop|show|move|merge|split)_chunks?|(de)?compress_chunk|convert_to_(column|row)store"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import Connection, sql
@@ -21,10 +21,12 @@ from airflow_provider_wmigrate.engine.plan.script_session import (
     perhaps_local,
     refused,
 )
-from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .session import Session
 from .settings import Budget
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
 class ScriptState:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import Connection, pq
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
-from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 from .message import exchange
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 Failed = Callable[[psycopg.Error, "int | None"], Exception]
 """What to raise for a psycopg error; with the number, from 0, of the statement that was next, if it is known."""

@@ -9,32 +9,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
 
-from airflow_provider_wmigrate.engine.errors import (
-    NOT_KNOWN,
-    PERHAPS_COMMITTED,
-    ROLLED_BACK,
-    StatementFailed,
-)
-from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
-from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
+from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, PERHAPS_COMMITTED, ROLLED_BACK, StatementFailed
 
 from . import constraints
 from .answering import limit_answers
 from .committing import commit_with
 from .connection import Connect as Connect
 from .connection import Login, not_one_session, ready, set_config, untouched
-from .failures import Circumstances, failure, place_of
 from .interruption import Interruption
 from .message import ask, values
 from .sending import Failed, Sent, Tail, send_part
 from .settings import Budget as Budget
 from .settings import as_new, leave_script
 from .waiting import SessionLocks
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
+    from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 
 class Session:
@@ -312,22 +308,26 @@ class Session:
     ) -> StatementFailed:
         """A psycopg error in the engine's words.
 
-        :param outcome: what was kept.
         :param index: number, from 0, of the statement that was next.
         """
+        # A look at a ledger does not pay for it.
+        from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
+
+        from .failures import Circumstances, failure, place_of
+
+        lasted = time.monotonic() - self._began_statement
         known = Circumstances(
             lost=error.sqlstate is None or self._acting.closed,
             timed_out=self.interruption.timed_out,
             cancelled=self.interruption.requested,
-            over_limit=time.monotonic() - self._began_statement >= self._statement_limit,
+            over_limit=lasted >= self._statement_limit,
             in_transaction=self._acting.info.transaction_status == pq.TransactionStatus.INERROR,
         )
         if error.sqlstate == "55P03" and analysis is not None:
-            lasted = time.monotonic() - self._began_statement
             self.lock_wait = LockWait.of(analysis, index, self._lock_limit, lasted)
         where = place_of(error, analysis, part, index) if analysis else {}
-        script = analysis.script.text if analysis else ""
-        return failure(error, version, file, where, known, outcome=outcome, script=script)
+        text = analysis.script.text if analysis else ""
+        return failure(error, version, file, where, known, outcome=outcome, script=text)
 
 
 TRANSACTION = (
