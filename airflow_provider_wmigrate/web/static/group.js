@@ -7,7 +7,7 @@ import { follow, isUnfinished } from "./follow.js";
 import { words } from "./format.js";
 import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
-import { announce, badge, banner, countsBar, empty, loading, problemBox, sourceBanner, when } from "./parts.js";
+import { announce, badge, banner, countsBar, empty, isWhole, loading, problemBox, sourceBanner, when } from "./parts.js";
 import { cards, verb } from "./overview.js";
 import { ALL, TABS, placeOf, routeTo } from "./router.js";
 import { showAudit } from "./view_audit.js";
@@ -38,7 +38,7 @@ export function groupPage(main, { dag, group }) {
     Object.assign(state, { status: answer, at: Date.now() });
     if (!state.left) {
       showHead(holders, answer, refresh, startFollowing);
-      showHealth();
+      if (!isWhole(answer.source)) showHealth();
     }
     return answer;
   };
@@ -93,7 +93,7 @@ export function groupPage(main, { dag, group }) {
 }
 
 function viewOf({ version, tab }, { source }) {
-  if (tab === "migrations" && !version && source.reason?.code === "mapped_group") return showDatabases;
+  if (tab === "migrations" && !version && isWhole(source)) return showDatabases;
   return version && tab === "migrations" ? showMigration : VIEWS[tab];
 }
 
@@ -127,7 +127,7 @@ function showHead(holders, answer, refresh, startFollowing) {
   replace(holders.head, crumb,
     h("div", { class: "row spread head-line" }, h("h1", {}, icon("database"), group.conn_id ?? `${group.dag_id}.${group.group_id}`),
       showActions(answer, { refresh, startFollowing })),
-    group.description && h("p", { class: "muted" }, group.description), chips, h("div", { class: "head-counts" }, countsBar(counts)));
+    group.description && h("p", { class: "muted" }, group.description), chips, !isWhole(source) && h("div", { class: "head-counts" }, countsBar(counts)));
   replace(holders.notes, sourceBanner(source, refresh), flags(group));
   if (run && isUnfinished(run.state)) startFollowing({ ...run, what: verb(run) });
 }

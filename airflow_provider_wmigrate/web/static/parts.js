@@ -38,8 +38,9 @@ export function problemBox(problem, again = null) {
 /** Where an answer comes from when it is not the database itself: the banner nobody can miss. */
 export function sourceBanner(source, again = null) {
   if (!source || source.kind === "live") return null;
+  if (isWhole(source)) return banner("pending", "database", h("strong", {}, "Many databases. "), source.reason.message);
   const why = source.reason ? ` ${source.reason.message}` : "";
-  const quiet = ["no_right_on_connection", "mapped_group", undefined].includes(source.reason?.code);
+  const quiet = ["no_right_on_connection", undefined].includes(source.reason?.code);
   const retry = again && !quiet && h("button", { class: "small", type: "button", onclick: again }, icon("refresh"), "Try again");
   const [head, rest] = source.kind === "report"
     ? [`${quiet ? "As of the last run" : "The database was not read"}. `, [`Shown is the report of the last run, ${age(source)} (${moment(source.as_of)}).`, why]]
@@ -48,6 +49,9 @@ export function sourceBanner(source, again = null) {
   if (retry) box.append(retry);
   return box;
 }
+
+/** Whether a mapped group is meant as a whole, not one of its databases. */
+export const isWhole = (source) => source.reason?.code === "mapped_group";
 
 function age(source) {
   return source.age_seconds === null || source.age_seconds === undefined ? ago(source.as_of) : since(-source.age_seconds);
