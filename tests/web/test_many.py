@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -87,3 +89,17 @@ def test_the_list_costs_the_same(viewer: Any, many: Place) -> None:
     with counted() as questions:
         total = viewer.get(f"{API}/groups").json()["total_entries"]
     assert len(questions) < 15 + 25 * total
+
+
+@pytest.mark.parametrize("role", ["admin", "viewer"])
+def test_the_status_of_a_thousand_takes_little_beside_the_databases(
+    client: Callable[..., Any], many: Place, role: str
+) -> None:
+    """Less than 70 ms of processor time were measured; the limit is for busy machines."""
+    reader = client(role)
+    took = []
+    for _ in range(7):
+        began = time.process_time()
+        assert len(reader.get(f"{many.group}/status").json()["migrations"]) == MANY
+        took.append(time.process_time() - began)
+    assert statistics.median(took) < 0.3
