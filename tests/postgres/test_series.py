@@ -20,7 +20,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from airflow_provider_wmigrate.engine.errors import HistoryError, RollbackFailed, StatementFailed, WMigrateError
+from airflow_provider_wmigrate.engine.errors import (
+    HistoryError,
+    LedgerTooNew,
+    RollbackFailed,
+    StatementFailed,
+    WMigrateError,
+)
 from airflow_provider_wmigrate.engine.events import Event, Finished, Started
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
@@ -219,6 +225,22 @@ def test_what_another_runner_does_meanwhile_is_seen(
     with pytest.raises(HistoryError):
         runner.roll_back_each(["004", "001"])
     assert [e.version for e in runner.ledger.entries(conn)] == ["001", "002", "003"]
+
+
+def test_a_ledger_that_a_newer_program_upgrades_meanwhile_is_left_alone(
+    migrator: MakeMigrator, conn: Conn, database: str, make_folder: Any
+) -> None:
+    def upgraded(event: Event) -> None:
+        if isinstance(event, Finished) and event.record.version == "001":
+            conn.execute("UPDATE wmigrate.application_metadata SET value = '99' WHERE key = 'ledger_version'")
+            with conn.transaction():
+                Ledger().append(conn, "ledger_upgraded", Identity("newer"), details={})
+
+    folder = folder_of(make_folder, 4)
+    runner = Migrator(lambda: psycopg.connect(database), folder, identity=Identity("t"), on_event=upgraded)
+    with pytest.raises(LedgerTooNew):
+        runner.apply_each(["001", "002", "003", "004"])
+    assert conn.execute("SELECT max(version) FROM wmigrate.schema_migrations").fetchone() == ("002",)
 
 
 def test_rolling_back_several(migrator: MakeMigrator, conn: Conn) -> None:

@@ -102,6 +102,8 @@ class Series:
         """Wait for the locks, look at the ledger, and decide anew."""
         self.session.refresh()
         self.access.lock(self.session, self.direct.locks(version), version)
+        with self.ledger():  # another runner may have upgraded it while none of our locks was held
+            self.access.ledger.version(self.session.conn)
         self._read(self.direct.seen(self.versions[at:]))
         decided = self.direct.decide(version, self.entries, self.session)
         if decided.done is not None:
