@@ -50,6 +50,24 @@ def test_a_verb_loads_what_it_needs_and_never_airflow(shop: Path, words: list[st
     assert loaded_by(words) & HEAVY <= allowed
 
 
+@pytest.mark.parametrize("words", [["status"], ["plan"], ["up", "--yes"], ["graph", "--statuses"], ["history"]])
+def test_a_look_loads_nothing_that_acts_or_reads_sql(shop: Path, words: list[str]) -> None:
+    """A third of a call's time is the loading of modules."""
+    assert subprocess.run([*COMMAND, "up", "--yes"], capture_output=True, check=False).returncode == 0
+    program = (
+        f"import sys; from airflow_provider_wmigrate.cli.__main__ import main; sys.argv[1:] = {words!r}; main()\n"
+        "print('LOADED', *(name for name in sys.modules if name.startswith('airflow_provider_wmigrate.')))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = answer.stdout.rpartition("LOADED")[2].split()
+    package = "airflow_provider_wmigrate."
+    acting = ("cli.run", "cli.progress", "engine.migrator", "engine.run.", "engine.sql.", "engine.plan.script_rules")
+    assert [
+        name for name in loaded if name.removeprefix(package).startswith(acting) and not name.endswith("run_answer")
+    ] == []
+    assert len(loaded) < 80
+
+
 def test_it_starts_hardly_slower_than_what_it_stands_on(shop: Path) -> None:
     """As a ratio, measured in turns: a busy machine slows both sides."""
 

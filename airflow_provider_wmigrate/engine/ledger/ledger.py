@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from datetime import datetime
+from functools import lru_cache
 from importlib.resources import files
+from sys import intern
 from typing import Any, Literal
 
 from psycopg import Connection, Pipeline, sql
@@ -319,8 +321,15 @@ def _last_success(metadata: Mapping[str, str]) -> datetime | None:
     return datetime.fromisoformat(success) if success else None
 
 
+_WHO = tuple(field.name for field in fields(Identity))
+_same_identity = lru_cache(maxsize=256)(Identity)
+"""Thousands of entries are of one account, or of a few runs."""
+
+
 def _entry(row: dict[str, Any]) -> Entry:
-    row["identity"] = Identity(*(row.pop(f.name) for f in fields(Identity)))
+    row["identity"] = _same_identity(*(row.pop(name) for name in _WHO))
     for name in ("dependencies", "statement_hashes"):
         row[name] = tuple(row[name])
+    for name in ("status", "direction", "checksum_algorithm"):
+        row[name] = intern(row[name])
     return Entry(**row)
