@@ -6,10 +6,13 @@ the plan's state says whether there is one: that no XCom was found says nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+log = logging.getLogger(__name__)
 
 PLAN_KEY = "plan"
 """XCom key under which the plan task leaves its plan, as plain values without SQL."""
@@ -30,6 +33,7 @@ def plan_of(context: Any, plan_task_id: str) -> dict[str, Any]:
     states = task_states(context, [plan_task_id])
     state = states.get(plan_task_id)
     if state == "skipped":
+        _skip_the_others(context, plan_task_id)
         raise AirflowSkipException(f"{plan_task_id} was skipped, and so is all that belongs to its plan")
     again = f"clear {plan_task_id} with its downstream"
     if state != "success":
@@ -44,6 +48,22 @@ def plan_of(context: Any, plan_task_id: str) -> dict[str, Any]:
     if errors:
         raise AirflowFailException(f"{plan_task_id} was refused ({errors[0]}), so nothing is done; mend it and {again}")
     return plan
+
+
+def _skip_the_others(context: Any, plan_task_id: str) -> None:
+    """All that belongs to a plan that was skipped, in one call, as a plan skips: else each would start a process only
+    to find it out. One that runs already is left alone. Where it does not go through, each does it by itself."""
+    me = context["task"]
+    mine = [task.task_id for task in me.dag.tasks if getattr(task, "plan_task_id", None) == plan_task_id]
+    others = of_this_index(context, [task_id for task_id in mine if task_id != me.task_id])
+    try:
+        from airflow.sdk.execution_time import task_runner
+        from airflow.sdk.execution_time.comms import SkipDownstreamTasks
+
+        # Raised, as `DownstreamTasksSkipped` is meant to be, it would make a success of this task.
+        task_runner.SUPERVISOR_COMMS.send(msg=SkipDownstreamTasks(tasks=others))
+    except Exception as error:
+        log.debug("the others of %s are not skipped in one call: %s", plan_task_id, error)
 
 
 def _sentence(finding: Mapping[str, Any]) -> str:

@@ -64,6 +64,7 @@ def test_a_gate_before_the_group_skips_all_of_it(
     runner: Runner, make_folder: MakeFolder, conn: Conn, kind: str
 ) -> None:
     run = runner.run(gated(runner.migrations(make_folder({**A, **B}), on_run_failure="roll_back"), kind))
+    assert set(run.order) <= {"gate", "other", "001_a"}, "one process finds it out for all"
     states = {task: run.states[task] for task in ("plan", "001_a", "002_b", "roll_back_run", "report")}
     assert (set(states.values()), run.state) == ({"skipped"}, "success")
     assert relations(conn) == set()
@@ -94,6 +95,18 @@ def test_a_gate_that_opens_when_the_run_is_cleared(runner: Runner, make_folder: 
     opened.append(True)
     run.clear(*dag.task_ids)
     assert (run.state, applied(conn)) == ("success", ["001", "002"])
+
+
+def test_a_gate_before_a_mapped_group(runner: Runner, make_folder: MakeFolder, two: tuple[Conn, Conn]) -> None:
+    """Each index skips what is its own."""
+    run = runner.run(fleet(make_folder({**A, **B}), dag_id="gated_fleet"))
+    two[1].execute("DROP TABLE a CASCADE; DROP SCHEMA wmigrate CASCADE")
+    run.mark("skipped", "tenants.migrate.plan")
+    before = len(run.order)
+    run.clear("tenants.migrate.001_a", "tenants.migrate.002_b", "tenants.migrate.report")
+    assert sorted(run.order[before:]) == ["001_a[0]", "001_a[1]"]
+    assert {run.states[f"{task}[{i}]"] for task in ("001_a", "002_b", "report") for i in (0, 1)} == {"skipped"}
+    assert relations(two[1]) == {"b"}
 
 
 # A plan that is gone
