@@ -60,6 +60,20 @@ def test_a_failed_migration_is_told_once_and_when_it_has_healed(
     assert len(mail.mails) == 2, "healed once"
 
 
+def test_of_the_history_the_one_that_failed_is_told_and_healed(
+    runner: Runner, mail: Mailbox, make_folder: MakeFolder, conn: Conn
+) -> None:
+    b = {"002_b.sql": "SELECT 1 / 0;", "002_b.rollback.sql": "SELECT 1;"}
+    folder = make_folder({**A, **b, **CONFIG})
+    arguments = {"dag_id": "old", "max_tasks": 0, "notifiers": [smtp_notifier()]}
+    run = runner.run(runner.migrations(folder, **arguments))
+    assert (run.states["history"], mail.subjects) == ("failed", ["[wmigrate] migration failed: 002_b on target"])
+    assert [version for version, _ in audit(conn, "alerted")] == ["002"]
+    make_folder({**A, **b, "002_b.sql": "SELECT 1;", **CONFIG})
+    run.clear("migrate.history", "migrate.report", dag=runner.migrations(folder, **arguments))
+    assert (run.state, mail.subjects[1:]) == ("success", ["[wmigrate] healed: 002_b on target"])
+
+
 def test_a_callback_that_runs_twice_tells_once(
     runner: Runner, mail: Mailbox, make_folder: MakeFolder, conn: Conn
 ) -> None:
