@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .engine.errors import WMigrateError
 from .engine.model import RequiredExtension
 from .folding import HISTORY
 
@@ -126,10 +127,14 @@ class MigrationDoc:
 def _shown(script: Script, hidden: str | None) -> ShownScript:
     if hidden:
         return ShownScript(script.file, script.checksum, reason=hidden)
-    if len(script.text) > SHOWN:
-        why = f"{len(script.text)} characters, shown in the log of the task"
+    try:
+        text = script.text
+    except WMigrateError as error:  # edited since the DAG file was parsed; the next parse shows it
+        return ShownScript(script.file, script.checksum, reason=str(error))
+    if len(text) > SHOWN:
+        why = f"{len(text)} characters, shown in the log of the task"
         return ShownScript(script.file, script.checksum, reason=why)
-    return ShownScript(script.file, script.checksum, script.text)
+    return ShownScript(script.file, script.checksum, text)
 
 
 _FOLDED = "one of the history, whose scripts are not shown"
