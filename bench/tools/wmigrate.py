@@ -46,5 +46,7 @@ def described(checkout: Path) -> str:
 
     git = ["git", "-C", str(checkout)]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=False
+    )
     return (commit.stdout.strip() or "?") + ("+" if changed.stdout.strip() else "")
