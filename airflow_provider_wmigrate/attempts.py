@@ -46,7 +46,7 @@ def plan_of(context: Any, plan_task_id: str) -> dict[str, Any]:
         )
     errors = [_sentence(f) for f in plan["findings"] if f["severity"] == "error"]
     if errors:
-        raise AirflowFailException(f"{plan_task_id} was refused ({errors[0]}), so nothing is done; mend it and {again}")
+        raise AirflowFailException(f"{plan_task_id} was refused ({errors[0]}), so nothing is done; fix it and {again}")
     return plan
 
 

@@ -46,13 +46,13 @@ SWITCHES = {
 `task_failed` is told of DAGs that have no config, so nothing switches it."""
 
 NEXT_STEPS = {
-    "migration_failed": "mend the migration, then clear the task with its downstream",
+    "migration_failed": "fix the migration, then clear the task with its downstream",
     "migration_timed_out": "see what held it up (the task log names lock holders) or raise the budget, clear the task",
     "connection_lost": "see that the server runs and that the connection leads to it; then clear the task",
-    "rollback_failed": "the database needs a person: read the task log, mend the rollback script, roll back",
+    "rollback_failed": "the database needs a person: read the task log, fix the rollback script, roll back",
     "deadline_missed": "look at the run: a task may wait for a lock, an approval or a free worker",
     "unhealthy": "do what the reasons say",
-    "task_failed": "read the task's log; where a migration above may be why, mend it with another one",
+    "task_failed": "read the task's log; where a migration above may be why, fix it with another one",
     "healed": "nothing",
 }
 

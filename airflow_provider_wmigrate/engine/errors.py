@@ -81,7 +81,7 @@ class WMigrateError(Exception):
 class FolderError(WMigrateError):
     """The folder cannot be read as a history of migrations. `findings` says everything that is wrong with it."""
 
-    remedy = "rename or mend the file it names"
+    remedy = "rename or fix the file it names"
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class StatementFailed(WMigrateError):
     :param said: what else the server said.
     """
 
-    remedy = "mend the statement and run the migration again"
+    remedy = "fix the statement and run the migration again"
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ class LockTimeout(WMigrateError):
 class RollbackFailed(WMigrateError):
     """A rollback script failed. `cause` is the failure, `first` the error that made the rollback necessary."""
 
-    remedy = "mend the rollback script and roll back again"
+    remedy = "fix the rollback script and roll back again"
 
     def __init__(self, version: str, cause: Exception, *, first: str | None = None) -> None:
         self.version, self.cause, self.first = version, cause, first

@@ -324,7 +324,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a target database answered: the ledger's entries and the extensions that can be had."""
+    """What a target database answered: the ledger's entries and the extensions that are available."""
 
     entries: tuple[Entry, ...] = ()
     extensions: Mapping[str, Extension] | None = None

@@ -135,7 +135,7 @@ def test_a_refused_plan_marked_as_success_permits_nothing(runner: Runner, make_f
     run.mark("success", "migrate.plan")
     run.clear("migrate.001_a", "migrate.003_c", "migrate.report")
     assert error(run, "001_a").startswith("migrate.plan was refused (001_a.sql: was edited after it was applied on ")
-    assert error(run, "001_a").endswith("), so nothing is done; mend it and " + AGAIN.format("migrate.plan"))
+    assert error(run, "001_a").endswith("), so nothing is done; fix it and " + AGAIN.format("migrate.plan"))
     assert applied(conn) == ["001"]
 
 

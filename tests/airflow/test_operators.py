@@ -457,11 +457,11 @@ def test_a_missing_extension_is_skipped_in_development(runner: Runner, make_fold
     assert run.state == "success"
     assert (run.states["002_b"], run.states["003_c"], run.states["004_d"]) == ("skipped", "skipped", "success")
     reasons = {
-        "002": "extension no_such_thing cannot be had on this server",
+        "002": "extension no_such_thing is not available on this server",
         "003": "needs 002, which is left out",
     }
     assert run.xcoms["plan", "plan"]["skipped"] == reasons
-    assert "- left out: `002` (extension no_such_thing cannot be had on this server)" in run.xcoms["plan", "markdown"]
+    assert "- left out: `002` (extension no_such_thing is not available on this server)" in run.xcoms["plan", "markdown"]
     assert run.returned("report")["skipped"] == reasons
 
     run.clear("migrate.002_b", "migrate.003_c")

@@ -99,7 +99,7 @@ def test_what_is_left_out_is_told(shop: Path, wmigrate: Wmigrate) -> None:
     out = wmigrate("baseline", "2", *WHY).out
     assert out.splitlines()[:2] == [
         "001_shop: declared applied",
-        "002: left out (extension nowhere_to_be_had cannot be had on this server)",
+        "002: left out (extension nowhere_to_be_had is not available on this server)",
     ]
     assert statuses(wmigrate)["002"] == "left_out"
 

@@ -98,7 +98,7 @@ def test_what_is_left_out_is_told_alike_everywhere(shop: Path, wmigrate: Wmigrat
         "migrations:\n  - {version: '002', requires_extensions: [{name: no_such, when_missing: skip}],"
         " dependencies: ['001']}\n  - {version: '003', dependencies: ['002']}\n"
     )
-    why = "extension no_such cannot be had on this server"
+    why = "extension no_such is not available on this server"
     reasons = {"002": why, "003": "needs 002, which is left out"}
     assert wmigrate("up", "--yes", "--json").json["left_out"] == reasons
     data = wmigrate("status", "--json").json

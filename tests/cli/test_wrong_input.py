@@ -253,7 +253,7 @@ def test_what_is_not_sql_is_told_with_its_place(shop: Path, wmigrate: Wmigrate) 
     (shop / "004_x.sql").write_text("SELECT 1;\nCREATE TABEL x (id int);")
     (shop / "005_y.sql").write_text("CREATE ROLE app LOGIN PASSWORD :'app_password';")
     told = (
-        'warning: 004_x.sql:2:8: syntax error at or near "TABEL"; mend it;'
+        'warning: 004_x.sql:2:8: syntax error at or near "TABEL"; fix it;'
         " a server newer than this grammar may know it\n"
         "warning: 005_y.sql:1:32: :'app_password' is a variable of another tool, and nothing is templated here;"
         " write what it stands for\n"

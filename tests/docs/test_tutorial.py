@@ -1,4 +1,4 @@
-"""docs/tutorial.md, word by word: a real PostgreSQL, then a real Airflow whose task fails, is mended and cleared."""
+"""docs/tutorial.md, word by word: a real PostgreSQL, then a real Airflow whose task fails, is fixed and cleared."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_a_failed_migration_is_told_once_and_when_it_has_healed(
     assert run.state == "failed"
     assert mail.subjects == ["[wmigrate] migration failed: 001_a on target"]
     text = mail.text()
-    for part in ("001_a.sql:1", "syntax error", "target", "alerted", run.run_id, "001_a", "mend the migration"):
+    for part in ("001_a.sql:1", "syntax error", "target", "alerted", run.run_id, "001_a", "fix the migration"):
         assert part in text
     assert re.search("/dags/alerted/runs/[^/]*/tasks/migrate.001_a", text)
     run.clear("migrate.001_a", "migrate.report")

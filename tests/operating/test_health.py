@@ -183,7 +183,7 @@ def test_a_failed_rollback_counts_until_it_has_healed(migrator, make_folder, loo
     runner.apply("1")
     with pytest.raises(WMigrateError):
         runner.roll_back("1")
-    assert "mend the rollback script" in reason(look(), "failures")
+    assert "fix the rollback script" in reason(look(), "failures")
     runner = migrator(A)
     runner.roll_back("1")
     assert states(look()) == {"pending": "degraded"}

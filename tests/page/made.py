@@ -185,7 +185,7 @@ def usual_items() -> list[s.MigrationItem]:
         run_url=f"dags/{DAG}/runs/manual__17",
         url=items[16].last_task.url,
     )
-    items[17].reason = "extension timescaledb cannot be had on this server"
+    items[17].reason = "extension timescaledb is not available on this server"
     return items
 
 

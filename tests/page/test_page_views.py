@@ -96,7 +96,7 @@ def test_what_failed_and_what_is_left_out_is_told_with_the_reason(open_page: Ope
     run = re.compile(rf"/base/dags/{worlds.DAG}/runs/manual__17$")
     expect(failed.get_by_role("link", name="Run that tried 017")).to_have_attribute("href", run)
     left_out = page.get_by_role("row").filter(has_text="audit partitions")
-    for text in ("left out", "extension timescaledb cannot be had on this server"):
+    for text in ("left out", "extension timescaledb is not available on this server"):
         expect(left_out).to_contain_text(text)
     counts = "13 applied 1 pending 1 failed 1 left out 1 changed 1 missing 1 incomplete"
     assert " ".join(page.locator(".counts").inner_text().split()) == counts
@@ -110,7 +110,7 @@ def test_what_failed_and_what_is_left_out_is_told_with_the_reason(open_page: Ope
         expect(alert).to_contain_text(text)
     page.get_by_role("link", name="After 018").click()
     expect(page.locator("main")).to_contain_text(
-        "No run will apply it here: extension timescaledb cannot be had on this server."
+        "No run will apply it here: extension timescaledb is not available on this server."
     )
 
 
@@ -191,7 +191,7 @@ def test_plan_shows_steps_and_findings_with_place_and_next_step(open_page: Open)
         "018_audit_partitions.sql:14:3",
     ]
     expect(page.locator("main")).to_contain_text("3 steps, in this order")
-    expect(page.locator(".held")).to_contain_text("018 extension timescaledb cannot be had")
+    expect(page.locator(".held")).to_contain_text("018 extension timescaledb is not available")
 
 
 def test_history_shows_runs_and_events(open_page: Open) -> None:

@@ -235,7 +235,7 @@ def _health(whole: dict[str, Any], source: s.Source, items: Sequence[s.Migration
         check(
             "pending",
             "degraded",
-            "2 migrations pending: 017, 019; 018: extension timescaledb cannot be had on this server",
+            "2 migrations pending: 017, 019; 018: extension timescaledb is not available on this server",
             "run the migrations",
         ),
         check("audit_chain", "healthy", "141 rows follow one another"),

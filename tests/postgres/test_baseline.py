@@ -158,7 +158,7 @@ def test_all_or_nothing(declare: Declare, conn: Conn) -> None:
         declare(SHOP, "3")
     assert str(refused.value) == (
         "the ledger is out of reach: no, in PL/pgSQL function no() line 1 at RAISE; that is not wmigrate's own"
-        " (an event trigger?): mend it, or let it leave schema wmigrate alone"
+        " (an event trigger?): fix it, or make it ignore schema wmigrate"
     )
     assert everything(conn) == before
 

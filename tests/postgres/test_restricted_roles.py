@@ -152,7 +152,7 @@ def test_an_event_triggers_refusal_is_not_a_missing_grant(runner: Any, conn: Con
     )
     said = (
         "the ledger is out of reach: permission denied for table ddl_audit, in PL/pgSQL function note() line 1 at SQL"
-        " statement; that is not wmigrate's own (an event trigger?): mend it, or let it leave schema wmigrate alone"
+        " statement; that is not wmigrate's own (an event trigger?): fix it, or make it ignore schema wmigrate"
     )
     for how in ({}, {"dry_run": True}):
         with pytest.raises(WMigrateError) as error:

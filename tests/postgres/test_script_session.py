@@ -152,7 +152,7 @@ def test_a_role_that_cannot_be_had_again(migrator: MakeMigrator, conn: Conn, own
     with pytest.raises(HistoryError) as refused:
         migrator({"001_i.sql": script.replace("1/0", "1")}, dsn=owner).apply("001")
     assert str(refused.value) == (
-        "001_i.sql:3: the session of migration 001 cannot be had again: role was set by its script, and now: permission"
+        "001_i.sql:3: the session of migration 001 cannot be restored: role was set by its script, and now: permission"
         ' denied to set role "owner_role"; make that possible again, or settle the migration with repair'
     )
     conn.execute("GRANT owner_role TO login")

@@ -232,7 +232,7 @@ def test_a_script_that_has_to_be_split_and_cannot_be_read(make_folder: MakeFolde
     files = {"001_a.sql": "SELECT 1;\nWIBBLE;", "001_a.rollback.sql": "SELECT 1"}
     read = read_folder(make_folder({**files, CONFIG: block.format("false")}))
     said = 'syntax error at or near "WIBBLE"'
-    nxt = "mend it; a server newer than this grammar may know it"
+    nxt = "fix it; a server newer than this grammar may know it"
     warned = Finding("syntax_error", said, nxt, "warning", "001", "001_a.sql", 2, 1)
     refused = Finding(
         "unsplittable",
@@ -345,7 +345,7 @@ def test_scripts_that_cannot_be_run_are_findings_in_both_directions(
 
 def test_a_script_newer_than_the_grammar_is_only_warned_of(make_folder: MakeFolder) -> None:
     read = read_folder(make_folder({"001_a.sql": "SELECT 1;\n  WIBBLE wobble"}))
-    message, nxt = 'syntax error at or near "WIBBLE"', "mend it; a server newer than this grammar may know it"
+    message, nxt = 'syntax error at or near "WIBBLE"', "fix it; a server newer than this grammar may know it"
     found = Finding("syntax_error", message, nxt, "warning", "001", "001_a.sql", 2, 3)
     assert script_findings(read.migrations, read.config) == (found,)
     assert str(found) == f"001_a.sql:2:3: {message}; {nxt}"

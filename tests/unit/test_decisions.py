@@ -232,7 +232,7 @@ def test_why_nothing_is_declared(files: str, ledger: str, message: str, nxt: str
 def test_what_the_server_cannot_have_is_left_out_of_a_baseline() -> None:
     migrations, graph = folder("1 2?x 3<2 4")
     made = plan_baseline(migrations, graph, state("", ""), to="003")
-    why = "extension x cannot be had on this server"
+    why = "extension x is not available on this server"
     assert (steps(made), made.left_out) == ("1", {"002": why, "003": "needs 002, which is left out"})
 
 

@@ -106,8 +106,8 @@ def said(verb: str, version: str) -> str:
 
 
 BEGUN = "migration 001_m was begun outside a transaction and not finished (1 of 1 statements done)"
-MEND = "mend the migration and run it again, or say that it is over: `wmigrate repair {} --settle`"
-MEND_BACK = "mend the rollback script and roll back again, or say that it is over: `wmigrate repair {} --settle`"
+FIX = "fix the migration and run it again, or say that it is over: `wmigrate repair {} --settle`"
+FIX_BACK = "fix the rollback script and roll back again, or say that it is over: `wmigrate repair {} --settle`"
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ MEND_BACK = "mend the rollback script and roll back again, or say that it is ove
     [
         ("1 2", "1", {}, [], ""),
         ("1 2", "1", {"1": "applied"}, [], ""),
-        ("1 2", "1", {"2": "failed"}, [said("apply", "002")], MEND.format("002")),
-        ("1 2", "1", {"1": "rollback_failed"}, [said("rollback", "001")], MEND_BACK.format("001")),
+        ("1 2", "1", {"2": "failed"}, [said("apply", "002")], FIX.format("002")),
+        ("1 2", "1", {"1": "rollback_failed"}, [said("rollback", "001")], FIX_BACK.format("001")),
         (
             "1 2",
             "1",
             {"1": "rollback_failed", "2": "failed"},
             [said("rollback", "001"), said("apply", "002")],
-            MEND_BACK.format("001"),
+            FIX_BACK.format("001"),
         ),
         ("1 2", "1~", {"1": "failed"}, [BEGUN], "`wmigrate up` goes on where it stopped"),
         (
@@ -150,7 +150,7 @@ def test_when_something_failed_is_told_in_utc() -> None:
     )
 
 
-WHY = "extension x cannot be had on this server"
+WHY = "extension x is not available on this server"
 
 
 @pytest.mark.parametrize(

@@ -369,14 +369,14 @@ def test_applied_at_is_told_in_utc() -> None:
         ("1+x", None, "1", "", {}),
         ("1?x", None, "1", "", {}),
         ("1+x", "", "1", "extension_missing(1)", {}),
-        ("1?x", "", "", "", {"001": "extension x cannot be had on this server"}),
+        ("1?x", "", "", "", {"001": "extension x is not available on this server"}),
         (
             "1?x 2<1 3<2 4",
             "",
             "4",
             "",
             {
-                "001": "extension x cannot be had on this server",
+                "001": "extension x is not available on this server",
                 "002": "needs 001, which is left out",
                 "003": "needs 001, which is left out",
             },
@@ -386,7 +386,7 @@ def test_applied_at_is_told_in_utc() -> None:
             "",
             "",
             "",
-            {"001": "extension x cannot be had on this server", "002": "needs 001, which is left out"},
+            {"001": "extension x is not available on this server", "002": "needs 001, which is left out"},
         ),
     ],
 )
@@ -499,7 +499,7 @@ def test_the_whole_picture_of_a_target() -> None:
         (
             Standing("001", Status.APPLIED, one, rows[0], "", None),
             Standing("002", Status.FAILED, two, None, "", failed),
-            Standing("003", Status.LEFT_OUT, three, None, "extension x cannot be had on this server", None),
+            Standing("003", Status.LEFT_OUT, three, None, "extension x is not available on this server", None),
             Standing("004", Status.LEFT_OUT, four, None, "beyond the target 003", None),
             Standing("007", Status.MISSING, None, rows[1], "", None),
         ),

@@ -156,7 +156,7 @@ def test_behind_the_last_statement_there_is_no_line() -> None:
 
 def test_a_value_is_not_told() -> None:
     assert refused(analysed("SELECT 1;\nSELECT 2"), "001", "app.key", "no", 1) == lost(
-        "the session of migration 001 cannot be had again: app.key was set by its script, and now: no",
+        "the session of migration 001 cannot be restored: app.key was set by its script, and now: no",
         "make that possible again, or settle the migration with repair",
         2,
     )

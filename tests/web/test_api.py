@@ -224,7 +224,7 @@ def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, viewe
     place = make_place("lacking", {**FILES, "migration_config.yaml": config})
     assert place.migrate().state == "success"
     answer = get(admin, place, "plan")
-    why = "extension nowhere_to_be_had cannot be had on this server"
+    why = "extension nowhere_to_be_had is not available on this server"
     assert (answer["steps"], answer["left_out"]) == ([], {"002": why, "003": "needs 002, which is left out"})
     for client in (admin, viewer):
         assert (get(client, place, "plan")["steps"], get(client, place, "plan")["left_out"]) == ([], answer["left_out"])

@@ -65,7 +65,7 @@ def lack(needed: RequiredExtension, extensions: Mapping[str, Extension], *, upda
     name, has = needed.name, extensions.get(needed.name)
     if has is None:
         found, fix = ", which this server cannot create: its files are not there", f"install {name} on the server"
-        return Lack("extension_missing", found, fix, "cannot be had on this server")
+        return Lack("extension_missing", found, fix, "is not available on this server")
     if not has.preloaded:
         found = ", which this server has not preloaded: CREATE EXTENSION would end the connection"
         return Lack("extension_not_preloaded", found, _PRELOAD, "is not preloaded on this server")

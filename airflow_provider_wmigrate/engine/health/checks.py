@@ -104,7 +104,7 @@ def failures(plan: Plan) -> Check:
     rollbacks = any(a.direction == "rollback" for a in failed)
     if incomplete:
         return Check("failures", "unhealthy", _several(reasons), incomplete[0].next_step)
-    nxt = "mend the rollback script and roll back again" if rollbacks else "mend the migration and run it again"
+    nxt = "fix the rollback script and roll back again" if rollbacks else "fix the migration and run it again"
     over = f"or say that it is over: `wmigrate repair {failed[0].version} --settle`"
     return Check("failures", "unhealthy", _several(reasons), f"{nxt}, {over}")
 

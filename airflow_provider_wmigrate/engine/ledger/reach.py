@@ -43,7 +43,7 @@ def reaching_the_ledger(ledger: Ledger, conn: psycopg.Connection[Any]) -> Iterat
 
 
 def _in_function(schema: str) -> str:
-    return f"that is not wmigrate's own (an event trigger?): mend it, or let it leave schema {schema} alone"
+    return f"that is not wmigrate's own (an event trigger?): fix it, or make it ignore schema {schema}"
 
 
 def _granting(ledger: Ledger, conn: psycopg.Connection[Any]) -> str:

@@ -151,7 +151,7 @@ def _lacking(
 
 
 def _left_out_for(lacking: Mapping[str, Sequence[tuple[RequiredExtension, Lack]]], graph: Graph) -> dict[str, str]:
-    """What is left out because an extension cannot be had, and with it whatever depends on it."""
+    """What is left out because an extension is not available, and with it whatever depends on it."""
     left_out = {
         version: f"extension {needed.name} {found.brief}"
         for version, found_ones in lacking.items()

@@ -117,7 +117,7 @@ def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
 
     A file edited after it was applied may have a rollback that undoes something else, so the folder's script counts
     only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was
-    mended.
+    fixed.
     """
     unchanged = migration is not None and migration.script.checksum == entry.checksum
     if unchanged and migration is not None and migration.rollback is not None:

@@ -100,7 +100,7 @@ def _not_sql(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
             message = f"{place.variable} is a variable of another tool, and nothing is templated here"
             found = finding_in("variable", migration, message, "write what it stands for", file=file, line=place.line)
         else:
-            nxt = "mend it; a server newer than this grammar may know it"
+            nxt = "fix it; a server newer than this grammar may know it"
             found = finding_in("syntax_error", migration, place.reason, nxt, file=file, line=place.line)
         yield replace(found, severity="warning", column=place.column)
 

@@ -159,7 +159,7 @@ def lacking(analysis: Analysis, version: str, kept: ScriptSession, first: int) -
 
 def refused(analysis: Analysis, version: str, name: str, why: str, first: int) -> Finding:
     """The finding for a setting that a new session could not be given. Its value is not told: it may be a secret."""
-    message = f"the session of migration {version} cannot be had again: {name} was set by its script, and now: {why}"
+    message = f"the session of migration {version} cannot be restored: {name} was set by its script, and now: {why}"
     return _finding(analysis, version, first, message, "make that possible again, or settle the migration with repair")
 
 

@@ -67,7 +67,7 @@ class RequiresExtension(Section):
 
     name: str = key(matching("the name of an extension", "[A-Za-z_][A-Za-z0-9_-]{0,62}"), "Name of the extension.")
     when_missing: Literal["fail", "skip"] | None = key(
-        FAIL_OR_SKIP, "When it cannot be had as needed; absent: settings.execution.when_extension_missing.", None
+        FAIL_OR_SKIP, "When it is not available as needed; absent: settings.execution.when_extension_missing.", None
     )
     min_version: str | None = key(
         matching("a version such as 2.13", r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}"),
