@@ -112,7 +112,8 @@ class Migrator(Planning):
     def _apply_alone(self, session: Session, version: str) -> list[Record]:
         """On a session that has run others, beside other sessions."""
         records = Series(session, self._access, self._applying(), [version], self._tell).run()
-        session.locks.release_all()  # or whoever needs this version would wait
+        with self._access.reaching(session):
+            session.locks.release_all()  # or whoever needs this version would wait
         return records
 
     def roll_back(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:

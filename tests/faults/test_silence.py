@@ -86,6 +86,23 @@ def test_a_silent_line_ends_an_apply(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_silent_line_before_a_script_outside_a_transaction_is_told(
+    wire: Wire, database: str, make_folder: Callable[..., Path], events: list[Event]
+) -> None:
+    """At each request between the login and the script."""
+    repeatable = "migrations: [{version: 1, repeatable: true}]\n"
+    files = {**FILES, "001_a.sql": "VACUUM pg_am;", "001_a.rollback.sql": "SELECT 1;"}
+    files["migration_config.yaml"] = repeatable + FILES["migration_config.yaml"]
+    migrator = through(wire, database, make_folder(files), events.append)
+    for request in range(4, 10):
+        wire.arm(None)
+        migrator.apply("001")
+        migrator.roll_back("001")
+        wire.arm(Point(request, "before"))
+        assert isinstance(ended(wire, lambda: migrator.apply("001")), WMigrateError), wire.texts
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("what", ["read", "plan", "record", "record_success"])
 def test_a_silent_line_ends_what_runs_no_script(
     wire: Wire, database: str, make_folder: Callable[..., Path], what: str, events: list[Event]

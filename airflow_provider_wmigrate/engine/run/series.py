@@ -100,7 +100,8 @@ class Series:
 
     def _under_lock(self, at: int, version: str) -> tuple[Record, bool]:
         """Wait for the locks, look at the ledger, and decide anew."""
-        self.session.refresh()
+        with self.access.reaching(self.session):
+            self.session.refresh()
         self.access.lock(self.session, self.direct.locks(version), version)
         with self.ledger():  # another runner may have upgraded it while none of our locks was held
             self.access.ledger.version(self.session.conn)
