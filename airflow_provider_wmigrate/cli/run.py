@@ -88,10 +88,7 @@ class Run:
                     act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
                     records += self._dry_run(act, tried, stop)
                     return
-                steps = [step.version for step in self.plan.steps]
-                migrator.record("planned", details={"direction": self.plan.direction, "steps": steps})
                 self._each(migrator, records, stop, progress)
-                migrator.record_success()
 
     def _each(self, migrator: Migrator, records: list[Record], stop: Stop, progress: Progress) -> None:
         try:
@@ -113,20 +110,23 @@ class Run:
 
         :param records: what the migrator has told; it grows.
         """
+        from airflow_provider_wmigrate.engine.migrator import WholeRun
+
         run = migrator.roll_back_each
         if self.plan.direction == "apply":
             run = partial(migrator.apply_each, jobs=self.call.arguments.jobs)
         execution = migrator.settings.execution
         left = execution.retry_attempts
+        whole = WholeRun({"direction": self.plan.direction, "steps": [step.version for step in self.plan.steps]})
         while steps := self._not_done(records):
             before = len(records)
             try:
-                run(steps, go_on=lambda: not stop.requested)
+                run(steps, whole=whole, go_on=lambda: not stop.requested)
                 if stop.requested and (steps := self._not_done(records)):
                     raise Interrupted(f"stopped on request before {steps[0]}")
             except WMigrateError as error:
                 left = left if len(records) == before else execution.retry_attempts
-                if not error.retryable or stop.requested or not left:
+                if not error.retryable or stop.requested or not left or not self._not_done(records):
                     raise
                 left -= 1
                 self.tried_again.update(self._not_done(records))  # any of them may be done, and not told

@@ -5,8 +5,9 @@ A transactional script, its ledger entry and its audit row commit together or no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .catalog.server import refuse_standby
@@ -25,6 +26,19 @@ from .run.job import Job
 from .run.parallel import Parallel
 from .run.series import Series
 from .session.session import Session
+
+
+@dataclass
+class WholeRun:
+    """Said of calls that are together a whole run: on their session a row `planned` goes before the first migration,
+    and what is kept of a successful run is written behind the last one.
+
+    :param details: of the row.
+    """
+
+    details: dict[str, Any]
+    head: str | None = None
+    """Of the audit log with that row; None: it is not written yet."""
 
 
 class Migrator(Planning):
@@ -47,13 +61,29 @@ class Migrator(Planning):
         with self._access.open("report") as session, self._access.reaching(session):
             refuse_standby(session.login.standby)
             self._access.ensure(session)
-            with session.transaction(confirmed=False):
-                row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
-                last = {"last_successful_run": row[0].isoformat() if row else ""}
-                self.ledger.set_metadata(session.conn, {**system_values(self._folder), **last})
-                if reported is None:
-                    return None
-                return self.ledger.append(session.conn, "reported", self._identity, details=reported)
+            return self._succeeded(session, reported)
+
+    def _succeeded(self, session: Session, reported: dict[str, Any] | None = None) -> str | None:
+        with session.transaction(confirmed=False):
+            row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
+            last = {"last_successful_run": row[0].isoformat() if row else ""}
+            self.ledger.set_metadata(session.conn, {**system_values(self._folder), **last})
+            if reported is None:
+                return None
+            return self.ledger.append(session.conn, "reported", self._identity, details=reported)
+
+    @contextmanager
+    def _whole(self, session: Session, run: WholeRun | None, versions: Sequence[str]) -> Iterator[list[Record]]:
+        """Around the migrations of a run; gives the list that their records go to."""
+        records: list[Record] = []
+        if run is not None and run.head is None:
+            with self._access.reaching(session), session.transaction(confirmed=False):
+                run.head = self.ledger.append(session.conn, "planned", self._identity, details=run.details)
+        yield records
+        if run is not None and len(records) == len(versions):
+            with self._access.reaching(session):
+                session.refresh()
+                self._succeeded(session)
 
     def apply(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
         """Apply one migration, or find under its lock that it is applied already.
@@ -89,13 +119,19 @@ class Migrator(Planning):
             return self._try(session, applying, jobs, entries)
 
     def apply_each(
-        self, versions: Sequence[str], *, jobs: int = 1, go_on: Callable[[], bool] = lambda: True
+        self,
+        versions: Sequence[str],
+        *,
+        jobs: int = 1,
+        whole: WholeRun | None = None,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> list[Record]:
         """Apply migrations one after another on one session. Each one is told as `Finished` when it cannot be lost any
         more, which may be a moment after the next one has begun.
 
         :param versions: in an order in which they can be applied.
         :param jobs: how many that do not need one another may run at the same time, each on a session of its own.
+        :param whole: these are all that is left of a run.
         :param go_on: asked before each; False: the rest is left.
         :raises WMigrateError: as for `apply`; those before the one that failed are applied.
         """
@@ -104,8 +140,14 @@ class Migrator(Planning):
         with self._access.open(f"apply {versions[0]}" if versions else "apply") as session:
             refuse_standby(session.login.standby)
             self._access.ensure(session)
-            if jobs == 1:
-                return Series(session, self._access, self._applying(), versions, self._tell, go_on).run()
+            with self._whole(session, whole, versions) as records:
+                if jobs == 1:
+                    records += Series(session, self._access, self._applying(), versions, self._tell, go_on).run()
+                else:
+                    records += self._side_by_side(versions, jobs, go_on)
+            return records
+
+    def _side_by_side(self, versions: Sequence[str], jobs: int, go_on: Callable[[], bool]) -> list[Record]:
         parents = {version: self.migrations[version].dependencies for version in versions}
         return Parallel(versions, parents, jobs, lambda: self._access.open("apply"), self._apply_alone, go_on).run()
 
@@ -150,11 +192,17 @@ class Migrator(Planning):
             return self._try(session, back, [job for job in jobs if job], list(entries.values()))
 
     def roll_back_each(
-        self, versions: Sequence[str], *, only_incomplete: bool = False, go_on: Callable[[], bool] = lambda: True
+        self,
+        versions: Sequence[str],
+        *,
+        only_incomplete: bool = False,
+        whole: WholeRun | None = None,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> list[Record]:
         """Roll back migrations one after another on one session; see `apply_each`.
 
         :param only_incomplete: leave one that somebody has finished meanwhile; its record says `already_applied`.
+        :param whole: as for `apply_each`.
         :raises RollbackFailed: as for `roll_back`; those before the one that failed are rolled back.
         """
         self._allow(dry_run=False, direction="rollback")
@@ -168,7 +216,9 @@ class Migrator(Planning):
             refuse_standby(session.login.standby)
             try:
                 back = replace(self._rolling_back(), only_incomplete=only_incomplete)
-                return Series(session, self._access, back, versions, self._tell, go_on).run()
+                with self._whole(session, whole, versions) as records:
+                    records += Series(session, self._access, back, versions, self._tell, go_on).run()
+                return records
             except StatementFailed as error:
                 raise RollbackFailed(error.version, error) from error
 
