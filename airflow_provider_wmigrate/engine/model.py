@@ -101,7 +101,9 @@ class Script:
     @property
     def size(self) -> int:
         """Of the text, in bytes of UTF-8."""
-        return len(self.source.encode()) if isinstance(self.source, str) else self.source.size
+        if not isinstance(self.source, str):
+            return self.source.size
+        return len(self.source if self.source.isascii() else self.source.encode())  # a copy costs memory
 
     @property
     def is_read(self) -> bool:
