@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg
@@ -316,7 +316,7 @@ def details_of(record: Record) -> dict[str, Any]:
         "checksum": record.checksum,
         "rows": record.rows,
         "statements": record.statements,
-        "locks": [asdict(lock) for lock in record.locks],
+        "locks": [lock.as_dict() for lock in record.locks],
         "attempts": record.attempts,
         "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
     }
