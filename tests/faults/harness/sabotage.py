@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
-from airflow_provider_wmigrate.engine.run.execution import Execution
+from airflow_provider_wmigrate.engine.record import Record
+from airflow_provider_wmigrate.engine.run import in_transaction, series
 from airflow_provider_wmigrate.engine.run.script_progress import ScriptProgress
 from airflow_provider_wmigrate.engine.run.stepwise import ScriptRun
-from airflow_provider_wmigrate.engine.session import answering, connection, interruption
+from airflow_provider_wmigrate.engine.session import answering
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.waiting import SessionLocks
 
@@ -29,14 +30,14 @@ def _journal_after_only() -> None:
 
 def _entry_apart() -> None:
     """The entry is committed in a transaction of its own, after the script's."""
-    insert = Execution._insert_entry
+    commit = series._Turn.commit
 
-    def apart(self: Execution, *arguments: Any, **more: Any) -> None:
-        self.session.conn.execute("COMMIT")
-        self.session.conn.execute("BEGIN")
-        insert(self, *arguments, **more)
+    def apart(self: series._Turn, statements: Sequence[bytes], record: Record, seen: str | None) -> None:
+        self.series.session.conn.execute("COMMIT")
+        self.series.session.conn.execute("BEGIN")
+        commit(self, statements, record, seen)
 
-    Execution._insert_entry = apart  # type: ignore[method-assign]
+    series._Turn.commit = apart  # type: ignore[method-assign]
 
 
 def _no_locks() -> None:
@@ -60,12 +61,17 @@ def _errors_are_done() -> None:
 
 def _patient() -> None:
     """Whoever does not answer is waited for."""
-    answering.ANSWER_SECONDS = interruption._SILENCE_SECONDS = 3600.0
+    answering.ANSWER_SECONDS = answering.CANCEL_SECONDS = 3600.0
 
 
 def _unconfirmed() -> None:
     """No commit waits for a standby."""
-    connection.WRITES = {**connection.WRITES, "synchronous_commit": "local"}
+    leaving = in_transaction.leaving
+
+    def unconfirmed(conn: Any, *, flushed: bool = False) -> bytes:
+        return leaving(conn) + b", pg_catalog.set_config('synchronous_commit', 'local', true)"
+
+    in_transaction.leaving = unconfirmed  # type: ignore[attr-defined]
 
 
 def _time_of_day() -> None:
