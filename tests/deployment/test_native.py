@@ -44,12 +44,6 @@ def test_the_first_run_and_every_health_check(story: Story) -> None:
     assert story.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [(False,)]
 
 
-NOT_UNDERSTOOD = pytest.mark.xfail(
-    strict=False, reason="since 2026-11-27 the slow migration is not seen to begin within a minute; not understood yet"
-)
-
-
-@NOT_UNDERSTOOD
 def test_a_shot_worker_is_replaced_by_the_other(story: Story) -> None:
     """Nobody clears anything: the scheduler misses the heartbeats, and the task's own retry does the rest."""
     deployment = story.deployment
@@ -71,7 +65,6 @@ def test_a_shot_worker_is_replaced_by_the_other(story: Story) -> None:
     deployment.start(worker)
 
 
-@NOT_UNDERSTOOD
 def test_a_stopped_worker_ends_its_migration_first(story: Story) -> None:
     run_id, worker = story.start_slow("007")
     story.deployment.stop(worker)
@@ -81,7 +74,6 @@ def test_a_stopped_worker_ends_its_migration_first(story: Story) -> None:
     assert not story.deployment.healthy(worker), "its health check cannot fail"
 
 
-@NOT_UNDERSTOOD
 def test_a_shot_scheduler_does_not_disturb_the_workers(story: Story) -> None:
     run_id, _ = story.start_slow("008")
     story.deployment.kill("scheduler")
