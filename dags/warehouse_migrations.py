@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from airflow_provider_wmigrate import MigrationTaskGroup
 
 with DAG(
     "warehouse_migrations",
     description=__doc__,
-    schedule="0 3 * * *",
+    # Without run_immediately, to unpause it within 2.4 hours after three o'clock would apply everything at once.
+    schedule=CronTriggerTimetable("0 3 * * *", timezone="UTC", run_immediately=timedelta(0)),
     max_active_runs=1,
     tags=["wmigrate"],
     params={

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import signal
 import sys
@@ -164,6 +165,13 @@ class AirflowServer(AirflowProcesses):
             "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
+
+
+def without_schedule(dag_file: Path) -> None:
+    """Write ``schedule=None`` into a copy of a DAG, so that no run but a test's own changes what it looks at."""
+    text, found = re.subn(r"schedule=[^\n]+,\n", "schedule=None,\n", dag_file.read_text())
+    assert found == 1
+    dag_file.write_text(text)
 
 
 def _new_secrets() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from dev.airflow_server import without_schedule
 from dev.deployment import Deployment
 from tests.e2e.test_story import process_of
 
@@ -98,13 +98,6 @@ def write_slow_migrations(folder: Path) -> None:
         (folder / f"{version}_slow.sql").write_text(script)
         before += CONFIG.format(version)
     config.write_text(before + mark + after)
-
-
-def without_schedule(dag_file: Path) -> None:
-    """In the hours after the scheduled one, Airflow would make that run at once, and it would apply everything."""
-    text, found = re.subn(r"schedule=[^\n]+,\n", "schedule=None,\n", dag_file.read_text())
-    assert found == 1
-    dag_file.write_text(text)
 
 
 @contextmanager

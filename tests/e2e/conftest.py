@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from dev.airflow_server import AirflowServer
+from dev.airflow_server import AirflowServer, without_schedule
 from dev.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +72,7 @@ def story(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("story")
     for name in ("dags", "migrations"):
         shutil.copytree(ROOT / name, folder / name)
+    without_schedule(folder / "dags" / f"{DAG}.py")
     # These tests write migrations of their own, without a block in the config for each.
     config = folder / "migrations" / "migration_config.yaml"
     config.write_text(
