@@ -52,7 +52,7 @@ class Directions(Section):
 
 
 class Repeatable(Section):
-    """Whether a statement that may have run in part can simply be run again, for each direction."""
+    """Whether a statement that may have run in part can be run again, for each direction."""
 
     short_for = ("apply", "rollback")
 
@@ -67,53 +67,53 @@ class RequiresExtension(Section):
 
     name: str = key(matching("the name of an extension", "[A-Za-z_][A-Za-z0-9_-]{0,62}"), "Name of the extension.")
     when_missing: Literal["fail", "skip"] | None = key(
-        FAIL_OR_SKIP, "When it is not available as needed; absent: settings.execution.when_extension_missing.", None
+        FAIL_OR_SKIP, "What to do if the extension is missing; absent: settings.execution.when_extension_missing.", None
     )
     min_version: str | None = key(
         matching("a version such as 2.13", r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}"),
-        "Oldest version that will do, of the database or else of the server's files.",
+        "Oldest version that is enough. It is the version in the database, or else that of the server's files.",
         None,
     )
     license: Literal["timescale"] | None = key(
         matching("timescale", "timescale"),
-        "Of timescaledb: what needs its community edition (policies, continuous aggregates, columnstore).",
+        "Only for timescaledb: requires its community edition (policies, continuous aggregates, columnstore).",
         None,
     )
 
 
 class MigrationBlock(Section):
-    """What the config says about one migration. Whether the file exists is the folder's business."""
+    """What the config says about one migration. The folder checks whether the file exists."""
 
     version: str = key(VERSION, "The migration's number.")
     filename: str | None = key(
         matching("a file name without a folder", r"[^/\\]+"),
-        "The file, as a safeguard: its number must be the version.",
+        "The file, as a check: its number must be the version.",
         None,
     )
     description: str = key(TEXT, "What the migration does.", "")
     dependencies: tuple[str, ...] | None = key(
         a_list("versions such as [001, 002]", VERSION),
-        "Migrations that must be applied before; absent: the one before; []: none.",
+        "Migrations that must be applied first; absent: the one before this; []: none.",
         None,
     )
     rollback_supported: bool | None = key(
-        BOOLEAN, "Whether there is a rollback script; a contradiction to the folder is a finding.", None
+        BOOLEAN, "Whether there is a rollback script; if the folder differs, this is a finding.", None
     )
     estimated_duration_seconds: float | None = key(SECONDS, "How long applying it should take.", None)
     transactional: Directions = key(
         Directions,
-        "Whether a script runs in one transaction; auto: found out from the script; false: each statement by itself.",
+        "Whether a script runs in one transaction; auto: the script decides; false: each statement by itself.",
     )
     repeatable: Repeatable = key(
         Repeatable,
-        "Whether a statement outside a transaction that may have run in part is safe to run again; false:"
+        "Whether it is safe to run a statement outside a transaction again, if it may have run in part; false:"
         " a person is asked.",
     )
     timeout_seconds: int | None = key(
-        WHOLE_SECONDS, "Total budget of this migration; absent: settings.execution.timeout_seconds.", None
+        WHOLE_SECONDS, "How long this migration may take; absent: settings.execution.timeout_seconds.", None
     )
     lock_timeout_seconds: float | None = key(
-        SECONDS, "Wait for a lock at the first attempt; absent: settings.execution.lock_timeout_seconds.", None
+        SECONDS, "First wait for a lock of this migration; absent: settings.execution.lock_timeout_seconds.", None
     )
     lock_attempts: int | None = key(
         whole("attempts", least=1, most=1000),
@@ -121,10 +121,10 @@ class MigrationBlock(Section):
         None,
     )
     on_failure: OnFailure | None = key(
-        ON_FAILURE, "Policy of this migration; absent: settings.execution.on_failure.", None
+        ON_FAILURE, "The same for this migration; absent: settings.execution.on_failure.", None
     )
     requires_extensions: tuple[RequiresExtension, ...] = key(
         a_list("names such as [timescaledb], or of mappings", RequiresExtension),
-        "PostgreSQL extensions the server must have or be able to create.",
+        "PostgreSQL extensions that the database must have, or that the server must be able to create.",
         (),
     )

@@ -7,17 +7,17 @@ from .section import Section, key
 
 
 class HealthCheck(Section):
-    """A periodic look at the target."""
+    """A regular health check of the target."""
 
     enabled: bool = key(BOOLEAN, "Whether CheckHealthOperator looks at the target.", True)
     interval_seconds: int = key(WHOLE_SECONDS, "Time between two looks.", 300)
     timeout_seconds: int = key(
-        WHOLE_SECONDS, "Time after which what has not answered is unhealthy, in every kind of look.", 30
+        WHOLE_SECONDS, "Time limit of every look; a check without an answer by then is unhealthy.", 30
     )
 
 
 class Metrics(Section):
-    """Numbers for a monitoring system."""
+    """Metrics for a monitoring system."""
 
     enabled: bool = key(BOOLEAN, "Whether metrics are sent.", True)
     collect_timing: bool = key(BOOLEAN, "Whether durations are sent.", True)
@@ -26,11 +26,11 @@ class Metrics(Section):
 
 
 class Alerts(Section):
-    """What a person is told about at once."""
+    """Messages to people when something fails."""
 
-    enabled: bool = key(BOOLEAN, "Whether alerts are raised.", True)
+    enabled: bool = key(BOOLEAN, "Whether alerts are sent.", True)
     migration_failure: bool = key(BOOLEAN, "Alert when a migration fails.", True)
-    migration_timeout: bool = key(BOOLEAN, "Alert when a budget runs out or a run misses its deadline.", True)
+    migration_timeout: bool = key(BOOLEAN, "Alert when a time limit ends or a run misses its deadline.", True)
     database_connection_failure: bool = key(BOOLEAN, "Alert when the target cannot be reached.", True)
     rollback_failure: bool = key(BOOLEAN, "Alert when a rollback fails.", True)
 
@@ -38,6 +38,6 @@ class Alerts(Section):
 class Monitoring(Section):
     """Health, metrics and alerts."""
 
-    health_check: HealthCheck = key(HealthCheck, "A periodic look at the target.")
-    metrics: Metrics = key(Metrics, "Numbers for a monitoring system.")
-    alerts: Alerts = key(Alerts, "What a person is told about at once.")
+    health_check: HealthCheck = key(HealthCheck, "A regular health check of the target.")
+    metrics: Metrics = key(Metrics, "Metrics for a monitoring system.")
+    alerts: Alerts = key(Alerts, "Messages to people when something fails.")

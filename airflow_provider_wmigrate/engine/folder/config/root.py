@@ -19,11 +19,11 @@ CONFIG_FILE = "migration_config.yaml"
 
 
 class MigrationSystem(Section):
-    """What the project says about itself."""
+    """Information about the project."""
 
     version: str = key(TEXT, "Version of the project's schema; kept in application_metadata.", "")
     description: str = key(TEXT, "What these migrations are for.", "")
-    created: str = key(TEXT, "When the folder was begun; free text.", "")
+    created: str = key(TEXT, "When the folder was created; free text.", "")
     last_updated: str = key(TEXT, "When the folder was last changed; free text.", "")
 
 
@@ -32,20 +32,20 @@ class Config(Section):
 
     takes = a_mapping("of sections such as settings and migrations")
 
-    migration_system: MigrationSystem = key(MigrationSystem, "What the project says about itself.")
-    settings: Settings = key(Settings, "Settings of every environment.")
+    migration_system: MigrationSystem = key(MigrationSystem, "Information about the project.")
+    settings: Settings = key(Settings, "Settings for every environment.")
     blocks: tuple[MigrationBlock, ...] = key(
         a_list("mappings, one for each migration", MigrationBlock, null=True),
-        "What is to be said about single migrations; one without a block is fine.",
+        "Settings of single migrations. A migration does not need a block.",
         (),
         written="migrations",
     )
     environments: dict[str, Settings] = key(
         a_mapping("from names of environments to settings", Settings),
-        "Overrides by the name of the environment: any key of the settings, and only those written count.",
+        "Overrides of settings, by the name of the environment: any key of `settings`; the others stay as they are.",
         {},
     )
-    validation: Validation = key(Validation, "Rules for files and SQL.")
+    validation: Validation = key(Validation, "Rules for files and SQL. The plan reports a violation as a finding.")
     monitoring: Monitoring = key(Monitoring, "Health, metrics and alerts.")
 
     file: str = CONFIG_FILE

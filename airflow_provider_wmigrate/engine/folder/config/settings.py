@@ -56,54 +56,56 @@ class Database(Section):
 class Execution(Section):
     """How migrations are run."""
 
-    timeout_seconds: int = key(WHOLE_SECONDS, "Total budget of one migration.", 300)
+    timeout_seconds: int = key(WHOLE_SECONDS, "How long one migration may take in all.", 300)
     retry_attempts: int = key(
-        whole("retries", least=0, most=100), "How often a failure that may heal by itself is tried again.", 3
+        whole("retries", least=0, most=100),
+        "How often a migration is tried again after an error that a retry may solve.",
+        3,
     )
     retry_delay_seconds: int = key(whole("seconds", least=0, most=LONGEST), "Wait before a retry.", 5)
     dry_run_enabled: bool = key(BOOLEAN, "Whether dry runs are allowed.", True)
-    rollback_enabled: bool = key(BOOLEAN, "Whether rollback scripts may be run.", True)
+    rollback_enabled: bool = key(BOOLEAN, "Whether rollback scripts may run.", True)
     statement_timeout_seconds: float | None = key(
         decimal("seconds", least=0.001, most=LONGEST, null=True),
-        "Budget of one statement; null: only the total counts.",
+        "Limit for one statement; null: only `timeout_seconds` counts.",
         None,
     )
     lock_timeout_seconds: float = key(
         SECONDS, "How long a statement waits for a lock on a table at the first attempt.", 2
     )
-    lock_timeout_max_seconds: float = key(SECONDS, "What that wait rises to: it doubles with every attempt.", 30)
+    lock_timeout_max_seconds: float = key(SECONDS, "The longest such wait: it doubles with every attempt.", 30)
     lock_attempts: int = key(
         whole("attempts", least=1, most=1000),
-        "How often a transaction is tried in all, for want of a lock or after a deadlock.",
+        "How often a transaction is tried in all, when a lock is not free or after a deadlock.",
         6,
     )
     concurrent_lock_timeout_seconds: float = key(
-        SECONDS, "The same for statements outside a transaction, which wait for every older transaction to end.", 600
+        SECONDS, "How long a statement outside a transaction waits for locks and for older transactions to end.", 600
     )
     lock_hold_warning_seconds: float = key(
-        SECONDS, "A table locked against everybody for longer than this is told as a warning.", 5
+        SECONDS, "Warn if a table is locked against everybody for longer than this.", 5
     )
     lock_wait_seconds: float = key(SECONDS, "How long to wait for another runner of migrations.", 60)
     late_migrations: LatePolicy = key(
-        choice(LatePolicy), "What to do with a pending migration whose number is below an applied one's.", "apply"
+        choice(LatePolicy), "What to do with a pending migration whose number is below that of an applied one.", "apply"
     )
     on_failure: OnFailure = key(
-        ON_FAILURE, "Whether a failure that left something behind runs the rollback script.", "rollback"
+        ON_FAILURE, "Whether the rollback script runs after a failure that left something behind.", "rollback"
     )
     when_extension_missing: Literal["fail", "skip"] = key(
-        FAIL_OR_SKIP, "What to do when the server cannot have an extension that a migration requires.", "fail"
+        FAIL_OR_SKIP, "What to do if the server lacks an extension that a migration requires.", "fail"
     )
 
 
 class Logging(Section):
-    """What the task log and the command line tell."""
+    """What the task log and the command line show."""
 
     level: _Level = key(
         choice(_Level, ignore_case=True, also={"warn": "WARNING"}),
-        "Least severity that is told; case does not matter, and WARN is WARNING.",
+        "Lowest severity that is shown. Upper and lower case are the same, and WARN means WARNING.",
         "INFO",
     )
-    format: _Format = key(choice(_Format), "Lines for people or one JSON object per line.", "text")
+    format: _Format = key(choice(_Format), "Lines for people, or one JSON object per line.", "text")
     include_sql: bool = key(BOOLEAN, "Whether scripts are shown, and the beginning of a statement that failed.", True)
     include_timing: bool = key(BOOLEAN, "Whether durations are shown.", True)
 
@@ -130,16 +132,18 @@ _SCHEMA = Kind("a schema name of at most 63 lower-case letters, digits and under
 
 
 class Ledger(Section):
-    """Where the target database remembers."""
+    """Where the ledger is in the target database."""
 
     schema_name: str = key(_SCHEMA, "Schema of the ledger's tables.", "wmigrate", written="schema")
 
 
 class Settings(Section):
-    """What may differ between environments. Below an environment only the keys written there count."""
+    """What may differ between environments. An environment overrides only the keys written there."""
 
-    database: Database = key(Database, "Where the command line connects to.")
+    database: Database = key(
+        Database, "The server and database that the command line connects to. Airflow ignores this."
+    )
     execution: Execution = key(Execution, "How migrations are run.")
-    logging: Logging = key(Logging, "What is told.")
+    logging: Logging = key(Logging, "What the task log and the command line show.")
     backup: Backup = key(Backup, "A backup before migrating.")
-    ledger: Ledger = key(Ledger, "Where the target database remembers.")
+    ledger: Ledger = key(Ledger, "Where the ledger is in the target database.")

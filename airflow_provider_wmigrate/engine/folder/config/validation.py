@@ -9,7 +9,7 @@ from .section import Section, key
 
 
 class SqlRules(Section):
-    """What migrations may contain. Rollback scripts may always do what undoing needs."""
+    """What migrations may contain. These rules do not hold for rollback scripts."""
 
     allow_ddl: bool = key(BOOLEAN, "Whether migrations may define objects (CREATE, ALTER, ...).", True)
     allow_dml: bool = key(BOOLEAN, "Whether migrations may change rows (INSERT, UPDATE, DELETE, ...).", True)
@@ -34,31 +34,31 @@ class FileRules(Section):
     require_description: bool = key(BOOLEAN, "Whether every migration needs a description.", False)
     max_file_size_mb: float = key(decimal("megabytes", least=0.001, most=10_000), "Largest file that is read.", 100)
     allow_empty: bool = key(
-        BOOLEAN, "Whether a script without a statement is applied, with a warning; else it is an error.", True
+        BOOLEAN, "Whether a script without a statement is applied, with a warning; false: it is an error.", True
     )
-    allowed_extensions: tuple[str, ...] = key(_EXTENSIONS, "Extensions a migration's file may have.", (".sql",))
+    allowed_extensions: tuple[str, ...] = key(_EXTENSIONS, "Extensions that a migration's file may have.", (".sql",))
 
 
 class MigrationRules(Section):
-    """What the history must look like."""
+    """Rules for versions, dependencies and rollbacks."""
 
     require_unique_versions: Literal[True] = key(
         always_true("the ledger is keyed by version and cannot hold one twice"),
-        "Always true: the ledger is keyed by version.",
+        "Always true: the version is the key of the ledger.",
         True,
     )
     require_sequential_versions: bool = key(BOOLEAN, "Whether a gap between versions is an error.", False)
     require_dependency_validation: Literal[True] = key(
         always_true("dependencies decide the order and are always validated"),
-        "Always true: the order is made from them.",
+        "Always true: dependencies decide the order.",
         True,
     )
     require_rollback_validation: bool = key(BOOLEAN, "Whether every migration needs a rollback script.", False)
 
 
 class Validation(Section):
-    """Rules whose violations are findings at plan time."""
+    """Rules for files and SQL. The plan reports a violation as a finding."""
 
     sql: SqlRules = key(SqlRules, "What migrations may contain.")
     files: FileRules = key(FileRules, "What files may look like.")
-    migrations: MigrationRules = key(MigrationRules, "What the history must look like.")
+    migrations: MigrationRules = key(MigrationRules, "Rules for versions, dependencies and rollbacks.")
