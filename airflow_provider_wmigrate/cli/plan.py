@@ -47,13 +47,18 @@ def up(call: Call) -> Answer:
 
 
 def down(call: Call) -> Answer:
-    """Roll back everything above a version, or one version alone."""
-    to, only = call.arguments.version, call.arguments.only
-    if (to is None) == (only is None):
-        hint = "`down 3` rolls back everything above 3, `down --only 3` the migration 3 alone"
-        raise UsageError("give the version to go back to, or --only with the one to roll back", hint=hint)
+    """Roll back everything above a version, the last few migrations, or one alone."""
+    given = call.arguments
+    if [given.version, given.steps, given.only].count(None) != 2:
+        hint = "`down 003` rolls back everything above 003, `down --steps 2` the last two, `down --only 003` 003 alone"
+        raise UsageError("give one of these: the version to go back to, --steps or --only", hint=hint)
     planning = call.planning()
-    made = planning.plan_rollback(to=to) if only is None else planning.plan_rollback_of(only)
+    if given.only is not None:
+        made = planning.plan_rollback_of(given.only)
+    elif given.steps is not None:
+        made = _last(planning, given.steps)
+    else:
+        made = planning.plan_rollback(to=given.version)
     if not made.steps:
         return _carried_out(call, made, list(made.findings))
     from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
@@ -61,6 +66,16 @@ def down(call: Call) -> Answer:
     going = [step.version for step in made.steps]
     undone = [planning.migrations[version] for version in going if version in planning.migrations]
     return _carried_out(call, made, [*made.findings, *empty_rollbacks(undone)])
+
+
+def _last(planning: Planning, steps: int) -> Plan:
+    made = planning.plan_rollback_steps(steps)
+    there = len(made.steps)
+    if 0 < there < steps:
+        are = "is" if there == 1 else "are"
+        hint = f"give --steps {there} to roll back everything"
+        raise UsageError(f"--steps {steps} is too many: {plural(there, 'migration')} {are} applied", hint=hint)
+    return made
 
 
 def _carried_out(call: Call, made: Plan, findings: list[Finding]) -> Answer:

@@ -14,7 +14,7 @@ from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 
 from .call import Answer, Call, identity
-from .confirm import confirm
+from .confirm import beside_yes, confirm, going
 from .failure import DONE, FOUND, Interrupted
 from .interrupt import Stop, state_sentence, stoppable
 from .progress import Progress
@@ -44,7 +44,7 @@ class Run:
         records: list[Record] = []
         if self.plan.steps:
             if not dry_run:
-                confirm(call, self._question())
+                self._confirm()
             self._go(dry_run, records)
         elif self.plan.direction == "apply" and self.plan.failures and not dry_run:
             call.migrator().record_success()  # it says that one goes on with what is applied
@@ -57,11 +57,16 @@ class Run:
         nothing = bool(records) and len(untried) == len(records)
         return Answer(data, lambda screen: self._show(screen, records, dry_run), FOUND if nothing else DONE)
 
-    def _question(self) -> str:
-        steps = self.plan.steps
-        verb = VERB[self.plan.direction].capitalize()
-        lines = [f"{verb} {plural(len(steps), 'migration')} on {self.call.target}:"]
-        return "\n".join([*lines, *(f"  {step.version}_{step.name}" for step in steps)])
+    def _confirm(self) -> None:
+        plan, arguments = self.plan, self.call.arguments
+        verb, count = VERB[plan.direction].capitalize(), plural(len(plan.steps), "migration")
+        names = "".join(f"\n  {step.version}_{step.name}" for step in plan.steps)
+        question = f"{verb} {count} on {self.call.target}:{names}"
+        if plan.direction == "apply":
+            confirm(self.call, question)
+            return
+        prompt = f"Roll back {count} ({going(plan)})?"
+        confirm(self.call, question, prompt=prompt, beside_yes=beside_yes(arguments.version, plan))
 
     def _go(self, dry_run: bool, records: list[Record]) -> None:
         with Progress(self.call.screen, len(self.plan.steps)) as progress:

@@ -117,11 +117,23 @@ VERBS = (
     Verb("up", "Apply what is pending.", "plan:up", (_TO, _DRY_RUN, _JOBS), asks=True),
     Verb(
         "down",
-        "Roll back everything above a version, which stays; 0 rolls back everything (where there is a 000: nothing).",
+        "Roll back everything above a version, or the last N migrations, or one.",
         "plan:down",
         (
-            Argument(("version",), "The version to go back to.", "VERSION", optional=True),
-            Argument(("--only",), "Instead: roll back this one, on which no other applied one depends.", "VERSION"),
+            Argument(
+                ("version",),
+                "The version to go back to. It stays; 0 rolls back everything (if there is no migration 000).",
+                "VERSION",
+                optional=True,
+            ),
+            Argument(
+                ("--steps",), "Instead: roll back the N applied migrations with the highest versions.", "N", "number"
+            ),
+            Argument(
+                ("--only",),
+                "Instead: roll back this migration alone; no other applied one may depend on it.",
+                "VERSION",
+            ),
             _DRY_RUN,
         ),
         asks=True,

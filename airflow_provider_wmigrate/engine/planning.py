@@ -104,6 +104,13 @@ class Planning:
         target = version_that_stays(to, self._known(state))
         return _with(found, plan_rollback(list(self.migrations.values()), state, to=target))
 
+    def plan_rollback_steps(self, steps: int) -> Plan:
+        """What must be rolled back to take away the last `steps` applied migrations, or all if there are no more."""
+        state, found = self._read_and_compare(None)
+        from .plan.rollback import plan_rollback_steps
+
+        return _with(found, plan_rollback_steps(list(self.migrations.values()), state, steps))
+
     def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
         """What rolling back this one migration alone means, and what stands in its way.
 

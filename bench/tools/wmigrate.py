@@ -31,7 +31,7 @@ class WMigrate(Loop):
             "status": ["status"],
             "plan": ["plan"],
             "roll_back_10": ["down", f"{max(applied - 10, 0):05d}", "--yes"],
-            "down": ["down", "0" if applied == 0 else f"{applied:05d}", "--yes"],
+            "down": ["down", "000" if applied == 0 else f"{applied:05d}", "--yes"],
             "help": ["--help"],
         }
         call = [self.python, "-m", "airflow_provider_wmigrate.cli", *words[verb]]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from terminal import COLOUR, COMMAND, ESCAPE, Terminal, heed_ctrl_c
 
 from airflow_provider_wmigrate.engine.events import Started
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -24,49 +21,6 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 
 Conn = psycopg.Connection[Any]
-COMMAND = [sys.executable, "-m", "airflow_provider_wmigrate.cli"]
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|38)(?:;[0-9;]*)?m")
-
-
-class Terminal:
-    """The command in a terminal of its own."""
-
-    def __init__(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
-        self.text = ""
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            heed_ctrl_c()
-            os.execve(COMMAND[0], [*COMMAND, *words], {**os.environ, "TERM": "xterm-256color", **(environment or {})})
-
-    def until(self, text: str, seconds: float = 20) -> None:
-        end = time.monotonic() + seconds
-        while text not in self.text:
-            assert time.monotonic() < end, f"{text!r} never came: {self.text!r}"
-            if not self._read():
-                raise AssertionError(f"it ended without {text!r}: {self.text!r}")
-
-    def type(self, text: str) -> None:
-        os.write(self._fd, text.encode())
-
-    def end(self) -> int:
-        while self._read():
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    @property
-    def plain(self) -> str:
-        return ESCAPE.sub("", self.text).replace("\r", "")
-
-    def _read(self) -> bool:
-        if select.select([self._fd], [], [], 0.1)[0]:
-            try:
-                data = os.read(self._fd, 65536)
-            except OSError:
-                return False
-            self.text += data.decode(errors="replace")
-            return bool(data)
-        return True
 
 
 def versions(conn: Conn) -> list[str]:
@@ -80,7 +34,7 @@ def versions(conn: Conn) -> list[str]:
     [
         ["up"],
         ["up", "--json"],
-        ["down", "0"],
+        ["down", "000"],
         ["repair", "1", "--accept", "--reason", "x"],
         ["repair", "1", "--accept"],
         ["baseline", "1", "--reason", "x"],
@@ -174,11 +128,6 @@ def test_not_a_terminal_gets_plain_text(shop: Path, process: Any) -> None:
 # Ctrl-C
 
 
-def heed_ctrl_c() -> None:
-    """A test run in the background of a script has SIGINT ignored; a program in a terminal has not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def slow(shop: Path) -> None:
     (shop / "003_view.sql").write_text("CREATE TABLE slow ();\nSELECT pg_sleep(60);")
 
@@ -202,7 +151,7 @@ def test_what_another_runner_did_before_the_answer_is_told_as_that(shop: Path, w
     assert "Applied 1 migration in " in terminal.plain
     down = Terminal("down", "2")
     down.until("[y/N]")
-    assert wmigrate("down", "2", "--yes").code == 0
+    assert wmigrate("down", "002", "--yes").code == 0
     down.type("y\n")
     assert down.end() == 0
     assert down.plain.splitlines()[-1] == "1 was rolled back by another runner meanwhile: 003."

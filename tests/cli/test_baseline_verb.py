@@ -66,7 +66,7 @@ def test_the_document(old_shop: Path, wmigrate: Wmigrate) -> None:
 
 def test_it_is_taken_back_by_its_script(old_shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     wmigrate("baseline", "2", *WHY)
-    assert wmigrate("down", "1", "--yes").code == 0
+    assert wmigrate("down", "001", "--yes").code == 0
     columns = conn.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'shop'::regclass AND attnum > 0")
     assert [name for (name,) in columns if "dropped" not in name] == ["id"]
     assert statuses(wmigrate)["002"] == "pending"

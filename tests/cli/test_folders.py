@@ -105,7 +105,7 @@ def test_another_layout_is_no_finished_history(empty: Path, wmigrate: Wmigrate) 
     (empty / "1_a" / "up.sql").write_text("SELECT 1;")
     assert wmigrate("check").out.splitlines()[0] == f"error: {LAYOUT}"
     assert wmigrate("check").code == 3
-    for verb in (["up", "--yes"], ["plan"], ["down", "0", "--yes"], ["up", "--dry-run"]):
+    for verb in (["up", "--yes"], ["plan"], ["down", "000", "--yes"], ["up", "--dry-run"]):
         result = wmigrate(*verb)
         assert (result.code, result.err) == (1, f"wmigrate: {LAYOUT}\n")
     status = wmigrate("status")
@@ -168,7 +168,7 @@ def test_an_empty_script_is_applied_and_rolled_back_as_such(
         "warning: 002_b.sql: has no statement: applying it does nothing; that is allowed",
     ]
     assert wmigrate("status", "--json").json["counts"] == {"applied": 2}
-    down = wmigrate("down", "0", "--yes")
+    down = wmigrate("down", "000", "--yes")
     assert down.code == 0, down.err
     assert "warning: 001_a.rollback.sql: has no statement: rolling it back does nothing; that is allowed" in down.err
     assert wmigrate("status", "--json").json["counts"] == {"pending": 2}
@@ -204,12 +204,12 @@ def test_versions_are_numbers_of_any_length(empty: Path, wmigrate: Wmigrate) -> 
     assert wmigrate("health").code == 0
     graph = wmigrate("graph", "--format", "dot").out
     assert '"010" -> "20240131093000"' in graph
-    down = wmigrate("down", "9", "--yes", "--json")
+    down = wmigrate("down", "009", "--yes", "--json")
     assert [record["version"] for record in down.json["records"]] == [
         "12345678901234567890123456789", "20240131093000", "010",
     ]  # fmt: skip
     assert wmigrate("history", "--migration", "12345678901234567890123456789", "--json").json["events"] != []
-    assert wmigrate("down", "0", "--yes").code == 0
+    assert wmigrate("down", "000", "--yes").code == 0
     assert wmigrate("status", "--json").json["counts"] == {"applied": 1, "pending": 5}
     assert wmigrate("down", "nothing", "--yes").code == 0
     assert wmigrate("status", "--json").json["counts"] == {"pending": 6}

@@ -300,7 +300,7 @@ def test_a_template_is_applied_rolled_back_and_applied_again(
         up = wmigrate("up", "--yes")
         assert up.code == 0, up.err
         assert is_made(conn, template) == (template in MADE)
-        down = wmigrate("down", "1", "--yes")
+        down = wmigrate("down", "001", "--yes")
         assert down.code == 0, down.err
         assert not is_made(conn, template)
     assert wmigrate("up", "--yes").code == 0

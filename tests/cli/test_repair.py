@@ -218,7 +218,7 @@ def test_a_forgotten_file_that_comes_back_counts_again(shop: Path, wmigrate: Wmi
 def test_a_failed_rollback_is_settled(shop: Path, wmigrate: Wmigrate) -> None:
     (shop / "003_view.rollback.sql").write_text("DROP VIEW nowhere;")
     wmigrate("up", "--yes")
-    assert wmigrate("down", "2", "--yes").code == 1
+    assert wmigrate("down", "002", "--yes").code == 1
     assert wmigrate("health", "--json").json["status"] == "unhealthy"
     data = wmigrate("repair", "3", "--settle", "--reason", "the view stays", "--yes", "--json").json["repaired"]
     assert (data["before"], data["after"], data["name"]) == ("applied", "applied", "view")
@@ -233,7 +233,7 @@ def test_a_failed_rollback_is_settled(shop: Path, wmigrate: Wmigrate) -> None:
 def test_a_complete_up_says_that_a_failed_rollback_is_over(shop: Path, wmigrate: Wmigrate) -> None:
     (shop / "003_view.rollback.sql").write_text("DROP VIEW nowhere;")
     wmigrate("up", "--yes")
-    assert wmigrate("down", "2", "--yes").code == 1
+    assert wmigrate("down", "002", "--yes").code == 1
     assert wmigrate("health").code == 3
     assert wmigrate("up", "--yes").out.startswith("Nothing to apply on database test_")
     assert wmigrate("health").code == 0
@@ -282,4 +282,4 @@ def test_an_accepted_file_makes_no_circle(shop: Path, wmigrate: Wmigrate) -> Non
         "migrations: [{version: '001', dependencies: ['002']}, {version: '002', dependencies: []}]"
     )
     assert wmigrate("repair", "1", "--accept", "--reason", "x", "--yes").code == 0
-    assert wmigrate("down", "0", "--yes").code == 0
+    assert wmigrate("down", "000", "--yes").code == 0

@@ -50,7 +50,7 @@ def follower(server: Cluster, shop: Path, wmigrate: Wmigrate, monkeypatch: pytes
     [
         ("up", "--yes"),
         ("up", "--dry-run"),
-        ("down", "0", "--yes"),
+        ("down", "000", "--yes"),
         ("down", "0", "--dry-run"),
         ("baseline", "2", "--yes", "--reason", "it is so"),
         ("repair", "1", "--accept", "--yes", "--reason", "it is so"),

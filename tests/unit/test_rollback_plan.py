@@ -50,6 +50,32 @@ def test_steps_back(files: str, ledger: str, to: str | None, expected: str) -> N
     assert made.errors == ()
 
 
+@pytest.mark.parametrize(
+    ("ledger", "count", "to", "expected"),
+    [
+        ("1 2<1 3<2", 1, "002", "3"),
+        ("1 2<1 3<2", 2, "001", "3 2"),
+        ("1 2<1 3<2", 3, None, "3 2 1"),
+        ("1 2<1 3<2", 9, None, "3 2 1"),
+        ("", 1, None, ""),
+        # by version, whatever was applied last
+        ("1 2@9 3@1", 1, "002", "3"),
+        ("999 1000", 1, "999", "1000"),
+        # the order among them is that of every rollback
+        ("1 2@9 3@1", 2, "001", "2 3"),
+        ("1 2~", 1, "001", "2"),
+    ],
+)
+def test_the_last_steps_back(ledger: str, count: int, to: str | None, expected: str) -> None:
+    made = rollback.plan_rollback_steps(folder("1 2 3 999 1000")[0], state(ledger), count)
+    assert (steps(made), made.to, made.errors) == (expected, to, ())
+
+
+def test_the_last_steps_do_not_take_what_another_one_needs() -> None:
+    made = rollback.plan_rollback_steps(folder("1 2 3")[0], state("1<3 2 3"), 1)
+    assert codes(made.findings) == "depended_on(3)"
+
+
 def test_a_whole_plan_back() -> None:
     migrations = folder("1 2<1 3<2 5!")[0]
     seen = state("1 2<1 3<2 4")

@@ -20,6 +20,17 @@ def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | No
     return _plan(migrations, state, to, going, f"not above the target {to}")
 
 
+def plan_rollback_steps(migrations: Sequence[Migration], state: State, steps: int) -> Plan:
+    """Steps that roll back the `steps` applied migrations with the highest versions; all, if there are no more.
+
+    By version, as `plan_rollback` goes, and not by time: migrations that were applied side by side, or late, have no
+    order that a person could know.
+    """
+    newest_first = sorted((e.version for e in state.entries), key=version_key, reverse=True)
+    to = newest_first[steps] if len(newest_first) > steps else None
+    return _plan(migrations, state, to, set(newest_first[:steps]), f"not among the last {steps}")
+
+
 def plan_rollback_of(migrations: Sequence[Migration], state: State, version: str) -> Plan:
     """The one step that rolls back this version alone, or what stands in its way; no step when it is not applied."""
     return _plan(migrations, state, version, {e.version for e in state.entries} & {version}, f"only {version} is meant")
