@@ -58,9 +58,11 @@ def hashes(analysis: Analysis, count: int) -> tuple[str, ...]:
     return tuple(checksum(analysis.text_of(statement)) for statement in analysis.statements[:count])
 
 
-_NO_BLOCK = frozenset({"call_stmt", "do_stmt", "select_stmt", "execute_stmt"})
-"""What may call code that ends transactions, or that refuses to run in one; declared `transactional: false`, these get
-none around them."""
+_NO_BLOCK = frozenset({"call_stmt", "do_stmt", "select_stmt", "execute_stmt", "cluster_stmt", "reindex_stmt"})
+"""What may call code that ends transactions, or may refuse to run in one; declared `transactional: false`, these get
+none around them. The others get one to share with their journal alone, and none where the server refuses that."""
+NOT_IN_A_TRANSACTION = frozenset({"25001", "2D000"})
+"""What the server answers then: active SQL transaction, invalid transaction termination."""
 
 
 def segments(analysis: Analysis, transactional: Transactional, first: int = 0) -> Iterator[Segment]:

@@ -158,10 +158,16 @@ class ScriptRun:
             if error.outcome == PERHAPS_COMMITTED:
                 self.nothing_kept = False
                 raise
+            if error.sqlstate in journal.NOT_IN_A_TRANSACTION and self._declared_alone(first):
+                return self._one(segment)
             raise self._progress.told_kept(error, first, Effect.NOTHING) from error
         self.nothing_kept = False
         self._look_behind(end, inside)
         return rows
+
+    def _declared_alone(self, index: int) -> bool:
+        """The transaction around it is not the script's own."""
+        return self.transactional is False and self.analysis.block_of(index) is None
 
     def _look_behind(self, end: int, inside: ScriptSession) -> None:
         """Only now it shows which settings were for the transaction alone."""

@@ -80,7 +80,7 @@ def _statements(text: str, piece: Piece, line: int, *, whole: bool) -> Iterator[
         kind = node.stmt.WhichOneof("node")
         inner = getattr(node.stmt, kind)
         kept = inner if whole else _small(kind, inner)
-        yield Statement(kind, start, start + len(body), line, outside(kind, inner), kept, piece.data)
+        yield Statement(kind, start, start + len(body), line, outside(kind, inner, body), kept, piece.data)
         line += body.count("\n")
         char_at, byte_at = start + len(body), node.stmt_location + length
 

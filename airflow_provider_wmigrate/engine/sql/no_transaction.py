@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 
-def outside(kind: str, node: Any) -> str | None:
-    """Why a statement cannot run inside a transaction block, in words; None when it can."""
-    return next((why for applies, why in _RULES.get(kind, ()) if applies(node)), None)
+def outside(kind: str, node: Any, text: str = "") -> str | None:
+    """Why a statement cannot run inside a transaction block, in words; None when it can.
+
+    :param text: the statement's, in which a function is looked for before its tree is gone through.
+    """
+    found = next((why for applies, why in _RULES.get(kind, ()) if applies(node)), None)
+    return found or (_rewriting(node) if kind in _CALLING and _REWRITES.search(text) else None)
+
+
+_REWRITES = re.compile(r"\b(?:reorder_chunk|move_chunk)\b", re.IGNORECASE)
+"""TimescaleDB's functions that refuse a transaction block, in every version from 2.13 to 2.29."""
+_CALLING = ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "create_table_as_stmt")
+
+
+def _rewriting(node: Any) -> str | None:
+    from postgast import find_nodes
+    from postgast.pg_query_pb2 import FuncCall
+
+    names = (call.funcname[-1].string.sval for call in find_nodes(node, FuncCall))
+    return next((name for name in names if _REWRITES.fullmatch(name)), None)
 
 
 def first_in_session(kind: str, node: Any) -> bool:
@@ -64,7 +82,34 @@ def _talks_to_publisher(node: Any) -> bool:
     return bool(node.kind == _REFRESH)
 
 
-_CALLS = {"refresh_continuous_aggregate", "run_job"}
+_CALLS = {
+    "refresh_continuous_aggregate", "run_job", "merge_chunks_concurrently", "recompress_chunk", "cagg_migrate",
+    "policy_refresh_continuous_aggregate", "policy_compression", "policy_recompression", "policy_compaction",
+    "policy_process_hypertable_invalidations",
+}  # fmt: skip
+"""TimescaleDB's procedures that commit as they go, each in some version from 2.13 to 2.29 at least."""
+
+
+def _commits(node: Any) -> bool:
+    name = node.funccall.funcname[-1].string.sval
+    return name in _CALLS or (name == "merge_chunks" and _concurrently(node.funccall.args))
+
+
+def _concurrently(arguments: Any) -> bool:
+    """The third argument of `merge_chunks(chunk, chunk, concurrently)`, by its name or by its place."""
+    for place, argument in enumerate(arguments):
+        if argument.WhichOneof("node") == "named_arg_expr":
+            if argument.named_arg_expr.name == "concurrently":
+                return _is_true(argument.named_arg_expr.arg)
+        elif place == 2:
+            return _is_true(argument)
+    return False
+
+
+def _is_true(argument: Any) -> bool:
+    """What is not written as false may be true."""
+    return argument.WhichOneof("node") != "a_const" or bool(argument.a_const.boolval.boolval)
+
 
 _Rule = tuple[Callable[[Any], bool], str]
 
@@ -101,6 +146,6 @@ _RULES: dict[str, tuple[_Rule, ...]] = {
     "alter_extension_stmt": (
         (lambda n: first_in_session("alter_extension_stmt", n), "ALTER EXTENSION timescaledb UPDATE"),
     ),
-    "call_stmt": ((lambda n: n.funccall.funcname[-1].string.sval in _CALLS, "this TimescaleDB procedure"),),
+    "call_stmt": ((_commits, "this TimescaleDB procedure"),),
     "create_table_as_stmt": ((_continuous_with_data, "a continuous aggregate WITH DATA"),),
 }
