@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WAREHOUSE = "warehouse"
 ROLES = ("postgres", WAREHOUSE, "airflow")
 PORTS = ("postgres", "airflow", "worker_log", "trigger_log")
+# What the shipped migration 008 grants to; the role of the migrations may not create roles.
+GRANTED = ("warehouse_reader", "warehouse_operator", "warehouse_service")
 
 
 class DemoError(Exception):
@@ -196,6 +198,8 @@ class Demo:
         cluster.start()
         for name in (WAREHOUSE, "airflow"):
             _make_database(cluster, name, self._passwords[name])
+        for role in GRANTED:
+            _make_role(cluster, role, "NOLOGIN")
         return cluster
 
     def _start_airflow(self, cluster: Cluster, ports: list[int]) -> None:
@@ -223,10 +227,14 @@ def _data_dir(folder: Path) -> Path:
 
 def _make_database(cluster: Cluster, name: str, password: str) -> None:
     """A role and a database of its own with the same name, unless an earlier demo made them."""
-    if not cluster.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):
-        cluster.execute(f"CREATE ROLE {quoted(name)} LOGIN PASSWORD '{password}'")
+    _make_role(cluster, name, f"LOGIN PASSWORD '{password}'")
     if not cluster.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
         cluster.create_database(name, owner=name)
+
+
+def _make_role(cluster: Cluster, name: str, options: str) -> None:
+    if not cluster.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{name}'"):
+        cluster.execute(f"CREATE ROLE {quoted(name)} {options}")
 
 
 if __name__ == "__main__":

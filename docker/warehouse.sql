@@ -3,3 +3,7 @@
 \getenv password WAREHOUSE_PASSWORD
 CREATE ROLE warehouse LOGIN PASSWORD :'password';
 ALTER DATABASE warehouse OWNER TO warehouse;
+-- What the shipped migration 008 grants to. A role that may not create roles finds them here.
+CREATE ROLE warehouse_reader NOLOGIN;
+CREATE ROLE warehouse_operator NOLOGIN;
+CREATE ROLE warehouse_service NOLOGIN;

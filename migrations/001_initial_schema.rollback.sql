@@ -3,7 +3,11 @@
 
 DROP TABLE warehouse.application_metadata;
 
-DROP FUNCTION audit.record_row_change();
+DROP FUNCTION audit.drop_months(interval);
+DROP FUNCTION audit.add_month(date);
+DROP FUNCTION audit.unwatch(regclass);
+DROP FUNCTION audit.watch(regclass, name);
+DROP FUNCTION audit.record_row_changes();
 DROP TABLE audit.row_changes;
 
 DROP FUNCTION warehouse.set_updated_at();

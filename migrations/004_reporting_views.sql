@@ -19,7 +19,7 @@ SELECT
     coalesce(sum(stock.available), 0)  AS available
 FROM warehouse.inventory_items AS item
 LEFT JOIN warehouse.inventory_locations AS stock ON stock.item_id = item.id
-WHERE item.is_active
+WHERE item.status = 'active'
 GROUP BY item.id;
 
 COMMENT ON VIEW reporting.item_stock IS
@@ -35,15 +35,17 @@ SELECT
     location.code                          AS location_code,
     stock.available,
     stock.reorder_point,
-    stock.reorder_point - stock.available  AS shortage
+    stock.reorder_point - stock.available  AS shortage,
+    stock.max_quantity - stock.quantity    AS replenish_quantity
 FROM warehouse.inventory_locations AS stock
 JOIN warehouse.inventory_items AS item ON item.id = stock.item_id
 JOIN warehouse.warehouse_locations AS location ON location.id = stock.location_id
 WHERE stock.available < stock.reorder_point
-    AND item.is_active;
+    AND item.status = 'active';
 
 COMMENT ON VIEW reporting.low_stock IS
-    'Active items whose available stock at a location is below its reorder point';
+    'Active items whose available stock at a location is below its reorder point; replenish_quantity is what'
+    ' fits until max_quantity, NULL without one';
 
 
 CREATE VIEW reporting.open_operations AS
@@ -130,6 +132,7 @@ CREATE VIEW reporting.open_safety_incidents AS
 SELECT
     incident.id                                AS incident_id,
     incident.reference,
+    incident.incident_type,
     incident.severity,
     CASE incident.severity
         WHEN 'critical' THEN 1
@@ -143,6 +146,7 @@ SELECT
     operation.reference                        AS operation_reference,
     incident.description,
     incident.reported_by,
+    incident.assigned_to,
     incident.occurred_at,
     now() - incident.occurred_at               AS age
 FROM warehouse.safety_incidents AS incident

@@ -28,7 +28,7 @@ from dev.server_binaries import find_bindir, major_version
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "migrations"
 MEMORY = Path("/dev/shm")
-WITHOUT_TIMESCALEDB = ("001", "002", "004", "005")
+WITHOUT_TIMESCALEDB = ("001", "002", "004", "005", "006", "007", "008")
 
 Files = Mapping[str, str | bytes]
 MakeFolder = Callable[[Files], Path]

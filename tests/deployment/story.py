@@ -29,13 +29,13 @@ HURRY = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
 }
-SHIPPED = "005"
+SHIPPED = "008"
 SLOW = {
     version: f"""CREATE TABLE warehouse.slow_{version} (id int);
 SELECT pg_sleep(6);
 INSERT INTO warehouse.slow_{version} VALUES (1);
 """
-    for version in ("006", "007", "008")
+    for version in ("009", "010", "011")
 }
 CONFIG = """
   - {{version: "{0}", filename: {0}_slow.sql, description: "takes a while", rollback_supported: false}}

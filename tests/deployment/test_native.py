@@ -47,39 +47,39 @@ def test_the_first_run_and_every_health_check(story: Story) -> None:
 def test_a_shot_worker_is_replaced_by_the_other(story: Story) -> None:
     """Nobody clears anything: the scheduler misses the heartbeats, and the task's own retry does the rest."""
     deployment = story.deployment
-    run_id, worker = story.start_slow("006")
+    run_id, worker = story.start_slow("009")
     deployment.kill(worker)
     killed = time.monotonic()
     tasks = story.wait(run_id)
     print(f"\nfrom the kill of {worker} to the end of the run: {time.monotonic() - killed:.1f} s")
-    assert tasks["006_slow"]["try_number"] == 2
-    assert story.query("SELECT count(*) FROM warehouse.slow_006") == [(1,)]
-    assert story.status("006") == "applied"
-    assert story.events("006") == ["applied"]
+    assert tasks["009_slow"]["try_number"] == 2
+    assert story.query("SELECT count(*) FROM warehouse.slow_009") == [(1,)]
+    assert story.status("009") == "applied"
+    assert story.events("009") == ["applied"]
     story.verify_audit()
 
-    first, second = (story.log(run_id, "migrate.006_slow", number) for number in (1, 2))
-    assert "006_slow" in first, "the log of the worker that is gone"
-    assert "006_slow: applied" not in first
-    assert "006_slow: applied" in second, "the log of the worker that is still there"
+    first, second = (story.log(run_id, "migrate.009_slow", number) for number in (1, 2))
+    assert "009_slow" in first, "the log of the worker that is gone"
+    assert "009_slow: applied" not in first
+    assert "009_slow: applied" in second, "the log of the worker that is still there"
     deployment.start(worker)
 
 
 def test_a_stopped_worker_ends_its_migration_first(story: Story) -> None:
-    run_id, worker = story.start_slow("007")
+    run_id, worker = story.start_slow("010")
     story.deployment.stop(worker)
-    assert story.status("007") == "applied"
-    assert story.wait(run_id)["007_slow"]["try_number"] == 1
-    assert story.events("007") == ["applied"]
+    assert story.status("010") == "applied"
+    assert story.wait(run_id)["010_slow"]["try_number"] == 1
+    assert story.events("010") == ["applied"]
     assert not story.deployment.healthy(worker), "its health check cannot fail"
 
 
 def test_a_shot_scheduler_does_not_disturb_the_workers(story: Story) -> None:
-    run_id, _ = story.start_slow("008")
+    run_id, _ = story.start_slow("011")
     story.deployment.kill("scheduler")
     story.deployment.start("scheduler")
-    assert story.wait(run_id)["008_slow"]["try_number"] == 1
-    assert story.events("008") == ["applied"]
+    assert story.wait(run_id)["011_slow"]["try_number"] == 1
+    assert story.events("011") == ["applied"]
 
 
 @pytest.mark.parametrize("name", [*AIRFLOW, "redis", "warehouse", "metadata"])

@@ -24,23 +24,23 @@ def test_there_is_no_celery(story: Story) -> None:
 
 
 def test_a_stopped_scheduler_ends_its_migration_first(story: Story) -> None:
-    run_id, scheduler = story.start_slow("006")
+    run_id, scheduler = story.start_slow("009")
     assert scheduler == "scheduler"
     story.deployment.stop(scheduler)
-    assert story.status("006") == "applied"
+    assert story.status("009") == "applied"
     story.deployment.start(scheduler)
-    assert story.wait(run_id)["006_slow"]["try_number"] == 1
-    assert story.events("006") == ["applied"]
+    assert story.wait(run_id)["009_slow"]["try_number"] == 1
+    assert story.events("009") == ["applied"]
 
 
 def test_a_shot_scheduler_is_replaced_by_the_next(story: Story) -> None:
     """As by its container's restart policy. The new one looks after the old one's tasks at its next check."""
-    run_id, scheduler = story.start_slow("007")
+    run_id, scheduler = story.start_slow("010")
     story.deployment.kill(scheduler)
     killed = time.monotonic()
     story.deployment.start(scheduler)
-    assert story.wait(run_id)["007_slow"]["try_number"] == 2
+    assert story.wait(run_id)["010_slow"]["try_number"] == 2
     print(f"\nfrom the kill of the scheduler to the end of the run: {time.monotonic() - killed:.1f} s")
-    assert story.query("SELECT count(*) FROM warehouse.slow_007") == [(1,)]
-    assert story.events("007") == ["applied"]
+    assert story.query("SELECT count(*) FROM warehouse.slow_010") == [(1,)]
+    assert story.events("010") == ["applied"]
     story.verify_audit()

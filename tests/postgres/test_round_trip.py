@@ -23,7 +23,7 @@ from dev.server_binaries import (
     major_version,
 )
 
-VERSIONS = ("001", "002", "004", "005")
+VERSIONS = ("001", "002", "004", "005", "006", "007", "008")
 
 
 def majors() -> dict[int, Path]:

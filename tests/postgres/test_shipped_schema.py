@@ -1,4 +1,4 @@
-"""What the shipped warehouse schema promises: migrations 001, 002, 004 and 005."""
+"""What the shipped warehouse schema promises: every migration but those of the time series."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import psycopg
 import pytest
-from psycopg import errors, sql
+from psycopg import errors
 from psycopg.rows import dict_row, namedtuple_row
-
-Warehouse = psycopg.Connection[Any]
+from warehouse_rows import Warehouse, insert
 
 AUDITED_TABLES = [
     "application_metadata",
     "equipment",
     "inventory_items",
     "inventory_locations",
+    "item_units",
+    "lot_locations",
+    "lots",
     "operation_items",
     "operations",
+    "order_lines",
+    "orders",
+    "partners",
+    "reservations",
     "safety_incidents",
+    "serial_numbers",
     "warehouse_locations",
 ]
 
@@ -31,19 +37,6 @@ class Stocked(NamedTuple):
 
     locations: dict[str, UUID]
     items: dict[str, UUID]
-
-
-def insert(warehouse: Warehouse, table: str, **values: object) -> UUID:
-    """Insert one row into a warehouse table and return its id."""
-    columns = sql.SQL(", ").join(map(sql.Identifier, values))
-    placeholders = sql.SQL(", ").join(map(sql.Placeholder, values))
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
-        sql.Identifier("warehouse", table), columns, placeholders
-    )
-    row = warehouse.execute(statement, values).fetchone()
-    assert row is not None
-    new_id: UUID = row[0]
-    return new_id
 
 
 def one(warehouse: Warehouse, query: str, *parameters: object) -> Any:
@@ -171,23 +164,99 @@ def test_a_deleted_operation_takes_its_lines_along_and_both_are_audited(warehous
     assert [row.operation for row in changes(warehouse, line)] == ["INSERT", "DELETE"]
 
 
-@pytest.mark.parametrize(
-    ("trigger", "refusal"),
-    [
-        ("BEFORE INSERT ON public.guarded FOR EACH ROW", errors.TriggerProtocolViolated),
-        ("AFTER INSERT ON public.guarded FOR EACH STATEMENT", errors.TriggerProtocolViolated),
-        ("AFTER INSERT ON public.guarded FOR EACH ROW", errors.UndefinedColumn),
-    ],
-    ids=["before", "statement", "no_such_key"],
-)
-def test_the_audit_function_refuses_a_trigger_it_cannot_serve(
-    warehouse: Warehouse, trigger: str, refusal: type[psycopg.Error]
-) -> None:
+@pytest.mark.parametrize("column", ["numbers", "nullable", "ctid"])
+def test_a_table_without_such_a_key_cannot_be_watched(warehouse: Warehouse, column: str) -> None:
     with warehouse.transaction(force_rollback=True):
-        warehouse.execute("CREATE TABLE public.guarded (number integer)")
-        warehouse.execute(f"CREATE TRIGGER audited {trigger} EXECUTE FUNCTION audit.record_row_change()")
-        with pytest.raises(refusal), warehouse.transaction():
-            warehouse.execute("INSERT INTO public.guarded VALUES (1)")
+        warehouse.execute("CREATE TABLE public.guarded (number integer NOT NULL, nullable integer)")
+        with pytest.raises(errors.UndefinedColumn, match=f'table public.guarded has no column "{column}" that is NOT'):
+            warehouse.execute("SELECT audit.watch('public.guarded', %s)", [column])
+
+
+def test_one_row_for_each_row_of_a_statement_and_a_changed_key_is_told_as_two(warehouse: Warehouse) -> None:
+    metadata = "warehouse.application_metadata"
+    written = f"INSERT INTO {metadata} (key, value) SELECT 'k' || n, 'x' FROM generate_series(1, 3) AS n"
+    warehouse.execute(written)
+    warehouse.execute(f"UPDATE {metadata} SET key = key || '!', value = 'y' WHERE key IN ('k1', 'k2')")
+    warehouse.execute(f"UPDATE {metadata} SET value = 'y' WHERE key = 'k3'")
+    warehouse.execute(
+        f"INSERT INTO {metadata} (key, value) VALUES ('k3', 'z'), ('k4', 'z')"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    )
+
+    rows = warehouse.execute(
+        "SELECT operation, record_id, old_values ->> 'value', new_values ->> 'value' FROM audit.row_changes"
+        " WHERE record_id LIKE 'k%' ORDER BY record_id COLLATE \"C\", id"
+    ).fetchall()
+    assert rows == [
+        ("INSERT", "k1", None, "x"),
+        ("DELETE", "k1", "x", None),
+        ("INSERT", "k1!", None, "y"),
+        ("INSERT", "k2", None, "x"),
+        ("DELETE", "k2", "x", None),
+        ("INSERT", "k2!", None, "y"),
+        ("INSERT", "k3", None, "x"),
+        ("UPDATE", "k3", "x", "y"),
+        ("UPDATE", "k3", "y", "z"),
+        ("INSERT", "k4", None, "z"),
+    ]
+
+
+def test_an_audit_row_keeps_transaction_application_user_and_user_agent(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        warehouse.execute("SELECT set_config('warehouse.app_user', 'ada', true)")
+        warehouse.execute("SELECT set_config('warehouse.user_agent', 'scanner/2.1', true)")
+        said = insert(warehouse, "inventory_items", sku="BOLT", name="bolt")
+        number = one(warehouse, "SELECT pg_current_xact_id() AS xid").xid
+    silent = insert(warehouse, "inventory_items", sku="NUT", name="nut")
+
+    (row,) = changes(warehouse, said)
+    assert (row.transaction_id, row.application_user, row.user_agent) == (number, "ada", "scanner/2.1")
+    (row,) = changes(warehouse, silent)
+    assert (row.application_user, row.user_agent) == (None, None)
+    assert int(row.transaction_id) > int(number)
+
+
+def test_a_table_can_be_left_out_of_the_trail_and_taken_in_again(warehouse: Warehouse) -> None:
+    warehouse.execute("SELECT audit.unwatch('warehouse.inventory_items')")
+    item = insert(warehouse, "inventory_items", sku="BOLT", name="bolt")
+    warehouse.execute("SELECT audit.watch('warehouse.inventory_items')")
+    warehouse.execute("DELETE FROM warehouse.inventory_items WHERE id = %s", [item])
+    assert [row.operation for row in changes(warehouse, item)] == ["DELETE"]
+
+
+def _partitions(warehouse: Warehouse) -> dict[str, int]:
+    query = "SELECT tableoid::regclass::text, count(*) FROM audit.row_changes WHERE record_id = 'k' GROUP BY 1"
+    return dict(warehouse.execute(query).fetchall())
+
+
+def test_months_of_the_trail_are_made_and_dropped(warehouse: Warehouse) -> None:
+    """Rows that came before their month was made move into it; the borders are those of UTC."""
+    warehouse.execute("SET timezone = 'Pacific/Auckland'")
+    add = (
+        "INSERT INTO audit.row_changes (table_schema, table_name, record_id, operation, new_values, changed_at)"
+        " VALUES ('s', 't', 'k', 'INSERT', '{}', %s)"
+    )
+    for at in ("2019-12-31 23:59:59Z", "2020-01-01 00:00Z", "2020-01-31 23:59:59Z", "2020-02-01 00:00Z"):
+        warehouse.execute(add, [at])
+    assert _partitions(warehouse) == {"audit.row_changes_default": 4}
+
+    made = one(warehouse, "SELECT audit.add_month('2020-01-20') AS one, audit.add_month('2020-01-01') AS two")
+    assert tuple(made) == (True, False)
+    assert _partitions(warehouse) == {"audit.row_changes_default": 2, "audit.row_changes_2020_01": 2}
+    warehouse.execute(add, ["2020-01-15 12:00Z"])
+    assert _partitions(warehouse)["audit.row_changes_2020_01"] == 3
+
+    assert warehouse.execute("SELECT audit.drop_months('1 year')").fetchall() == [("row_changes_2020_01",)]
+    assert _partitions(warehouse) == {}
+    assert one(warehouse, "SELECT count(*) FROM audit.row_changes").count >= 3, "what is younger stays"
+    for wrong in ("0 days", "-1 day"):
+        with pytest.raises(errors.InvalidParameterValue):
+            warehouse.execute("SELECT audit.drop_months(%s::interval)", [wrong])
+
+
+def test_the_application_metadata_has_its_three_rows(warehouse: Warehouse) -> None:
+    rows = warehouse.execute("SELECT key, value FROM warehouse.application_metadata ORDER BY key").fetchall()
+    assert rows == [("app_version", "1.0.0"), ("migration_system", "wmigrate"), ("schema_version", "1.0.0")]
 
 
 def test_a_writer_needs_no_privilege_on_the_trail_and_cannot_edit_it(warehouse: Warehouse) -> None:
@@ -206,7 +275,9 @@ def test_a_writer_needs_no_privilege_on_the_trail_and_cannot_edit_it(warehouse: 
         assert row.changed_by == one(warehouse, "SELECT session_user::text AS name").name
 
 
-@pytest.mark.parametrize("trigger", ["record_row_change", "set_updated_at"])
+@pytest.mark.parametrize(
+    "trigger", ["record_inserted_rows", "record_updated_rows", "record_deleted_rows", "set_updated_at"]
+)
 def test_every_warehouse_table_has_the_trigger(warehouse: Warehouse, trigger: str) -> None:
     tables = warehouse.execute(
         """
@@ -283,6 +354,20 @@ REFUSED: list[tuple[str, Callable[[Stocked], dict[str, object]], str]] = [
         lambda s: {"reorder_point": -1},
         "inventory_locations_reorder_point_check",
     ),
+    ("inventory_locations", lambda s: {"min_quantity": 1}, "inventory_locations_reorder_point_check"),
+    (
+        "inventory_locations",
+        lambda s: {"reorder_point": 5, "max_quantity": 4},
+        "inventory_locations_max_quantity_check",
+    ),
+    ("operations", lambda s: {"scheduled_end_at": "2026-01-01"}, "operations_schedule_check"),
+    ("operations", lambda s: {"metadata": "[]"}, "operations_metadata_check"),
+    ("inventory_items", lambda s: {"subcategory": "M8"}, "inventory_items_subcategory_check"),
+    ("inventory_items", lambda s: {"status": "lost"}, "inventory_items_status_check"),
+    ("inventory_items", lambda s: {"tracking": "rfid"}, "inventory_items_tracking_check"),
+    ("equipment", lambda s: {"maintenance_every": "0 days"}, "equipment_maintenance_every_check"),
+    ("warehouse_locations", lambda s: {"status": "broken"}, "warehouse_locations_status_check"),
+    ("safety_incidents", lambda s: {"incident_type": "party"}, "safety_incidents_incident_type_check"),
     ("inventory_items", lambda s: {"sku": " X"}, "inventory_items_sku_check"),
     ("inventory_items", lambda s: {"weight_kg": 0}, "inventory_items_weight_kg_check"),
     ("inventory_items", lambda s: {"attributes": "[]"}, "inventory_items_attributes_check"),
@@ -336,6 +421,7 @@ def valid_row(table: str, stocked: Stocked) -> dict[str, object]:
         "warehouse_locations": {"code": "Z9", "name": "Zone", "location_type": "zone"},
         "safety_incidents": {
             "reference": "SI-1",
+            "incident_type": "near_miss",
             "severity": "low",
             "location_id": stocked.locations["A1"],
             "description": "Wet floor",
@@ -437,7 +523,7 @@ def report(warehouse: Warehouse, query: str) -> list[dict[str, Any]]:
 def counted(warehouse: Warehouse, stocked: Stocked) -> Stocked:
     """The small warehouse with 12 bolts in two bins; nuts are out of stock everywhere."""
     bolt = stocked.items["BOLT"]
-    stock(warehouse, bolt, stocked.locations["B1"], quantity=10, reserved=4, reorder_point=8)
+    stock(warehouse, bolt, stocked.locations["B1"], quantity=10, reserved=4, reorder_point=8, max_quantity=25)
     stock(warehouse, bolt, stocked.locations["B2"], quantity=2, reorder_point=2)
     return stocked
 
@@ -455,13 +541,13 @@ def test_item_stock_sums_over_locations_and_shows_items_without_stock(warehouse:
 
 
 def test_low_stock_is_below_the_reorder_point_and_not_at_it(warehouse: Warehouse, counted: Stocked) -> None:
-    query = "SELECT sku, location_code, available, shortage FROM reporting.low_stock"
+    query = "SELECT sku, location_code, available, shortage, replenish_quantity FROM reporting.low_stock"
     assert report(warehouse, query) == [
-        {"sku": "BOLT", "location_code": "B1", "available": 6, "shortage": 2},
+        {"sku": "BOLT", "location_code": "B1", "available": 6, "shortage": 2, "replenish_quantity": 15},
     ]
 
     warehouse.execute(
-        "UPDATE warehouse.inventory_items SET is_active = false WHERE id = %s",
+        "UPDATE warehouse.inventory_items SET status = 'recalled' WHERE id = %s",
         [counted.items["BOLT"]],
     )
     assert report(warehouse, query) == []
