@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_runner import Runner
 from psycopg.conninfo import conninfo_to_dict
 
-from airflow_provider_wmigrate import MigrationHook
+from airflow_provider_wmigrate import CheckHealthOperator, MigrationHook
 from airflow_provider_wmigrate.engine.health.introduction import Introduction
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from dev.cluster import Cluster
@@ -69,6 +69,21 @@ def test_both_types_of_connection_carry_a_run(
     works, says = MigrationHook("target").test_connection()
     assert works, says
     assert says.endswith("; ledger version 2 in schema wmigrate with 1 applied migration")
+
+
+def test_a_time_zone_that_python_does_not_know_is_no_line_in_a_task_log(
+    runner: Runner, make_folder: MakeFolder, conn: psycopg.Connection[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """psycopg tells each such zone once in a process, so this one is in no other test."""
+    conn.execute(f"ALTER DATABASE {conn.info.dbname} SET TimeZone TO '<+0545>-5:45'".encode())
+    folder = make_folder({"001_a.sql": "CREATE TABLE a AS SELECT current_setting('TimeZone') AS zone;"})
+    with caplog.at_level("WARNING", "psycopg"):
+        run = runner.run(runner.migrations(folder))
+        look = runner.run(runner.of(CheckHealthOperator(task_id="look", conn_id="target", folder=folder)))
+        assert MigrationHook("target").test_connection()[0]
+    assert (run.state, look.state) == ("success", "success")
+    assert conn.execute("SELECT zone FROM a").fetchall() == [("<+0545>-5:45",)]
+    assert [record.getMessage() for record in caplog.records if record.name == "psycopg"] == []
 
 
 def test_airflow_finds_the_hook_by_the_type_of_the_connection(database: str, connect: Connect) -> None:

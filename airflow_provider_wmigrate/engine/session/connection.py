@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 from psycopg import generators
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import Loader, Transformer
 from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed
@@ -28,6 +30,19 @@ READABLE = {"client_encoding": "UTF8", "DateStyle": "ISO"}
 
 WRITES = {"default_transaction_read_only": "off"}
 """A role or a database may be read-only by default. Our transactions say READ WRITE; so must what runs outside any."""
+
+
+class _InUTC(Loader):
+    """A time with its zone, in UTC. psycopg would give it in the session's time zone, and on every connection warns of
+    one that Python does not know (a server without a list of time zones says `UTC0`). The session keeps its zone."""
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._loader = Transformer().get_loader(oid, self.format)
+
+    def load(self, data: Buffer) -> Any:
+        return self._loader.load(data)
+
 
 _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
@@ -124,6 +139,7 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
     conn.autocommit = True
     conn.prepare_threshold = None
     conn.row_factory = tuple_row
+    conn.adapters.register_loader("timestamptz", _InUTC)
     try:
         login = _settle(conn, application_name, conn.info.backend_pid)
         # A pooler answers the login itself, and with a process number of its own. Process 0 is a PostgreSQL without
