@@ -245,7 +245,7 @@ def test_a_prepared_transaction_is_told_with_the_way_to_end_it(
         "001_a.sql": "ALTER TABLE t ADD w int;",
         "migration_config.yaml": budgets(lock_timeout_seconds=1.5, lock_attempts=1),
     }
-    with start_cluster(more={"max_prepared_transactions": 2, "timezone": "Asia/Tokyo"}) as server:
+    with start_cluster(more={"max_prepared_transactions": 2, "timezone": "JST-9"}) as server:
         with psycopg.connect(server.dsn(), autocommit=True) as conn:
             conn.execute("CREATE TABLE t (id int)")
             for gid, what in (("it's orphaned", "INSERT INTO t VALUES (1)"), ("innocent", "CREATE TABLE other ()")):

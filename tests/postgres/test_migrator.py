@@ -400,7 +400,7 @@ UNRULY = {
     ),
     "reset all": "SET search_path = pg_temp; RESET ALL;",
     "reset role": "RESET ROLE; RESET SESSION AUTHORIZATION;",
-    "dates": "SET DateStyle = 'German, DMY'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'Asia/Kathmandu';",
+    "dates": "SET DateStyle = 'German, DMY'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'NPT-5:45';",
     "a time zone without a name": "SET TIME ZONE INTERVAL '-08:30' HOUR TO MINUTE;",
     "strings": "SET standard_conforming_strings = off; SET bytea_output = 'escape'; SET extra_float_digits = -15;",
     "encoding": "SET client_encoding = 'LATIN1';",
