@@ -40,7 +40,7 @@ INSERT INTO warehouse.slow_{version} VALUES (1);
 CONFIG = """
   - {{version: "{0}", filename: {0}_slow.sql, description: "takes a while", rollback_supported: false}}
 """
-SLEEPING = "SELECT client_port FROM pg_stat_activity WHERE query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()"
+SLEEPING = "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()"
 
 Rows = list[tuple[Any, ...]]
 
@@ -71,7 +71,7 @@ class Story:
         run_id = self.deployment.trigger(DAG, {"to": version})
         assert self.deployment.poll(lambda: bool(self.query(SLEEPING)), 60), "no migration has begun"
         time.sleep(1)
-        return run_id, self.deployment.replica_of(process_of(self.query(SLEEPING)[0][0]))
+        return run_id, self.deployment.replica_of(process_of(self.deployment, run_id, f"migrate.{version}_slow"))
 
     def wait(self, run_id: str) -> dict[str, Any]:
         """Until the run has succeeded, with nobody clearing anything; its tasks by the last part of their id."""
