@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.cli import failure
-from airflow_provider_wmigrate.cli.patterns import PATTERNS
-from airflow_provider_wmigrate.cli.verbs import COMMON, CONN_ID, DSN, VERBS, Argument, Verb
+from airflow_provider_wmigrate.cli.patterns import PATTERNS, words_told
+from airflow_provider_wmigrate.cli.verbs import AIRFLOW, COMMON, VERBS, WMIGRATE, Argument, Verb
 from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.codes import EVENTS, FINDINGS
 from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
@@ -47,10 +47,12 @@ def _planned(key: KeyDescription) -> str:
 
 def command_line() -> str:
     """Templates, the options of all verbs, and each verb."""
-    templates = [(f"`{name}`", p.help, ", ".join(f"`{word}`" for word in p.words)) for name, p in PATTERNS.items()]
+    templates = [
+        (f"`{name}`", p.help, ", ".join(f"`{word}`" for word in words_told(p))) for name, p in PATTERNS.items()
+    ]
     parts = ["\n## Templates\n", table("template|for|words", templates)]
     parts += ["\n## Reference\n\nOptions of every verb, before it or behind it:\n"]
-    parts.append(_options([*COMMON, DSN, CONN_ID]))
+    parts.append(_options([*COMMON, *WMIGRATE, *AIRFLOW]))
     return "".join([*parts, *map(_verb, VERBS)])
 
 
@@ -81,7 +83,14 @@ def _option(argument: Argument) -> tuple[str, str]:
         meaning += f" One of: {', '.join(argument.choices)}." if argument.choices else ""
     if argument.default is not None:
         meaning += f" Default: `{argument.default}`."
-    return flags, meaning + {DSN: " Only in `wmigrate`.", CONN_ID: " Only in `airflow wmigrate`."}.get(argument, "")
+    meaning += (
+        " Only in `wmigrate`."
+        if argument in WMIGRATE
+        else " Only in `airflow wmigrate`."
+        if argument in AIRFLOW
+        else ""
+    )
+    return flags, meaning
 
 
 def errors_and_findings() -> str:

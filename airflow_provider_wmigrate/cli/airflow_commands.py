@@ -8,7 +8,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from .parser import keywords
-from .verbs import CONN_ID, VERBS, Argument, Verb, options
+from .verbs import AIRFLOW, VERBS, Argument, Verb, options
 
 if TYPE_CHECKING:
     from .call import Call
@@ -29,7 +29,7 @@ def _command(verb: Verb) -> Any:
     from airflow.cli.cli_config import ActionCommand
 
     positional = [argument for argument in verb.arguments if not argument.is_option]
-    arguments = [_arg(argument) for argument in (*positional, *options(verb, CONN_ID))]
+    arguments = [_arg(argument) for argument in (*positional, *options(verb, AIRFLOW))]
     return ActionCommand(name=verb.name, help=verb.help, func=_Run(verb), args=tuple(arguments))
 
 

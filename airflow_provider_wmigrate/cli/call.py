@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.planning import Planning
     from airflow_provider_wmigrate.engine.session.session import Session
 
+    from .env_file import EnvFile
     from .target import Target
 
 FindTarget = Callable[["Call"], "Target | None"]
@@ -63,6 +64,19 @@ class Call:
         return self.arguments.environment or None
 
     @cached_property
+    def env_file(self) -> EnvFile:
+        """The variables in a file. `airflow wmigrate` reads none: it has no such options."""
+        from .env_file import EnvFile
+
+        off = getattr(self.arguments, "no_env_file", True)
+        return EnvFile.chosen(getattr(self.arguments, "env_file", None), switched_off=off)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What `${NAME}` in the config stands for."""
+        return self.env_file.behind(os.environ)
+
+    @cached_property
     def folder_path(self) -> Path:
         return find_folder(self.arguments.folder, Path())
 
@@ -71,7 +85,7 @@ class Call:
         """The folder, read. An unknown environment is wrong usage, like an unknown folder."""
         from airflow_provider_wmigrate.engine.folder.folder import read_folder
 
-        folder = read_folder(self._existing_folder(), os.environ)
+        folder = read_folder(self._existing_folder(), self.environ)
         self._check_environment(folder.config)
         return folder
 
@@ -80,7 +94,7 @@ class Call:
         """The folder as far as it can be read: for verbs that look and change nothing."""
         from airflow_provider_wmigrate.engine.folder.folder import look_at_folder
 
-        folder = look_at_folder(self._existing_folder(), os.environ)
+        folder = look_at_folder(self._existing_folder(), self.environ)
         self._check_environment(folder.config)
         return folder
 
@@ -90,7 +104,7 @@ class Call:
         from airflow_provider_wmigrate.engine.folder.config.reading import look_at_config
 
         folder = self._existing_folder() if self.arguments.folder else self.folder_path
-        config, _ = look_at_config(folder, os.environ)
+        config, _ = look_at_config(folder, self.environ)
         self._check_environment(config)
         return config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .call import Answer, Call
-from .verbs import COMMON, DSN, VERBS, Argument, Verb, options
+from .verbs import COMMON, VERBS, WMIGRATE, Argument, Verb, options
 
 _HOW = {
     "bash": '# eval "$(wmigrate completion bash)"',
@@ -28,7 +28,7 @@ def _flags(arguments: Iterator[Argument] | tuple[Argument, ...]) -> list[str]:
 def _words(verb: Verb) -> list[str]:
     """What may follow the verb."""
     choices = [choice for a in verb.arguments if not a.is_option for choice in a.choices]
-    return [*choices, *_flags(options(verb, DSN)), "--help"]
+    return [*choices, *_flags(options(verb, WMIGRATE)), "--help"]
 
 
 def _bash() -> str:
@@ -38,8 +38,8 @@ def _bash() -> str:
         for a in {a.flags: a for verb in VERBS for a in verb.arguments if a.is_option and a.choices}.values()
         for flag in a.flags
     )
-    texts = "|".join(sorted({f for v in VERBS for a in options(v, DSN) if _takes_text(a) for f in a.flags}))
-    first = " ".join([*(verb.name for verb in VERBS), *_flags((*COMMON, DSN)), "--help", "--version"])
+    texts = "|".join(sorted({f for v in VERBS for a in options(v, WMIGRATE) if _takes_text(a) for f in a.flags}))
+    first = " ".join([*(verb.name for verb in VERBS), *_flags((*COMMON, *WMIGRATE)), "--help", "--version"])
     return f"""_wmigrate() {{
     local cur prev word verb="" words=""
     cur="${{COMP_WORDS[COMP_CWORD]}}"
@@ -47,6 +47,7 @@ def _bash() -> str:
     COMPREPLY=()
     case "$prev" in
         --folder) COMPREPLY=($(compgen -d -- "$cur")); return ;;
+        --env-file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
 {values}
         {texts}) return ;;
     esac
@@ -69,7 +70,7 @@ def _takes_text(argument: Argument) -> bool:
 def _zsh() -> str:
     verbs = "\n".join(f"        {_quoted(f'{verb.name}:{verb.help}')}" for verb in VERBS)
     cases = "\n".join(f"        {verb.name}) _arguments {_zsh_arguments(verb)} ;;" for verb in VERBS)
-    common = "\n".join(f"        {_zsh_argument(argument)}" for argument in (*COMMON, DSN))
+    common = "\n".join(f"        {_zsh_argument(argument)}" for argument in (*COMMON, *WMIGRATE))
     return f"""_wmigrate() {{
     local context state line
     local -a verbs common
@@ -101,7 +102,14 @@ def _zsh_argument(argument: Argument) -> str:
     help_text = argument.help.replace("[", "(").replace("]", ")").replace(":", "\\:")
     value = ""
     if argument.kind != "flag":
-        what = "_files -/" if argument.completes else f"({' '.join(argument.choices)})" if argument.choices else ""
+        places = {"folder": "_files -/", "file": "_files"}
+        what = (
+            places[argument.completes]
+            if argument.completes
+            else f"({' '.join(argument.choices)})"
+            if argument.choices
+            else ""
+        )
         value = f":{argument.metavar}:{what}"
     star = "*" if argument.kind == "list" else ""
     return " ".join(_quoted(f"{star}{flag}[{help_text}]{value}") for flag in argument.flags)
@@ -120,16 +128,16 @@ def _fish() -> str:
                 lines += [f"{when} -a {_quoted(' '.join(argument.choices))}"] if argument.choices else []
             else:
                 lines.append(f"{when} {_fish_option(argument)}")
-    lines += [f"complete -c wmigrate {_fish_option(argument)}" for argument in (*COMMON, DSN)]
+    lines += [f"complete -c wmigrate {_fish_option(argument)}" for argument in (*COMMON, *WMIGRATE)]
     return "\n".join(lines)
 
 
 def _fish_option(argument: Argument) -> str:
     flags = " ".join(f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in argument.flags)
-    value = "" if argument.kind == "flag" else " -r"
+    value = "" if argument.kind == "flag" else " -r -F" if argument.completes == "file" else " -r"
     if argument.choices:
         value += f" -a {_quoted(' '.join(argument.choices))}"
-    if argument.completes:
+    if argument.completes == "folder":
         value += " -a '(__fish_complete_directories)'"
     return f"{flags}{value} -d {_quoted(argument.help)}"
 

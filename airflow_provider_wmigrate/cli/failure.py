@@ -29,12 +29,30 @@ class UsageError(WMigrateError):
     remedy = "correct what was typed"
 
     @classmethod
-    def unknown(cls, what: str, word: str, known: Any) -> UsageError:
-        """A word that is not known, with the nearest one that is."""
+    def unknown(cls, what: str, word: str, known: Any, *, meant: str | None = None) -> UsageError:
+        """A word that is not known, with the one that is meant, or else the nearest one."""
         known = list(known)
-        meant = nearest(word, known)
+        meant = meant or nearest(word, known)
         hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}" if known else "there is none"
         return cls(f"unknown {what} {word}", hint=hint)
+
+
+class EnvFileError(UsageError):
+    """A line of the `.env` file cannot be read. What stands there is not repeated: it may be a password."""
+
+    remedy = "correct that line, or leave the file out with --no-env-file"
+
+    def __init__(self, file: str, line: int | None, reason: str) -> None:
+        self.file, self.line = file, line
+        where = f"{file}:{line}" if line else file
+        super().__init__(f"{where}: {reason}", hint="correct it, or leave the file out with --no-env-file")
+
+
+class NotReady(WMigrateError):
+    """`wait` has waited for as long as it was told to."""
+
+    remedy = "find out why the server does not answer, or give a longer --timeout"
+    retryable = True
 
 
 class Interrupted(WMigrateError):
@@ -47,7 +65,7 @@ def exit_code(error: BaseException) -> int:
     """The code the process ends with."""
     if isinstance(error, UsageError | UnknownVersion):
         return USAGE
-    return FOUND if isinstance(error, HistoryError) else FAILED
+    return FOUND if isinstance(error, HistoryError | NotReady) else FAILED
 
 
 def as_wmigrate_error(error: BaseException) -> WMigrateError:
@@ -82,7 +100,7 @@ def as_document(error: WMigrateError) -> dict[str, Any]:
         "exit_code": exit_code(error),
     }
     cause = error.cause if isinstance(error, RollbackFailed) else error
-    if isinstance(cause, StatementFailed | FolderError | ConfigError):
+    if hasattr(cause, "file") and hasattr(cause, "line"):
         document["file"], document["line"] = cause.file, cause.line
     if isinstance(cause, StatementFailed):
         document |= {"version": cause.version, "sqlstate": cause.sqlstate, "column": cause.column}

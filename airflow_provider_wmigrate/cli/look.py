@@ -140,11 +140,13 @@ def info(call: Call) -> Answer:
         "project_version": system.version or None,
         "description": system.description or None,
         "ledger_schema": call.settings.ledger.schema_name,
+        "env_file": str(call.env_file.path) if call.env_file.path else None,
         "target": None,
+        "passed_over": [],
         "server": None,
     }
     if call.optional_target is not None:
-        data |= _server(call)
+        data |= {"passed_over": call.optional_target.passed_over(), **_server(call)}
     wrong = folder.wrong if folder else ()
 
     def show(screen: Screen) -> None:

@@ -21,7 +21,10 @@ from .verbs import Verb, verb_of
 if TYPE_CHECKING:
     from .target import Target
 
-_NAME_A_TARGET = "give --dsn, or set PGHOST and PGDATABASE (or PGSERVICE), or write settings.database into the config"
+_NAME_A_TARGET = (
+    "give --dsn, or set DATABASE_URL, or PGHOST and PGDATABASE (a .env file counts too), or write settings.database"
+    " into the config"
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -43,6 +46,7 @@ def execute(verb: Verb, arguments: Namespace, find: FindTarget, how_to_name_a_ta
         return _execute(verb, call, screen)
     except (Exception, KeyboardInterrupt) as error:
         with undisturbed():
+            _tell_source(call)
             told = interrupted(call) if isinstance(error, KeyboardInterrupt) else error
             return fail(told, screen, command, call.partial)
 
@@ -98,8 +102,10 @@ def undisturbed() -> Iterator[None]:
 
 def _tell_source(call: Call) -> None:
     target = call.__dict__.get("optional_target")
-    if call.screen.verbose and target is not None and target.place is not None:
-        call.screen.tell(f"target: {target} (from {target.source})")
+    if call.screen.verbose and target is not None:
+        call.screen.tell(
+            f"target: {target} (from {target.source})" if target.place else f"target: from {target.source}"
+        )
 
 
 def _function(verb: Verb) -> _Function:
@@ -111,7 +117,8 @@ def _function(verb: Verb) -> _Function:
 def _named_target(call: Call) -> Target | None:
     from .target import find_target
 
-    return find_target(call.arguments.dsn, call.config, os.environ, environment=call.environment)
+    given = call.arguments.dsn
+    return find_target(given, call.config, os.environ, call.env_file, environment=call.environment)
 
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from .call import Answer, Call
 from .config_entry import block, quoted, with_block
 from .failure import UsageError
 from .numbering import next_number
-from .patterns import PATTERNS, filled_in
+from .patterns import PATTERNS, filled_in, words_told
 from .screen import Screen
 
 _CONFIG_FILE = "migration_config.yaml"
@@ -46,8 +46,8 @@ def new(call: Call) -> Answer:
     with _all_or_nothing(path) as write:
         for file, text in files.items():
             write(file, text)
-        config = _write_config(path, lines)
-        read_folder(path, os.environ)  # what was written must be readable as what it was meant to be
+        config = _write_config(call, lines)
+        read_folder(path, call.environ)  # what was written must be readable as what it was meant to be
     written = [*files, *([_CONFIG_FILE] if config else [])]
     by_hand = None if config else "\n".join("  " + line for line in lines)
     data = {
@@ -73,7 +73,8 @@ def _templates() -> Answer:
 
     def show(screen: Screen) -> None:
         columns = ("Template", "For", "Words (--set WORD=TEXT)")
-        screen.table(columns, [(name, p.help, ", ".join(p.words)) for name, p in PATTERNS.items()])
+        screen.table(columns, [(name, p.help, ", ".join(words_told(p))) for name, p in PATTERNS.items()])
+        screen.line("Words in brackets may be left out.")
 
     return Answer({"templates": rows}, show)
 
@@ -128,11 +129,11 @@ def _fields(call: Call, folder: Folder | None, stem: str, description: str) -> l
     return [*lines, "rollback_supported: true", *PATTERNS[call.arguments.template].config]
 
 
-def _write_config(path: Path, lines: list[str]) -> bool:
+def _write_config(call: Call, lines: list[str]) -> bool:
     """Whether the block could be added. A folder without a config gets one."""
-    file = Path(os.path.realpath(path / _CONFIG_FILE))
+    file = Path(os.path.realpath(call.folder_path / _CONFIG_FILE))
     old = file.read_bytes().decode("utf-8") if file.exists() else ""
-    text = with_block(old, lines, os.environ)
+    text = with_block(old, lines, call.environ)
     if text is None:
         return False
     _replace(file, text)

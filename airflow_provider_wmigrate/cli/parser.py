@@ -8,10 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from airflow_provider_wmigrate.engine.errors import nearest
-
-from .failure import UsageError
-from .verbs import COMMON, DSN, VERBS, Argument, Verb, options
+from .failure import USAGE, UsageError
+from .verbs import COMMON, VERBS, WMIGRATE, Argument, Verb, options
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found something. `wmigrate VERB --help` tells more."
 
@@ -25,14 +23,14 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         "wmigrate", description="PostgreSQL and TimescaleDB schema migrations.", epilog=EPILOG, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"wmigrate {_version()}")
-    for argument in (*COMMON, DSN):
+    for argument in (*COMMON, *WMIGRATE):
         _add(parser, argument)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb in (verb for verb in VERBS if only in (None, verb.name)):
         sub = verbs.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False)
         for argument in verb.arguments:
             _add(sub, argument)
-        for argument in [a for a in options(verb, DSN) if a not in verb.arguments]:
+        for argument in [a for a in options(verb, WMIGRATE) if a not in verb.arguments]:
             _add(sub, argument, again=True)
     return parser
 
@@ -41,14 +39,19 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """The arguments; `verb` is the verb's name.
 
     :raises UsageError: a word makes no sense.
-    :raises SystemExit: help or the version was asked for, and has been printed.
+    :raises SystemExit: help or the version was asked for, or there is no verb, and has been printed.
     """
+    if "help" in words[:1]:  # as git and docker have it
+        words = [*words[1:2], "--help"]
     first = words[0] if words and any(words[0] == verb.name for verb in VERBS) else None
     parser = build_parser(first)
     _refuse_unknown_options(words)
     arguments = parser.parse_args(words)
-    if arguments.verb is None:
+    if arguments.verb is None and arguments.json:
         raise UsageError("no verb is given", hint=f"one of {', '.join(v.name for v in VERBS)}; `wmigrate --help`")
+    if arguments.verb is None:
+        parser.print_help()
+        raise SystemExit(USAGE)  # a script whose verb is empty has done nothing
     return arguments
 
 
@@ -59,10 +62,28 @@ class _Parser(argparse.ArgumentParser):
         choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message)
         if choice:
             known = [word.strip(" '") for word in choice[3].split(",")]
-            what = {"verb": "verb", "VERB": "verb", "TEMPLATE": "template"}.get(choice[1], choice[1].split("/")[-1])
-            raise UsageError.unknown(what.removeprefix("--"), choice[2], known)
-        hint = f"see `{self.prog} --help`"
-        raise UsageError(message, hint=hint)
+            what = choice[1].split("/")[-1].removeprefix("--").lower()
+            meant = _verb_meant(choice[2]) if what == "verb" else None
+            raise UsageError.unknown(what, choice[2], known, meant=meant)
+        for pattern, plainly in _PLAINLY.items():
+            message = re.sub(pattern, plainly, message)
+        raise UsageError(message, hint=f"see `{self.prog} --help`")
+
+
+_PLAINLY = {
+    r"argument (?:-\w/)?(\S+): expected one argument": r"\1 needs a value",
+    r"argument (?:-\w/)?(\S+): ignored explicit argument .*": r"\1 takes no value",
+    r"unrecognized arguments: (.*)": r"more words than expected: \1",
+    r"the following arguments are required: (.*)": r"\1 is missing",
+    r"^argument (--\S+: )": r"\1",
+}
+"""What argparse says -> in plain words."""
+
+
+def _verb_meant(word: str) -> str | None:
+    from .meanings import verb_meant
+
+    return verb_meant(word, [verb.name for verb in VERBS])
 
 
 def _add(parser: argparse.ArgumentParser, argument: Argument, *, again: bool = False) -> None:
@@ -117,15 +138,23 @@ def _refuse_unknown_options(words: Sequence[str]) -> None:
             return
         flag = word.partition("=")[0]
         if re.fullmatch(r"--?[A-Za-z][\w-]*", flag) and flag not in known and not re.fullmatch(r"-[vyh]+", flag):
-            meant = nearest(flag, sorted(known))
-            command = f"wmigrate {verb.name}" if verb else "wmigrate"
-            hint = f"did you mean {meant}?" if meant else f"see `{command} --help`"
-            raise UsageError(f"{command} has no option {flag}", hint=hint)
+            raise _unknown_option(verb, flag, known)
+
+
+def _unknown_option(verb: Verb | None, flag: str, known: set[str]) -> UsageError:
+    from .meanings import option_meant
+
+    command = f"wmigrate {verb.name}" if verb else "wmigrate"
+    meant = option_meant(flag, known)
+    hint = f"did you mean {meant}?" if meant else f"see `{command} --help`"
+    if verb and flag in ("--to", "--target", "--version", "--revision", "--migration") and verb.takes_version:
+        hint = f"write the version without an option: `{command} 003`"
+    return UsageError(f"{verb.name} has no option {flag}" if verb else f"there is no option {flag}", hint=hint)
 
 
 def _known_options(verb: Verb | None) -> set[str]:
     verbs = (verb,) if verb else VERBS
-    flags = {flag for v in verbs for a in (*options(v, DSN), DSN) for flag in a.flags}
+    flags = {flag for v in verbs for a in options(v, WMIGRATE) for flag in a.flags}
     return flags | {"-h", "--help", "--version"}
 
 

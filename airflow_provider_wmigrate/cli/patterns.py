@@ -1,7 +1,6 @@
 """The templates of `new`: what each is for, the words it leaves open, and what the config must say beside it.
 
-Their SQL lies in templates/. A word nobody filled in keeps a name that no schema has, so that PostgreSQL refuses a
-migration which was forgotten half way.
+Their SQL lies in templates/. A word that nobody can guess must be given: no migration is written that only looks whole.
 """
 
 from __future__ import annotations
@@ -16,16 +15,17 @@ from .failure import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """:param words: what can be filled in, with what stands there otherwise; {name}: the migration's, without create_.
+    """:param words: what can be filled in, with what stands there otherwise (None: it must be given); {name}: the
+        migration's, without create_.
     :param config: lines for the migration's block in the config."""
 
     help: str
-    words: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str | None] = field(default_factory=dict)
     config: tuple[str, ...] = ()
 
 
-_TABLE = {"table": "my_table"}
-_COLUMN = {**_TABLE, "column": "my_column"}
+_TABLE = {"table": None}
+_COLUMN = {**_TABLE, "column": None}
 _TIMESCALEDB = ("requires_extensions: [timescaledb]",)
 _COMMUNITY = ("requires_extensions:", "  - {name: timescaledb, license: timescale}")
 """The Apache edition has neither continuous aggregates nor policies."""
@@ -44,10 +44,10 @@ PATTERNS: Mapping[str, Pattern] = {
     "index-concurrently": Pattern(
         "An index, while others read and write.", {**_COLUMN, "index": "{table}_{column}_idx"}
     ),
-    "enum-value": Pattern("A value for an enum type.", {"type": "my_type", "value": "my_value", **_COLUMN}),
+    "enum-value": Pattern("A value for an enum type.", {"type": None, "value": None, **_COLUMN}),
     "foreign-key": Pattern(
         "A foreign key: not valid at first, then validated.",
-        {**_COLUMN, "references": "my_other_table (id)", "constraint": "{table}_{column}_fkey"},
+        {**_COLUMN, "references": None, "constraint": "{table}_{column}_fkey"},
         _STEP_BY_STEP,
     ),
     "hypertable": Pattern("A TimescaleDB hypertable.", {"table": "{name}", "chunk": "7 days"}, _TIMESCALEDB),
@@ -58,13 +58,13 @@ PATTERNS: Mapping[str, Pattern] = {
     ),
     "backfill": Pattern(
         "Fill a column in batches, each committed on its own.",
-        {**_COLUMN, "key": "id", "expression": "my_expression", "batch": "5000"},
+        {**_COLUMN, "key": "id", "expression": None, "batch": "5000"},
         _REPEATABLE,
     ),
     "view": Pattern("A view, made or replaced.", {"view": "{name}", **_TABLE}),
     "function": Pattern(
         "A function, made or replaced.",
-        {"function": "{name}", "arguments": "", "returns": "integer", "body": "1"},
+        {"function": "{name}", "arguments": "", "returns": "integer", "body": None},
     ),
 }
 
@@ -72,18 +72,27 @@ PATTERNS: Mapping[str, Pattern] = {
 def filled_in(name: str, given: Mapping[str, str], *, migration: str, stem: str, description: str) -> tuple[str, str]:
     """The migration's and the rollback's SQL.
 
-    :raises UsageError: a word that this template does not have.
+    :raises UsageError: a word that this template does not have, or one that it needs and that is not given.
     """
     pattern = PATTERNS[name]
     for word in given:
         if word not in pattern.words:
             raise UsageError.unknown(f"word of template {name}", word, pattern.words)
+    missing = [word for word, default in pattern.words.items() if default is None and word not in given]
+    if missing:
+        hint = "give " + " ".join(f"--set {word}=..." for word in missing)
+        raise UsageError(f"template {name} needs {' and '.join(missing)}", hint=hint)
     words = {"name": re.sub(r"^(create|add)_|_table$", "", migration) or migration}
     for word, default in pattern.words.items():
-        words[word] = given.get(word) or _fill(default, _plain(words))
+        words[word] = given[word] if word in given else _fill(default or "", _plain(words))
     title = " ".join(description.split())
     words |= {"stem": stem, "title": title, "description": title.replace("'", "''")}
     return _fill(_text(f"{name}.sql"), words), _fill(_text(f"{name}.rollback.sql"), words)
+
+
+def words_told(pattern: Pattern) -> list[str]:
+    """The words as a list shows them: in brackets those that may be left out."""
+    return [word if default is None else f"[{word}]" for word, default in pattern.words.items()]
 
 
 def _plain(words: Mapping[str, str]) -> dict[str, str]:

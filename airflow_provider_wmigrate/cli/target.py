@@ -1,14 +1,16 @@
-"""Where `wmigrate` connects to: --dsn, libpq's environment, or settings.database. One source counts, never a mixture.
+"""Where `wmigrate` connects to. One source names the target, never a mixture of two.
 
 A password is handed to psycopg and to nobody else: no message here quotes what was given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .env_file import EnvFile
 from .failure import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10
 """How long a server may take to answer, unless connect_timeout says otherwise."""
 
+_URL = "DATABASE_URL"
 _NAMED_BY = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE")
 """The libpq variables that name a target; the others (PGUSER, PGPASSWORD, PGSSLMODE ...) only complete one."""
 
@@ -43,10 +46,16 @@ class Target:
 
     :param connect: opens a new connection to it.
     :param source: what named it, for messages.
+    :param passed_over: other sources that name a target too and do not count.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], source: str) -> None:
-        self._connect, self.source = connect, source
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        source: str,
+        passed_over: Callable[[], list[str]] = list,
+    ) -> None:
+        self._connect, self.source, self.passed_over = connect, source, passed_over
         self.place: Place | None = None
         """None until the first connection."""
 
@@ -63,55 +72,109 @@ class Target:
 
 
 def find_target(
-    dsn: str | None, config: Config, environ: Mapping[str, str], *, environment: str | None = None
+    dsn: str | None,
+    config: Config,
+    environ: Mapping[str, str],
+    env_file: EnvFile,
+    *,
+    environment: str | None = None,
 ) -> Target | None:
-    """The target that was named; None: none was.
+    """The target that the first of the sources names; None: none does.
 
-    :raises UsageError: the DSN cannot be read.
+    :param environ: the process's variables, without those of the file.
+    :raises UsageError: a URL or the file cannot be read.
     :raises ConfigError: settings.database needs a variable that is not set.
     """
+    sources = _sources(dsn, config, environ, env_file, environment)
+    for source, read in sources:
+        if (parameters := read()) is not None:
+            return _target(parameters, source, environ, lambda: [name for name, _ in sources])
+    return None
+
+
+def _sources(
+    dsn: str | None, config: Config, environ: Mapping[str, str], env_file: EnvFile, environment: str | None
+) -> Iterator[tuple[str, Callable[[], dict[str, Any] | None]]]:
+    """Every source that names a target, the one that counts first; what reads one gives None if it is empty."""
     if dsn is not None:
-        return _target(_parsed(dsn), "--dsn", environ)
-    names = [name for name in _NAMED_BY if environ.get(name)]
-    if names:
-        return _target({}, ", ".join(names), environ)
+        yield "--dsn", lambda: _read(dsn, "--dsn")
+    if url := environ.get(_URL):
+        yield _URL, lambda: _read(url, _URL)
+    if names := [name for name in _NAMED_BY if environ.get(name)]:
+        yield ", ".join(names), dict
+    file, values = env_file.path, env_file.values
+    if written := values.get(_URL):
+        yield f"{_URL} of {file}", lambda: {**_completing(values), **_read(written, f"{_URL} of {file}")}
+    if names := [name for name in _NAMED_BY if values.get(name)]:
+        yield f"{', '.join(names)} of {file}", lambda: _of_libpq(values)
+    database = config.settings_for(environment).database
+    if any(getattr(database, key) for key in database.keys):
+        yield f"settings.database of {config.file}", lambda: _of_config(config, environ, env_file, environment)
+
+
+def _of_config(
+    config: Config, environ: Mapping[str, str], env_file: EnvFile, environment: str | None
+) -> dict[str, Any] | None:
     from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
 
-    parameters = resolve_database(config, environ, environment=environment).parameters()
-    return _target(parameters, f"settings.database of {config.file}", environ) if parameters else None
+    found = resolve_database(config, env_file.behind(environ), environment=environment).parameters()
+    missing = {name: value for name, value in env_file.values.items() if name not in environ}
+    return {**_completing(missing), **found} if found else None
 
 
-def _parsed(dsn: str) -> dict[str, Any]:
+def _of_libpq(values: Mapping[str, str]) -> dict[str, Any]:
+    """libpq's variables under the names that they have in a connection string."""
+    from psycopg.pq import Conninfo
+
+    names = {(o.envvar or b"").decode(): o.keyword.decode() for o in Conninfo.get_defaults()}
+    return {names[name]: value for name, value in values.items() if value and name in names}
+
+
+def _completing(values: Mapping[str, str]) -> dict[str, Any]:
+    """Those of them that complete a target that something else names."""
+    return _of_libpq({name: value for name, value in values.items() if name not in _NAMED_BY})
+
+
+def _read(text: str, where: str) -> dict[str, Any]:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
+    text = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", text.strip())  # as SQLAlchemy writes its URLs
+    if not text:
+        raise UsageError(f"{where} is empty", hint="leave it out, or name the target")
     try:
-        found = conninfo_to_dict(dsn) if dsn.strip() else {}
+        found = conninfo_to_dict(text)
     except ProgrammingError:
-        raise _unreadable() from None
+        raise _unreadable(where) from None
     if any("@" in str(found.get(key, "")) for key in ("host", "dbname")) or not _is_port(found.get("port", "")):
-        raise _unreadable()
-    if not found:
-        raise UsageError("--dsn is empty", hint="leave it out, or name the target")
+        raise _unreadable(where)
     return dict(found)
 
 
-def _unreadable() -> UsageError:
+def _unreadable(where: str) -> UsageError:
     """libpq would quote what it could not read, and that may be a piece of the password."""
     hint = "write postgresql://user@host:port/name, and special characters of a password as %XX"
-    return UsageError("--dsn cannot be read as a URL or as key=value pairs", hint=hint)
+    return UsageError(f"{where} cannot be read as a PostgreSQL URL or as key=value pairs", hint=hint)
 
 
 def _is_port(text: Any) -> bool:
     return all(not part or part.isdigit() for part in str(text).split(","))
 
 
-def _target(parameters: Mapping[str, Any], source: str, environ: Mapping[str, str]) -> Target:
+def _target(
+    parameters: Mapping[str, Any], source: str, environ: Mapping[str, str], passed_over: Callable[[], list[str]]
+) -> Target:
     limits = {} if environ.get("PGCONNECT_TIMEOUT") else {"connect_timeout": _CONNECT_SECONDS}
 
     def connect() -> psycopg.Connection[Any]:
         import psycopg
 
-        return psycopg.connect(**{**limits, **parameters})
+        try:
+            return psycopg.connect(**{**limits, **parameters})
+        except psycopg.OperationalError as error:
+            hosts = str(parameters.get("host") or environ.get("PGHOST") or "")
+            if error.pgconn is None and "," in hosts:  # psycopg names the last one alone
+                raise psycopg.OperationalError(str(error).replace(hosts.rpartition(",")[2], hosts)) from error
+            raise
 
-    return Target(connect, source)
+    return Target(connect, source, passed_over)

@@ -5,14 +5,14 @@ Data only, standard library only: every `airflow` call imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["text", "flag", "number", "list"]
 """`list` is text that may be given several times."""
 
-Completes = Literal["", "folder"]
+Completes = Literal["", "folder", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ class Verb:
     """Whether it changes the target, and so asks first."""
     only_wmigrate: bool = False
 
+    @property
+    def takes_version(self) -> bool:
+        """Whether a version is written behind it, without an option."""
+        return any(argument.flags == ("version",) for argument in self.arguments)
+
 
 FOLDER = Argument(
     ("--folder",),
@@ -69,10 +74,23 @@ COMMON = (FOLDER, ENVIRONMENT, JSON, YES, VERBOSE)
 
 DSN = Argument(
     ("--dsn",),
-    "Target as postgresql://... or key=value pairs. Default: PGHOST, PGDATABASE, PGSERVICE, else settings.database.",
+    "Target as postgresql://... or key=value pairs. Default: DATABASE_URL, else PGHOST, PGDATABASE or PGSERVICE, else"
+    " the same names in the .env file, else settings.database.",
     "DSN",
 )
+ENV_FILE = Argument(
+    ("--env-file",),
+    "File with variables (NAME=VALUE). Default: .env in the current folder, if there is one.",
+    "FILE",
+    completes="file",
+)
+NO_ENV_FILE = Argument(("--no-env-file",), "Read no such file.", kind="flag")
+WMIGRATE = (DSN, ENV_FILE, NO_ENV_FILE)
+"""Where the target comes from, of `wmigrate`."""
+
 CONN_ID = Argument(("--conn-id",), "Target as an Airflow connection id.", "ID")
+AIRFLOW = (CONN_ID,)
+"""The same of `airflow wmigrate`."""
 
 TEMPLATES = (
     "empty",
@@ -143,6 +161,12 @@ VERBS = (
         "What was applied, rolled back, repaired, baselined or failed: when, by whom, how long.",
         "trail:history",
         (*_FILTERS, Argument(("--daily",), "Counts per day instead of rows.", kind="flag")),
+    ),
+    Verb(
+        "wait",
+        "Wait until the target accepts connections.",
+        "wait:wait",
+        (Argument(("--timeout",), "Give up after so many seconds.", "SECONDS", "number", default=60),),
     ),
     Verb("health", "Whether the target is healthy, with reasons.", "look:health"),
     Verb("info", "The target, the folder and the versions of everything.", "look:info", database="optional"),
@@ -251,9 +275,11 @@ def verb_of(name: str) -> Verb:
     return next(verb for verb in VERBS if verb.name == name)
 
 
-def options(verb: Verb, target: Argument) -> Iterator[Argument]:
-    """Every option the verb takes, its own first."""
+def options(verb: Verb, target: Sequence[Argument]) -> Iterator[Argument]:
+    """Every option the verb takes, its own first.
+
+    :param target: where the command's targets come from. The first one names a database.
+    """
     yield from (argument for argument in verb.arguments if argument.is_option)
     yield from COMMON
-    if verb.database != "never":
-        yield target
+    yield from target if verb.database != "never" else target[1:]

@@ -46,7 +46,7 @@ Wmigrate = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No PG* variable of the machine reaches a test; whoever wants a folder finds an empty one."""
-    for name in [name for name in os.environ if name.startswith("PG") and name != "PG_BINDIR"]:
+    for name in [name for name in os.environ if name.startswith(("PG", "DATABASE_URL")) and name != "PG_BINDIR"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "no-pgpass"))
     monkeypatch.chdir(tmp_path)

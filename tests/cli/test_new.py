@@ -133,7 +133,7 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_written(
 def test_templates_are_listed(wmigrate: Wmigrate) -> None:
     listed = wmigrate("new", "--templates", "--json").json["templates"]
     assert [row["template"] for row in listed] == list(TEMPLATES) == list(PATTERNS)
-    assert wmigrate("new", "--templates").out.count("\n") == len(TEMPLATES) + 1
+    assert wmigrate("new", "--templates").out.count("\n") == len(TEMPLATES) + 2
 
 
 # The config
@@ -253,7 +253,7 @@ WORDS: dict[str, list[str]] = {
     "continuous-aggregate": ["table=measurements"],
     "backfill": ["table=items", "column=note", "expression=name", "batch=300"],
     "view": ["table=items"],
-    "function": [],
+    "function": ["body=1"],
 }
 MADE = {
     "table": "SELECT to_regclass('pattern') IS NOT NULL",
@@ -306,15 +306,35 @@ def test_a_template_is_applied_rolled_back_and_applied_again(
     assert wmigrate("up", "--yes").code == 0
 
 
-@pytest.mark.parametrize("template", [t for t in TEMPLATES if any("my_" in w for w in PATTERNS[t].words.values())])
-def test_a_template_that_was_not_filled_in_is_refused_by_the_server(
-    template: str, shop: Path, wmigrate: Wmigrate, conn: Conn
+@pytest.mark.parametrize(
+    ("template", "given", "missing"),
+    [
+        ("column", [], "table and column"),
+        ("column", ["table=a", "type=int"], "column"),
+        ("not-null", [], "table and column"),
+        ("index-concurrently", ["column=b"], "table"),
+        ("foreign-key", ["table=a", "column=b"], "references"),
+        ("enum-value", [], "type and value and table and column"),
+        ("backfill", ["table=a", "column=b"], "expression"),
+        ("view", [], "table"),
+        ("function", [], "body"),
+        ("continuous-aggregate", [], "table"),
+    ],
+)
+def test_a_template_is_not_written_without_its_words(
+    shop: Path, wmigrate: Wmigrate, template: str, given: list[str], missing: str
 ) -> None:
-    assert wmigrate("new", "pattern", "--template", template).code == 0
-    (shop / "migration_config.yaml").write_text("")
-    result = wmigrate("up", "--yes")
-    assert result.code == 1
-    assert "my_" in result.err or "timescaledb" in result.err or "BEGIN" in result.err
+    before = sorted(shop.iterdir())
+    words = [part for word in given for part in ("--set", word)]
+    result = wmigrate("new", "pattern", "--template", template, *words)
+    give = " ".join(f"--set {word}=..." for word in missing.split(" and "))
+    assert (result.code, result.out, result.err) == (
+        2,
+        "",
+        f"wmigrate: template {template} needs {missing}; give {give}\n",
+    )
+    assert sorted(shop.iterdir()) == before
+    assert wmigrate("new", "pattern", "--template", template, *words, "--json").json["error"]["code"] == "usage_error"
 
 
 def has_timescaledb(conn: Conn) -> bool:

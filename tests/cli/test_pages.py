@@ -78,7 +78,7 @@ CALLS = {
     "status": [], "plan": [], "up": ["--yes"], "history": [], "history --daily": [], "audit": [], "audit verify": [],
     "health": [], "info": [], "check": [], "graph": [], "down": ["2", "--yes"], "new": ["x"], "new --templates": [],
     "completion": ["bash"], "repair": ["1", "--accept", "--reason", "x", "--yes"],
-    "baseline": ["3", "--reason", "x", "--yes"], "baseline --undo": ["3", "--reason", "x", "--yes"],
+    "wait": [], "baseline": ["3", "--reason", "x", "--yes"], "baseline --undo": ["3", "--reason", "x", "--yes"],
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wmigrate.cli.verbs import COMMON, CONN_ID, VERBS, options
+from airflow_provider_wmigrate.cli.verbs import AIRFLOW, COMMON, VERBS, options
 
 COMMAND = [sys.executable, "-m", "airflow_provider_wmigrate.cli"]
 HEAVY = {"airflow", "psycopg", "pydantic", "rich", "yaml", "postgast", "fastapi"}
@@ -105,7 +105,7 @@ def test_airflow_gets_every_verb_and_option(monkeypatch: pytest.MonkeyPatch, tmp
     assert table == {
         verb.name: sorted(
             flag
-            for argument in (*(a for a in verb.arguments if not a.is_option), *options(verb, CONN_ID))
+            for argument in (*(a for a in verb.arguments if not a.is_option), *options(verb, AIRFLOW))
             for flag in argument.flags
         )
         for verb in VERBS

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.cli.parser import build_parser
-from airflow_provider_wmigrate.cli.verbs import COMMON, DSN, VERBS, options
+from airflow_provider_wmigrate.cli.verbs import COMMON, VERBS, WMIGRATE, options
 
 Conn = psycopg.Connection[Any]
 Wmigrate = Callable[..., Any]
@@ -600,7 +600,7 @@ def test_every_verb_has_help_for_every_option(wmigrate: Wmigrate, verb: str) -> 
     result = wmigrate(verb, "--help")
     assert result.code == 0
     (found,) = (v for v in VERBS if v.name == verb)
-    for argument in options(found, DSN):
+    for argument in options(found, WMIGRATE):
         assert all(flag in result.out for flag in argument.flags)
 
 
@@ -615,7 +615,7 @@ def test_help_and_version(wmigrate: Wmigrate) -> None:
 def test_the_table_is_sound() -> None:
     assert len({verb.name for verb in VERBS}) == len(VERBS)
     for verb in VERBS:
-        flags = [flag for argument in options(verb, DSN) for flag in argument.flags]
+        flags = [flag for argument in options(verb, WMIGRATE) for flag in argument.flags]
         assert len(flags) == len(set(flags)), verb.name
         assert verb.help.endswith(".")
         assert all(argument.help.endswith(".") for argument in (*verb.arguments, *COMMON))
@@ -627,7 +627,7 @@ def test_a_dry_run_takes_the_steps_in_the_order_of_the_plan(shop: Path, wmigrate
     (shop / "migration_config.yaml").write_text(
         "migrations: [{version: 1, dependencies: []}, {version: 2, dependencies: []}, {version: 3, dependencies: []}]"
     )
-    for words in (("up",), ("down", "0")):
+    for words in (("up",), ("down", "000")):
         result = wmigrate(*words, "--dry-run", "--json")
         assert [(r["version"], r["outcome"]) for r in result.json["records"]] == [
             (version, "dry_run") for version in (("001", "002", "003") if words == ("up",) else ("003", "002", "001"))

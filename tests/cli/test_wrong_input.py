@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_wmigrate.cli import meanings
 from airflow_provider_wmigrate.cli.call import find_folder
+from airflow_provider_wmigrate.cli.meanings import option_meant
+from airflow_provider_wmigrate.cli.verbs import VERBS, WMIGRATE, options
 
 Wmigrate = Callable[..., Any]
 SECRET = "s3cret"
@@ -18,16 +21,17 @@ SECRET = "s3cret"
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ([], 2, "no verb is given; one of status, plan, up,"),
+        (["rollback"], 2, "unknown verb rollback; did you mean down?"),
+        (["Rolback", "1"], 2, "unknown verb Rolback; did you mean down?"),
         (["statsu"], 2, "unknown verb statsu; did you mean status?"),
         (["zzz"], 2, "unknown verb zzz; known: status, plan, up,"),
-        (["status", "--foldr", "x"], 2, "wmigrate status has no option --foldr; did you mean --folder?"),
-        (["--foldr=x", "status"], 2, "wmigrate status has no option --foldr; did you mean --folder?"),
-        (["--jsn"], 2, "wmigrate has no option --jsn; did you mean --json?"),
-        (["up", "--qqq"], 2, "wmigrate up has no option --qqq; see `wmigrate up --help`"),
-        (["status", "extra"], 2, "unrecognized arguments: extra; see `wmigrate --help`"),
-        (["down"], 2, "give the version to go back to, or --only with the one to roll back;"),
-        (["down", "--to", "1"], 2, "wmigrate down has no option --to;"),
+        (["status", "--foldr", "x"], 2, "wmigrate: status has no option --foldr; did you mean --folder?"),
+        (["--foldr=x", "status"], 2, "wmigrate: status has no option --foldr; did you mean --folder?"),
+        (["--jsn"], 2, "wmigrate: there is no option --jsn; did you mean --json?"),
+        (["up", "--qqq"], 2, "wmigrate: up has no option --qqq; see `wmigrate up --help`"),
+        (["status", "extra"], 2, "more words than expected: extra; see `wmigrate --help`"),
+        (["down"], 2, "give one of these: the version to go back to, --steps or --only;"),
+        (["down", "--to", "1"], 2, "down has no option --to; write the version without an option: `wmigrate down 003`"),
         (["down", "12", "--yes"], 2, "no migration 12 in this folder; the newest one is 003"),
         (["up", "--to", "0o2"], 2, "no migration 0o2 in this folder; did you mean 002?"),
         (["up", "--to", ""], 0, ""),
@@ -36,8 +40,8 @@ SECRET = "s3cret"
         (["--folder", "file", "status"], 2, "file: is not a folder; give --folder"),
         (["status", "--environment", "prd"], 2, "unknown environment prd; did you mean prod?"),
         (["history", "--environment", "prd"], 2, "unknown environment prd; did you mean prod?"),
-        (["history", "--limit", "0"], 2, "argument --limit: 0 is not a whole number above 0;"),
-        (["history", "--limit", "many"], 2, "argument --limit: many is not a whole number above 0;"),
+        (["history", "--limit", "0"], 2, "--limit: 0 is not a whole number above 0;"),
+        (["history", "--limit", "many"], 2, "--limit: many is not a whole number above 0;"),
         (["history", "--since", "yesterday"], 2, "--since yesterday is no time; write 2026-01-31,"),
         (["history", "--until", "999999w"], 2, "--until 999999w is no time;"),
         (["history", "--migration", "two"], 2, "no migration two in"),
@@ -57,7 +61,7 @@ SECRET = "s3cret"
         (["new", "../x"], 2, "../x is no name for a migration;"),
         (["new", "x", "--depends-on", "9"], 2, "no migration 9 in this folder; the newest one is 003"),
         (["completion", "tcsh"], 2, "unknown shell tcsh;"),
-        (["completion"], 2, "the following arguments are required: shell;"),
+        (["completion"], 2, "shell is missing; see"),
         (["repair", "1"], 2, "a repair needs one decision, 0 are given; one of --accept, --done,"),
         (["repair", "1", "--done", "--ran"], 2, "a repair needs one decision, 2 are given;"),
     ],
@@ -74,8 +78,83 @@ def test_words(shop: Path, wmigrate: Wmigrate, words: list[str], code: int, sent
         told = wmigrate("--json", *words)
         assert told.code == code
         assert told.json["error"]["exit_code"] == code
-        assert sentence in told.json["error"]["message"]
+        assert sentence.removeprefix("wmigrate: ") in told.json["error"]["message"]
         assert told.json["error"]["code"] in ("usage_error", "unknown_version")
+
+
+@pytest.mark.parametrize(
+    ("meant", "words"),
+    [
+        ("down", "rollback undo revert downgrade UNDO"),
+        ("up", "migrate apply deploy update upgrade run"),
+        ("check", "validate lint verify test"),
+        ("new", "create generate make add"),
+        ("status", "list ls"),
+        ("history", "log"),
+        ("baseline", "stamp"),
+        ("repair", "resolve"),
+    ],
+)
+def test_another_tools_verb_is_understood(wmigrate: Wmigrate, meant: str, words: str) -> None:
+    for word in words.split():
+        result = wmigrate(word)
+        assert (result.code, result.out) == (2, "")
+        assert result.err == f"wmigrate: unknown verb {word}; did you mean {meant}?\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("up --dryrun", "--dry-run"),
+        ("up --force", "--yes"),
+        ("up --yess", "--yes"),
+        ("up --no-input", "--yes"),
+        ("up --parallel 3", "--jobs"),
+        ("up --steps 1", "--to"),
+        ("up --until 3", "--to"),
+        ("down --step 1", "--steps"),
+        ("down --count 1", "--steps"),
+        ("down --stepps 1", "--steps"),
+        ("status --url x", "--dsn"),
+        ("status --env prod", "--environment"),
+        ("status --dir x", "--folder"),
+        ("plan --output json", "--json"),
+        ("history -n 3", "--limit"),
+        ("new x --message y", "--description"),
+        ("repair 1 -m y", "--reason"),
+    ],
+)
+def test_another_tools_option_is_understood(wmigrate: Wmigrate, words: str, meant: str) -> None:
+    verb, *_ = words.split()
+    flag = next(word for word in words.split() if word.startswith("-"))
+    result = wmigrate(*words.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"wmigrate: {verb} has no option {flag}; did you mean {meant}?\n"
+
+
+def test_every_suggestion_is_a_word_of_the_command() -> None:
+    assert set(meanings._VERBS) <= {verb.name for verb in VERBS}
+    flags = {flag for verb in VERBS for argument in options(verb, WMIGRATE) for flag in argument.flags}
+    assert {f"--{name}" for name in meanings._OPTIONS} <= flags
+    assert "--yes" not in {option_meant(flag, flags - {flag}) for flag in flags - {"--yes"}}
+
+
+@pytest.mark.parametrize("words", [(), ("-v",), ("--folder", "x")])
+def test_without_a_verb_there_is_help_and_nothing_is_done(wmigrate: Wmigrate, words: tuple[str, ...]) -> None:
+    """Not 0: a script whose verb is an empty variable must not pass."""
+    result = wmigrate(*words)
+    assert (result.code, result.err) == (2, "")
+    assert result.out == wmigrate("--help").out
+    error = wmigrate("--json", *words).json["error"]
+    assert (error["code"], error["exit_code"]) == ("usage_error", 2)
+    assert error["message"].startswith("no verb is given; one of status, plan, up,")
+
+
+def test_help_is_a_verb_too(wmigrate: Wmigrate) -> None:
+    assert wmigrate("help") == wmigrate("--help")
+    assert wmigrate("help", "down").code == 0
+    assert wmigrate("help", "down") == wmigrate("down", "--help")
+    assert wmigrate("help", "rollback").err == "wmigrate: unknown verb rollback; did you mean down?\n"
 
 
 def test_a_migration_that_cannot_be_read(shop: Path, wmigrate: Wmigrate) -> None:
@@ -102,7 +181,9 @@ def test_an_unexpected_error_is_one_sentence_even_when_verbose(
     monkeypatch.setattr("airflow_provider_wmigrate.engine.planning.Planning.overview", broken)
     result = wmigrate("status", "-v")
     assert result.code == 1
-    assert result.err == "wmigrate: unexpected KeyError: 'surprise\\nsecond line'; please report this\n"
+    assert result.err == (
+        "target: from PGHOST, PGDATABASE\nwmigrate: unexpected KeyError: 'surprise\\nsecond line'; please report this\n"
+    )
 
 
 # Targets
@@ -113,7 +194,7 @@ def test_no_target(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("PGDATABASE")
     result = wmigrate("status")
     assert result.code == 2
-    assert result.err.startswith("wmigrate: no target is named; give --dsn, or set PGHOST and PGDATABASE")
+    assert result.err.startswith("wmigrate: no target is named; give --dsn, or set DATABASE_URL, or PGHOST and")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +203,11 @@ def test_no_target(shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPat
         ("host=127.0.0.1 port=1 dbname=x password={s}", 1, 'server at "127.0.0.1", port 1 failed: Connection refused'),
         ("postgresql://ann:{s}@127.0.0.1:1/x", 1, "Connection refused"),
         ("postgresql://ann:{s}@nowhere.invalid/x", 1, "no connection to the target database"),
-        ("postgresql://ann:{s}%zz@h/x", 2, "--dsn cannot be read as a URL or as key=value pairs; write postgresql://"),
+        (
+            "postgresql://ann:{s}%zz@h/x",
+            2,
+            "--dsn cannot be read as a PostgreSQL URL or as key=value pairs; write postgresql://",
+        ),
         ("postgresql://ann:p@{s}@h/x", 2, "special characters of a password as %XX"),
         ("postgresql://ann:p/{s}@h/x", 2, "--dsn cannot be read"),
         ("postgresql://ann:1/{s}@h/x", 2, "--dsn cannot be read"),

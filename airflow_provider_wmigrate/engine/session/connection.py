@@ -92,9 +92,17 @@ def not_let_in(error: psycopg.Error) -> ConnectionFailed:
     refused = next((hint for words, hint in _REFUSED.items() if re.search(words, str(error))), "")
     if error.pgconn is not None and error.pgconn.needs_password:
         refused = "give its password"
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if unknown := _NO_ADDRESS.fullmatch(str(error)):
+        hint = "correct the host's name, or have this machine resolve it"
+        return ConnectionFailed(f"host {unknown[1]} cannot be resolved ({unknown[2]})", hint=hint)
+    each = _ONE_OF_SEVERAL.findall(str(error)) or [*str(error).splitlines()[:1], type(error).__name__][:1]
+    reason = "; ".join(line.removeprefix("connection failed: ") for line in each)
     return ConnectionFailed(reason, hint=refused, retryable=not refused)
 
+
+_NO_ADDRESS = re.compile(r"failed to resolve host '(.*)': (?:\[Errno -?\d+\] )?(.*)")
+_ONE_OF_SEVERAL = re.compile(r"^- host: .*?: (connection failed: .*)$", re.MULTILINE)
+"""psycopg's lines about each of several hosts, below one about the last of them."""
 
 _REFUSED = {
     "password authentication failed": "correct the user or the password",
