@@ -39,6 +39,7 @@ _FINDINGS = {
     "session_lost": (E, "a script's session cannot be restored", "make that possible, or set it again in the script"),
     "index_in_question": (E, "an index is invalid; whether it is being built must not be seen", "look, then drop it"),
     "index_differs": (E, "another session built an index of that name, a different one", "rename or drop it"),
+    "aggregate_unfilled": (E, "an aggregate was left without its data, and something depends on it", "fill or drop it"),
     "not_repairable": (E, "the decision does not fit the migration's status", "look at `wmigrate status`"),
     "not_declarable": (E, "the ledger contradicts a baseline", "what the finding says: repair, or apply"),
     "dependency_unmet": (E, "what it needs is not applied", "apply that first"),

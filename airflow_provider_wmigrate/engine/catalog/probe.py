@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.sql.no_transaction import outside
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 from .builds import Index, changers, named, quoted, quoted_names
+from .timescale_calls import called
 
 
 def ran(conn: Connection[Any], statement: Statement) -> bool | None:
@@ -206,8 +207,11 @@ def _again(_: Connection[Any], __: Any) -> bool:
     return False
 
 
-def _called(_: Connection[Any], node: Any) -> bool | None:
-    return False if node.funccall.funcname[-1].string.sval == "refresh_continuous_aggregate" else None
+def _selected(conn: Connection[Any], node: Any) -> bool | None:
+    """SELECT of one call, and of nothing else: as TimescaleDB's functions are called."""
+    targets = [] if node is None or node.from_clause else node.target_list
+    value = targets[0].res_target.val if len(targets) == 1 else None
+    return called(conn, value.func_call) if value is not None and value.WhichOneof("node") == "func_call" else None
 
 
 _LOOKS: dict[str, Callable[[Connection[Any], Any], bool | None]] = {
@@ -218,7 +222,8 @@ _LOOKS: dict[str, Callable[[Connection[Any], Any], bool | None]] = {
     "alter_table_stmt": _detached,
     "createdb_stmt": lambda conn, node: _database(conn, node.dbname),
     "dropdb_stmt": lambda conn, node: not _database(conn, node.dbname),
-    "call_stmt": _called,
+    "call_stmt": lambda conn, node: called(conn, node.funccall),
+    "select_stmt": _selected,
     "vacuum_stmt": _again,
     "cluster_stmt": _again,
     "reindex_stmt": _again,

@@ -44,6 +44,8 @@ class Effect(Enum):
     """Everything: the catalogs show that it has run."""
     OPEN = auto()
     """Not known: it had committed before it failed."""
+    UNFILLED = auto()
+    """A continuous aggregate without its data, which could not be dropped now."""
     LOST = auto()
     """Not known: the server does not answer."""
 
@@ -61,6 +63,11 @@ def hashes(analysis: Analysis, count: int) -> tuple[str, ...]:
 _NO_BLOCK = frozenset({"call_stmt", "do_stmt", "select_stmt", "execute_stmt", "cluster_stmt", "reindex_stmt"})
 """What may call code that ends transactions, or may refuse to run in one; declared `transactional: false`, these get
 none around them. The others get one to share with their journal alone, and none where the server refuses that."""
+_IN_ONE_TRANSACTION = frozenset({
+    "convert_to_columnstore", "convert_to_rowstore", "merge_chunks", "split_chunk", "attach_chunk", "detach_chunk",
+    "add_columnstore_policy", "remove_columnstore_policy", "add_process_hypertable_invalidations_policy",
+})  # fmt: skip
+"""TimescaleDB's procedures that neither commit nor refuse a transaction, so that it is known for sure what ran."""
 NOT_IN_A_TRANSACTION = frozenset({"25001", "2D000"})
 """What the server answers then: active SQL transaction, invalid transaction termination."""
 
@@ -79,9 +86,14 @@ def segments(analysis: Analysis, transactional: Transactional, first: int = 0) -
         alone = bool(statements[first].outside) or transactional is False
         while not alone and end < len(statements) and not (statements[end].outside or analysis.block_of(end)):
             end += 1
-        without = statements[first].outside or (transactional is False and statements[first].kind in _NO_BLOCK)
+        without = statements[first].outside or (transactional is False and _may_refuse(statements[first]))
         yield Segment(first, end, not without)
         first = end
+
+
+def _may_refuse(statement: Statement) -> bool:
+    called = statement.kind == "call_stmt" and statement.node.funccall.funcname[-1].string.sval in _IN_ONE_TRANSACTION
+    return statement.kind in _NO_BLOCK and not called
 
 
 def resume(analysis: Analysis, entry: Entry) -> Resume | Finding:
@@ -138,6 +150,9 @@ def outcome(index: int, effect: Effect) -> str:
         return f"{kept(index)}, and what statement {number} committed before it failed; {_PERSON}"
     if effect is Effect.LOST:
         return f"{kept(index)}; whether statement {number} ran is not known, the next run looks"
+    if effect is Effect.UNFILLED:
+        there = f"the aggregate of statement {number} is there without its data"
+        return f"{kept(index)}, and {there}; the next run drops it and goes on at statement {number}"
     if effect is Effect.RAN:
         return f"{kept(number)}; the next run goes on behind it"
     if effect is Effect.NOTHING and not index:

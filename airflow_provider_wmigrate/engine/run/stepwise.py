@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
+from airflow_provider_wmigrate.engine.catalog.aggregates import filled_in_steps
 from airflow_provider_wmigrate.engine.catalog.transactions import at_most_one_between, transaction_number
 from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
@@ -33,6 +34,7 @@ from airflow_provider_wmigrate.engine.session.session import Budget, Session
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
+from .aggregate_work import AggregateWork
 from .index_work import IndexWork
 from .script_progress import ScriptProgress
 
@@ -110,6 +112,8 @@ class ScriptRun:
         statement = self.analysis.statements[index]
         if statement.kind == "index_stmt" and statement.outside:
             return self._index_work(index).prepare(begun=True)
+        if filled_in_steps(statement):
+            return self._aggregate_work(index).has_run()
         return probe.ran(self.session.conn, statement)
 
     def _read_again(self, index: int) -> bool:
@@ -232,6 +236,8 @@ class ScriptRun:
         """Take away or finish what an earlier try of the statement left half done; True: with that it has run."""
         if self._index_work(index).prepare():
             return True
+        if filled_in_steps(self.analysis.statements[index]):
+            return self._aggregate_work(index).there()
         finished = probe.finish_detaching(self.session.conn, self.analysis.statements[index])
         if finished:
             self._progress.told(index, index + 1, "finished the detaching, which had been left half done")
@@ -246,6 +252,16 @@ class ScriptRun:
             self.alone.lock,
             self.retrying,
             self.tell,
+            lambda note: self._progress.told(index, index + 1, note),
+        )
+
+    def _aggregate_work(self, index: int) -> AggregateWork:
+        return AggregateWork(
+            self.session,
+            self.analysis.statements[index],
+            self.migration.version,
+            self.analysis.script.file,
+            self.retrying,
             lambda note: self._progress.told(index, index + 1, note),
         )
 
@@ -278,6 +294,8 @@ class ScriptRun:
         try:
             if at_most_one_between(before, transaction_number(self.session.conn)):
                 return Effect.NOTHING
+            if filled_in_steps(statement):
+                return self._aggregate_work(index).failed()
             ran = probe.ran(self.session.conn, statement)
         except psycopg.Error:
             return Effect.LOST

@@ -31,6 +31,11 @@ class Circumstances:
     in_transaction: bool = False
     """It was refused inside a transaction of ours."""
 
+    @property
+    def struck(self) -> bool:
+        """It was ended from outside. A procedure of TimescaleDB that commits as it goes answers that with 2D000."""
+        return self.timed_out or self.cancelled or self.over_limit
+
 
 def failure(
     error: psycopg.Error,
@@ -61,7 +66,7 @@ def failure(
             return TimedOut(version, file, message, retryable=True, **where)
         message = f"the connection was lost: {message}"
         return StatementFailed(version, file, message, server_hint=fix, retryable=fix is None, **where)
-    if error.sqlstate == "57014":
+    if error.sqlstate == "57014" or (error.sqlstate == "2D000" and known.struck):
         if known.cancelled:
             return StatementFailed(version, file, "cancelled on request", retryable=True, **where)
         if known.timed_out:

@@ -55,7 +55,8 @@ def _has_option(options: Any, *names: str) -> bool:
     return any(o.def_elem.defname in names for o in options)
 
 
-def _continuous_with_data(node: Any) -> bool:
+def continuous_with_data(node: Any) -> bool:
+    """Of CREATE MATERIALIZED VIEW: whether it makes a continuous aggregate and then fills it."""
     options = {(o.def_elem.defnamespace, o.def_elem.defname) for o in node.into.options}
     return bool(options & {("timescaledb", "continuous"), ("tsdb", "continuous")}) and not node.into.skip_data
 
@@ -147,5 +148,5 @@ _RULES: dict[str, tuple[_Rule, ...]] = {
         (lambda n: first_in_session("alter_extension_stmt", n), "ALTER EXTENSION timescaledb UPDATE"),
     ),
     "call_stmt": ((_commits, "this TimescaleDB procedure"),),
-    "create_table_as_stmt": ((_continuous_with_data, "a continuous aggregate WITH DATA"),),
+    "create_table_as_stmt": ((continuous_with_data, "a continuous aggregate WITH DATA"),),
 }
