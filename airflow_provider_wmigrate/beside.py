@@ -25,7 +25,7 @@ def folder_beside(folder: str | Path, otherwise: str | None) -> Path:
     :param otherwise: the file that counts where no DAG file is being read, such as `dag.fileloc`; None: there is none.
     :raises ValueError: it is relative and there is no DAG file, or the DAG file is in a zip archive.
     """
-    path = Path(folder)
+    path = folder if isinstance(folder, Path) else Path(folder)
     if path.is_absolute():
         return path
     file = _dag_file() or otherwise

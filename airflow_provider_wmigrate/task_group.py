@@ -76,7 +76,7 @@ class _FolderTaskGroup(TaskGroup):
         config = self._folder.config
         self._settings, self._blocks = _every_settings(config), config.migrations
         self._shared: dict[str, Any] = {
-            "folder": str(self._path),
+            "folder": self._path,
             "conn_id": conn_id,
             "environment": environment,
             "mode": mode,
@@ -203,12 +203,14 @@ class _FolderTaskGroup(TaskGroup):
         """
         rollback = isinstance(self, RollbackTaskGroup)
         for name, needs in self._folding.parents.items():
-            for parent in needs:
-                chain(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
+            parents = [tasks[parent] for parent in needs]
+            if rollback:
+                tasks[name].set_downstream(parents)
+            else:
+                tasks[name].set_upstream(parents)
         first = self._folding.leaves if rollback else self._folding.roots
         chain(plan, [tasks[name] for name in first] or after)
-        if tasks:
-            chain(list(tasks.values()), after)
+        after.set_upstream(list(tasks.values()))
 
 
 class MigrationTaskGroup(_FolderTaskGroup):
