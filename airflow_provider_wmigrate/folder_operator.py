@@ -71,6 +71,8 @@ class FolderOperator(BaseOperator):
     """False: only its own failures are told, not those it only passes on."""
     rolls_back = False
     """What it does to migrations, if anything: apply them, or roll them back."""
+    at_success: Sequence[Callable[[Any], None]] = ()
+    """Its own callbacks of a success, which run as soon as Airflow has taken it, before all others."""
     remembers = False
     """True: it needs what Airflow keeps for the target, whether there are notifiers or not."""
 
@@ -95,7 +97,7 @@ class FolderOperator(BaseOperator):
             inlets=inlets or None,
             # They stand in the signature, so that Airflow fills in what default_args say, and ours join them.
             on_failure_callback=joined(telling[0], after_failure, on_failure_callback) or None,
-            on_success_callback=joined(telling[1], on_success_callback) or None,
+            on_success_callback=joined(self.at_success, telling[1], on_success_callback) or None,
             **kwargs,
         )
         self.given = frozenset(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import AssetAlias
@@ -59,6 +60,11 @@ class RollBackRunOperator(FolderOperator):
         return begun_by(attempt, read_account(connect, migrator.ledger.schema, since=attempt.since))
 
 
+def _let_others_tell(context: Any) -> None:
+    """Airflow has taken this report's event with its success: from here on other reports find it."""
+    context["task"].turn.close()
+
+
 class ReportMigrationsOperator(FolderOperator):
     """Sum up a run, write what application_metadata keeps of it, and tell Airflow that the schema changed.
 
@@ -73,6 +79,9 @@ class ReportMigrationsOperator(FolderOperator):
 
     tells_every_failure = False
     remembers = True
+    at_success = (_let_others_tell,)
+    turn = ExitStack()
+    """Open while other reports on the ledger have to wait: what one has told, the next one must find."""
 
     def __init__(
         self,
@@ -100,6 +109,20 @@ class ReportMigrationsOperator(FolderOperator):
         migrator = self._open(context, self._read_folder(only=()))
         if self._dry_run():
             return self._told(context, {**summarise((), records, plan, ()), HEAD_KEY: migrator.head()})
+        with ExitStack() as turn:
+            turn.enter_context(migrator.telling())
+            summary = self._tell(context, states, plan, records, migrator)
+            self.turn = turn.pop_all()
+        return summary
+
+    def _tell(
+        self,
+        context: Any,
+        states: Mapping[str, str | None],
+        plan: dict[str, Any],
+        records: list[dict[str, Any]],
+        migrator: Migrator,
+    ) -> dict[str, Any]:
         answered, event = last_event(self.conn_id, migrator.ledger.schema)
         account = self._account(context, migrator, plan, event)
         attempt = _attempt(context, plan, self.watched)

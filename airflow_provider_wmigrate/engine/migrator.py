@@ -52,6 +52,16 @@ class Migrator(Planning):
             with session.transaction(confirmed=False):
                 return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
 
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Keep other reports on this ledger waiting, while one looks whether its news are known and tells them.
+
+        :raises LockTimeout: another one has not ended within `lock_wait_seconds`.
+        """
+        with self._access.open("report") as session:
+            self._access.lock_reports(session)
+            yield
+
     def record_success(self, *, reported: dict[str, Any] | None = None) -> str | None:
         """Write what application_metadata keeps of a run in which nothing failed.
 

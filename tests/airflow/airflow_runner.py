@@ -169,6 +169,11 @@ class Run:
 
     def clear(self, *task_ids: str, dag: Any = None) -> None:
         """As a person does in the UI, then drive the run again; `dag` is the DAG file as it is parsed by then."""
+        self.reset(*task_ids, dag=dag)
+        self.drive()
+
+    def reset(self, *task_ids: str, dag: Any = None) -> None:
+        """As `clear`, without what follows."""
         from airflow.models.dag_version import DagVersion
         from airflow.models.taskinstance import clear_task_instances
         from airflow.utils.session import create_session
@@ -186,7 +191,6 @@ class Run:
             version = DagVersion.get_latest_version(self.dag.dag_id, session=session)
             # As the scheduler does: tasks that the DAG has by now come into the run.
             run.verify_integrity(dag_version_id=version.id, session=session)
-        self.drive()
 
     def mark(self, state: str, *task_ids: str) -> None:
         """As a person does in the UI."""

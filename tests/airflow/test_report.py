@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,10 @@ import psycopg
 import pytest
 from airflow_home import forget_targets
 from airflow_runner import Run, Runner, applied, audit
+
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
 
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
@@ -32,6 +38,13 @@ def error(run: Run, task: str) -> str:
     assert isinstance(raised, AirflowFailException), raised
     assert "\n" not in str(raised)
     return str(raised)
+
+
+def wait_until(what: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 # Asset events
@@ -92,10 +105,6 @@ def test_what_was_rolled_back_and_applied_again_is_told(runner: Runner, make_fol
 def test_what_the_command_line_applied_is_told_by_the_next_run(
     runner: Runner, make_folder: MakeFolder, conn: Conn, database: str
 ) -> None:
-    from airflow_provider_wmigrate.engine.folder.folder import read_folder
-    from airflow_provider_wmigrate.engine.migrator import Migrator
-    from airflow_provider_wmigrate.engine.model import Identity
-
     folder = make_folder({**A, **B})
     runner.run(runner.migrations(folder, to="1"))
     by_hand = Migrator(lambda: psycopg.connect(database), read_folder(folder), identity=Identity("bob"))
@@ -127,6 +136,56 @@ def test_a_connection_that_is_a_template_is_told_of_alike(runner: Runner, make_f
     run.clear("migrate.report")
     assert told(run) == [(["001"], [])]
     assert told(runner.run(dag, db="target")) == []
+
+
+ONE_AT_A_TIME = """
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(4711);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER reports_wait AFTER INSERT OR UPDATE ON wmigrate.application_metadata
+    FOR EACH ROW WHEN (NEW.key = 'last_successful_run') EXECUTE FUNCTION wait();
+"""
+
+
+def drive_in_a_process(run: Run) -> multiprocessing.Process:
+    """A forked process, as the local executor makes one for each task."""
+
+    def drive() -> None:
+        from airflow import settings
+        from airflow.sdk.execution_time import supervisor
+
+        settings.engine.dispose(close=False)  # its connections are the parent's
+        supervisor.in_process_api_server.cache_clear()
+        run.drive(patience=60)
+
+    process = multiprocessing.get_context("fork").Process(target=drive, daemon=True)
+    process.start()
+    return process
+
+
+def test_of_two_reports_at_one_moment_one_tells(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, database: str
+) -> None:
+    folder = make_folder({**A, **B})
+    runs = [runner.run(runner.migrations(folder, to="1")) for _ in range(2)]
+    Migrator(lambda: psycopg.connect(database), read_folder(folder), identity=Identity("bob")).apply("002")
+    conn.execute(ONE_AT_A_TIME)
+    conn.execute("SELECT pg_advisory_lock(4711)")
+    for run in runs:
+        run.reset("migrate.report")
+    processes = [drive_in_a_process(run) for run in runs]
+    query = (
+        "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE 'wmigrate report manual__%'"
+    )
+    wait_until(lambda: conn.execute(query).rowcount == 2, 60)
+    conn.execute("SELECT pg_advisory_unlock(4711)")
+    for process in processes:
+        process.join(60)
+    assert [(process.exitcode, run.state) for process, run in zip(processes, runs, strict=True)] == [(0, "success")] * 2
+    assert sorted([*told(runs[0]), *told(runs[1])]) == [(["001"], []), (["002"], [])]
 
 
 # Marked as success

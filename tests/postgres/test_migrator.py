@@ -807,9 +807,27 @@ def test_another_runner_holds_the_migration(migrator: MakeMigrator, conn: Conn, 
     assert f", held by pid {holder}; nothing was changed; " in str(failed.value)
     first = events[0]
     assert isinstance(first, Waiting)
-    assert (first.version, first.what, first.holders) == ("001", "the lock of this migration", (holder,))
+    assert (first.version, first.what, first.holders) == ("001", "the advisory lock of this migration", (holder,))
     slow.cancel()
     thread.join()
+
+
+def test_a_report_waits_for_another_one_with_a_bound(migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:
+    made = migrator({"001_a.sql": "SELECT 1", "migration_config.yaml": config(lock_wait_seconds=1.2)})
+    with made.telling():
+        (pid,) = conn.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchone()
+        assert made.apply("001").outcome == "applied", "migrations go on"
+        events.clear()
+        with pytest.raises(LockTimeout) as failed, made.telling():
+            raise AssertionError("two at once")
+    what = "the lock of the reports on this ledger"
+    assert str(failed.value) == (
+        f"{what} was not free within 1.2 s, held by pid {pid}; nothing was changed; another runner is at work; look at"
+        " pg_stat_activity, or raise lock_wait_seconds"
+    )
+    assert [(e.version, e.what, e.holders) for e in events if isinstance(e, Waiting)] == [(None, what, (pid,))]
+    with made.telling():
+        pass
 
 
 def _ignoring(call: Callable[..., object]) -> Callable[..., None]:

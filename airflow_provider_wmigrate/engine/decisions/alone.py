@@ -41,6 +41,7 @@ def alone_with_the_ledger(
             [ledger_lock(settings.ledger.schema_name)],
             wait_seconds=settings.execution.lock_wait_seconds,
             on_wait=lambda waited, holders: on_event(Waiting(version, "the ledger's lock", waited, holders)),
+            what="the ledger's lock",
         )
         with reaching_the_ledger(Ledger(settings.ledger.schema_name), session.conn):
             yield session

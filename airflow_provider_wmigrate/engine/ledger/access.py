@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.events import Listener, Waiting
 from airflow_provider_wmigrate.engine.model import Entry, Identity
-from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, ledger_lock, version_lock
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, ledger_lock, report_lock, version_lock
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
 from .ledger import Ledger
@@ -97,7 +97,11 @@ class LedgerAccess:
 
     def lock(self, session: Session, locks: Sequence[AdvisoryLock], version: str) -> None:
         """Take them, outside any transaction, as soon as other runners let them."""
-        self._acquire(session, locks, version, "the lock of this migration")
+        self._acquire(session, locks, version, "the advisory lock of this migration")
+
+    def lock_reports(self, session: Session) -> None:
+        """As soon as no other report is between its look and Airflow's answer; for as long as the session lives."""
+        self._acquire(session, [report_lock(self.ledger.schema)], None, "the lock of the reports on this ledger")
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
         with self.reaching(session):
@@ -105,4 +109,5 @@ class LedgerAccess:
                 locks,
                 wait_seconds=self._wait_seconds,
                 on_wait=lambda waited, holders: self._tell(Waiting(version, what, waited, holders)),
+                what=what,
             )

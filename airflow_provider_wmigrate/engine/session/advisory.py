@@ -34,6 +34,11 @@ def version_lock(schema: str, version: str, *, shared: bool = False) -> Advisory
     return AdvisoryLock(f"wmigrate:{schema}:{version}", shared)
 
 
+def report_lock(schema: str) -> AdvisoryLock:
+    """Of what consumers are told of a ledger: exclusive for who looks whether they know, until they have been told."""
+    return AdvisoryLock(f"wmigrate:{schema}:report")
+
+
 def try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
     """Take all locks, or none."""
     calls = ", ".join(f"pg_catalog.pg_try_advisory_lock{'_shared' if lock.shared else ''}(%s)" for lock in locks)

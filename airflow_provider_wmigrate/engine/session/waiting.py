@@ -31,12 +31,14 @@ class SessionLocks:
         *,
         wait_seconds: float,
         on_wait: Callable[[float, tuple[int, ...]], None],
+        what: str = "the advisory lock of this migration",
     ) -> None:
         """Take all locks or none, polling outside any transaction.
 
         A waiter that sits in a transaction would hold a snapshot, and CREATE INDEX CONCURRENTLY of the runner it waits
         for would wait for that snapshot: neither would ever end.
 
+        :param what: they are, for the one who reads that they were not free.
         :raises LockTimeout: not free within `wait_seconds`.
         """
         start, told, pause = time.monotonic(), 1.0, 0.05
@@ -45,8 +47,8 @@ class SessionLocks:
             if self._interruption.requested:
                 raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
             if waited >= wait_seconds:
-                hint = "another runner works on this migration; look at pg_stat_activity, or raise lock_wait_seconds"
-                what, by = "the advisory lock of this migration", holders(self._conn(), locks)
+                hint = "another runner is at work; look at pg_stat_activity, or raise lock_wait_seconds"
+                by = holders(self._conn(), locks)
                 raise LockTimeout(what, waited, outcome="nothing was changed", holders=by, hint=hint)
             if waited >= told:
                 on_wait(waited, holders(self._conn(), locks))
