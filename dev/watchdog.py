@@ -47,7 +47,7 @@ class Watchdog:
             self._tell()
 
     def remove(self, folder: Path) -> None:
-        """Also delete this folder, if it is still there at the end."""
+        """Also delete this folder, if it is still there at the end, and unmount what is mounted in it."""
         self._folders.append(str(folder))
         self._tell()
 
@@ -121,6 +121,13 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
+def _remove(folder: str) -> None:
+    mounted = [partition.mountpoint for partition in psutil.disk_partitions(all=True)]
+    for place in (place for place in mounted if Path(folder) in Path(place).parents):
+        subprocess.run(["umount", "--lazy", place], check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     sessions: list[tuple[int, Signals]] = []
     folders: list[str] = []
@@ -128,7 +135,7 @@ def main() -> None:
         sessions, folders = json.loads(line)
     stop_sessions(dict(sessions))
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 if __name__ == "__main__":
