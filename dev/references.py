@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_wmigrate.cli import failure
+from airflow_provider_wmigrate.cli import confirm, failure
 from airflow_provider_wmigrate.cli.patterns import PATTERNS, words_told
 from airflow_provider_wmigrate.cli.verbs import AIRFLOW, COMMON, VERBS, WMIGRATE, Argument, Verb
 from airflow_provider_wmigrate.engine import errors
@@ -102,7 +102,7 @@ def errors_and_findings() -> str:
 
 def error_classes() -> list[type[errors.WMigrateError]]:
     """In the order of their modules."""
-    named = {**vars(errors), **vars(failure)}.values()
+    named = {**vars(errors), **vars(failure), **vars(confirm)}.values()
     return [kind for kind in named if isinstance(kind, type) and issubclass(kind, errors.WMigrateError)]
 
 

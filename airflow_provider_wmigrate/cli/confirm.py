@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Declined(WMigrateError):
-    """The person said no."""
+    """The person who was asked said no. Nothing was changed."""
+
+    remedy = "give the command again, and answer `y` or give `--yes`"
 
 
 def confirm(call: Call, question: str, *, prompt: str = "Go on?", beside_yes: str = "") -> None:

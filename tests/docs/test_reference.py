@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,19 @@ def test_every_public_name_and_parameter_is_told() -> None:
 
 def test_every_column_is_told() -> None:
     assert re.findall(r"^\| `\w+` \|.*\|  \|$", written(TABLES), re.MULTILINE) == []
+
+
+def test_every_error_is_listed() -> None:
+    """Whatever class says `WMigrateError` or one of its kinds in its head, anywhere in the package."""
+    heads: dict[str, list[str]] = {}
+    for file in Path(airflow_provider_wmigrate.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                heads[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
+    found = {"WMigrateError"}
+    while more := {name for name, bases in heads.items() if found & {*bases}} - found:
+        found |= more
+    assert {kind.__name__ for kind in error_classes()} == found
 
 
 def test_every_error_says_what_to_do_about_it() -> None:
