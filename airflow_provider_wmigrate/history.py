@@ -114,7 +114,7 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
         """What people may have been told of."""
         if not self.notifiers:
             return set()
-        return {a.version for a in migrator.read().attempts if a.event in ("failed", "rollback_failed")}
+        return {a.version for a in migrator.read().last_events if a.event in ("failed", "rollback_failed")}
 
     def _tried(self, context: Any, order: Sequence[str], mine: Sequence[str]) -> list[dict[str, Any]]:
         """A dry run: the last step with all before it in one transaction; what was left out then, in the same way."""

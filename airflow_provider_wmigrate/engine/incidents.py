@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from .errors import ConnectionFailed, WMigrateError
-from .ledger.attempts import CHANGED
+from .ledger.last_events import CHANGED
 from .ledger.ledger import Ledger
 from .ledger.storable import server_encoding, storable
 from .model import Identity

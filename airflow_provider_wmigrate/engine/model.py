@@ -215,7 +215,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class LastEvent:
     """How the last attempt at one migration ended, or what a person has decided since, as the audit log has it."""
 
     version: str
@@ -316,7 +316,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
     """Versions that could be steps and are none, with the reason."""
-    failures: dict[str, Attempt] = field(default_factory=dict)
+    failures: dict[str, LastEvent] = field(default_factory=dict)
     """By version, the last attempt that failed, as long as nothing has settled it."""
 
     @property
@@ -333,7 +333,7 @@ class State:
     """By name, what the server has files of or the database has created; None means nobody asked."""
     ledger_version: int | None = None
     """None: the database has no ledger yet."""
-    attempts: tuple[Attempt, ...] = ()
+    last_events: tuple[LastEvent, ...] = ()
     """The last one at each migration."""
     last_success: datetime | None = None
     """When a run last ended with nothing failed."""

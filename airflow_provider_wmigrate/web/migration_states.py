@@ -14,9 +14,9 @@ from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
-    Attempt,
     Entry,
     Identity,
+    LastEvent,
     Migration,
     Script,
     State,
@@ -105,7 +105,7 @@ def from_results(
     folder: Folder,
     plan: PlanResult,
     records: Sequence[TaskResult],
-    failures: Sequence[Attempt],
+    failures: Sequence[LastEvent],
     left_out: Mapping[str, str],
     *,
     to: str | None = None,
@@ -130,8 +130,8 @@ def from_results(
         if not status.is_pending
     ]
     forgotten = [v for v, status in known.items() if status is Status.FORGOTTEN]
-    said = [Attempt(v, "repaired", _LONG_AGO, Identity(""), forgotten=True) for v in forgotten]
-    seen = _overview(folder, State(tuple(made), attempts=(*failures, *said)), to)
+    said = [LastEvent(v, "repaired", _LONG_AGO, Identity(""), forgotten=True) for v in forgotten]
+    seen = _overview(folder, State(tuple(made), last_events=(*failures, *said)), to)
     return MigrationStates(_without(seen, left_out), entries)
 
 

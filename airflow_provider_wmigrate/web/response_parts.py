@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-from airflow_provider_wmigrate.engine.model import Attempt, Identity, Script
+from airflow_provider_wmigrate.engine.model import Identity, LastEvent, Script
 from airflow_provider_wmigrate.engine.plan.overview import Standing
 from airflow_provider_wmigrate.task_docs import ShownScript
 
@@ -55,7 +55,7 @@ def _item(
     )
 
 
-def _failure(view: GroupView, attempt: Attempt) -> schemas.Failure:
+def _failure(view: GroupView, attempt: LastEvent) -> schemas.Failure:
     who = attempt.identity
     told = {**attempt.as_dict(), "actor": who.actor or None, "run_url": _run_url(who)}
     return schemas.Failure(**told, url=view.log_url(who.dag_id, who.run_id, who.task_id))

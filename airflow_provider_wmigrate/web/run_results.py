@@ -15,7 +15,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.attempts import FAILURE_KEY, PLAN_KEY
-from airflow_provider_wmigrate.engine.model import Attempt, Identity
+from airflow_provider_wmigrate.engine.model import Identity, LastEvent
 
 from .catalog import GroupTasks
 
@@ -47,10 +47,10 @@ class PlanResult:
     value: Mapping[str, Any]
 
     @property
-    def failures(self) -> list[Attempt]:
+    def failures(self) -> list[LastEvent]:
         """What had failed before it, and was not settled."""
         return [
-            Attempt(
+            LastEvent(
                 version,
                 "rollback_failed" if told["direction"] == "rollback" else "failed",
                 datetime.fromisoformat(told["at"]),
@@ -89,7 +89,7 @@ class TaskResult:
 class TaskFailure:
     """A task that failed at a migration."""
 
-    attempt: Attempt
+    attempt: LastEvent
     key: RunKey
     duration_ms: int | None
 
@@ -201,7 +201,7 @@ class RunResults:
                 event = "rollback_failed" if self._rolls_back(row, why) else "failed"
                 who = Identity(row.triggering_user_name or "", row.dag_id, row.run_id, row.task_id, row.try_number)
                 at, error = row.end_date or row.start_date, why.get("error") or IN_THE_LOG
-                attempt = Attempt(str(version), event, at, who, error, why.get("sqlstate"))
+                attempt = LastEvent(str(version), event, at, who, error, why.get("sqlstate"))
                 took = None if row.duration is None else round(row.duration * 1000)
                 found.append(TaskFailure(attempt, key_of(row), took))
         return found

@@ -14,11 +14,11 @@ from typing import Any
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
-    Attempt,
     Entry,
     Extension,
     Finding,
     Identity,
+    LastEvent,
     Migration,
     Plan,
     RequiredExtension,
@@ -86,9 +86,9 @@ def state(words: str, extensions: str | None = None) -> State:
     return State(tuple(entry(word) for word in words.split()), known, 1)
 
 
-def attempt(version: str, event: str, **more: Any) -> Attempt:
+def attempt(version: str, event: str, **more: Any) -> LastEvent:
     values: dict[str, Any] = {"at": BEFORE, "identity": Identity("ann", run_id="r1"), "error": "it broke"}
-    return Attempt(canonical(version), event, **values | more)
+    return LastEvent(canonical(version), event, **values | more)
 
 
 def steps(made: Plan) -> str:

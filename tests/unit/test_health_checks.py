@@ -15,13 +15,13 @@ from airflow_provider_wmigrate.engine.health import checks
 from airflow_provider_wmigrate.engine.health.checks import Check, Health
 from airflow_provider_wmigrate.engine.health.live_state import LockHolder
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
-from airflow_provider_wmigrate.engine.model import Attempt, Finding, Plan, State
+from airflow_provider_wmigrate.engine.model import Finding, LastEvent, Plan, State
 from airflow_provider_wmigrate.engine.plan import planner
 
 
-def plan(files: str, ledger: str = "", *attempts: Attempt, **more: Any) -> Plan:
+def plan(files: str, ledger: str = "", *attempts: LastEvent, **more: Any) -> Plan:
     migrations, graph = folder(files)
-    return planner.plan_apply(migrations, graph, replace(state(ledger, ""), attempts=attempts), **more)
+    return planner.plan_apply(migrations, graph, replace(state(ledger, ""), last_events=attempts), **more)
 
 
 def test_the_connection() -> None:

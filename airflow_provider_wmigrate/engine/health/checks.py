@@ -12,7 +12,7 @@ import psycopg
 from airflow_provider_wmigrate.engine.catalog.server import STANDBY
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
-from airflow_provider_wmigrate.engine.model import Attempt, Finding, Plan, State, Status
+from airflow_provider_wmigrate.engine.model import Finding, LastEvent, Plan, State, Status
 
 from .live_state import LockHolder
 
@@ -109,7 +109,7 @@ def failures(plan: Plan) -> Check:
     return Check("failures", "unhealthy", _several(reasons), f"{nxt}, {over}")
 
 
-def _failed(attempt: Attempt) -> str:
+def _failed(attempt: LastEvent) -> str:
     verb = "rollback" if attempt.direction == "rollback" else "apply"
     at = attempt.at.astimezone(timezone.utc)
     return f"the last {verb} of {attempt.version} failed on {at:%Y-%m-%d %H:%M} UTC: {attempt.error}"

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
-from airflow_provider_wmigrate.engine.model import Attempt, Identity
+from airflow_provider_wmigrate.engine.model import Identity, LastEvent
 
 CHANGED = ("applied", "rolled_back", "repaired", "baselined", "baseline_undone")
 """Events after which the ledger says something else, or a person has settled something."""
@@ -17,7 +17,7 @@ _SETTLING = ("failed", "rollback_failed", *CHANGED)
 """Events that say how an attempt ended, or that a person has settled it since."""
 
 
-def asking_last_attempts(conn: Connection[Any], schema: str) -> Callable[[], tuple[Attempt, ...]]:
+def asking_last_events(conn: Connection[Any], schema: str) -> Callable[[], tuple[LastEvent, ...]]:
     """Asks of each version for the last event that settles it; dry runs apart.
 
     The versions are found by steps through the index, and each one's event by one look into it: the length of the log
@@ -39,6 +39,6 @@ def asking_last_attempts(conn: Connection[Any], schema: str) -> Callable[[], tup
     ).format(log=sql.Identifier(schema, "audit_log"))
     answer = conn.cursor(row_factory=tuple_row).execute(query, [list(CHANGED), list(_SETTLING)])
     return lambda: tuple(
-        Attempt(version, event, at, Identity(*who), error or "", sqlstate, forgotten)
+        LastEvent(version, event, at, Identity(*who), error or "", sqlstate, forgotten)
         for version, event, at, *who, error, sqlstate, forgotten in answer
     )

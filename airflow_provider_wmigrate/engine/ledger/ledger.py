@@ -28,10 +28,10 @@ from airflow_provider_wmigrate.engine.model import (
 )
 
 from .anchor import NO_LEDGER, broken, contradiction
-from .attempts import asking_last_attempts
 from .audit_log import AuditLog, one_snapshot
 from .entry_row import entry_values
 from .guard import Guard
+from .last_events import asking_last_events
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
 from .metadata import DESCRIPTIONS
 from .rights import Rights, asking_rights, lacking_rights
@@ -93,13 +93,13 @@ class Ledger:
             rights, extensions = asking_rights(conn, self.schema), asking_extensions(conn)
             standby = conn.execute("SELECT pg_catalog.pg_is_in_recovery()")
             if version is not None:
-                entries, attempts = self._asking_entries(conn), asking_last_attempts(conn, self.schema)
+                entries, last_events = self._asking_entries(conn), asking_last_events(conn, self.schema)
                 metadata = self._asking_metadata(conn)
         lacking, is_standby = self._lacking(rights(), version), standby.fetchone() == (True,)
         if version is None:
             return State(extensions=extensions(), standby=is_standby), lacking
         success = _last_success(metadata())
-        return State(entries(), extensions(), version, attempts(), success, is_standby), lacking
+        return State(entries(), extensions(), version, last_events(), success, is_standby), lacking
 
     def last_success(self, conn: Connection[Any]) -> datetime | None:
         """When a run last ended with nothing failed; None: none has."""

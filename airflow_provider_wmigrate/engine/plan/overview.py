@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
-from airflow_provider_wmigrate.engine.model import Attempt, Entry, LatePolicy, Migration, Plan, State, Status
+from airflow_provider_wmigrate.engine.model import Entry, LastEvent, LatePolicy, Migration, Plan, State, Status
 
 from .planner import plan_apply
 
@@ -21,7 +21,7 @@ class Standing:
     entry: Entry | None
     reason: str
     """Why `up` will not run it here; empty: no such reason."""
-    failure: Attempt | None
+    failure: LastEvent | None
     """Its last attempt, which failed and which nothing has settled."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from airflow_provider_wmigrate.engine.model import Attempt, Entry, Migration, State, Status, version_key
+from airflow_provider_wmigrate.engine.model import Entry, LastEvent, Migration, State, Status, version_key
 
 
 def statuses(migrations: Sequence[Migration], entries: Sequence[Entry]) -> dict[str, Status]:
@@ -24,12 +24,12 @@ def _status(migration: Migration | None, entry: Entry | None) -> Status:
     return Status.APPLIED if migration.script.checksum == entry.checksum else Status.CHANGED
 
 
-def open_failures(known: Mapping[str, Status], state: State) -> dict[str, Attempt]:
+def open_failures(known: Mapping[str, Status], state: State) -> dict[str, LastEvent]:
     """By version, the last attempt that failed and that nothing has settled since."""
-    return {a.version: a for a in state.attempts if a.version in known and _is_open(a, known[a.version], state)}
+    return {a.version: a for a in state.last_events if a.version in known and _is_open(a, known[a.version], state)}
 
 
-def _is_open(attempt: Attempt, status: Status, state: State) -> bool:
+def _is_open(attempt: LastEvent, status: Status, state: State) -> bool:
     """What the ledger says now settles it. A failed rollback left the migration as it was: a whole run since then says
     that one went on with it."""
     if attempt.event == "failed":
@@ -42,7 +42,7 @@ def _is_open(attempt: Attempt, status: Status, state: State) -> bool:
 
 def with_decisions(known: Mapping[str, Status], state: State) -> dict[str, Status]:
     """With what people have said of files that are gone."""
-    forgotten = {a.version for a in state.attempts if a.forgotten}
+    forgotten = {a.version for a in state.last_events if a.forgotten}
     return {
         version: Status.FORGOTTEN if status is Status.MISSING and version in forgotten else status
         for version, status in known.items()
