@@ -475,7 +475,7 @@ def test_statuses_as_they_are_told(
     """`*`: its last failure still counts."""
     made_of = replace(
         state(ledger, ""),
-        attempts=tuple(attempt(version, event) for version, event in attempts.items()),
+        last_events=tuple(attempt(version, event) for version, event in attempts.items()),
         last_success=None if success is None else BEFORE + timedelta(seconds=success),
     )
     migrations, graph = folder(files)
