@@ -40,8 +40,8 @@ class PlanMigrationsOperator(FolderOperator):
         everything, as `nothing` does where there is a migration 000.
     :param environments: environment -> what the web server, which has no folder, needs of its settings; "" stands for
         none.
-    :param forget_head: take the audit log as it is now for the right one, after the target was restored or made anew
-        (templated); by default what the run's configuration says under `forget_head`.
+    :param forget_head: accept the audit log as it is now, after the target was restored or created again (templated);
+        by default, `forget_head` of the run's configuration decides.
     """
 
     # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
@@ -155,7 +155,7 @@ def _healed_by_forgetting(finding: Finding) -> Finding:
     if finding.code != "audit_chain_broken":
         return finding
     way_out = 'trigger a run with the configuration {"forget_head": true}'
-    return replace(finding, next_step=f"{finding.next_step}; if the target was restored or made anew, {way_out}")
+    return replace(finding, next_step=f"{finding.next_step}; if the target was restored or created again, {way_out}")
 
 
 class _StepOperator(DocumentedTask, FolderOperator):

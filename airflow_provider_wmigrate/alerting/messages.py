@@ -48,7 +48,7 @@ SWITCHES = {
 NEXT_STEPS = {
     "migration_failed": "fix the migration, then clear the task with its downstream",
     "migration_timed_out": "see what held it up (the task log names lock holders) or raise the budget, clear the task",
-    "connection_lost": "see that the server runs and that the connection leads to it; then clear the task",
+    "connection_lost": "check that the server runs and that the connection points to it; then clear the task",
     "rollback_failed": "the database needs a person: read the task log, fix the rollback script, roll back",
     "deadline_missed": "look at the run: a task may wait for a lock, an approval or a free worker",
     "unhealthy": "do what the reasons say",

@@ -62,9 +62,9 @@ def place(file: str | None, line: int | None = None, column: int | None = None) 
 
 
 class WMigrateError(Exception):
-    """Something wmigrate can name went wrong."""
+    """An error that belongs to no other class."""
 
-    remedy: str = "read the sentence: what, where, what next"
+    remedy: str = "read the message: it says what happened, where, and what to do"
     """What a person does about it, in a few words; each class has its own."""
     retryable: bool = False
     hint: str = ""
@@ -79,7 +79,7 @@ class WMigrateError(Exception):
 
 
 class FolderError(WMigrateError):
-    """The folder cannot be read as a history of migrations. `findings` says everything that is wrong with it."""
+    """The files of the folder are wrong or contradict one another. `findings` lists everything that is wrong."""
 
     remedy = "rename or fix the file it names"
 
@@ -105,7 +105,7 @@ class FolderError(WMigrateError):
 
 
 class ConfigError(WMigrateError):
-    """A key or a value of migration_config.yaml has no meaning. `findings` says everything that is wrong in it."""
+    """A key or a value of migration_config.yaml is wrong. `findings` lists everything that is wrong."""
 
     remedy = "correct the key at that line"
 
@@ -144,7 +144,7 @@ def _and_more(findings: Sequence[Finding]) -> str:
 
 
 class HistoryError(WMigrateError):
-    """Folder and ledger contradict one another, so nothing was touched."""
+    """Folder and ledger contradict one another, so nothing was changed."""
 
     remedy = "read its findings, in the table below"
 
@@ -155,9 +155,9 @@ class HistoryError(WMigrateError):
 
 
 class UnknownVersion(WMigrateError):
-    """A version that neither the folder nor the ledger has."""
+    """Neither the folder nor the ledger has this version."""
 
-    remedy = "name a version that `wmigrate status` shows"
+    remedy = "use a version that `wmigrate status` shows"
 
     def __init__(self, version: str, known: Iterable[str], *, where: str = "this folder") -> None:
         self.version = version
@@ -171,9 +171,9 @@ class UnknownVersion(WMigrateError):
 
 
 class ScriptError(WMigrateError):
-    """A script that cannot be run as it stands."""
+    """A script contains something that wmigrate does not run."""
 
-    remedy = "take out what cannot be run, at that line"
+    remedy = "remove it, at that line"
 
     def __init__(self, file: str, line: int | None, reason: str, *, hint: str = "") -> None:
         self.file, self.line, self.reason = file, line, reason
@@ -238,7 +238,7 @@ class StatementFailed(WMigrateError):
 
 
 class LedgerNotWritten(WMigrateError):
-    """The script ran, and the ledger could not be written: it was dropped, altered, or is locked.
+    """The script ran, but the ledger could not be written: it was dropped, altered, or is locked.
 
     :param outcome: what of the script was kept.
     """
@@ -258,19 +258,19 @@ class LedgerNotWritten(WMigrateError):
 
 
 class TimedOut(StatementFailed):
-    """The budget ran out; the statement was cancelled on the server."""
+    """A time limit ended, and the statement was cancelled on the server."""
 
     remedy = "raise `timeout_seconds` or `statement_timeout_seconds`, or do less in one migration"
 
 
 class LockTimeout(WMigrateError):
-    """Another session held a lock for longer than the budget.
+    """Another session held a lock for longer than the time limit.
 
     :param outcome: what was kept.
     :param limit: whose limit it was, where it was not wmigrate's.
     """
 
-    remedy = "look at who holds it; it is tried again"
+    remedy = "find out who holds the lock; the migration is tried again"
     retryable = True
 
     def __init__(
@@ -293,7 +293,7 @@ class LockTimeout(WMigrateError):
 
 
 class RollbackFailed(WMigrateError):
-    """A rollback script failed. `cause` is the failure, `first` the error that made the rollback necessary."""
+    """A rollback script failed. `cause` is its error, `first` the error before that made the rollback necessary."""
 
     remedy = "fix the rollback script and roll back again"
 
@@ -305,9 +305,9 @@ class RollbackFailed(WMigrateError):
 
 
 class ConnectionFailed(WMigrateError):
-    """The target database cannot be reached, or the connection to it broke."""
+    """The target database cannot be reached, or the connection broke."""
 
-    remedy = "make the target reachable; it is tried again"
+    remedy = "check server and network; the migration is tried again"
     retryable = True
 
     def __init__(self, reason: str, *, hint: str = "", retryable: bool | None = None) -> None:
@@ -328,6 +328,6 @@ class LedgerTooNew(WMigrateError):
 
 
 class LedgerDamaged(WMigrateError):
-    """A part of the ledger is absent or unreadable."""
+    """A part of the ledger is missing or cannot be read."""
 
     remedy = "restore the ledger from a backup, or choose another `settings.ledger.schema`"

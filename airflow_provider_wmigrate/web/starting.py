@@ -166,7 +166,7 @@ def _ready(session: Session, dag_id: str) -> str:
     if dag is None or dag.is_stale:
         raise ProblemError(409, "dag_stale", f"the file of {dag_id} is gone, or no longer holds it; restore it")
     if dag.has_import_errors:
-        raise ProblemError(409, "dag_import_errors", f"the file of {dag_id} has import errors; mend it first")
+        raise ProblemError(409, "dag_import_errors", f"the file of {dag_id} has import errors; fix it first")
     if dag.allowed_run_types is not None and "manual" not in dag.allowed_run_types:
         raise ProblemError(409, "manual_runs_not_allowed", f"{dag_id} does not allow runs by hand")
     if dag.is_paused:

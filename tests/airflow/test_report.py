@@ -257,8 +257,8 @@ def test_a_plan_compares_the_audit_log_with_the_head_that_was_kept(
     run = runner.run(runner.migrations(folder))
     assert error(run, "plan") == (
         f"audit_log: the ledger is gone, which had {head.partition(':')[0]} rows at head {head}; compare with a backup,"
-        " and find out who has write access to the ledger; if the target was restored or made anew, trigger a run with"
-        ' the configuration {"forget_head": true}'
+        " and find out who has write access to the ledger; if the target was restored or created again, trigger a run"
+        ' with the configuration {"forget_head": true}'
     )
     assert error(runner.run(runner.migrations(folder)), "plan").startswith("audit_log: the ledger is gone")
     forgotten = runner.run(runner.migrations(folder), forget_head=True)

@@ -154,7 +154,7 @@ def test_a_lost_connection_is_told_once_over_many_runs(
     for _ in range(2):
         runner.run(runner.migrations(folder, dag_id="lost", notifiers=[smtp_notifier()]))
     assert mail.subjects == ["[wmigrate] no connection to the target: migrate.plan on target"]
-    assert "see that the server runs" in mail.text()
+    assert "check that the server runs" in mail.text()
     assert "s3cr3t" not in mail.text(0)
     monkeypatch.setenv("AIRFLOW_CONN_TARGET", connection(database))
     runner.run(runner.migrations(folder, dag_id="lost", notifiers=[smtp_notifier()]))

@@ -253,7 +253,7 @@ def test_a_stopped_server(start_cluster, make_folder) -> None:
     assert health.status == "unhealthy"
     assert states(health)["connection"] == "unhealthy"
     assert set(states(health).values()) == {"unhealthy", "unknown"}
-    assert "see that the server runs" in health.reasons[0]
+    assert "check that the server runs" in health.reasons[0]
 
 
 @contextmanager

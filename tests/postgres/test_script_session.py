@@ -236,8 +236,8 @@ def test_a_setting_that_may_have_been_local(migrator: MakeMigrator, schemas: Con
     with pytest.raises(HistoryError) as refused:
         migrator({"001_i.sql": script.replace("1/0", "1")}).apply("001")
     assert str(refused.value) == (
-        "001_i.sql:3: statement 2 of migration 001 was the last to run, and whether search_path was set for its"
-        " transaction alone cannot be told; write SET search_path ... before the next statement"
+        "001_i.sql:3: statement 2 of migration 001 was the last to run, and it is not known whether search_path was"
+        " set for its transaction alone; write SET search_path ... before the next statement"
     )
     said = script.replace("SELECT 1/0;", "SET search_path = a;\nCREATE TABLE u ();")
     migrator({"001_i.sql": said}).apply("001")

@@ -172,7 +172,7 @@ def test_what_nobody_can_tell_is_left_to_a_person(
     with pytest.raises(HistoryError) as stopped:
         migrator(folder).apply("001")
     assert str(stopped.value).startswith(
-        "001_a.sql:1: statement 1 of migration 001 was begun, and whether it ran to its end cannot be told"
+        "001_a.sql:1: statement 1 of migration 001 was started, but it is not known whether it ran to its end"
     )
     assert entry(conn) == ("incomplete", "apply", 0, 1, 1)
 
@@ -214,7 +214,9 @@ def test_an_interrupted_rollback_must_be_finished(migrator: MakeMigrator, conn: 
     assert entry(conn) == ("incomplete", "rollback", 1, 2, 1)
     mended = migrator({**files, "001_a.rollback.sql": "DROP INDEX CONCURRENTLY t_id;\nDROP TABLE t;\n"})
     assert [f.severity for f in mended.plan().findings] == ["error"]
-    with pytest.raises(HistoryError, match="the rollback of 001_a was begun outside a transaction and not finished"):
+    with pytest.raises(
+        HistoryError, match="the rollback of 001_a was started outside a transaction and is not finished"
+    ):
         mended.apply("001")
     assert mended.roll_back("001").outcome is Outcome.ROLLED_BACK
     assert mended.plan().statuses == {"001": Status.PENDING}

@@ -44,7 +44,7 @@ OPEN = (
     " that it ran, or that it is to run again"
 )
 IN_FLIGHT = (
-    "001_p.sql:1: statement 1 of migration 001 was begun, and whether it ran to its end cannot be told; look at the"
+    "001_p.sql:1: statement 1 of migration 001 was started, but it is not known whether it ran to its end; look at the"
     " database, then say that it ran: `wmigrate repair 001 --ran`, or that it is to run: `wmigrate repair 001 --again`"
 )
 
@@ -339,6 +339,8 @@ def test_one_that_may_act_is_asked_about(migrator: MakeMigrator, conn: Conn, sel
     script = f"CREATE TABLE kept ();\n{select};\nSELECT 1/0;"
     failure(migrator({"001_p.sql": script} | DECLARED))
     conn.execute("UPDATE wmigrate.schema_migrations SET statements_done = 1")
-    with pytest.raises(HistoryError, match="statement 2 of migration 001 was begun, and whether it ran to its end"):
+    with pytest.raises(
+        HistoryError, match="statement 2 of migration 001 was started, but it is not known whether it ran to its end"
+    ):
         migrator({"001_p.sql": script.replace("1/0", "1")} | DECLARED).apply("001")
     assert paid(conn) == select.count("INSERT")

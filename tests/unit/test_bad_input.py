@@ -79,11 +79,11 @@ FOLDERS: list[tuple[Files, str]] = [
     (named("001_a.bak"), "001_a.bak: a migration ends in .sql, not .bak; delete it or move it away"),
     (
         named("001_a.py"),
-        "001_a.py: a migration ends in .sql, not .py; write anew as SQL what it does, or move it away",
+        "001_a.py: a migration ends in .sql, not .py; write what it does as SQL, or move it away",
     ),
     (
         named("001_a.xml"),
-        "001_a.xml: a migration ends in .sql, not .xml; write anew as SQL what it does, or move it away",
+        "001_a.xml: a migration ends in .sql, not .xml; write what it does as SQL, or move it away",
     ),
     # pairs
     (named("001_a.sql", "001_b.sql"), "001_b.sql: version 001 is taken by 001_a.sql; renumber one of them"),
@@ -209,7 +209,7 @@ def test_everything_that_is_wrong_is_told_one_line_for_each_kind(make_folder: Ma
     files[CONFIG] = str(files[CONFIG]).replace("setings", "settings")
     told = [
         f"{CONFIG}:2: validation.sql.allow_drop: must be true or false, not 1; correct it",
-        "006_p.py: a migration ends in .sql, not .py; write anew as SQL what it does, or move it away",
+        "006_p.py: a migration ends in .sql, not .py; write what it does as SQL, or move it away",
         "4 files have names that are not lower-case words joined by single underscores or hyphens:"
         " 002_A.sql (name it 002_a.sql), 003_B.sql (name it 003_b.sql), 004_C.sql (name it 004_c.sql) and 1 more;"
         " rename them: version, underscore, lower-case words",
@@ -270,8 +270,8 @@ PROGRAMS = [
 @pytest.mark.parametrize(
     ("endings", "what", "them"),
     [
-        (PROGRAMS, "write anew as SQL what it does, or move it away",
-         "write anew as SQL what they do, or move them away"),
+        (PROGRAMS, "write what it does as SQL, or move it away",
+         "write what they do as SQL, or move them away"),
         ([".bak", ".orig", ".rej", ".swp", ".tmp", ".old", ".sql~", ".OLD"], "delete it or move it away",
          "delete them or move them away"),
         ([".txt", ".psql"], f"rename or move it, or allow it in {CONFIG}",
@@ -362,8 +362,8 @@ SCRIPTS = {
     "BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;": "4: BEGIN" + CONTROL,
     "BEGIN;\nSELECT 1;\nCOMMIT AND CHAIN;\nSELECT 2;\nCOMMIT;": "3: COMMIT" + CONTROL,
     "BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nVACUUM;\nCOMMIT;": (
-        "5: VACUUM cannot run inside a transaction, and stands in the one that begins at line 4;"
-        " put it behind the COMMIT"
+        "5: VACUUM cannot run inside a transaction, but it is in the one that begins at line 4;"
+        " move it after the COMMIT"
     ),
     "BEGIN;\nBEGIN;\nSELECT 1;\nCOMMIT;\nCOMMIT;": "2: BEGIN" + CONTROL,
     "SELECT 1;\nPREPARE TRANSACTION 'x';": "2: PREPARE TRANSACTION" + CONTROL,

@@ -564,13 +564,13 @@ def test_planned_keys_are_findings() -> None:
     assert [(f.severity, str(f)) for f in config.findings] == [
         (
             "error",
-            "migration_config.yaml:5: settings.backup has no effect yet (enabled: true): it will come with the backup; "
+            "migration_config.yaml:5: settings.backup has no effect yet (enabled: true): backups are not built yet; "
             "remove it and make the backup yourself: none would be made",
         ),
         (
             "error",
             "migration_config.yaml:8: environments.production.backup has no effect yet "
-            "(backup_retention_days, backup_location): it will come with the backup; "
+            "(backup_retention_days, backup_location): backups are not built yet; "
             "remove it and make the backup yourself: none would be made",
         ),
     ]
@@ -592,7 +592,7 @@ def test_every_planned_key_is_named() -> None:
     assert finding == Finding(
         "planned_key",
         "environments.e.backup has no effect yet (enabled: true, backup_before_migration: false,"
-        " backup_retention_days, backup_location): it will come with the backup",
+        " backup_retention_days, backup_location): backups are not built yet",
         "remove it and make the backup yourself: none would be made",
         severity="error",
         file=CONFIG_FILE,

@@ -179,7 +179,7 @@ def test_an_update_that_was_begun_and_not_finished_still_counts(entry_of_001: En
     assert made.findings == (
         Finding(
             "incomplete",
-            "migration 001_m was begun outside a transaction and not finished (1 of 2 statements done)",
+            "migration 001_m was started outside a transaction and is not finished (1 of 2 statements done)",
             "`wmigrate up` goes on where it stopped",
             "warning",
             "001",

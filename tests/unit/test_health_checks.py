@@ -105,7 +105,7 @@ def said(verb: str, version: str) -> str:
     return f"the last {verb} of {version} failed on 2025-01-02 03:04 UTC: it broke"
 
 
-BEGUN = "migration 001_m was begun outside a transaction and not finished (1 of 1 statements done)"
+BEGUN = "migration 001_m was started outside a transaction and is not finished (1 of 1 statements done)"
 FIX = "fix the migration and run it again, or say that it is over: `wmigrate repair {} --settle`"
 FIX_BACK = "fix the rollback script and roll back again, or say that it is over: `wmigrate repair {} --settle`"
 
@@ -255,7 +255,7 @@ def test_locks(holders: list[LockHolder], expected: Check) -> None:
         (
             ConnectionFailed("no route\nmore"),
             "no connection to the target database: no route",
-            "see that the server runs and that the connection leads to it",
+            "check that the server runs and that the connection points to it",
         ),
         (ConnectionFailed("no route", hint="dig"), "no connection to the target database: no route", "dig"),
         (

@@ -131,7 +131,7 @@ def test_what_was_edited_is_told_with_its_place() -> None:
 def test_what_a_person_is_asked(index: int, line: int | None) -> None:
     assert journal.judge(analysed("CALL p();\n\nCALL q()"), entry(index, ()), index) == Finding(
         "in_flight",
-        f"statement {index + 1} of migration 001 was begun, and whether it ran to its end cannot be told",
+        f"statement {index + 1} of migration 001 was started, but it is not known whether it ran to its end",
         "look at the database, then say that it ran: `wmigrate repair 001 --ran`, or that it is to run:"
         " `wmigrate repair 001 --again`",
         severity="error",

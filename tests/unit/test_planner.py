@@ -138,7 +138,7 @@ def test_late_beyond_the_target_is_not_late() -> None:
     assert len(plan("1 2 3", "3", to="1", late="error").errors) == 1
 
 
-INCOMPLETE = "001_m was begun outside a transaction and not finished (1 of 2 statements done)"
+INCOMPLETE = "001_m was started outside a transaction and is not finished (1 of 2 statements done)"
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ NONE = "migration 001_m has no rollback script, neither in the folder nor in the
                 "rollback_differs",
                 "the rollback of 001 differs from the one recorded when it was applied; the ledger's script is run,"
                 " because the migration changed too",
-                "read it before you go on",
+                "read it before you continue",
                 "warning",
                 "001",
                 "001_m.sql",
@@ -262,7 +262,7 @@ def test_an_edited_rollback_script_is_told_with_its_file() -> None:
         Finding(
             "rollback_differs",
             "the rollback of 001 differs from the one recorded when it was applied; the folder's script is run",
-            "read it before you go on",
+            "read it before you continue",
             "warning",
             "001",
             "001_m.rollback.sql",

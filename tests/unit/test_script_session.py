@@ -126,7 +126,7 @@ def test_the_first_that_is_needed_is_told() -> None:
 
 
 UNSURE = (
-    "statement 1 of migration 001 was the last to run, and whether {} was set for its transaction alone cannot be told"
+    "statement 1 of migration 001 was the last to run, and it is not known whether {} was set for its transaction alone"
 )
 
 

@@ -99,8 +99,8 @@ def _wrong_extension(entry: Path, rules: FileRules) -> Problem:
         rule, hint = f"write {right}", f"name it {entry.name.removesuffix(extension)}{right}"
         aside = hint
     elif extension.lower() in _PROGRAMS | _LISTS:
-        hint = "write anew as SQL what it does, or move it away"
-        rule = "write anew as SQL what they do, or move them away"
+        hint = "write what it does as SQL, or move it away"
+        rule = "write what they do as SQL, or move them away"
     elif extension.lower() in _COPIES or extension.endswith("~"):
         rule, hint = "delete them or move them away", "delete it or move it away"
     else:

@@ -163,7 +163,9 @@ def refused(name: str, error: Exception) -> Check:
     message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     message = message.removesuffix(f"; {hint}")
     if isinstance(error, ConnectionFailed):
-        return Check(name, "unhealthy", message, hint or "see that the server runs and that the connection leads to it")
+        return Check(
+            name, "unhealthy", message, hint or "check that the server runs and that the connection points to it"
+        )
     if hint:
         return Check(name, "unhealthy", message, hint)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):

@@ -127,7 +127,7 @@ def judge(analysis: Analysis, entry: Entry, index: int) -> Finding:
     which = f"statement {index + 1} of migration {entry.version}"
     return Finding(
         "in_flight",
-        f"{which} was begun, and whether it ran to its end cannot be told",
+        f"{which} was started, but it is not known whether it ran to its end",
         f"look at the database, then say that it ran: `wmigrate repair {entry.version} --ran`, or that it is to run:"
         f" `wmigrate repair {entry.version} --again`",
         version=entry.version,

@@ -214,10 +214,10 @@ def _incomplete(entry: Entry, file: str | None) -> Finding:
     by_hand = f"`wmigrate repair {entry.version} --undone` or `--done`"
     back = f"`wmigrate down --only {entry.version}`"
     if entry.direction == "rollback":
-        message = f"the rollback of {name} was begun outside a transaction and not finished ({done})"
+        message = f"the rollback of {name} was started outside a transaction and is not finished ({done})"
         nxt = f"finish it: {back}; or, if it was finished by hand: {by_hand}"
         return Finding("incomplete", message, nxt, version=entry.version, file=file)
-    message = f"migration {name} was begun outside a transaction and not finished ({done})"
+    message = f"migration {name} was started outside a transaction and is not finished ({done})"
     nxt = "`wmigrate up` goes on where it stopped"
     if file is None:
         message += ", and its file is gone"

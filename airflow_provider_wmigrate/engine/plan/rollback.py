@@ -174,7 +174,7 @@ def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> l
             Finding(
                 "rollback_differs",
                 f"the rollback of {entry.version} differs from the one recorded when it was applied; {which}",
-                "read it before you go on",
+                "read it before you continue",
                 severity="warning",
                 version=entry.version,
                 file=migration.rollback.file if migration and migration.rollback else file,

@@ -142,8 +142,8 @@ def lacking(analysis: Analysis, version: str, kept: ScriptSession, first: int) -
     named = _unsettled(analysis, kept, first)
     if named:
         message = (
-            f"statement {first} of migration {version} was the last to run, and whether {', '.join(named)} was set"
-            " for its transaction alone cannot be told"
+            f"statement {first} of migration {version} was the last to run, and it is not known whether"
+            f" {', '.join(named)} was set for its transaction alone"
         )
         return _finding(analysis, version, first, message, f"write SET {named[0]} ... before the next statement")
     for possession in kept.possessions:

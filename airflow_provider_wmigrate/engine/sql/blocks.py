@@ -106,7 +106,5 @@ def _refuse_outside(script: Script, statements: Statements, begin: int, commit: 
     """In a block among others nothing can be taken out of its transaction."""
     for statement in statements[begin:commit].outside():
         line = statements[begin].line
-        reason = (
-            f"{statement.outside} cannot run inside a transaction, and stands in the one that begins at line {line}"
-        )
-        raise ScriptError(script.file, statement.line, reason, hint="put it behind the COMMIT")
+        reason = f"{statement.outside} cannot run inside a transaction, but it is in the one that begins at line {line}"
+        raise ScriptError(script.file, statement.line, reason, hint="move it after the COMMIT")

@@ -27,7 +27,7 @@ def planned_findings(
             words = [f"{k}: {str(v).lower()}" if isinstance(v, bool) else k for k, v in used.items()]
             yield Finding(
                 "planned_key",
-                f"{name} has no effect yet ({', '.join(words)}): it will come with the backup",
+                f"{name} has no effect yet ({', '.join(words)}): backups are not built yet",
                 "remove it and make the backup yourself: none would be made",
                 file=file,
                 line=min((line for k in used if (line := line_of(f"{name}.{k}"))), default=None),
