@@ -10,12 +10,13 @@ STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint unit package dev deployment docs timescale postgres cli airflow operating web page bench faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
+.PHONY: help demo test test-system programs lint unit package dev deployment docs timescale postgres cli airflow operating web page bench faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, and stop by itself"
 	@echo "make test            every check and test, the slow ones last; JOBS=2 parts at a time"
+	@echo "make test-system     as root: Debian's packages for the tests that a machine without them skips"
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
 	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"
@@ -49,15 +50,27 @@ $(VENV)/installed .demo/venv/installed: pyproject.toml constraints.txt
 PARTS := lint unit package dev deployment docs timescale postgres cli airflow web page faults-short operating e2e deployment-e2e e2e-more
 
 # Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
+# What was skipped for want of a program or of rights is told in one table in the end, also when a part failed.
 test: $(VENV)/installed
-	@$(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target $(PARTS)
+	@rm -f .test/skipped
+	@SKIPPED_LIST=$(CURDIR)/.test/skipped $(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target $(PARTS); \
+		code=$$?; $(BIN)/python -m dev.skipped .test/skipped; exit $$code
 	@echo "every part passed: $(PARTS)"
+
+# What package indexes give an ordinary user and this machine lacks; dev/programs.py says what.
+programs: $(VENV)/installed
+	@$(BIN)/python -m dev.programs
+
+test-system:
+	@$(PYTHON) -m dev.programs --system
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+timescale page e2e: programs
 
 $(filter-out lint e2e% %e2e faults%,$(PARTS)): $(VENV)/installed
 	$(BIN)/python -m pytest tests/$@ -m "not e2e" $(ARGS)

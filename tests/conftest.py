@@ -6,6 +6,7 @@ The server's programs are found as `dev/server_binaries.py` says; `PG_BINDIR` na
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError
 from dev.server_binaries import find_bindir, major_version
+from dev.skipped import add_to_list
+from tests.needs import need
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "migrations"
@@ -47,10 +50,19 @@ def pytest_report_header() -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs_program"):
+        need(*marker.args)
     for marker in item.iter_markers("needs_postgresql"):
         major, what = marker.args
         if major_version(find_bindir()) < major:
             pytest.skip(f"PostgreSQL {major} was the first with {what}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """`make test` shows what its parts have skipped in one table; see dev/skipped.py."""
+    list_file = os.environ.get("SKIPPED_LIST")
+    if list_file:
+        add_to_list(Path(list_file), [report.longrepr for report in terminalreporter.getreports("skipped")])
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ IN_AIRFLOW = "\n## In Airflow\n"
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # of a machine that is busy with other tests: a whole Airflow is started
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the page asks its reader to have curl")
+@pytest.mark.needs_program("curl")  # as the page asks of its reader
 def test_the_tutorial(follow: Follow) -> None:
     """Both parts, since the second goes on where the first ends."""
     assert follow(PAGE) > 40

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.e2e.conftest import DAG, Story
-from tests.page.browser import chromium
+from tests.page.browser import chromium_or_skip
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def admin(story: Story) -> Iterator[BrowserContext]:
     """A browser in which the admin has logged in."""
-    with chromium() as browser:
+    with chromium_or_skip() as browser:
         context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light")
         context.set_default_timeout(30_000)
         login = {"username": story.server.user, "password": story.server.password}

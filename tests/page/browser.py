@@ -1,13 +1,18 @@
-"""The browser of the tests and of the screenshots: the system's Chromium, driven by Playwright."""
+"""The browser of the tests and of the screenshots: a Chromium, driven by Playwright."""
 
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+import pytest
+from playwright._impl._driver import compute_driver_executable
+from playwright.sync_api import Browser, Error, sync_playwright
+
+from dev.programs import browser_environment, find
+from tests.needs import lacks, need
 
 ARGS = [
     "--no-sandbox",
@@ -20,16 +25,34 @@ ARGS = [
 ]
 
 
-def find_chromium() -> str | None:
-    """`CHROMIUM`, or the system's; None: Playwright's own, if it was installed."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window: ``$CHROMIUM``, the system's, that of npm, or Playwright's own if it was installed."""
+    place = find("chromium")
+    with sync_playwright() as playwright:
+        environment = {**os.environ, **browser_environment(place)}
+        browser = playwright.chromium.launch(executable_path=place, args=ARGS, env=environment)
+        yield browser
+        browser.close()
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGS)
-        yield browser
-        browser.close()
+def chromium_or_skip() -> Iterator[Browser]:
+    """The same for tests. One that is here and does not start is an error, not a reason to skip."""
+    if not _driver_runs():
+        os.environ["PLAYWRIGHT_NODEJS_PATH"] = need("node")[0]
+    if find("chromium") is None:
+        with sync_playwright() as playwright:
+            if not os.path.exists(playwright.chromium.executable_path):
+                lacks("chromium")
+    try:
+        with chromium() as browser:
+            yield browser
+    except Error as error:
+        pytest.fail(f"the browser does not start: install chromium, or set CHROMIUM; {error}")
+
+
+def _driver_runs() -> bool:
+    """The Node.js that Playwright brings needs a library (libatomic) that a small system may lack."""
+    node = os.environ.get("PLAYWRIGHT_NODEJS_PATH") or compute_driver_executable()[0]
+    return subprocess.run([node, "--version"], capture_output=True, check=False).returncode == 0

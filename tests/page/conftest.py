@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page
+from playwright.sync_api import Browser, Page
 
-from tests.page.browser import chromium
+from tests.page.browser import chromium_or_skip
 from tests.page.stub import StubServer
 from tests.page.worlds import World, make_world
 
@@ -19,11 +19,8 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    try:
-        with chromium() as browser:
-            yield browser
-    except Error as error:
-        pytest.fail(f"no browser: install chromium (apt-get install chromium) or set CHROMIUM; {error}")
+    with chromium_or_skip() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

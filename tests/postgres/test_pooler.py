@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +22,9 @@ from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Budget, open_session
 from dev.ports import free_port
+from tests.needs import need
 
-PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-installed = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed (Debian package pgbouncer)")
+installed = pytest.mark.needs_program("pgbouncer")
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -57,7 +56,7 @@ def pooler(database: str, tmp_path: Path) -> StartPooler:
         )
         root = os.geteuid() == 0
         account = pwd.getpwnam("nobody") if root else None
-        command = [str(PROGRAM), "/dev/stdin"]
+        command = [need("pgbouncer")[0], "/dev/stdin"]
         with config.open() as stdin:
             process = subprocess.Popen(
                 command,

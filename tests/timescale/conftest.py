@@ -1,13 +1,11 @@
 """A real TimescaleDB for the tests: PostgreSQL and the extension as WebAssembly, on a TCP port, from the npm registry.
 
 One backend serves every connection, one statement at a time. So this shows what the SQL does, and nothing of locks,
-concurrency or cancelling. Node absent: skipped with that reason; CI has it.
+concurrency or cancelling.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from dev.ports import free_port
+from dev.programs import run_npm
+from tests.needs import need
 
 HERE = Path(__file__).parent
 
@@ -22,13 +22,9 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def server() -> Iterator[int]:
     """The port of a TimescaleDB that the whole session shares: it starts in seconds and takes half a gigabyte."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have node and npm")
-        pytest.skip("node is not installed")
+    node, _ = need("node", "npm")
     if not (HERE / "node_modules").is_dir():
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True)
+        run_npm(HERE)
     port = free_port()
     process = subprocess.Popen([node, "tsdb_server.mjs", str(port)], cwd=HERE, stdout=subprocess.PIPE, text=True)
     try:

@@ -1,0 +1,8 @@
+// Unpacks the browser of the npm package, and the libraries and the font it needs, into $TMPDIR.
+import { fileURLToPath } from "node:url";
+import { inflate } from "@sparticuz/chromium";
+
+const packed = new URL("../bin/", import.meta.resolve("@sparticuz/chromium"));
+for (const name of ["chromium.br", "swiftshader.tar.br", "fonts.tar.br", "al2023.tar.br"]) {
+  await inflate(fileURLToPath(new URL(name, packed)));
+}
