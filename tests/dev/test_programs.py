@@ -53,6 +53,7 @@ def test_what_an_index_gave_is_none_of_the_system(only: Path, monkeypatch: pytes
 def test_a_script_of_this_environment_is_no_program_of_the_system(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It starts the real one as a child, which would be left behind when it is stopped."""
     monkeypatch.setattr(sys, "executable", str(only / "python"))
+    monkeypatch.setattr(programs, "SERVERS", "")
     program(only, "node")
     assert find("node", system=True) is None
 
