@@ -1,0 +1,134 @@
+"""Plan and report as people read them, and a run's results as XCom keeps them: whole values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_wmigrate.engine.ledger.trail import AuditRow
+from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan, Status, Step
+from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
+from airflow_provider_wmigrate.telling.summaries import plain, plan_markdown, records_of, report_markdown, summarise
+
+PLAN = Plan(
+    "apply",
+    None,
+    (Step("apply", "001", "users", "c1", 90.0), Step("apply", "002", "orders", "c2")),
+    {v: Status.PENDING for v in ("001", "002", "003")},
+    left_out={"003": "needs extension x"},
+)
+
+
+def test_a_plan() -> None:
+    findings = [
+        Finding("changed", "a | b", "restore | it", version="001"),
+        Finding("syntax", "wrong", "correct it", severity="warning", file="002_orders.sql", line=3, column=7),
+    ]
+    assert plan_markdown(PLAN, findings).splitlines() == [
+        "### Plan: apply 2 of 3 migrations",
+        "",
+        "1. apply `001_users`, about 90 s",
+        "2. apply `002_orders`",
+        "- left out: `003` (needs extension x)",
+        "",
+        "| finding | where | what | next |",
+        "| --- | --- | --- | --- |",
+        "| error changed | 001 | a \\| b | restore \\| it |",
+        "| warning syntax | 002_orders.sql:3:7 | wrong | correct it |",
+    ]
+
+
+def test_a_plan_of_a_rollback() -> None:
+    back = replace(PLAN, direction="rollback", to="001", steps=(Step("rollback", "002", "orders", "c2"),))
+    assert plan_markdown(back, []).splitlines() == [
+        "### Plan: roll back 1 of 3 migrations (to 001)",
+        "",
+        "1. roll back `002_orders`",
+        "- stays: `003` (needs extension x)",
+    ]
+
+
+def test_a_record_as_xcom_keeps_it() -> None:
+    record = Record("001", "users", Outcome.APPLIED, "c1", Identity("ann"), locks=(LockTaken("a", "Share"),))
+    kept = plain(record)
+    assert kept == record.as_dict()
+    assert kept["locks"] == [{"relation": "a", "mode": "Share", "held_ms": None, "dropped": False}]
+    assert type(kept["locks"]) is list
+
+
+@pytest.mark.parametrize(("value", "records"), [(None, []), ([], []), ([{"a": 1}], [{"a": 1}]), ({"a": 1}, [{"a": 1}])])
+def test_what_a_task_left(value: Any, records: list[dict[str, Any]]) -> None:
+    assert records_of(value) == records
+
+
+def row(event: str, version: str, duration_ms: int | None) -> AuditRow:
+    at = datetime(2025, 1, 2, tzinfo=timezone.utc)
+    return AuditRow(1, at, event, version, "ann", None, None, None, None, duration_ms, {}, "", "")
+
+
+def left(version: str, outcome: str, **more: Any) -> dict[str, Any]:
+    return {"version": version, "outcome": outcome, "duration_ms": 100, "reason": None, **more}
+
+
+def test_what_an_attempt_did() -> None:
+    rows = [
+        row("applied", "002", 5),
+        row("applied", "001", 7),
+        row("rolled_back", "004", 11),
+        row("started", "9", None),
+    ]
+    records = [
+        left("002", "applied"),  # its row says it already
+        left("004", "rolled_back"),
+        left("005", "dry_run"),
+        left("006", "already_applied"),
+        left("007", "not_tried", reason="it commits"),
+    ]
+    assert summarise(rows, records, {"skipped": {"008": "applied"}}, ["a.task"]) == {
+        "applied": ["002", "001"],
+        "rolled_back": ["004"],
+        "dry_run": ["005"],
+        "already_applied": ["006"],
+        "not_tried": {"007": "it commits"},
+        "failed": ["a.task"],
+        "skipped": {"008": "applied"},
+        "duration_ms": 323,
+        "audit_head": None,
+    }
+
+
+def test_an_attempt_that_left_nothing() -> None:
+    empty = summarise((), (), {}, ())
+    assert empty == {
+        **{key: [] for key in ("applied", "rolled_back", "dry_run", "already_applied", "failed")},
+        "not_tried": {},
+        "skipped": {},
+        "duration_ms": 0,
+        "audit_head": None,
+    }
+    assert report_markdown(empty) == "### Migrations\n- nothing to do\n- 0 ms on the server"
+
+
+def test_a_report() -> None:
+    summary = {
+        "applied": ["001", "002"],
+        "rolled_back": ["003"],
+        "dry_run": ["004"],
+        "already_applied": ["005"],
+        "failed": ["a.task"],
+        "not_tried": {"006": "it commits"},
+        "duration_ms": 12,
+    }
+    assert report_markdown(summary).splitlines() == [
+        "### Migrations",
+        "- applied: 001, 002",
+        "- rolled back: 003",
+        "- dry run: 004",
+        "- already applied: 005",
+        "- failed: a.task",
+        "- not tried: 006: it commits",
+        "- 12 ms on the server",
+    ]
