@@ -21,7 +21,7 @@ from .call import Answer, Call
 from .config_entry import block, quoted, with_block
 from .failure import UsageError
 from .numbering import next_number
-from .patterns import PATTERNS, filled_in, words_told
+from .patterns import CHANGE_AGGREGATE, PATTERNS, Part, check_words, filled_in, words_told
 from .screen import Screen
 
 _CONFIG_FILE = "migration_config.yaml"
@@ -33,26 +33,31 @@ def new(call: Call) -> Answer:
         return _templates()
     name = _name(call.arguments.name)
     folder = _folder(call)
-    digits = next_number(_newest(folder), datetime.now(timezone.utc))
-    version = canonical_version(digits)
-    stem = f"{digits}_{name}"
     description = call.arguments.description or re.sub("[_-]", " ", name).capitalize()
     template = call.arguments.template
     words = _words(call.arguments.set or ())
-    apply, rollback = filled_in(template, words, migration=name, stem=stem, description=description)
-    lines = block(version, _fields(call, folder, stem, description))
-    files = {f"{stem}.sql": apply, f"{stem}.rollback.sql": rollback}
+    now = datetime.now(timezone.utc)
+    digits = next_number(_newest(folder), now)
+    versions, files, blocks = [], {}, []
+    for part in _parts(call, words, name, f"{digits}_{name}", description):
+        stem = "_".join(filter(None, (digits, name, part.suffix)))
+        versions.append(canonical_version(digits))
+        files[f"{stem}.sql"] = part.apply
+        if part.rollback is not None:
+            files[f"{stem}.rollback.sql"] = part.rollback
+        blocks.append(block(versions[-1], _fields(call, folder, stem, part, description)))
+        digits = next_number(digits, now)
     path = call.folder_path
     with _all_or_nothing(path) as write:
         for file, text in files.items():
             write(file, text)
-        config = _write_config(call, lines)
+        kept_out = [lines for lines in blocks if not _write_config(call, lines)]
         read_folder(path, call.environ)  # what was written must be readable as what it was meant to be
-    written = [*files, *([_CONFIG_FILE] if config else [])]
-    by_hand = None if config else "\n".join("  " + line for line in lines)
+    written = [*files, *([_CONFIG_FILE] if len(kept_out) < len(blocks) else [])]
+    by_hand = "\n".join("  " + line for lines in kept_out for line in lines) or None
     data = {
         "folder": str(path),
-        "version": version,
+        "version": versions[0],
         "name": name,
         "template": template,
         "files": written,
@@ -66,6 +71,20 @@ def new(call: Call) -> Answer:
             screen.tell(f"{_CONFIG_FILE} was left as it is; add below `migrations`:\n{by_hand}")
 
     return Answer(data, show)
+
+
+def _parts(call: Call, words: dict[str, str], name: str, stem: str, description: str) -> tuple[Part, ...]:
+    """One migration, or the three that change an aggregate: those are written from what the database has."""
+    template = call.arguments.template
+    check_words(template, words)
+    if template != CHANGE_AGGREGATE:
+        return (filled_in(template, words, migration=name, stem=stem, description=description),)
+    from airflow_provider_wmigrate.engine.catalog.aggregate_definition import read_aggregate
+
+    from .aggregate_change import parts
+
+    with call.session() as session:
+        return parts(read_aggregate(session.conn, words["aggregate"]), description)
 
 
 def _templates() -> Answer:
@@ -120,13 +139,17 @@ def _newest(folder: Folder | None) -> str | None:
     return folder.migrations[-1].stem.partition("_")[0] if folder and folder.migrations else None
 
 
-def _fields(call: Call, folder: Folder | None, stem: str, description: str) -> list[str]:
+def _fields(call: Call, folder: Folder | None, stem: str, part: Part, description: str) -> list[str]:
+    """Of several migrations, the first has the dependencies that were asked for, and each needs the one before it."""
     known = [m.version for m in folder.migrations] if folder else []
-    needs = [normalise_version(version, known) for version in call.arguments.depends_on or ()]
-    lines = [f"filename: {stem}.sql", f"description: {quoted(description)}"]
+    asked = () if part.follows else call.arguments.depends_on or ()
+    needs = [normalise_version(version, known) for version in asked]
+    title = f"{description}: {part.suffix}" if part.suffix else description
+    lines = [f"filename: {stem}.sql", f"description: {quoted(title)}"]
     if needs:
         lines.append("dependencies: [" + ", ".join(f'"{version}"' for version in dict.fromkeys(needs)) + "]")
-    return [*lines, "rollback_supported: true", *PATTERNS[call.arguments.template].config]
+    supported = str(part.rollback is not None).lower()
+    return [*lines, f"rollback_supported: {supported}", *part.config]
 
 
 def _write_config(call: Call, lines: list[str]) -> bool:

@@ -24,13 +24,30 @@ class Pattern:
     config: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One migration that a template makes.
+
+    :param suffix: of its name, where a template makes several. :param config: more lines for its block in the config.
+    :param follows: it needs the one before it, which a config without `dependencies` says.
+    """
+
+    suffix: str
+    apply: str
+    rollback: str | None
+    config: tuple[str, ...] = ()
+    follows: bool = False
+
+
+CHANGE_AGGREGATE = "change-aggregate"
+
 _TABLE = {"table": None}
 _COLUMN = {**_TABLE, "column": None}
 _TIMESCALEDB = ("requires_extensions: [timescaledb]",)
-_COMMUNITY = ("requires_extensions:", "  - {name: timescaledb, license: timescale}")
+COMMUNITY = ("requires_extensions:", "  - {name: timescaledb, license: timescale}")
 """The Apache edition has neither continuous aggregates nor policies."""
 _STEP_BY_STEP = ("transactional:", "  apply: false")
-_REPEATABLE = (*_STEP_BY_STEP, "repeatable:", "  apply: true")
+REPEATABLE = (*_STEP_BY_STEP, "repeatable:", "  apply: true")
 
 PATTERNS: Mapping[str, Pattern] = {
     "empty": Pattern("Nothing but the frame."),
@@ -54,12 +71,22 @@ PATTERNS: Mapping[str, Pattern] = {
     "continuous-aggregate": Pattern(
         "A TimescaleDB continuous aggregate with its policy.",
         {"view": "{name}", **_TABLE, "time": "at", "group": "source", "value": "value", "bucket": "1 day"},
-        _COMMUNITY,
+        COMMUNITY,
+    ),
+    CHANGE_AGGREGATE: Pattern(
+        "Three migrations that change a TimescaleDB continuous aggregate and keep the buckets whose raw rows are gone."
+        " Reads the database.",
+        {"aggregate": None},
+    ),
+    "aggregate-column": Pattern(
+        "A column for a TimescaleDB continuous aggregate, filled as far as raw rows go. TimescaleDB 2.28.",
+        {"aggregate": None, "column": None, "type": "double precision", "expression": None, "since": None},
+        (*_STEP_BY_STEP, "requires_extensions:", '  - {name: timescaledb, min_version: "2.28", license: timescale}'),
     ),
     "backfill": Pattern(
         "Fill a column in batches, each committed on its own.",
         {**_COLUMN, "key": "id", "expression": None, "batch": "5000"},
-        _REPEATABLE,
+        REPEATABLE,
     ),
     "view": Pattern("A view, made or replaced.", {"view": "{name}", **_TABLE}),
     "function": Pattern(
@@ -69,25 +96,32 @@ PATTERNS: Mapping[str, Pattern] = {
 }
 
 
-def filled_in(name: str, given: Mapping[str, str], *, migration: str, stem: str, description: str) -> tuple[str, str]:
-    """The migration's and the rollback's SQL.
+_ONE_WAY = ("aggregate-column",)
+"""TimescaleDB cannot drop a column of an aggregate."""
 
-    :raises UsageError: a word that this template does not have, or one that it needs and that is not given.
-    """
-    pattern = PATTERNS[name]
+
+def check_words(name: str, given: Mapping[str, str]) -> None:
+    """:raises UsageError: a word that this template does not have, or one that it needs and that is not given."""
+    words = PATTERNS[name].words
     for word in given:
-        if word not in pattern.words:
-            raise UsageError.unknown(f"word of template {name}", word, pattern.words)
-    missing = [word for word, default in pattern.words.items() if default is None and word not in given]
+        if word not in words:
+            raise UsageError.unknown(f"word of template {name}", word, words)
+    missing = [word for word, default in words.items() if default is None and word not in given]
     if missing:
         hint = "give " + " ".join(f"--set {word}=..." for word in missing)
         raise UsageError(f"template {name} needs {' and '.join(missing)}", hint=hint)
+
+
+def filled_in(name: str, given: Mapping[str, str], *, migration: str, stem: str, description: str) -> Part:
+    """The template with its words. One without a rollback script is of a change that has no way back."""
+    pattern = PATTERNS[name]
     words = {"name": re.sub(r"^(create|add)_|_table$", "", migration) or migration}
     for word, default in pattern.words.items():
         words[word] = given[word] if word in given else _fill(default or "", _plain(words))
     title = " ".join(description.split())
     words |= {"stem": stem, "title": title, "description": title.replace("'", "''")}
-    return _fill(_text(f"{name}.sql"), words), _fill(_text(f"{name}.rollback.sql"), words)
+    rollback = _fill(_text(f"{name}.rollback.sql"), words) if name not in _ONE_WAY else None
+    return Part("", _fill(_text(f"{name}.sql"), words), rollback, pattern.config)
 
 
 def words_told(pattern: Pattern) -> list[str]:

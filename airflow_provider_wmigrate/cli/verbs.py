@@ -102,6 +102,8 @@ TEMPLATES = (
     "foreign-key",
     "hypertable",
     "continuous-aggregate",
+    "change-aggregate",
+    "aggregate-column",
     "backfill",
     "view",
     "function",
@@ -194,7 +196,7 @@ VERBS = (
             ),
             Argument(("--templates",), "List the templates and their words.", kind="flag"),
         ),
-        database="never",
+        database="optional",
     ),
     Verb(
         "repair",

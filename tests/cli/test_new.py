@@ -274,7 +274,11 @@ def is_made(conn: Conn, template: str) -> bool:
     return bool(row and row[0])
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+FROM_A_DATABASE = ("change-aggregate", "aggregate-column")
+"""See tests/timescale/test_change_aggregate.py."""
+
+
+@pytest.mark.parametrize("template", [t for t in TEMPLATES if t not in FROM_A_DATABASE])
 def test_a_template_is_applied_rolled_back_and_applied_again(
     template: str, shop: Path, wmigrate: Wmigrate, conn: Conn
 ) -> None:
