@@ -169,7 +169,6 @@ def _environment(folder: Path, cluster: Cluster, api_port: str, log_ports: list[
         "PGPORT": str(cluster.port),
         "PGPASSFILE": str(folder / "no-pgpass"),
         "AIRFLOW__API__PORT": api_port,
-        "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__BASE_URL": f"http://localhost:{api_port}",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": log_ports[0],
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": log_ports[1],
