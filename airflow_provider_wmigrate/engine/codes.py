@@ -72,6 +72,8 @@ _FINDINGS = {
     "outside_transaction": (E, "it must run outside a transaction, but this is forbidden", "remove it, or allow it"),
     "unnamed_index": (E, "`CREATE INDEX CONCURRENTLY` without a name", "name the index"),
     "drops_all_hypertables": (E, "`DROP EXTENSION timescaledb CASCADE` deletes their rows", "drop tables by name"),
+    "refresh_unbounded": (W, "a refresh deletes the buckets whose rows were dropped", "give it a lower bound"),
+    "policy_window": (W, "a policy's window never reaches rows that come late", "a longer `start_offset`"),
     "allow_ddl_violated": (E, "it defines objects, but `validation.sql.allow_ddl` is false", "remove it or allow it"),
     "allow_dml_violated": (E, "it changes rows, but `validation.sql.allow_dml` is false", "remove it or allow it"),
     "allow_drop_violated": (E, "it drops something, but `validation.sql.allow_drop` is false", "remove it or allow it"),

@@ -43,7 +43,7 @@ USES = {
     "SELECT Public.Create_Hypertable('t', 'at')": "create_hypertable",
     "SELECT add_retention_policy('t', INTERVAL '1 day')": "add_retention_policy",
     "SELECT remove_columnstore_policy('t')": "remove_columnstore_policy",
-    "CALL refresh_continuous_aggregate('v', NULL, NULL)": "refresh_continuous_aggregate",
+    "CALL refresh_continuous_aggregate('v', '2026-01-01', NULL)": "refresh_continuous_aggregate",
     "CALL convert_to_columnstore('c')": "convert_to_columnstore",
     "SELECT drop_chunks('t', older_than => now())": "drop_chunks",
     "CREATE VIEW v AS SELECT time_bucket('1 day', at) FROM t": "time_bucket",

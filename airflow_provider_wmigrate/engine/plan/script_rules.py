@@ -27,6 +27,7 @@ from airflow_provider_wmigrate.engine.sql.unread import placeholders
 from .empty import empty
 from .folder_rules import finding_in
 from .journal import unnamed_indexes
+from .timescale_rules import Aggregates, broken_rules, calls, speaks
 from .undeclared import KnownExtension, undeclared
 
 _DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt", "truncate_stmt"}
@@ -52,16 +53,19 @@ def script_findings(
 
     :param others: the folder's, since what one needs may be declared by those it depends on.
     """
-    known = KnownExtension({migration.version: migration for migration in (*others, *migrations)})
+    by_version = {migration.version: migration for migration in (*others, *migrations)}
+    known, aggregates = KnownExtension(by_version), Aggregates(list(by_version.values()))
     found: list[Finding] = []
     for migration in migrations:
-        found += _in_script(migration, migration.script, config, known)
+        found += _in_script(migration, migration.script, config, known, aggregates)
         if migration.rollback:
-            found += _in_script(migration, migration.rollback, config, known)
+            found += _in_script(migration, migration.rollback, config, known, aggregates)
     return tuple(found)
 
 
-def _in_script(migration: Migration, script: Script, config: Config, known: KnownExtension) -> Iterator[Finding]:
+def _in_script(
+    migration: Migration, script: Script, config: Config, known: KnownExtension, aggregates: Aggregates
+) -> Iterator[Finding]:
     """A rollback script has no rules: it may always do what undoing needs."""
     rules = None if script is migration.rollback else config.validation.sql
     try:
@@ -75,11 +79,14 @@ def _in_script(migration: Migration, script: Script, config: Config, known: Know
     declared = migration.transactional if rules is not None else migration.rollback_transactional
     yield from _outside_transaction(migration, analysis, declared, rules)
     yield from _lost_rows(migration, analysis)
+    for statement in analysis.statements if speaks(analysis) else ():
+        yield from aggregates.findings(migration, analysis, statement)
     if rules is not None:
         yield from undeclared(migration, analysis, known)
         yield from _not_checked(migration, analysis, rules)
         for statement in analysis.statements:
             yield from _forbidden(migration, statement, rules)
+            yield from _forbidden_calls(migration, analysis, statement, rules, known)
 
 
 def _not_checked(migration: Migration, analysis: Analysis, rules: SqlRules) -> Iterator[Finding]:
@@ -173,6 +180,17 @@ def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> I
     if broken:
         message, nxt = f"{what} is not allowed: validation.sql.{key} is false", "take it out or allow it"
         yield finding_in(f"{key}_violated", migration, message, nxt, line=statement.line)
+
+
+def _forbidden_calls(
+    migration: Migration, analysis: Analysis, statement: Statement, rules: SqlRules, known: KnownExtension
+) -> Iterator[Finding]:
+    if (rules.allow_drop and rules.allow_dml and rules.allow_ddl) or not speaks(analysis):
+        return
+    if called := calls(analysis, statement):
+        for key, name in broken_rules(called, rules, known.of(migration).defines):
+            message, nxt = f"{name} is not allowed: validation.sql.{key} is false", "take it out or allow it"
+            yield finding_in(f"{key}_violated", migration, message, nxt, line=statement.line)
 
 
 def _writes(select: Any) -> bool:
