@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,23 @@ def folder_beside(folder: str | Path, otherwise: str | None) -> Path:
             f" put {folder} outside the archive and give it in full"
         )
     return (beside / path).resolve()
+
+
+def as_seen_from_dag_file(folder: Path, otherwise: str | None) -> str | None:
+    """The way from the DAG file to the folder, which is the same on machines that keep both elsewhere.
+
+    A full path is no part of a DAG: a bundle has another one for each of its versions.
+
+    :param folder: a full path.
+    :param otherwise: as for `folder_beside`.
+    :returns: None where they have no directory in common.
+    """
+    file = _dag_file() or otherwise
+    if file is None:
+        return None
+    beside, folder = Path(file).resolve().parent, folder.resolve()
+    together = os.path.commonpath([beside, folder]) != folder.anchor
+    return os.path.relpath(folder, beside) if together else None
 
 
 def file_of(dag: DAG | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain, get_parsing_context
 
-from .beside import folder_beside
+from .beside import as_seen_from_dag_file, folder_beside
 from .callbacks import roll_back_on_failure
 from .defaults import chosen_conn_id
 from .folder_operator import SettingsRetryPolicy
@@ -120,6 +120,8 @@ class _FolderTaskGroup(TaskGroup):
             "late_migrations": settings.execution.late_migrations,
             "timeout_seconds": max([settings.execution.timeout_seconds, *budgets]),
             "when_extension_missing": settings.execution.when_extension_missing,
+            "folder": as_seen_from_dag_file(self._path, self.dag.fileloc),
+            "include_sql": self._may_show_sql,
         }
 
     def _id(self, task_id: str) -> str:
@@ -154,8 +156,12 @@ class _FolderTaskGroup(TaskGroup):
             **self._unless_given(execution_timeout=net),
         }
 
+    @property
+    def _may_show_sql(self) -> bool:
+        return all(s.logging.include_sql for s in self._settings)
+
     def _step(self, migration: Migration) -> dict[str, Any]:
-        hidden = None if all(s.logging.include_sql for s in self._settings) else HIDDEN
+        hidden = None if self._may_show_sql else HIDDEN
         doc = partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden)
         return {
             **self._shared,

@@ -157,10 +157,10 @@ async def get_metrics(ask: AskDep, days: Annotated[int, Query(ge=1, le=366)] = 9
 
 @groups.get("/migrations/{version}")
 async def get_migration(
-    ask: AskDep, version: Annotated[str, Path(pattern="^[0-9]{1,250}$")]
+    ask: AskDep, version: Annotated[str, Path(pattern="^[0-9]{1,250}$")], environment: Environment = None
 ) -> schemas.MigrationAnswer:
     """One migration with its scripts and its events."""
-    return await ask(queries.migration, version)
+    return await ask(queries.migration, version, environment=environment)
 
 
 @starts.post("/migrate", status_code=201, dependencies=[Depends(action_logging("wmigrate_migrate"))])

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_wmigrate.engine.model import version_key
@@ -87,6 +88,19 @@ class GroupTasks:
     environments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Environment -> what its settings say that is needed here; "" stands for none."""
     params: Mapping[str, DagParam] = field(default_factory=dict)
+    fileloc: str = ""
+    """The DAG file, as its processor sees it."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the migrations were when the DAG file was parsed; None: it does not say."""
+        told = self.settings(None).get("folder")
+        return Path(self.fileloc).resolve().parent / told if told and self.fileloc else None
+
+    @property
+    def hides_sql(self) -> bool:
+        """Whether the config forbids that scripts are shown."""
+        return self.settings(None).get("include_sql") is False
 
     @property
     def is_mapped(self) -> bool:
@@ -194,11 +208,15 @@ def groups_of(dag_id: str, data: Mapping[str, Any]) -> Iterator[GroupTasks]:
     params = dict(_params(dag.get("params", ())))
     for plan in ours:
         if plan.get("task_type") == "PlanMigrationsOperator" and "conn_id" in plan:
-            yield _group(dag_id, plan, ours, params)
+            yield _group(dag_id, plan, ours, params, str(dag.get("fileloc") or ""))
 
 
 def _group(
-    dag_id: str, plan: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], params: Mapping[str, DagParam]
+    dag_id: str,
+    plan: Mapping[str, Any],
+    tasks: Iterable[Mapping[str, Any]],
+    params: Mapping[str, DagParam],
+    fileloc: str,
 ) -> GroupTasks:
     plan_id = str(plan["task_id"])
     prefix = plan_id.rpartition(".")[0]
@@ -217,6 +235,7 @@ def _group(
         to=plan.get("to"),
         environments=_plain(plan.get("environments")) or {},
         params=params,
+        fileloc=fileloc,
     )
 
 

@@ -51,6 +51,7 @@ class GroupView:
     ) -> None:
         self.session, self.user, self.group, self.target = session, user, group, target
         self._everything = everything
+        self._server: schemas.Server | None = None
 
     # What belongs to the group
 
@@ -98,13 +99,20 @@ class GroupView:
             message = "conn_id is a template that no run has resolved yet; run the DAG once"
             return None, Reason(code="unresolved_target", message=message)
         if not self.readable:
-            message = f"you may not read connection {conn_id}, so its database was not read for you"
+            message = f"you may not read connection {conn_id}; ask for that right to see what is in the database now"
             return None, Reason(code="no_right_on_connection", message=message)
         ledger = Ledger(self.target.ledger_schema)
         release(self.session)
+
+        def look(conn: psycopg.Connection[Any]) -> Answer:
+            at = conn.info
+            self._server = schemas.Server(host=at.host or None, port=at.port, database=at.dbname)
+            return work(conn, ledger)
+
         try:
-            return target_reads.read(conn_id, lambda conn: work(conn, ledger)), None
+            return target_reads.read(conn_id, look), None
         except target_reads.Unreadable as error:
+            self._server = self._server or schemas.Server(**target_reads.address(conn_id))
             return None, error.reason
 
     # What runs left
@@ -189,6 +197,7 @@ class GroupView:
             group_id=self.group.group_id,
             description=dag.description,
             **asdict(self.target),
+            server=self._server,
             is_mapped=self.group.is_mapped,
             is_paused=bool(dag.is_paused),
             is_stale=bool(dag.is_stale),

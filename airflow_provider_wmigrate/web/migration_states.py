@@ -30,6 +30,8 @@ from .catalog import GroupTasks, StepTask
 if TYPE_CHECKING:
     from .run_results import PlanResult, TaskResult
 
+_OF_EXECUTION = ("late_migrations", "timeout_seconds", "when_extension_missing")
+"""What the DAG says of `settings.execution`."""
 _LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
 
 
@@ -59,10 +61,10 @@ def stand_in(group: GroupTasks, environment: str | None) -> Folder:
 
     A group is the same object for as long as its DAG is, and a thousand migrations take their time.
     """
-    given = dict(group.settings(environment))
+    given = group.settings(environment)
     base = Config().settings
-    ledger = base.ledger.having(schema_name=given.pop("ledger_schema", base.ledger.schema_name))
-    execution = base.execution.having(**given)
+    ledger = base.ledger.having(schema_name=given.get("ledger_schema", base.ledger.schema_name))
+    execution = base.execution.having(**{name: given[name] for name in _OF_EXECUTION if name in given})
     settings = base.having(ledger=ledger, execution=execution)
     migrations = tuple(_migration(step, execution.when_extension_missing) for step in group.steps)
     graph = Graph({m.version: m.dependencies for m in migrations})

@@ -16,6 +16,7 @@ from .group_view import GroupView
 from .happened import event_item, events_from_runs
 from .problems import ProblemError
 from .runs import runs
+from .scripts import Reader
 
 _FINDINGS = TypeAdapter(list[Finding])
 _EVENTS_OF_ONE = 50
@@ -150,15 +151,15 @@ def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
     if not items:
         raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
     step, entry = view.steps.get(version), known.entries.get(version)
-    may = access.may_read_code(view.session, view.user, view.group.dag_id)
+    scripts = Reader(view.group, access.may_read_code(view.session, view.user, view.group.dag_id))
     return schemas.MigrationAnswer(
         group=view.described,
         migration=items[0],
         statements_done=entry.statements_done if entry else None,
         statements_total=entry.statements_total if entry else None,
         dependents=[each.version for each in view.group.steps if version in each.dependencies],
-        sql=response_parts.sql_of(step, may_read=may),
-        rollback=response_parts.rollback_of(step, script, live=source.kind == "live", may_read=may),
+        sql=scripts.sql(step),
+        rollback=scripts.rollback(step, script, live=source.kind == "live"),
         events=happened,
         source=source,
     )

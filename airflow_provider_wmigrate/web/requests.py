@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .schemas import ModeName
+from .described import ModeName
 
 
 class _Start(BaseModel):

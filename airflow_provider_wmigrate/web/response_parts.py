@@ -1,23 +1,17 @@
-"""What the answers say of one migration: where it stands, and its scripts."""
+"""What the answers say of one migration: where it stands, and what failed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import Any
 
-from airflow_provider_wmigrate.engine.model import Identity, LastEvent, Script
+from airflow_provider_wmigrate.engine.model import Identity, LastEvent
 from airflow_provider_wmigrate.engine.plan.overview import Standing
-from airflow_provider_wmigrate.task_docs import ShownScript
 
 from . import schemas
-from .catalog import StepTask
 from .group_view import GroupView
 from .migration_states import MigrationStates
 from .urls import run_url, task_url
-
-_NO_CODE = "you may not read the code of this DAG, so its scripts are not shown to you"
-_NO_DOC = "no task group made this task, so the DAG does not hold its script"
 
 
 def migration_items(view: GroupView, known: MigrationStates, only: str | None = None) -> list[schemas.MigrationItem]:
@@ -80,34 +74,3 @@ def _task_state(row: Any) -> schemas.TaskState:
         ended_at=row.end_date,
         url=task_url(row.dag_id, row.run_id, row.task_id, row.map_index),
     )
-
-
-# Scripts
-
-
-def sql_of(step: StepTask | None, *, may_read: bool) -> schemas.ScriptText:
-    """The script as the DAG was last parsed."""
-    if step is None:
-        return schemas.ScriptText(origin="unavailable", reason="its file is gone from the folder")
-    shown = step.doc.script or ShownScript(f"{step.stem}.sql", step.checksum, reason=_NO_DOC)
-    return _script("dag", shown, may_read=may_read)
-
-
-def rollback_of(step: StepTask | None, recorded: Script | None, *, live: bool, may_read: bool) -> schemas.ScriptText:
-    """The rollback as it was when the migration was applied, else as the DAG was last parsed."""
-    if recorded is not None:
-        shown = ShownScript(recorded.file, recorded.checksum, recorded.text)
-        return _script("ledger", shown, may_read=may_read)
-    if step is not None and step.doc.rollback is not None:
-        return _script("dag", step.doc.rollback, may_read=may_read)
-    why = "it has none" if live or step is not None else "only the ledger could have it, and that was not read"
-    return schemas.ScriptText(origin="unavailable", reason=why)
-
-
-def _script(origin: Literal["dag", "ledger"], script: ShownScript, *, may_read: bool) -> schemas.ScriptText:
-    """Without secrets, for who may read the DAG's code."""
-    if not may_read:
-        script = replace(script, text=None, reason=_NO_CODE)
-    if script.text is None:
-        return schemas.ScriptText(**asdict(script), origin="unavailable")
-    return schemas.ScriptText(**asdict(script.masked), origin=origin)

@@ -8,113 +8,32 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.model import Finding, Step
 from airflow_provider_wmigrate.engine.record import LockTaken
 
-from .reasons import Reason
+from .described import Answer
+from .described import Choices as Choices
+from .described import Group as Group
+from .described import Rights as Rights
+from .described import RollbackDag as RollbackDag
+from .described import Run as Run
+from .described import Server as Server
+from .described import Source as Source
+from .reasons import Reason as Reason
 
 StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "forgotten", "incomplete"]
-ModeName = Literal["apply", "dry_run"]
 
 
-class _Answer(BaseModel):
-    # What the engine or an older run tells beyond these fields is left out.
-    model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
-
-
-class Source(_Answer):
-    """Where an answer comes from, and how old it is."""
-
-    kind: Literal["live", "report", "none"] = Field(
-        description="`live`: just read. `report`: what the last run left in Airflow. `none`: the DAG file is all."
-    )
-    as_of: datetime | None = Field(default=None, description="When what is told was true; null for `none`.")
-    age_seconds: float | None = Field(default=None, description="Seconds since `as_of`; 0 for `live`.")
-    dag_id: str | None = Field(default=None, description="Of the run that left the report.")
-    run_id: str | None = Field(default=None, description="Of the run that left the report.")
-    reason: Reason | None = Field(default=None, description="Why it is not live; null when it is.")
-
-
-class Run(_Answer):
-    """One DAG run of a group."""
-
-    dag_id: str
-    run_id: str
-    state: str = Field(description="Airflow's: queued, running, success, failed.")
-    direction: Literal["apply", "rollback"]
-    mode: ModeName | None = Field(default=None, description="Null while the plan has not run.")
-    to: str | None = Field(default=None, description="Target version; null: everything.")
-    environment: str | None = None
-    actor: str | None = Field(default=None, description="Who triggered it; null: a schedule.")
-    run_after: datetime | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    duration_ms: int | None = None
-    applied: list[str] = Field(default_factory=list, description="Versions.")
-    rolled_back: list[str] = Field(default_factory=list, description="Versions.")
-    dry_run: list[str] = Field(default_factory=list, description="Versions tried in a dry run.")
-    not_tried: dict[str, str] = Field(default_factory=dict, description="Of a dry run: version -> reason.")
-    failed: list[str] = Field(default_factory=list, description="Ids of the tasks that failed.")
-    url: str = Field(description="The run's page in Airflow.")
-
-
-class Rights(_Answer):
-    """What the caller may do with a group. Decided again when it is done."""
-
-    read_database: bool = Field(description="May read the connection, so answers can be live.")
-    migrate: bool
-    rollback: bool
-
-
-class RollbackDag(_Answer):
-    """The DAG that rolls the same target back."""
-
-    dag_id: str
-    group_id: str
-    is_paused: bool
-
-
-class Choices(_Answer):
-    """What a caller can choose when starting a run; what cannot be chosen is fixed by the DAG."""
-
-    to: bool
-    modes: list[ModeName]
-    environments: list[str] | None = Field(default=None, description="Null: cannot be chosen. Empty: any name.")
-    environment: str | None = Field(default=None, description="The one a run gets that does not choose.")
-
-
-class Group(_Answer):
-    """A migration group: one folder of migrations on one target, in one DAG."""
-
-    dag_id: str
-    dag_display_name: str
-    group_id: str
-    description: str | None = Field(default=None, description="Of the DAG.")
-    conn_id: str | None = Field(default=None, description="Airflow connection of the target; null: not known yet.")
-    environment: str | None = None
-    ledger_schema: str
-    is_mapped: bool = Field(description="A mapped task group gives it a database for each map index.")
-    map_index: int | None = Field(default=None, description="Which of them this is; null: not mapped, or all of them.")
-    is_paused: bool
-    is_stale: bool = Field(description="The DAG's file is gone or no longer holds it.")
-    has_import_errors: bool
-    rollback_dag: RollbackDag | None = Field(default=None, description="Null: none, or the caller may not read it.")
-    migrate: Choices
-    rollback: Choices | None = None
-    rights: Rights
-    url: str = Field(description="The DAG's page in Airflow.")
-
-
-class _OfGroup(_Answer):
+class _OfGroup(Answer):
     group: Group
     source: Source
 
 
-class Counts(_Answer):
+class Counts(Answer):
     """Migrations by status."""
 
     pending: int = 0
@@ -140,7 +59,7 @@ class GroupSummary(_OfGroup):
     last_run: Run | None = None
 
 
-class GroupList(_Answer):
+class GroupList(Answer):
     """Every migration group the caller may read."""
 
     caller: str = Field(description="Name of the caller.")
@@ -148,7 +67,7 @@ class GroupList(_Answer):
     total_entries: int
 
 
-class _InAirflow(_Answer):
+class _InAirflow(Answer):
     dag_id: str | None = None
     run_id: str | None = None
     task_id: str | None = None
@@ -176,7 +95,7 @@ class Failure(_InAirflow):
     run_url: str | None = None
 
 
-class MigrationItem(_Answer):
+class MigrationItem(Answer):
     """One migration in the list."""
 
     version: str
@@ -209,7 +128,7 @@ class StatusAnswer(_OfGroup):
     last_run: Run | None = None
 
 
-class Authenticated(_Answer):
+class Authenticated(Answer):
     """Whom the database server let in, by its own knowledge."""
 
     user: str | None = Field(default=None, description="The role that logged in.")
@@ -278,7 +197,7 @@ class AuditRowItem(_InAirflow):
     hash: str
 
 
-class Chain(_Answer):
+class Chain(Answer):
     """Whether the audit log's hash chain adds up."""
 
     state: Literal["not_checked", "intact", "broken", "timeout"]
@@ -296,16 +215,19 @@ class AuditAnswer(_OfGroup):
     chain: Chain
 
 
-class ScriptText(_Answer):
+class ScriptText(Answer):
     """One script, or why its text is not shown."""
 
     text: str | None = None
-    origin: Literal["dag", "ledger", "unavailable"] = Field(
-        description="`dag`: as the file was last parsed. `ledger`: as it was when the migration was applied."
+    origin: Literal["dag", "folder", "ledger", "unavailable"] = Field(
+        description="`dag`: as the file was last parsed. `folder`: the same, read from the folder as it is deployed. "
+        "`ledger`: as it was when the migration was applied."
     )
     file: str | None = None
     checksum: str | None = None
-    reason: str | None = Field(default=None, description="Why there is no text, and where to find it.")
+    reason: str | None = Field(
+        default=None, description="Why there is no text, or no more than its beginning, and where to find it."
+    )
 
 
 class MigrationAnswer(_OfGroup):
@@ -321,7 +243,7 @@ class MigrationAnswer(_OfGroup):
     events: list[HistoryEvent] = Field(description="Newest first; the 50 newest at most.")
 
 
-class DurationItem(_Answer):
+class DurationItem(Answer):
     """How long one migration took when it was applied last."""
 
     version: str
@@ -330,7 +252,7 @@ class DurationItem(_Answer):
     applied_at: datetime | None = None
 
 
-class DayItem(_Answer):
+class DayItem(Answer):
     """What happened on one day (UTC). Days on which nothing happened are there too."""
 
     day: date

@@ -56,7 +56,7 @@ def _check_right(view: GroupView, group: GroupTasks, what: str) -> None:
         every = f"a run of {group.dag_id} works on every database of {group.group_id}; start it without map_index"
         raise ProblemError(409, "mapped_group", every)
     if not access.may_start(view.session, view.user, group.dag_id):
-        raise ProblemError(403, "forbidden", f"you may not start runs of {group.dag_id}{what}")
+        raise ProblemError(403, "forbidden", f"you may not start runs of {group.dag_id}{what}; ask for that right")
 
 
 def _known_version(group: GroupTasks, version: str) -> str:
@@ -139,7 +139,7 @@ def _start(
     except AirflowException as error:
         raise ProblemError(409, "not_started", f"Airflow did not start the run: {_first_line(error)}") from None
     if run is None:
-        raise ProblemError(409, "not_started", "Airflow did not start the run; look at the DAG")
+        raise ProblemError(409, "not_started", f"Airflow did not start the run; see {group.dag_id} in Airflow")
     if request.note:
         run.note = (request.note, str(view.user.get_id()))
     log.info("%s started %s of %s: %s", view.user.get_name(), run.run_id, group.dag_id, conf)
@@ -164,13 +164,15 @@ def _ready(session: Session, dag_id: str) -> str:
 
     dag = session.get(DagModel, dag_id)
     if dag is None or dag.is_stale:
-        raise ProblemError(409, "dag_stale", f"the file of {dag_id} is gone, or no longer holds it; restore it")
+        raise ProblemError(409, "dag_stale", f"the file of {dag_id} is gone, or has no such DAG any more; restore it")
     if dag.has_import_errors:
-        raise ProblemError(409, "dag_import_errors", f"the file of {dag_id} has import errors; fix it first")
+        raise ProblemError(409, "dag_import_errors", f"the file of {dag_id} has import errors; fix them first")
     if dag.allowed_run_types is not None and "manual" not in dag.allowed_run_types:
-        raise ProblemError(409, "manual_runs_not_allowed", f"{dag_id} does not allow runs by hand")
+        raise ProblemError(
+            409, "manual_runs_not_allowed", f'{dag_id} allows no runs by hand; add "manual" to its allowed_run_types'
+        )
     if dag.is_paused:
-        raise ProblemError(409, "dag_paused", f"{dag_id} is paused, so the run would wait; unpause it first")
+        raise ProblemError(409, "dag_paused", f"{dag_id} is paused, so the run would not begin; unpause it first")
     query = select(func.count()).where(DagRun.dag_id == dag_id, DagRun.state.in_(["queued", "running"]))
     active = session.scalar(query) or 0
     if dag.max_active_runs and active >= dag.max_active_runs:

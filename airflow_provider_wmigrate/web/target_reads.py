@@ -1,6 +1,6 @@
 """Reading a target database from the web server: never longer than it may, never writing, never telling a secret.
 
-Each read has a thread of its own, so that the limit holds even when a name server or the database never group_view.
+Each read has a thread of its own, so that the limit holds even when a name server or the database never answers.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _LIBPQ = {
     "keepalives_interval": 2,
     "keepalives_count": 2,
 }
+_SLOW = "look at what the server is doing, then try again"
+_AWAY = "check that Airflow's API server can reach it"
 _free = threading.BoundedSemaphore(AT_ONCE)
 _down: dict[str, tuple[float, Reason]] = {}
 log = logging.getLogger(__name__)
@@ -92,6 +94,17 @@ def connect(conn_id: str) -> psycopg.Connection[Any]:
     return MigrationHook(conn_id, libpq=_LIBPQ).get_conn()
 
 
+def address(conn_id: str) -> dict[str, Any]:
+    """Where Airflow's connection says that a target is, for one that did not answer; empty: that is not known."""
+    from airflow.sdk import BaseHook
+
+    try:
+        found = guarded(lambda: BaseHook.get_connection(conn_id))
+    except Unreadable:
+        return {}
+    return {"host": found.host or None, "port": found.port, "database": found.schema or None}
+
+
 def guarded(call: Callable[[], Answer]) -> Answer:
     """Do something with a target in a thread of its own, and wait no longer than may be.
 
@@ -114,7 +127,8 @@ def guarded(call: Callable[[], Answer]) -> Answer:
         return future.result(TOTAL_SECONDS)
     except FutureTimeout:
         raise Unreadable(
-            "timeout", f"the target did not answer within {TOTAL_SECONDS:g} s; see what the server does"
+            "timeout",
+            f"the target did not answer within {TOTAL_SECONDS:g} s; {_SLOW}",
         ) from None
     except Exception as error:
         raise _reason(error) from error
@@ -152,9 +166,12 @@ def _reason(error: Exception) -> Unreadable:
         return error
     text = _first_line(error)
     if isinstance(error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)):
-        return Unreadable("timeout", f"a statement took longer than {STATEMENT_SECONDS} s; see what the server does")
+        return Unreadable(
+            "timeout",
+            f"a statement took longer than {STATEMENT_SECONDS} s; {_SLOW}",
+        )
     if isinstance(error, psycopg.errors.ConnectionTimeout):
-        return Unreadable("timeout", f"no connection within {CONNECT_SECONDS} s; see that the web server can reach it")
+        return Unreadable("timeout", f"no connection within {CONNECT_SECONDS} s; {_AWAY}")
     if isinstance(error, ConnectionFailed):
         return Unreadable("unreachable", f"the target does not answer: {text}")
     if isinstance(error, (WMigrateError, psycopg.ProgrammingError, psycopg.DataError)):
@@ -162,12 +179,15 @@ def _reason(error: Exception) -> Unreadable:
     if isinstance(error, AirflowNotFoundException) or "isn't defined" in str(error):
         return Unreadable("no_connection", "Airflow has no connection of that id; create it, or correct conn_id")
     if isinstance(error, psycopg.Error):
-        return Unreadable("unreachable", f"the target does not answer: {text}; see that the web server can reach it")
+        return Unreadable("unreachable", f"the target does not answer: {text}; {_AWAY}")
     if isinstance(error, AirflowFailException):  # of our own hook: one sentence about the connection itself
         return Unreadable("unreachable", text)
     if not isinstance(error, AirflowException):
         log.error("reading a target failed", exc_info=error)
-    return Unreadable("unreachable", f"the target could not be read ({type(error).__name__}); see the server's log")
+    return Unreadable(
+        "unreachable",
+        f"the target could not be read ({type(error).__name__}); see the API server's log",
+    )
 
 
 def scrubbed(text: str) -> str:

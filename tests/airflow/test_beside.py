@@ -9,7 +9,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_wmigrate import MigrationSensor
-from airflow_provider_wmigrate.beside import folder_beside
+from airflow_provider_wmigrate.beside import as_seen_from_dag_file, folder_beside
 
 FACTORY = """
 from airflow.sdk import DAG
@@ -81,3 +81,18 @@ def test_without_a_dag_file_a_relative_folder_is_refused() -> None:
         folder_beside("migrations", None)
     with pytest.raises(ValueError, match="relative to a DAG file"):
         MigrationSensor(task_id="s", conn_id="w", folder="migrations")
+
+
+def test_the_way_from_the_dag_file_is_the_same_on_every_machine(places: Path, tmp_path: Path) -> None:
+    """A bundle has another path for each of its versions."""
+    file, found = places / "team" / "dags" / "d.py", set()
+    for version in ("one", "another"):
+        here = tmp_path / "bundles" / version
+        (here / "dags").mkdir(parents=True)
+        found |= {
+            as_seen_from_dag_file(here / "migrations", str(here / "dags" / "d.py")),
+            as_seen_from_dag_file((here / "migrations" / "..") / "migrations", str(here / "dags" / "d.py")),
+        }
+    assert found == {"../migrations"}
+    assert as_seen_from_dag_file(Path("/nowhere/in/common"), str(file)) is None
+    assert as_seen_from_dag_file(places / "team" / "migrations", None) is None

@@ -140,6 +140,8 @@ def make_dags(folder: Path, dag_id: str, conn_id: str | None = None) -> tuple[An
     params = {name: Param(**schema) for name, schema in PARAMS.items()}
     conn_id = conn_id or dag_id
     with DAG(dag_id, schedule=None, params=params, max_active_runs=1, is_paused_upon_creation=False) as dag:
+        dag.fileloc = str(folder.with_suffix(".py"))
+        Path(dag.fileloc).write_text("# Airflow keeps the text of every DAG file\n")
         MigrationTaskGroup("migrate", folder=folder, conn_id=conn_id, **CHOSEN)
     with DAG(f"{dag_id}_back", schedule=None, params=params, is_paused_upon_creation=False) as undo:
         RollbackTaskGroup("rollback", folder=folder, conn_id=conn_id, **CHOSEN)

@@ -284,21 +284,6 @@ def test_prose_is_not_read_back(admin: Any, make_place: MakePlace) -> None:
     assert place.migrate().state == "success", "nothing of it is taken for a template"
 
 
-def test_a_long_script(admin: Any, make_place: MakePlace) -> None:
-    place = make_place("long", {"001_long.sql": "-- " + "x" * 5000 + "\nSELECT 1;"})
-    sql = get(admin, place, "migrations/001")["sql"]
-    assert (sql["text"], sql["origin"], sql["file"]) == (None, "unavailable", "001_long.sql")
-    assert "shown in the log" in sql["reason"]
-
-
-def test_scripts_are_not_shown_where_the_config_says_so(admin: Any, make_place: MakePlace) -> None:
-    place = make_place("discreet", {**FILES, "migration_config.yaml": CONFIG + "# \n"})
-    config = CONFIG.replace("settings: {", "settings: {logging: {include_sql: false}, ")
-    (place.folder / "migration_config.yaml").write_text(config)
-    place.reparse()
-    assert "include_sql" in get(admin, place, "migrations/001")["sql"]["reason"]
-
-
 def test_no_secret_in_a_script_that_is_shown(admin: Any, make_place: MakePlace) -> None:
     """Alike in page, API and documentation; the ledger keeps what a rollback needs to run."""
     files = {
@@ -343,7 +328,7 @@ def test_scripts_are_for_who_may_read_the_code(
 
     monkeypatch.setattr(manager, "is_authorized_dag", no_code)
     found = get(viewer, warehouse, "migrations/002")
-    why = "you may not read the code of this DAG, so its scripts are not shown to you"
+    why = "you may not read the code of this DAG, so its SQL is not shown to you; ask for that right"
     for script in (found["sql"], found["rollback"]):
         assert (script["text"], script["origin"], script["reason"]) == (None, "unavailable", why)
     assert "REFERENCES" not in json.dumps(found)

@@ -18,6 +18,7 @@ def folded(place: Place, max_tasks: int = 1) -> Any:
     from airflow_provider_wmigrate import MigrationTaskGroup
 
     with DAG(f"{place.dag.dag_id}_folded", schedule=None) as dag:
+        dag.fileloc = place.dag.fileloc
         MigrationTaskGroup("migrate", folder=place.folder, conn_id=place.dag.dag_id, max_tasks=max_tasks)
     return dag
 
@@ -52,7 +53,8 @@ def test_each_folded_migration_is_a_row_of_its_own(admin: Any, viewer: Any, make
         one = get(client, dag, "migrations/002")
         assert (one["migration"]["name"], one["migration"]["description"]) == ("stock", "Stock")
         assert (one["migration"]["has_rollback"], one["dependents"]) == (True, ["003"])
-        assert (one["sql"]["text"], one["sql"]["file"]) == (None, "002_stock.sql")
+        assert (one["sql"]["text"], one["sql"]["file"]) == (FILES["002_stock.sql"], "002_stock.sql")
+        assert one["sql"]["origin"] == "folder", "the DAG holds no script of the history"
         assert [m["duration_ms"] is not None for m in get(client, dag, "status")["migrations"]] == [True] * 3
 
 

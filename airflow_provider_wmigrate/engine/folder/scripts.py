@@ -33,7 +33,7 @@ def _read_again(wanted: _File) -> str:
     """A script and its rollback at hand are read once."""
     hint = "run it again: what it says now is read then"
     try:
-        text = _decoded(_bytes(wanted.directory, wanted.file), wanted.file)
+        text = decoded(_bytes(wanted.directory, wanted.file), wanted.file)
     except OSError as error:
         raise FolderError(wanted.file, f"cannot be read any more: {error.strerror}", hint=hint) from None
     if isinstance(text, Problem) or checksum(text) != wanted.checksum:
@@ -50,7 +50,7 @@ def read_script(directory: str, file: str, problems: list[Problem]) -> Script:
         problems.append(Problem(file, reason, "make it readable", kind="cannot be read", rule="make them readable"))
         return Script(file, "", "unreadable")
     if not raw.isascii() or b"\r" in raw or b"\0" in raw:
-        text = _decoded(raw, file)
+        text = decoded(raw, file)
         if isinstance(text, Problem):
             problems.append(text)
             return Script(file, "", hashlib.sha256(raw).hexdigest())
@@ -64,7 +64,7 @@ def _bytes(directory: str, file: str) -> bytes:
         return opened.readall()
 
 
-def _decoded(raw: bytes, file: str) -> str | Problem:
+def decoded(raw: bytes, file: str) -> str | Problem:
     """Text without byte order mark and with LF line ends: what checksums are taken of and what is run."""
     try:
         text = raw.decode("utf-8-sig")
