@@ -77,6 +77,7 @@ def make_group(*, may: bool = True, **more: Any) -> s.Group:
         "group_id": GROUP,
         "description": "Apply the warehouse's migrations",
         "conn_id": "warehouse_db",
+        "server": s.Server(host="db.example", port=5432, database="warehouse") if may else None,
         "environment": "production",
         "ledger_schema": "wmigrate",
         "is_mapped": False,

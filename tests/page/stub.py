@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._problem(world.denied)
         asked = {"action": self.path.rsplit("/", 1)[-1], **json.loads(body)}
         if asked.get("note") == "refuse":
-            return self._problem(409, "the DAG is paused, so the run would wait; unpause it first", "dag_paused")
+            return self._problem(409, "the DAG is paused, so the run would not begin; unpause it first", "dag_paused")
         world.started.append(asked)
         conf = {name: asked[name] for name in ("mode", "to") if name in asked}
         answer = {
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         state = states.pop(0) if len(states) > 1 and "taskInstances" not in path else states[0]
         if "taskInstances" in path:
             running = [{"task_id": "migrate.017_currency_rates", "state": "running"}] if state == "running" else []
-            return self._json({"task_instances": running, "total_entries": 3})
+            return self._json({"task_instances": running, "total_entries": self.stub.world.tasks_done})
         return self._json({"dag_run_id": "manual__new", "state": state})
 
     def _file(self, name: str) -> None:

@@ -18,6 +18,7 @@ LAY_OUT = """async (nodes) => {
   return { ...plan, places: Object.fromEntries(plan.places) };
 }"""
 FOLD = "async ([nodes, opened]) => (await import('./static/folding.js')).fold(nodes, new Set(opened))"
+AROUND = "async ([nodes, id]) => (await import('./static/folding.js')).foldsAround(nodes, id)"
 FORMAT = "async ([name, value]) => (await import('./static/format.js'))[name](value)"
 
 Nodes = list[dict[str, Any]]
@@ -88,15 +89,54 @@ def test_a_cycle_and_an_unknown_parent_are_survived(page: Page) -> None:
     assert page.evaluate(LAY_OUT, [])["layers"] == 0
 
 
-def test_a_long_chain_folds_into_one_box_for_each_state(page: Page) -> None:
-    folded = page.evaluate(FOLD, [_chain(100, 90), []])
-    assert [(node["id"], len(node["members"])) for node in folded] == [("fold:001", 90), ("fold:091", 10)]
-    assert folded[1]["parents"] == ["fold:001"]
+def _boxes(folded: Nodes) -> list[tuple[str, int]]:
+    return [(node["id"], len(node["members"])) for node in folded]
 
 
-def test_an_opened_fold_shows_its_members(page: Page) -> None:
-    folded = page.evaluate(FOLD, [_chain(100, 90), ["fold:091"]])
-    assert [node["id"] for node in folded][:3] == ["fold:001", "091", "092"]
+def test_a_long_chain_folds_by_levels_and_never_into_one_box(page: Page) -> None:
+    whole = page.evaluate(FOLD, [_chain(1000, 1000), []])
+    assert _boxes(whole) == [(f"fold:{n * 100 + 1:03d}:100", 100) for n in range(10)]
+    assert [node["parents"] for node in whole] == [[], *([node["id"]] for node in whole[:-1])]
+    opened = page.evaluate(FOLD, [_chain(1000, 1000), ["fold:201:100"]])
+    assert _boxes(opened)[2:12] == [(f"fold:{201 + n * 10}:10", 10) for n in range(10)]
+    inside = page.evaluate(FOLD, [_chain(1000, 1000), ["fold:201:100", "fold:231:10"]])
+    assert _boxes(inside)[5:15] == [(str(231 + n), 1) for n in range(10)]
+    assert inside[-1]["id"] == "fold:901:100"
+
+
+def test_what_waits_is_drawn_one_by_one_if_it_is_not_much(page: Page) -> None:
+    folded = page.evaluate(FOLD, [_chain(103, 100), []])
+    assert _boxes(folded)[-4:] == [("fold:091:10", 10), ("101", 1), ("102", 1), ("103", 1)]
+    many = page.evaluate(FOLD, [_chain(200, 100), []])
+    assert _boxes(many)[10:] == [("fold:101:100", 100)]
+
+
+def test_siblings_fold_by_levels_too(page: Page) -> None:
+    star = [{"id": f"{v:03d}", "parents": ["001"] if v > 1 else [], "status": "applied"} for v in range(1, 501)]
+    folded = page.evaluate(FOLD, [star, []])
+    assert _boxes(folded) == [(f"fold:{n * 100 + 1:03d}:100", 100) for n in range(5)]
+    assert [node["parents"] for node in folded] == [[], *[["fold:001:100"]] * 4]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_neither_chains_nor_siblings_make_small_is_folded_by_layers(page: Page, seed: int) -> None:
+    nodes = _random_graph(1000, seed)
+    nodes[700]["status"] = "failed"
+    folded = page.evaluate(FOLD, [nodes, []])
+    assert len(folded) == 10
+    assert [node["status"] for node in folded if "701" in node["members"]] == ["failed"]
+    opened = page.evaluate(FOLD, [nodes, [node["id"] for node in folded]])
+    for few in (folded, opened):
+        places = page.evaluate(LAY_OUT, few)["places"]
+        assert all(places[p]["layer"] < places[n["id"]]["layer"] for n in few for p in n["parents"])
+
+
+def test_every_migration_can_be_found_in_whatever_box_it_is(page: Page) -> None:
+    items = worlds.many_items()
+    nodes = [{"id": i.version, "parents": i.dependencies, "status": i.status} for i in items]
+    for version in ("001", "350", "887", "1000"):
+        path = page.evaluate(AROUND, [nodes, version])
+        assert version in [node["id"] for node in page.evaluate(FOLD, [nodes, path])]
 
 
 def test_a_small_graph_is_not_folded(page: Page) -> None:

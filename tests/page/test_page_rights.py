@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.serialization.serialized_objects import DagSerialization
 from playwright.sync_api import Page, expect
 
+from airflow_provider_wmigrate.web import catalog
+from airflow_provider_wmigrate.web.choices import choices
 from tests.page import worlds
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
@@ -72,14 +77,108 @@ def test_without_rights_there_are_no_buttons(open_page: Open) -> None:
 
 def test_buttons_follow_the_rights_one_by_one(open_page: Open) -> None:
     page = open_page(AT, worlds.make_world(rights=worlds.s.Rights(read_database=True, migrate=True, rollback=False)))
-    assert _buttons(page) == ["Apply…", "Dry run…"]
+    assert _buttons(page) == ["Apply…", "Dry run…", "Roll back…"]
+    assert _why_not(page, "Roll back…") == (
+        "You may not start runs of warehouse_rollback. Ask whoever manages the rights in Airflow for the right to"
+        " trigger this DAG."
+    )
+
+
+def _why_not(page: Page, button: str) -> str:
+    """What a button says that cannot work; it gives the focus back."""
+    page.get_by_role("button", name=button).click()
+    dialog = page.get_by_role("dialog", name=re.compile("not possible now"))
+    text = " ".join(" ".join(dialog.locator("p").all_inner_texts()).split())
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("button", name=button)).to_be_focused()
+    return text
+
+
+def test_whoever_only_looks_is_told_so_once(open_page: Open) -> None:
+    page = open_page(AT, worlds.make_world(may=False, source=worlds.REPORT))
+    notes = page.locator(".group-notes .banner")
+    expect(notes).to_have_count(1)
+    expect(notes).to_contain_text(
+        "You may not read the connection warehouse_db or start runs of warehouse_migrations. Whoever manages the rights"
+        " in Airflow can allow it."
+    )
+    expect(page.locator(".group-health")).to_be_empty()
+    for tab in TABS:
+        page.goto(page.url.partition("#")[0] + f"{AT}/{tab}")
+        page.wait_for_selector("main[aria-busy=false]")
+        assert page.get_by_text("may not read", exact=False).count() == 1, tab
+
+
+ONLY_ROLLBACK = worlds.s.Rights(read_database=True, migrate=False, rollback=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "button", "says"),
+    [
+        ({"is_paused": True}, "Apply…", "warehouse_migrations is paused, so a run would not begin. Unpause the DAG:"),
+        (
+            {"is_stale": True},
+            "Dry run…",
+            "The file of warehouse_migrations is gone, or has no such DAG any more.",
+        ),
+        (
+            {"has_import_errors": True},
+            "Apply…",
+            "The file of warehouse_migrations has import errors.",
+        ),
+        (
+            {"rollback_dag": worlds.s.RollbackDag(dag_id="back", group_id="rollback", is_paused=True)},
+            "Roll back…",
+            "back is paused, so a run would not begin. Unpause the DAG:",
+        ),
+        (
+            {
+                "is_mapped": True,
+                "map_index": 1,
+                "rights": worlds.s.Rights(read_database=True, migrate=False, rollback=True),
+            },
+            "Apply…",
+            "A run works on every database of this group. Go to the page of the group and start it there",
+        ),
+    ],
+)
+def test_a_button_that_cannot_work_says_why_and_what_to_do(
+    open_page: Open, changes: dict[str, Any], button: str, says: str
+) -> None:
+    page = open_page(AT, worlds.make_world(**changes))
+    assert _why_not(page, button).startswith(says)
+
+
+def test_where_nothing_is_pending_the_buttons_say_so(open_page: Open) -> None:
+    items = [worlds.usual_items()[index] for index in (0, 1, 2)]
+    page = open_page(AT, worlds.make_world(items))
+    assert _why_not(page, "Apply…").startswith("Nothing is pending. Every migration of the folder is applied.")
+
+
+PLAIN = {"migrate": worlds.s.Choices(to=False, modes=["apply"]), "rollback": None, "rollback_dag": None}
+
+
+@pytest.mark.parametrize("button", ["Dry run…", "Roll back…"])
+def test_the_shortest_dag_is_told_how_dry_run_and_rollback_are_added(
+    open_page: Open, tmp_path: Path, button: str
+) -> None:
+    """What the page says to write is a DAG that offers just that."""
+    page = open_page(AT, worlds.make_world(**PLAIN))
+    page.get_by_role("button", name=button).click()
+    code = page.get_by_role("dialog").locator("pre").inner_text()
+    (tmp_path / "001_a.sql").write_text("SELECT 1;")
+    known: dict[str, Any] = {}
+    exec(code.replace('"../migrations"', repr(str(tmp_path))).replace("):\n    ", ") as dag:\n    ", 1), known)
+    (group,) = catalog.groups_of(known["dag"].dag_id, DagSerialization.to_dict(known["dag"]))
+    chosen = choices(group, None)
+    assert sorted(chosen.modes) == ["apply", "dry_run"]
+    assert (group.direction, chosen.to, group.conn_id) == (
+        ("apply", False, "warehouse_db") if button == "Dry run…" else ("rollback", True, "warehouse_db")
+    )
 
 
 def test_what_the_dag_does_not_let_a_run_choose_is_not_offered(open_page: Open) -> None:
-    page = open_page(
-        AT, worlds.make_world(migrate=worlds.s.Choices(to=False, modes=["apply"]), rollback=None, rollback_dag=None)
-    )
-    assert _buttons(page) == ["Apply…"]
+    page = open_page(AT, worlds.make_world(**PLAIN))
     page.get_by_role("button", name="Apply…").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert page.get_by_label("Up to version").count() == 0
@@ -88,7 +187,9 @@ def test_what_the_dag_does_not_let_a_run_choose_is_not_offered(open_page: Open) 
 
 def test_a_paused_dag_starts_nothing_and_says_why(open_page: Open) -> None:
     page = open_page(AT, worlds.make_world(is_paused=True))
-    expect(page.get_by_role("button", name="Apply…")).to_be_disabled()
+    page.get_by_role("button", name="Apply…").click()
+    expect(page.get_by_role("dialog", name="Apply is not possible now")).to_be_visible()
+    page.keyboard.press("Escape")
     expect(page.locator(".group-notes")).to_contain_text("The DAG is paused.")
 
 

@@ -1,26 +1,30 @@
-// The buttons that start runs, for who may; what they ask before is in start.js.
+// The buttons that start runs; what they ask before is in start.js. One that cannot work says why, and what to do.
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
+import { explain, whyNot } from "./offers.js";
 import { askApply, askRollBack } from "./start.js";
 
-/** Apply, dry run, roll back and refresh, as far as the caller may and the DAG lets a run choose. */
+const ACTIONS = [
+  { kind: "apply", text: "Apply", mark: "play", look: "primary", ask: (status, started) => askApply(status, "apply", started) },
+  { kind: "dry_run", text: "Dry run", mark: "flask", look: null, ask: (status, started) => askApply(status, "dry_run", started) },
+  { kind: "rollback", text: "Roll back", mark: "undo", look: "danger", ask: (status, started) => askRollBack(status, null, started) },
+];
+
+/** Whether the caller only looks: may start nothing of this group, whatever its DAGs say. */
+export const onlyLooks = ({ rights, is_mapped: mapped, map_index: index }) => !rights.migrate && !rights.rollback && !(mapped && index !== null);
+
+/** Apply, dry run, roll back and refresh. Who may start nothing is told so once, and has no buttons. */
 export function showActions(status, { refresh, startFollowing }) {
-  const { group, counts } = status;
-  const blocked = group.is_paused ? "The DAG is paused" : group.is_stale ? "The DAG is gone" : null;
-  const started = (run) => startFollowing(run);
-  const act = (text, mark, ask, { kind = null, disabled = null } = {}) => {
-    const why = blocked ?? disabled;
-    return h("button", { type: "button", class: kind, disabled: why !== null, title: why, onclick: ask }, icon(mark), text);
-  };
-  const { rights, migrate, rollback } = group;
-  const idle = counts.pending + counts.failed + counts.incomplete === 0 ? "Nothing is pending" : null;
-  return h("div", { class: "row actions", role: "group", "aria-label": "Actions" },
-    rights.migrate && migrate.modes.includes("apply") &&
-      act("Apply…", "play", () => askApply(status, "apply", started), { kind: "primary", disabled: idle }),
-    rights.migrate && migrate.modes.includes("dry_run") && act("Dry run…", "flask", () => askApply(status, "dry_run", started), { disabled: idle }),
-    rights.rollback && rollback && group.rollback_dag &&
-      act("Roll back…", "undo", () => askRollBack(status, null, started),
-        { kind: "danger", disabled: group.rollback_dag.is_paused ? "The DAG that rolls back is paused" : null }),
+  const buttons = onlyLooks(status.group) ? [] : ACTIONS.map((one) => button(one, status, startFollowing));
+  return h("div", { class: "row actions", role: "group", "aria-label": "Actions" }, buttons,
     h("button", { type: "button", class: "quiet", "aria-label": "Refresh", title: "Refresh", onclick: refresh }, icon("refresh")));
+}
+
+function button({ kind, text, mark, look, ask }, status, started) {
+  const why = whyNot(status, kind);
+  const act = why ? () => explain(`${text} is not possible now`, why) : () => ask(status, started);
+  const off = why && `Not possible now: ${why.text} Press to read what to do.`;
+  return h("button", { type: "button", class: [look, why && "off"].filter(Boolean).join(" ") || null, title: off, onclick: act },
+    icon(mark), `${text}…`);
 }

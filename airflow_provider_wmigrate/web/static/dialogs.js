@@ -3,7 +3,7 @@
 import { freshId, h, replace } from "./dom.js";
 import { problemBox } from "./parts.js";
 
-const STOPS = "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, [tabindex='0']";
+const STOPS = "a[href], button:enabled, input:enabled, select:enabled, textarea:enabled, summary, [tabindex='0']";
 
 /**
  * Ask in a dialog.
@@ -17,7 +17,7 @@ export function ask({ title, body, submit, danger = false, onSubmit }) {
   const button = h("button", { class: danger ? "primary danger" : "primary", type: "submit" }, submit);
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const form = h("form", { method: "dialog" }, h("h2", { id }, title), body, trouble, h("div", { class: "actions" }, cancel, button));
-  const dialog = h("dialog", { "aria-labelledby": id }, form);
+  const dialog = h("dialog", { class: "wide", "aria-labelledby": id }, form);
   let busy = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -35,14 +35,29 @@ export function ask({ title, body, submit, danger = false, onSubmit }) {
       button.removeAttribute("aria-busy");
     }
   });
+  stand(dialog, before);
+  return { dialog, button };
+}
+
+/** Say something that a person reads and closes. */
+export function tell({ title, body, wide = false }) {
+  const [id, before] = [freshId("dialog"), document.activeElement];
+  const close = h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close");
+  const inside = h("div", { class: "told" }, h("h2", { id }, title), body, h("div", { class: "actions" }, close));
+  const dialog = h("dialog", { class: wide ? "wide" : null, "aria-labelledby": id }, inside);
+  stand(dialog, before);
+}
+
+/** Show it; when it closes, the focus goes back to where it was: to the same button, if the page was drawn anew meanwhile. */
+function stand(dialog, before) {
   dialog.addEventListener("keydown", (event) => keepFocus(event, dialog));
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (before?.isConnected) before.focus();
+    const again = before?.isConnected ? before : [...document.querySelectorAll("main button")].find((one) => one.textContent === before?.textContent);
+    again?.focus();
   });
   document.body.append(dialog);
   dialog.showModal();
-  return { dialog, button };
 }
 
 /** Tab goes round inside; the browser's own bars and the page around the frame are not part of the question. */

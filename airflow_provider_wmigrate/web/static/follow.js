@@ -7,6 +7,7 @@ import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
 import { stateWord } from "./overview.js";
 import { announce, banner } from "./parts.js";
+import { routeTo } from "./router.js";
 
 const FIRST_MS = 1000;
 const LATER_MS = 5000;
@@ -18,11 +19,12 @@ export const isUnfinished = (state) => ["queued", "running"].includes(state);
 /**
  * Show a run inside `holder` and ask Airflow about it until it has ended.
  * @param run { dag_id, run_id, url, what } `what` names it: "dry run", "apply", "rollback"
- * @param isOver tells that nobody looks any more; `onEnd` is called once when the run has ended
+ * @param isOver tells that nobody looks any more; `onStep` is called, and waited for, whenever a task has begun or ended; `onEnd` once
+ *   when the run has ended
  */
-export async function follow(holder, run, { isOver, onEnd }) {
+export async function follow(holder, run, { isOver, onStep, onEnd, place }) {
   const name = run.what.charAt(0).toUpperCase() + run.what.slice(1);
-  let [told, wait, failures] = ["", FIRST_MS, 0];
+  let [told, step, wait, failures] = ["", "", FIRST_MS, 0];
   show(holder, run, name, { state: run.state ?? "queued", running: [], failed: [], done: 0 });
   while (!isOver()) {
     await pause(wait);
@@ -39,14 +41,17 @@ export async function follow(holder, run, { isOver, onEnd }) {
       continue;
     }
     if (isOver()) return;
-    show(holder, run, name, now);
+    show(holder, run, name, now, place);
     if (now.state !== told) announce(`${name} ${stateWord(now.state)}`);
     told = now.state;
     if (!isUnfinished(now.state)) return onEnd(now);
+    const seen = JSON.stringify([now.running, now.failed, now.done]);
+    if (seen !== step) await onStep();
+    step = seen;
   }
 }
 
-function show(holder, run, name, now) {
+function show(holder, run, name, now, place) {
   const ended = !isUnfinished(now.state);
   const kind = { success: "applied", failed: "failed", queued: "pending" }[now.state] ?? "running";
   const mark = { success: "check", failed: "cross", queued: "clock" }[now.state] ?? "spinner";
@@ -56,6 +61,7 @@ function show(holder, run, name, now) {
     now.failed.length > 0 && `failed: ${now.failed.join(", ")}`,
   ].filter(Boolean);
   const box = banner(kind, mark, h("strong", {}, `${name} ${stateWord(now.state)}. `), tasks.join(" · "), " ",
+    ended && place && run.what.startsWith("dry run") && [h("a", { class: "chip", href: routeTo({ ...place, tab: "history" }) }, icon("flask"), "See what it found"), " "],
     airflowLink(run.url, "Open the run", { label: `Open the run ${run.run_id} in Airflow` }));
   if (kind === "running") box.querySelector(".icon").classList.add("turning");
   if (ended) box.append(h("button", { type: "button", class: "quiet small", "aria-label": "Dismiss", onclick: () => replace(holder) }, icon("cross")));

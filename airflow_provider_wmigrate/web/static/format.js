@@ -56,6 +56,12 @@ export function count(number, word, plural = `${word}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? word : plural}`;
 }
 
+/** Where a database is: host:port/database, as far as that is known. */
+export function address({ host, port, database }) {
+  const at = [host ?? "", port && !host?.startsWith("/") ? `:${port}` : ""].join("");
+  return [at, database].filter(Boolean).join(" / ");
+}
+
 /** Names in code as words: rolled_back -> "rolled back". */
 export function words(name) {
   return String(name ?? "").replaceAll("_", " ");

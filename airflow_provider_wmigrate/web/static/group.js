@@ -1,15 +1,14 @@
 // One database: its head, its tabs, and whichever tab is open. Stays while the reader moves between tabs.
 
-import { about, groups } from "./api.js";
-import { showActions } from "./actions.js";
+import { about, groups, Problem } from "./api.js";
 import { h, replace } from "./dom.js";
 import { follow, isUnfinished } from "./follow.js";
 import { words } from "./format.js";
+import { groupHead } from "./head.js";
 import { icon } from "./icons.js";
-import { airflowLink } from "./outside.js";
-import { announce, badge, banner, countsBar, empty, isWhole, loading, problemBox, sourceBanner, when } from "./parts.js";
+import { announce, empty, isWhole, loading, problemBox } from "./parts.js";
 import { cards, verb } from "./overview.js";
-import { ALL, TABS, placeOf, routeTo } from "./router.js";
+import { TABS, routeTo } from "./router.js";
 import { showAudit } from "./view_audit.js";
 import { showCharts } from "./view_charts.js";
 import { showGraph } from "./view_graph.js";
@@ -25,37 +24,67 @@ const FRESH_MS = 15_000;
 /** The page of one group inside `main`; `show(route)` opens a tab. */
 export function groupPage(main, { dag, group }) {
   const place = { dag, group };
-  const holders = Object.fromEntries(["head", "notes", "run", "health", "panel"].map((name) => [name, h("div", { class: `group-${name}` })]));
+  const [head, panelHolder] = [groupHead(`${dag} · ${group}`), h("div", { class: "group-panel" })];
+  const leaving = new AbortController();
   const tabs = h("nav", { class: "tabs", "aria-label": "Views of this database" });
-  const state = { status: null, at: 0, route: null, followed: null, moved: new AbortController(), left: false };
-  replace(main, h("div", { class: "stack" }, holders.head, holders.run, holders.notes, holders.health, tabs, holders.panel));
-  replace(holders.head, h("h1", {}, `${dag} · ${group}`));
+  const state = { status: null, at: 0, route: null, followed: null, moved: new AbortController(), left: false, view: null, busy: false };
+  replace(main, h("div", { class: "stack" }, head.elements, tabs, panelHolder));
 
   const load = async (fresh) => {
     if (!fresh && state.status && Date.now() - state.at < FRESH_MS) return state.status;
-    if (!state.status) replace(holders.panel, loading());
+    if (!state.status) replace(panelHolder, loading());
+    const answer = await read();
+    if (!state.left && !isWhole(answer.source)) showHealth();
+    return answer;
+  };
+  const read = async () => {
     const answer = await about(place, "status");
     Object.assign(state, { status: answer, at: Date.now() });
-    if (!state.left) {
-      showHead(holders, answer, refresh, startFollowing);
-      if (!isWhole(answer.source)) showHealth();
-    }
+    if (state.left) return answer;
+    head.show(answer, { refresh, startFollowing });
+    const run = answer.last_run;
+    if (run && isUnfinished(run.state)) startFollowing({ ...run, what: verb(run) });
     return answer;
   };
   const showHealth = async () => {
     try {
       const answer = await about(place, "health");
-      if (!state.left) replace(holders.health, healthPanel(answer));
+      if (!state.left) head.showHealth(answer);
     } catch (problem) {
-      if (!state.left) replace(holders.health, problem.status === 401 ? null : problemBox(problem));
+      if (!state.left && problem.status !== 401) head.showHealth(problemBox(problem));
     }
   };
   const startFollowing = (run) => {
     if (state.followed === run.run_id) return;
     state.followed = run.run_id;
-    follow(holders.run, run, { isOver: () => state.left || state.followed !== run.run_id, onEnd: refresh });
+    follow(head.run, run, {
+      isOver: () => state.left || state.followed !== run.run_id,
+      onStep: quietly,
+      onEnd: async () => {
+        if (!state.view?.update) return refresh();
+        await quietly();
+        return showHealth();
+      },
+      place,
+    });
   };
   const refresh = () => !state.left && show(state.route, true);
+  /** Read where everything stands, and show it in place: what is looked at stays where it is. */
+  const quietly = async () => {
+    if (state.busy || state.left || document.hidden) return;
+    state.busy = true;
+    try {
+      const answer = await read();
+      if (!state.left) state.view?.update?.(answer);
+    } catch (problem) {
+      // The next time, or the button, tells what the server has.
+      if (!(problem instanceof Problem)) throw problem;
+    } finally {
+      state.busy = false;
+    }
+  };
+  // Whoever comes back to the page sees what has happened meanwhile, and a run that somebody else started.
+  document.addEventListener("visibilitychange", () => !document.hidden && state.status && Date.now() - state.at > FRESH_MS && quietly(), { signal: leaving.signal });
 
   const show = async (route, fresh = false) => {
     const moved = fresh ? state.route.tab !== route.tab : state.route !== null;
@@ -63,7 +92,7 @@ export function groupPage(main, { dag, group }) {
     state.moved = new AbortController();
     const { signal } = state.moved;
     const from = fresh ? undefined : state.route?.version;
-    state.route = route;
+    Object.assign(state, { route, view: null });
     showTabs(tabs, route);
     try {
       const status = await load(fresh);
@@ -72,12 +101,13 @@ export function groupPage(main, { dag, group }) {
       const context = { route, place, status, ask: (what, query) => about(place, what, query, signal), refresh, startFollowing, signal, from };
       const view = viewOf(route, status);
       const panel = h("section", { "aria-label": words(route.version ?? route.tab) });
-      replace(holders.panel, panel);
-      await view(panel, context);
+      replace(panelHolder, panel);
+      const shown = await view(panel, context);
+      if (!signal.aborted) state.view = shown?.update ? shown : null;
       if (moved && !signal.aborted) announce(`${words(route.version ? `migration ${route.version}` : route.tab)} shown`);
     } catch (problem) {
       if (signal.aborted || problem.name === "AbortError") return;
-      replace(holders.panel, problemBox(problem, refresh));
+      replace(panelHolder, problemBox(problem, refresh));
     } finally {
       if (!signal.aborted) main.setAttribute("aria-busy", "false");
     }
@@ -87,6 +117,7 @@ export function groupPage(main, { dag, group }) {
     isOf: (route) => route.dag === dag && route.group === group,
     leave: () => {
       state.left = true;
+      leaving.abort();
       state.moved.abort();
     },
   };
@@ -101,7 +132,7 @@ function viewOf({ version, tab }, { source }) {
 async function showDatabases(panel, { status: { group } }) {
   const found = (await groups()).groups.filter((one) => one.group.dag_id === group.dag_id && one.group.group_id === group.group_id);
   const known = found.filter((one) => one.group.map_index !== null);
-  replace(panel, known.length ? cards(known) : h("div", { class: "card" }, empty("database", "No run has said yet which databases there are", "Each gets a card here as soon as a run has begun.")));
+  replace(panel, known.length ? cards(known) : h("div", { class: "card" }, empty("database", "No run has told yet which databases there are", "Each database gets a card here when a run has begun.")));
 }
 
 function showTabs(nav, { dag, group, tab }) {
@@ -111,43 +142,4 @@ function showTabs(nav, { dag, group, tab }) {
   const current = nav.querySelector("[aria-current]");
   if (open) current?.focus();
   if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - 24;
-}
-
-function showHead(holders, answer, refresh, startFollowing) {
-  const { group, counts, schema_version: version, last_run: run, source } = answer;
-  const crumb = h("nav", { "aria-label": "Breadcrumb" }, h("a", { href: ALL, class: "chip" }, icon("back"), "All databases"));
-  const chips = h("div", { class: "row" },
-    airflowLink(group.url, group.dag_display_name, { label: `DAG ${group.dag_display_name} in Airflow` }),
-    group.map_index === null ? h("span", { class: "chip minor" }, icon("list"), "group ", h("b", { class: "mono" }, group.group_id))
-      : h("a", { class: "chip", href: routeTo(placeOf({ ...group, map_index: null })) }, icon("list"), "one database of ", h("b", { class: "mono" }, group.group_id)),
-    group.environment && h("span", { class: "chip" }, icon("flask"), "environment ", h("b", {}, group.environment)),
-    version && h("span", { class: "chip" }, icon("check"), "at version ", h("b", { class: "mono" }, version)),
-    h("span", { class: "chip minor" }, icon("shield"), "ledger in ", h("b", { class: "mono" }, group.ledger_schema)),
-    run && h("span", { class: "chip" }, icon("clock"), `last ${verb(run)} `, badge(run.state), when(run.ended_at ?? run.started_at ?? run.run_after)));
-  replace(holders.head, crumb,
-    h("div", { class: "row spread head-line" }, h("h1", {}, icon("database"), group.conn_id ?? `${group.dag_id}.${group.group_id}`),
-      showActions(answer, { refresh, startFollowing })),
-    group.description && h("p", { class: "muted" }, group.description), chips, !isWhole(source) && h("div", { class: "head-counts" }, countsBar(counts)));
-  replace(holders.notes, sourceBanner(source, refresh), flags(group));
-  if (run && isUnfinished(run.state)) startFollowing({ ...run, what: verb(run) });
-}
-
-function flags(group) {
-  const open = airflowLink(group.url, "Open the DAG");
-  return [
-    group.is_stale && banner("changed", "alert", h("strong", {}, "The DAG is gone. "), "Its file is missing or no longer holds it; nothing can be started. ", open),
-    !group.is_stale && group.has_import_errors && banner("changed", "alert", h("strong", {}, "The DAG file has errors. "), "What you see is from before. ", open),
-    group.is_paused && banner("changed", "pause", h("strong", {}, "The DAG is paused. "), "Unpause it before you start a run. ", open),
-    group.rights.rollback && group.rollback_dag?.is_paused && banner("unknown", "pause", "The DAG that rolls back, ",
-      airflowLink(`dags/${encodeURIComponent(group.rollback_dag.dag_id)}`, group.rollback_dag.dag_id), ", is paused."),
-  ];
-}
-
-function healthPanel({ status, reasons, checks }) {
-  if (!checks.length && !reasons.length) return null;
-  const head = h("summary", {}, h("span", { class: "health-word" }, "Health"), badge(status),
-    h("span", { class: "muted health-reason" }, reasons.length ? `${reasons[0]}${reasons.length > 1 ? ` (and ${reasons.length - 1} more)` : ""}` : "every check passed"));
-  const rows = checks.map((check) => h("li", {}, badge(check.status), h("div", {},
-    h("b", {}, words(check.name)), h("span", {}, ` ${check.reason}`), check.next_step && check.status !== "healthy" && h("p", { class: "muted" }, `Next: ${check.next_step}`))));
-  return h("details", { class: "health card" }, head, h("ul", {}, rows));
 }

@@ -1,34 +1,88 @@
-// SQL text with quiet colours and line numbers. It only looks at the text: everything becomes text nodes again.
+// SQL text of any length with quiet colours and line numbers. It only looks at the text: everything becomes text nodes again.
 
-import { h } from "./dom.js";
+import { h, replace } from "./dom.js";
+import { count } from "./format.js";
 
-const COLOURED_UP_TO = 60_000;
-const KEYWORDS = new Set(`add after all alter analyze and any as asc before begin between by cascade case check column comment
-commit concurrently conflict constraint copy create cross database default delete desc distinct do domain drop each else end
-enum exists execute extension false for foreign from full function grant group having if immutable in index inner insert
-into is join key language last lateral left like limit lock materialized not null nulls of on only or order outer over owner
-partition primary procedure references refresh rename replace restrict returning returns revoke right role row rows schema
-security select sequence set stable table temporary then to transaction trigger true truncate type union unique update using
-vacuum valid validate values view volatile when where with`.split(/\s+/));
-const TOKEN = /(--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|('(?:[^']|'')*')|\b(\d+(?:\.\d+)?)\b|([A-Za-z_][A-Za-z_0-9]*)/g;
+const LINES_IN_A_PART = 50;
+const KEYWORDS = new Set(`add after all alter analyze and any as asc before begin between by cascade case cast check collate column comment
+commit concurrently conflict constraint copy create cross current_date current_timestamp database declare default deferrable delete desc
+distinct do domain drop each else elsif end enum except exception execute exists extension false fetch filter for foreign from full function
+generated grant group having identity if ilike immutable in index inherits inner insert intersect interval into is isnull join key language
+last lateral left like limit local lock loop materialized natural no not notify notnull nothing null nulls of off offset on only or order outer
+over overriding owner partition perform policy primary privileges procedure publication raise range recursive refresh references reindex
+release rename replace reset restrict return returning returns revoke right role rollback row rows savepoint schema security select sequence
+session set setof similar stable start statement statistics stored strict table tablespace temporary then to transaction trigger true truncate
+type union unique unlogged until update user using vacuum valid validate values view volatile when where while window with without work`.split(/\s+/));
+/** Comment, string, dollar sign of a body, name in quotes, number, word: as PostgreSQL reads them, near enough to colour them. */
+const TOKEN = /(--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|(\b[eE]'(?:[^'\\]|\\[\s\S]|'')*(?:'|$)|'(?:[^']|'')*(?:'|$))|(\$\w*\$)|("(?:[^"]|"")*(?:"|$))|\b(\d+(?:\.\d+)?)\b|([A-Za-z_]\w*)/g;
+const KINDS = [null, "comment", "string", "body", "name", "literal"];
 
-/** A script with its line numbers beside it; the numbers are not selected with the text. */
+/**
+ * A script with its line numbers beside it; the numbers are not selected with the text. Only what is in sight has colours, so that a
+ * script of ten thousand lines costs no more elements than one of a hundred.
+ */
 export function sqlBlock(text, label) {
-  const lines = text.replace(/\n$/, "").split("\n").length;
-  const numbers = h("pre", { class: "gutter number", "aria-hidden": "true" }, Array.from({ length: lines }, (_, i) => i + 1).join("\n"));
-  const code = h("pre", { class: "code" }, h("code", {}, text.length > COLOURED_UP_TO ? text : coloured(text)));
-  return h("div", { class: "sql", tabindex: "0", role: "region", "aria-label": label }, numbers, code);
+  const lines = text.replace(/\n$/, "").split("\n");
+  const colour = colouring(text);
+  const parts = new Map();
+  for (let first = 0, from = 0; first < lines.length; first += LINES_IN_A_PART) {
+    const mine = lines.slice(first, first + LINES_IN_A_PART);
+    const plain = mine.join("\n");
+    const code = h("code", {}, plain);
+    const numbers = mine.map((_, index) => first + index + 1).join("\n");
+    const part = h("div", { class: "sql-part" }, h("pre", { class: "gutter number", "aria-hidden": "true" }, numbers), h("pre", { class: "code" }, code));
+    parts.set(part, { code, plain, from });
+    from += plain.length + 1;
+  }
+  const block = h("div", { class: "sql", tabindex: "0", role: "region", "aria-label": `${label}, ${count(lines.length, "line")}` }, [...parts.keys()]);
+  block.style.setProperty("--gutter", `${String(lines.length).length}ch`);
+  const watcher = new IntersectionObserver((changes) => {
+    for (const { target, isIntersecting } of changes) {
+      const { code, plain, from } = parts.get(target);
+      if (isIntersecting) replace(code, colour(from, from + plain.length));
+      else if (code.children.length) replace(code, plain);
+    }
+  }, { root: block, rootMargin: "300px 0px" });
+  for (const part of parts.keys()) watcher.observe(part);
+  return block;
 }
 
-function coloured(text) {
-  const pieces = [];
-  let end = 0;
-  for (const match of text.matchAll(TOKEN)) {
-    const [token, comment, string, number, word] = match;
-    const kind = comment ? "comment" : string ? "string" : number ? "literal" : KEYWORDS.has(word?.toLowerCase()) ? "keyword" : null;
-    if (!kind) continue;
-    pieces.push(text.slice(end, match.index), h("span", { class: kind }, token));
-    end = match.index + token.length;
+/** What colours a stretch of a text. The text is read as far as was asked for, and no place of it twice. */
+function colouring(text) {
+  const [found, pattern] = [[], new RegExp(TOKEN)];
+  let ended = false;
+  const readTo = (end) => {
+    while (!ended && (found.at(-1)?.end ?? 0) < end) {
+      const match = pattern.exec(text);
+      if (!match) ended = true;
+      else {
+        const group = match.findIndex((part, index) => index > 0 && part !== undefined);
+        const kind = group < 6 ? KINDS[group] : KEYWORDS.has(match[6].toLowerCase()) ? "keyword" : null;
+        found.push({ start: match.index, end: match.index + match[0].length, kind });
+      }
+    }
+  };
+  return (from, to) => {
+    readTo(to);
+    const pieces = [];
+    let at = from;
+    for (let index = firstEndingAfter(found, from); index < found.length && found[index].start < to; index += 1) {
+      const { start, end, kind } = found[index];
+      if (!kind) continue;
+      const [begin, stop] = [Math.max(start, from), Math.min(end, to)];
+      pieces.push(text.slice(at, begin), h("span", { class: kind }, text.slice(begin, stop)));
+      at = stop;
+    }
+    return [...pieces, text.slice(at, to)];
+  };
+}
+
+function firstEndingAfter(found, place) {
+  let [low, high] = [0, found.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (found[middle].end > place) high = middle;
+    else low = middle + 1;
   }
-  return [...pieces, text.slice(end)];
+  return low;
 }

@@ -3,9 +3,10 @@
 import { about, start } from "./api.js";
 import { ask } from "./dialogs.js";
 import { h, replace } from "./dom.js";
-import { count } from "./format.js";
+import { address, count } from "./format.js";
 import { icon } from "./icons.js";
 import { banner, facts, field, finding, problemBox } from "./parts.js";
+import { review } from "./review.js";
 import { placeOf } from "./router.js";
 
 /** What a rollback could undo. */
@@ -37,7 +38,8 @@ export function askApply(status, mode, started) {
       const plan = await about(place, "plan", { to: to.value, environment: rest.environment() });
       if (mine !== asked) return;
       replace(facts_, target(plan.group, group.dag_id, mode));
-      showPlan(plan, { preview, button: question.button, verb, mode });
+      const from = { place, which: "sql", environment: rest.environment() };
+      showPlan(plan, { preview, button: question.button, verb, mode, from, status });
     } catch (problem) {
       if (mine === asked) replace(preview, problemBox(problem));
     }
@@ -47,13 +49,15 @@ export function askApply(status, mode, started) {
   return look();
 }
 
-function showPlan({ steps, findings, source }, { preview, button, verb, mode }) {
+function showPlan({ steps, findings, source }, { preview, button, verb, mode, from, status }) {
   const errors = findings.filter((one) => one.severity === "error");
+  const known = new Map(status.migrations.map((one) => [one.version, one.status]));
   const what = mode === "dry_run" ? "will be executed, measured and rolled back" : "will be applied";
   replace(preview,
-    source.kind !== "live" && banner("changed", "clock", "The database was not read just now: the run decides by what it finds there."),
-    steps.length ? versionList(`${count(steps.length, "migration")} ${what}:`, steps) : h("p", {}, "Nothing is to be done."),
-    errors.length > 0 && [banner("failed", "alert", `The plan has ${count(errors.length, "error")}: a run stops before anything is touched.`), h("ul", { class: "stack" }, errors.slice(0, 3).map(finding))]);
+    source.kind !== "live" && banner("changed", "clock", "The database could not be read just now. The run decides by what it finds there."),
+    errors.length > 0 && [banner("failed", "alert", `The plan has ${count(errors.length, "error")}. A run stops before it changes anything.`), h("ul", { class: "stack" }, errors.slice(0, 3).map(finding))],
+    steps.length ? review(`${count(steps.length, "migration")} ${what}, in this order:`, steps.map((step) => ({ ...step, status: known.get(step.version) })), from)
+      : h("p", {}, "There is nothing to do."));
   replace(button, icon(mode === "dry_run" ? "flask" : "play"), steps.length ? `${verb} ${count(steps.length, "migration")}` : verb);
   button.disabled = steps.length === 0 && source.kind === "live";
 }
@@ -98,10 +102,10 @@ export function askRollBack(status, stay, started) {
     const list = doomed();
     const without = list.filter((one) => !one.has_rollback);
     replace(facts_, target(seen.group, group.rollback_dag.dag_id, mode()));
-    replace(preview, seen.source.kind !== "live" && banner("changed", "clock", "The database was not read just now: the run decides by what it finds there."),
-      versionList(`${count(list.length, "migration")} will be rolled back, in this order:`, list),
-      without.length > 0 && banner("failed", "alert", `No rollback script: ${without.map((one) => one.version).join(", ")}. A run stops before anything is touched.`),
-      !dry.checked && banner("changed", "alert", "What these migrations hold in tables they drop is lost. Is there a backup?"));
+    replace(preview, seen.source.kind !== "live" && banner("changed", "clock", "The database could not be read just now. The run decides by what it finds there."),
+      without.length > 0 && banner("failed", "alert", `No rollback script: ${without.map((one) => one.version).join(", ")}. A run stops before it changes anything.`),
+      !dry.checked && banner("changed", "alert", "Rows in tables and columns that these scripts drop are lost. Is there a backup?"),
+      review(`${count(list.length, "migration")} will be rolled back, in this order:`, list, { place: placeOf(group), which: "rollback", environment: rest.environment() }));
     replace(confirm, !dry.checked && field(["Type ", h("b", { class: "mono" }, to.value), " to confirm"], typed));
     replace(button, icon(dry.checked ? "flask" : "undo"), dry.checked ? `Dry run ${count(list.length, "rollback")}` : `Roll back ${count(list.length, "migration")}`);
     check();
@@ -130,9 +134,10 @@ export function askRollBack(status, stay, started) {
 
 function target(group, dagId, mode) {
   return facts([
-    ["Database", h("b", { class: "mono" }, group.conn_id ?? (group.is_mapped ? "every database of the mapped group" : "decided by the run"))],
+    ["Database", [h("b", { class: "mono" }, group.conn_id ?? (group.is_mapped ? "every database of the mapped group" : "decided by the run")),
+      group.server && h("span", { class: "mono muted" }, ` ${address(group.server)}`)]],
     ["DAG", h("span", { class: "mono" }, dagId)],
-    ["Mode", mode === "dry_run" ? "dry run: everything is executed and rolled back" : "for real: changes are committed"],
+    ["Mode", mode === "dry_run" ? "dry run: everything is executed, then rolled back" : "for real: changes are committed"],
   ]);
 }
 
@@ -157,9 +162,4 @@ function select(choices, first = null) {
 
 function options(choices) {
   return choices.map(([value, text]) => h("option", { value }, text));
-}
-
-function versionList(title, items) {
-  const rows = items.map((one) => h("li", {}, h("b", { class: "mono" }, one.version), ` ${one.name}`));
-  return h("div", {}, h("p", {}, title), h("ul", { class: "versions", tabindex: "0", "aria-label": title }, rows));
 }

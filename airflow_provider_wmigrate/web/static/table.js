@@ -5,10 +5,17 @@ import { h, replace } from "./dom.js";
 /** `columns`: { title, cell: (item) => content, number: bool }. */
 export function table(caption, columns, items, { hideCaption = false } = {}) {
   const kind = (column) => (column.number ? "number" : null);
-  const head = h("tr", {}, columns.map((column) => h("th", { scope: "col", class: kind(column) }, column.title)));
-  const rows = items.map((item) => h("tr", {}, columns.map((column) => h("td", { class: kind(column), "data-title": column.title }, column.cell(item)))));
+  // The roles stay when a narrow page shows each row as a list of its cells.
+  const head = h("tr", { role: "row" }, columns.map((column) => h("th", { scope: "col", role: "columnheader", class: kind(column) }, column.title)));
+  const rows = items.map((item) => h("tr", { role: "row" }, columns.map((column) => h("td", { role: "cell", class: kind(column), "data-title": column.title }, cell(column.cell(item))))));
   return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", {}, h("caption", { class: hideCaption ? "hidden-visually" : null }, caption), h("thead", {}, head), h("tbody", {}, rows)));
+    h("table", { role: "table" }, h("caption", { class: hideCaption ? "hidden-visually" : null }, caption), h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, rows)));
+}
+
+/** What a cell says, as one part; nothing for nothing. */
+function cell(content) {
+  const filled = [content].flat(Infinity).filter((part) => part !== null && part !== undefined && part !== false && part !== "");
+  return filled.length > 0 && h("div", {}, filled);
 }
 
 /** A table of many items, `size` on a page. */

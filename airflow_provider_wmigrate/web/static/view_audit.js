@@ -32,7 +32,7 @@ export function showAudit(panel, context) {
       const answer = await ask("audit", { ...query, ...times, before: before.at(-1), limit: PAGE, verify: verify || null });
       if (mine !== asked) return;
       if (verify || !chain.firstChild) replace(chain, chainBox(answer.chain, answer.source, () => show(true)));
-      replace(rows, answer.source.kind === "live" ? page(answer) : sourceBanner(answer.source, refresh));
+      replace(rows, answer.source.kind === "live" ? page(answer) : notRead(answer.source, status.source, refresh));
     } catch (problem) {
       if (mine === asked && problem.name !== "AbortError") replace(rows, problemBox(problem, () => show()));
     }
@@ -76,6 +76,12 @@ function filters(query, changed) {
   } }, "Clear");
   form.append(clear);
   return form;
+}
+
+/** The notice above says why, unless it was read then. */
+function notRead(source, before, refresh) {
+  if (before.kind === "live") return sourceBanner(source, refresh);
+  return h("div", { class: "card" }, empty("shield", "The audit log is not shown", "It stands in the database alone, and that was not read. The notice at the top says why."));
 }
 
 function chainBox(chain, source, again) {

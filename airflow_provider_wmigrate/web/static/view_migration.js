@@ -1,12 +1,14 @@
 // One migration: what it is, its scripts, what happened to it.
 
+import { onlyLooks } from "./actions.js";
 import { h, replace } from "./dom.js";
 import { count, duration, words } from "./format.js";
 import { icon } from "./icons.js";
+import { explain, whyNot } from "./offers.js";
 import { airflowLink } from "./outside.js";
 import { badge, banner, empty, facts, sourceBanner, when } from "./parts.js";
 import { routeTo } from "./router.js";
-import { sqlBlock } from "./sql.js";
+import { scriptText } from "./review.js";
 import { askRollBack, IN_LEDGER } from "./start.js";
 import { table } from "./table.js";
 
@@ -42,11 +44,12 @@ export async function showMigration(panel, { route, place, status, ask, refresh,
 function rollBackButton(status, order, startFollowing) {
   const { group } = status;
   const one = status.migrations[order];
-  if (!one || !IN_LEDGER.includes(one.status) || !group.rights.rollback || !group.rollback || !group.rollback_dag) return null;
+  if (!one || !IN_LEDGER.includes(one.status) || onlyLooks(group)) return null;
   const before = status.migrations.slice(0, order).filter((other) => IN_LEDGER.includes(other.status)).at(-1);
-  const blocked = group.rollback_dag.is_paused ? "The DAG that rolls back is paused" : null;
-  return h("button", { type: "button", class: "danger", disabled: blocked !== null, title: blocked,
-    onclick: () => askRollBack(status, before?.version ?? "0", startFollowing) }, icon("undo"), "Roll back this and all after it…");
+  const why = whyNot(status, "rollback");
+  const act = why ? () => explain("Roll back is not possible now", why) : () => askRollBack(status, before?.version ?? "0", startFollowing);
+  return h("button", { type: "button", class: why ? "danger off" : "danger", title: why && `Not possible now: ${why.text}`, onclick: act },
+    icon("undo"), "Roll back this and all after it…");
 }
 
 function about({ migration: one, checksum_algorithm: algorithm, statements_done: done, statements_total: total }, place, dependents) {
@@ -99,10 +102,10 @@ export function history(events, { withVersion = null } = {}) {
 }
 
 function script(title, { text, origin, file, reason }, expected = true) {
-  const from = { dag: "as last parsed", ledger: "as it was applied, from the ledger" }[origin];
+  const from = { dag: "as deployed", folder: "as deployed", ledger: "as it was applied, from the ledger" }[origin];
   return h("div", { class: "stack script" },
     h("div", { class: "row" }, h("h3", {}, title), file && h("code", { class: "muted" }, file), from && h("span", { class: "muted" }, from)),
-    text !== null ? sqlBlock(text, `${title} script`)
+    text !== null ? scriptText({ text, reason }, `${title} script`)
       : h("div", { class: "card" }, empty("log", expected ? "The text is not shown here" : "No rollback script", expected ? reason : "This migration cannot be rolled back by a script.")));
 }
 

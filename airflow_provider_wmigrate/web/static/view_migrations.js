@@ -21,12 +21,12 @@ const happened = (one) => one.failure?.at ?? one.applied_at;
 
 /** The tab "migrations". */
 export function showMigrations(panel, { route, place, status, from }) {
-  const all = status.migrations;
-  if (!all.length) return replace(panel, empty("list", "No migrations", "The folder of this group holds none."));
+  let all = status.migrations;
+  if (!all.length) return replace(panel, empty("list", "No migrations", "There is no migration in the folder of this group."));
   const query = { q: route.query.get("q") ?? "", status: route.query.get("status") ?? "", sort: route.query.get("sort") ?? "-version" };
   const sorting = () => ({ key: query.sort.replace("-", ""), down: query.sort.startsWith("-") });
   const onSort = (key) => { update({ sort: query.sort === `-${key}` ? key : `-${key}` }); grid.sorted(sorting()); };
-  const grid = virtualGrid({ columns: COLUMNS, label: "Migrations", cells: (one) => cells(one, place), sort: sorting(), onSort });
+  const grid = virtualGrid({ columns: COLUMNS, label: "Migrations", cells: (one) => cells(one, place), sort: sorting(), onSort, isHigh });
   const search = h("input", { type: "search", value: query.q, placeholder: "Search version or name", "aria-label": "Search migrations by version or name",
     autocomplete: "off", spellcheck: "false", oninput: () => update({ q: search.value }) });
   const chips = h("div", { class: "row chips", role: "group", "aria-label": "Filter by status" });
@@ -35,19 +35,25 @@ export function showMigrations(panel, { route, place, status, from }) {
 
   const update = (change) => {
     for (const name of Object.keys(query)) query[name] = change[name] ?? query[name];
-    rewriteQuery(route, { ...query, sort: query.sort === "-version" ? "" : query.sort });
-    const items = filtered(all, query).sort(comparison(sorting()));
+    if (!("renewed" in change)) rewriteQuery(route, { ...query, sort: query.sort === "-version" ? "" : query.sort });
+    const items = list();
     showChips(chips, all, query, update);
     replace(found, items.length === all.length ? count(all.length, "migration") : `${items.length.toLocaleString("en")} of ${count(all.length, "migration")}`);
     if ("q" in change || "status" in change) announce(found.textContent);
     grid.element.hidden = !items.length;
     replace(none, !items.length && empty("question", "Nothing found", "No migration matches the search and the filter.",
       h("button", { type: "button", onclick: () => { search.value = ""; update({ q: "", status: "" }); search.focus(); } }, "Show all")));
-    grid.show(items, "from" in change ? items.findIndex((one) => one.version === from) : -1);
+    if ("renewed" in change) grid.renew(items);
+    else grid.show(items, "from" in change ? items.findIndex((one) => one.version === from) : -1);
   };
+  const list = () => filtered(all, query).sort(comparison(sorting()));
   replace(panel, h("div", { class: "toolbar" }, search, chips, found), grid.element, none);
   update(from ? { from } : {});
+  return { update: (answer) => { all = answer.migrations; update({ renewed: true }); } };
 }
+
+/** Whether a row needs room for what it has to say. */
+const isHigh = (one) => Boolean(one.failure ?? one.reason);
 
 function showChips(holder, all, query, update) {
   const numbers = new Map();
