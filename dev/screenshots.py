@@ -16,7 +16,7 @@ from tests.page.stub import StubServer
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
 AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
-WIDE, TALL, PHONE = (1120, 700), (1120, 860), (360, 740)
+WIDE, TALL, PHONE = (1120, 700), (1120, 860), (380, 780)
 
 
 def _nothing(page: Page) -> None:
@@ -44,6 +44,38 @@ class Shot:
     act: Callable[[Page], None] = _nothing
 
 
+def _press(name: str) -> Callable[[Page], None]:
+    return lambda page: page.get_by_role("button", name=name).click()
+
+
+def _to_the_sql(page: Page) -> None:
+    _press("Apply…")(page)
+    page.get_by_role("region", name="SQL of 998").wait_for()
+
+
+def _to_the_findings(page: Page) -> None:
+    page.locator("summary", has_text="1 lock").click()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+
+
+def _to_the_failure(page: Page) -> None:
+    page.get_by_role("button", name="failed 1").click()
+
+
+def _viewer() -> worlds.World:
+    return worlds.make_world(may=False, source=worlds.REPORT)
+
+
+def _plain() -> worlds.World:
+    """A DAG as in the README."""
+    only = worlds.s.Choices(to=False, modes=["apply"])
+    return worlds.make_world(migrate=only, rollback=None, rollback_dag=None, environment=None)
+
+
+def _hundred_and_fifty() -> worlds.World:
+    return worlds.make_world(worlds.many_items(150))
+
+
 def _many() -> worlds.World:
     return worlds.make_world(worlds.many_items())
 
@@ -62,6 +94,13 @@ SHOTS = [
     Shot("plan", f"{AT}/plan"),
     Shot("audit", f"{AT}/audit", theme="dark"),
     Shot("charts", f"{AT}/charts"),
+    Shot("apply", world=_many, size=TALL, act=_to_the_sql),
+    Shot("failed", f"{AT}/migrations/017", size=TALL),
+    Shot("failed-narrow", size=PHONE, act=_to_the_failure),
+    Shot("dry-run", f"{AT}/history", size=TALL, act=_to_the_findings),
+    Shot("graph-150", f"{AT}/graph", world=_hundred_and_fifty, size=TALL),
+    Shot("viewer", world=_viewer, theme="dark"),
+    Shot("add-dry-run", world=_plain, act=_press("Dry run…")),
     Shot("rollback", size=TALL, act=_ask_rollback),
     Shot("thousand", world=_many),
     Shot("thousand-graph", f"{AT}/graph", world=_many),

@@ -143,3 +143,16 @@ def test_the_dialog_stays_usable_when_a_script_cannot_be_read(open_page: Open, s
     dialog = page.get_by_role("dialog")
     expect(dialog.locator(".review-body").first).to_contain_text("a fault")
     expect(dialog.get_by_role("button", name="Apply 3 migrations")).to_be_enabled()
+
+
+def test_nothing_can_be_started_before_the_plan_is_shown(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT)
+    page.route("**/plan*", lambda route: route.fulfill(status=500, json={"detail": "a fault"}))
+    page.get_by_role("button", name="Apply…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".why")).to_have_text("The plan could not be read.")
+    expect(dialog.get_by_role("button", name="Apply", exact=True)).to_be_disabled()
+    page.unroute("**/plan*")
+    dialog.get_by_role("button", name="Try again").click()
+    expect(dialog.get_by_role("button", name="Apply 3 migrations")).to_be_enabled()
+    expect(dialog.locator(".why")).to_be_empty()

@@ -9,14 +9,21 @@ const STOPS = "a[href], button:enabled, input:enabled, select:enabled, textarea:
  * Ask in a dialog.
  * @param {{title: string, body: Node[], submit: string, danger?: boolean, onSubmit: () => Promise<void>}} question
  *   `onSubmit` may throw: the dialog stays and says why
- * @returns {{dialog: HTMLDialogElement, button: HTMLButtonElement}} the button is `disabled` as the body wishes
+ * @returns {{dialog: HTMLDialogElement, button: HTMLButtonElement, waits: (why: string | null) => void}} `waits` switches the button off
+ *   for as long as there is a reason, and shows that beside it
  */
 export function ask({ title, body, submit, danger = false, onSubmit }) {
   const [id, before] = [freshId("dialog"), document.activeElement];
   const trouble = h("div", {});
   const button = h("button", { class: danger ? "primary danger" : "primary", type: "submit" }, submit);
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
-  const form = h("form", { method: "dialog" }, h("h2", { id }, title), body, trouble, h("div", { class: "actions" }, cancel, button));
+  const hint = h("p", { class: "muted why", id: freshId("why") });
+  const form = h("form", { method: "dialog" }, h("h2", { id }, title), body, trouble, h("div", { class: "actions" }, hint, cancel, button));
+  button.setAttribute("aria-describedby", hint.id);
+  const waits = (why) => {
+    button.disabled = why !== null;
+    replace(hint, why);
+  };
   const dialog = h("dialog", { class: "wide", "aria-labelledby": id }, form);
   let busy = false;
   form.addEventListener("submit", async (event) => {
@@ -36,7 +43,7 @@ export function ask({ title, body, submit, danger = false, onSubmit }) {
     }
   });
   stand(dialog, before);
-  return { dialog, button };
+  return { dialog, button, waits };
 }
 
 /** Say something that a person reads and closes. */

@@ -33,15 +33,18 @@ export function askApply(status, mode, started) {
   let asked = 0;
   const look = async () => {
     const mine = (asked += 1);
+    question.waits("Asking for the plan …");
     replace(preview, h("p", { class: "muted" }, "Asking for the plan …"));
     try {
       const plan = await about(place, "plan", { to: to.value, environment: rest.environment() });
       if (mine !== asked) return;
       replace(facts_, target(plan.group, group.dag_id, mode));
       const from = { place, which: "sql", environment: rest.environment() };
-      showPlan(plan, { preview, button: question.button, verb, mode, from, status });
+      showPlan(plan, { preview, question, verb, mode, from, status });
     } catch (problem) {
-      if (mine === asked) replace(preview, problemBox(problem));
+      if (mine !== asked) return;
+      replace(preview, problemBox(problem, look));
+      question.waits("The plan could not be read.");
     }
   };
   to.addEventListener("change", look);
@@ -49,7 +52,7 @@ export function askApply(status, mode, started) {
   return look();
 }
 
-function showPlan({ steps, findings, source }, { preview, button, verb, mode, from, status }) {
+function showPlan({ steps, findings, source }, { preview, question, verb, mode, from, status }) {
   const errors = findings.filter((one) => one.severity === "error");
   const known = new Map(status.migrations.map((one) => [one.version, one.status]));
   const what = mode === "dry_run" ? "will be executed, measured and rolled back" : "will be applied";
@@ -58,8 +61,8 @@ function showPlan({ steps, findings, source }, { preview, button, verb, mode, fr
     errors.length > 0 && [banner("failed", "alert", `The plan has ${count(errors.length, "error")}. A run stops before it changes anything.`), h("ul", { class: "stack" }, errors.slice(0, 3).map(finding))],
     steps.length ? review(`${count(steps.length, "migration")} ${what}, in this order:`, steps.map((step) => ({ ...step, status: known.get(step.version) })), from)
       : h("p", {}, "There is nothing to do."));
-  replace(button, icon(mode === "dry_run" ? "flask" : "play"), steps.length ? `${verb} ${count(steps.length, "migration")}` : verb);
-  button.disabled = steps.length === 0 && source.kind === "live";
+  replace(question.button, icon(mode === "dry_run" ? "flask" : "play"), steps.length ? `${verb} ${count(steps.length, "migration")}` : verb);
+  question.waits(steps.length === 0 && source.kind === "live" ? "There is nothing to do." : null);
 }
 
 /** Ask for a rollback; `stay` is the version that stays, if it is known already. */
@@ -95,9 +98,9 @@ export function askRollBack(status, stay, started) {
       started({ ...run, what: dry.checked ? "dry run of the rollback" : "rollback" });
     },
   });
-  const { button } = question;
+  const { button, waits } = question;
   const doomed = () => inLedger.filter((one) => BigInt(one.version) > BigInt(to.value));
-  const check = () => { button.disabled = doomed().length === 0 || (!dry.checked && typed.value.trim() !== to.value); };
+  const check = () => waits(doomed().length === 0 ? "Nothing above this version is applied." : !dry.checked && typed.value.trim() !== to.value ? `Type ${to.value} to confirm.` : null);
   const show = () => {
     const list = doomed();
     const without = list.filter((one) => !one.has_rollback);
@@ -113,7 +116,7 @@ export function askRollBack(status, stay, started) {
   let asked = 0;
   const look = async () => {
     const mine = (asked += 1);
-    button.disabled = true;
+    waits("Asking what is applied there …");
     replace(preview, h("p", { class: "muted" }, "Asking what is applied there …"));
     try {
       const answer = await about(placeOf(group), "status", { environment: rest.environment() });
@@ -122,7 +125,9 @@ export function askRollBack(status, stay, started) {
       choices(to.value);
       show();
     } catch (problem) {
-      if (mine === asked) replace(preview, problemBox(problem));
+      if (mine !== asked) return;
+      replace(preview, problemBox(problem, look));
+      waits("It could not be read what is applied there.");
     }
   };
   to.addEventListener("change", () => { typed.value = ""; show(); });
