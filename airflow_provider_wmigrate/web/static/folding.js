@@ -6,8 +6,6 @@ export const FOLD_FROM = 40;
 const LEAST = 3;
 /** A box holds ten times what the boxes inside it hold. */
 const STEP = 10;
-/** So many boxes at the least are drawn, as far as there is something to part. */
-const FEWEST_BOXES = 4;
 /** So many boxes at the most are drawn of a graph that nobody has opened. */
 const MOST_BOXES = 120;
 
@@ -21,7 +19,7 @@ const MOST_BOXES = 120;
  */
 export function fold(migrations, opened = new Set()) {
   if (migrations.length < FOLD_FROM) return joined(migrations.map((m) => [m]));
-  const groups = enough(alike(migrations));
+  const groups = parted(alike(migrations).flatMap((members) => (waits(members) ? members.map((one) => [one]) : [members])));
   const isSmall = inLevels(groups, new Set()).length <= MOST_BOXES;
   return joined(inLevels(isSmall ? groups : parts(byLayer(migrations)), opened));
 }
@@ -42,7 +40,7 @@ const foldId = (members) => `fold:${members[0].id}:${members.length}`;
 /** Boxes that are opened become boxes of a tenth of their size, and in the end migrations. */
 function inLevels(groups, opened) {
   return groups.flatMap((members) => {
-    if (members.length < LEAST || waits(members)) return members.map((one) => [one]);
+    if (members.length < LEAST) return members.map((one) => [one]);
     return opened.has(foldId(members)) ? inLevels(parts(members), opened) : [members];
   });
 }
@@ -50,15 +48,10 @@ function inLevels(groups, opened) {
 /** What needs attention is shown one by one, if it is not many. */
 const waits = (members) => members.length <= STEP && members.every(({ status }) => status !== "applied");
 
-/** With the largest boxes opened, until the picture says something. */
-function enough(groups) {
-  let found = groups;
-  while (found.length < FEWEST_BOXES) {
-    const most = Math.max(...found.map((members) => members.length));
-    if (most <= STEP) break;
-    found = found.flatMap((members) => (members.length === most ? parts(members) : [members]));
-  }
-  return found;
+/** No box holds more than a third of all: the picture says something before anyone opens it. */
+function parted(groups) {
+  const most = groups.reduce((sum, members) => sum + members.length, 0) / 3;
+  return groups.flatMap((members) => (members.length > Math.max(most, STEP) ? parts(members) : [members]));
 }
 
 /** None of them needs one that comes later. */

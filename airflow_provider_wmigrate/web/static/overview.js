@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 import { badge, banner, countsBar, empty, loading, problemBox, when } from "./parts.js";
 import { placeOf, routeTo } from "./router.js";
 
-const WORDS = { current: "Up to date", pending: "Pending", attention: "Needs attention", unknown: "Not looked at yet" };
+const WORDS = { current: "Up to date", pending: "Pending", attention: "Needs attention", unknown: "No run yet" };
 const TONES = { current: "applied", pending: "pending", attention: "failed", unknown: "unknown" };
 const ORDER = ["attention", "pending", "unknown", "current"];
 
@@ -52,8 +52,8 @@ function summary(found) {
   if (attention) words_.push(attention === 1 ? "1 needs attention" : `${attention} need attention`);
   if (pending) words_.push(`${pending} with pending migrations`);
   const unknown = found.filter((one) => one.state === "unknown").length;
-  if (unknown) words_.push(`${unknown} not looked at yet`);
-  if (found.length && !attention && !pending && !unknown) words_.push("nothing waits");
+  if (unknown) words_.push(`${unknown} without a run yet`);
+  if (found.length && !attention && !pending && !unknown) words_.push("nothing is pending");
   return words_.join(" · ");
 }
 
@@ -83,7 +83,7 @@ function card({ group, state, migrations, counts, schema_version: version, last_
       run ? h("span", { class: "row tight" }, badge(run.state, `${verb(run)} ${stateWord(run.state)}`), when(run.ended_at ?? run.started_at ?? run.run_after),
         run.duration_ms !== null && h("span", { class: "muted number" }, duration(run.duration_ms))) : h("span", { class: "muted" }, "no run yet")),
     flags.length > 0 && h("p", { class: "row tight" }, flags.map((flag) => badge("warning", flag))),
-    source.kind === "none" && state !== "unknown" && banner("unknown", "clock", "No run has looked at this database yet."));
+    source.kind === "none" && state !== "unknown" && banner("unknown", "clock", "No run has read this database yet."));
 }
 
 /** Airflow's word for a state, as the end of a sentence. */

@@ -44,7 +44,7 @@ export function sourceBanner(source, again = null) {
   const retry = again && !quiet && h("button", { class: "small", type: "button", onclick: again }, icon("refresh"), "Try again");
   const [head, rest] = source.kind === "report"
     ? [`${quiet ? "As of the last run" : "The database was not read"}. `, [`Shown is the report of the last run, ${age(source)} (${moment(source.as_of)}).`, why]]
-    : [`${quiet ? "Not looked at yet" : "The database was not read"}. `, ["No run has left a report yet; what the DAG file says is all that is known.", why]];
+    : [`${quiet ? "No run yet" : "The database was not read"}. `, ["No run has reported yet. Shown is what the DAG file says.", why]];
   const box = banner(quiet ? "pending" : "failed", quiet ? "clock" : "database", h("strong", {}, head), rest);
   if (retry) box.append(retry);
   return box;

@@ -81,7 +81,7 @@ function filters(query, changed) {
 /** The notice above says why, unless it was read then. */
 function notRead(source, before, refresh) {
   if (before.kind === "live") return sourceBanner(source, refresh);
-  return h("div", { class: "card" }, empty("shield", "The audit log is not shown", "It stands in the database alone, and that was not read. The notice at the top says why."));
+  return h("div", { class: "card" }, empty("shield", "The audit log is not shown", "Only the database has it, and the database was not read. The notice at the top says why."));
 }
 
 function chainBox(chain, source, again) {

@@ -30,10 +30,10 @@ export async function showMigration(panel, { route, place, status, ask, refresh,
     source.kind !== status.source.kind && sourceBanner(source, refresh),
     one.failure && failed(one.failure),
     one.status === "left_out" && banner("unknown", "minus", h("strong", {}, "No run will apply it here: "), `${one.reason}.`),
-    one.status === "changed" && banner("changed", "pencil", h("strong", {}, "The file was edited after it was applied. "), "What runs in the database is the applied text. Restore the file, or accept the edit with ", h("code", {}, "wmigrate repair"), "."),
+    one.status === "changed" && banner("changed", "pencil", h("strong", {}, "The file was edited after it was applied. "), "The database has the text as it was applied. Restore the file, or accept the edit with ", h("code", {}, "wmigrate repair"), "."),
     one.status === "missing" && banner("missing", "question", h("strong", {}, "It is applied, but its file is gone. "), "Restore the file, or roll the migration back."),
     one.status === "incomplete" && banner("failed", "alert", h("strong", {}, "It was started outside a transaction and did not finish. "),
-      answer.statements_total !== null && `${answer.statements_done} of ${answer.statements_total} statements are done. `, "Run the migrations again to resume."),
+      answer.statements_total !== null && `${answer.statements_done} of ${answer.statements_total} statements are done. `, "Apply again: the run goes on where this one stopped."),
     h("div", { class: "columns" }, h("div", { class: "card" }, about(answer, place, dependents)), h("div", { class: "card stack" }, h("h3", {}, "What happened"), history(events))),
     h("div", { class: "columns scripts" }, script("SQL", sql), script("Rollback", rollback, one.has_rollback))));
   heading.focus({ preventScroll: true });
@@ -90,7 +90,7 @@ function found({ dry_run: dry, event, reason, locks, rows }) {
 
 /** Events of migrations as a table. */
 export function history(events, { withVersion = null } = {}) {
-  if (!events.length) return empty("clock", "Nothing has happened yet");
+  if (!events.length) return empty("clock", "Nothing yet");
   return table("Events, newest first", [
     { title: "When", cell: (event) => when(event.at) },
     ...(withVersion ? [{ title: "Version", cell: (event) => event.version && h("a", { class: "mono", href: detail(withVersion, event.version) }, event.version) }] : []),

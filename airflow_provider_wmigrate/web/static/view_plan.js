@@ -16,7 +16,7 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
   const link = (version) => h("a", { class: "mono", href: routeTo({ ...place, tab: "migrations", version }) }, version);
   replace(panel, h("div", { class: "stack" },
     source.kind !== status.source.kind && sourceBanner(source, refresh),
-    errors.length > 0 && banner("failed", "alert", h("strong", {}, `${count(errors.length, "error")}. `), "As long as that is so, a run stops before anything is touched."),
+    errors.length > 0 && banner("failed", "alert", h("strong", {}, `${count(errors.length, "error")}. `), "Until this is corrected, a run stops before it changes anything."),
     findings.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Findings"), h("ul", { class: "stack" }, [...errors, ...warnings].map(finding))),
     h("section", { class: "stack" },
       h("h2", {}, steps.length ? `${count(steps.length, "step")}, in this order` : "Steps"),
@@ -26,8 +26,8 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
         { title: "Version", cell: (step) => link(step.version) },
         { title: "Name", cell: (step) => words(step.name) },
         { title: "SHA-256", cell: (step) => h("code", { class: "muted", title: step.checksum }, step.checksum.slice(0, 12)) },
-      ], steps) : h("div", { class: "card" }, empty("check", "Nothing is to be done", held.length ? "What can run here is applied." : source.kind === "live" ? "Every migration of the folder is applied." : "As far as is known."))),
+      ], steps) : h("div", { class: "card" }, empty("check", "There is nothing to do", held.length ? "Everything that can run here is applied." : source.kind === "live" ? "Every migration of the folder is applied." : "This is what the last run reported."))),
     held.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Left out"),
       h("ul", { class: "card held" }, held.map(([version, reason]) => h("li", {}, link(version), ` ${reason}`)))),
-    at && h("p", { class: "muted" }, "Scripts were last read by the plan of a run, ", when(at), ".")));
+    at && h("p", { class: "muted" }, "The scripts were last checked by the plan of a run, ", when(at), ".")));
 }
