@@ -75,6 +75,7 @@ class _FolderTaskGroup(TaskGroup):
             self.dag.deadline = [*others, missed] if missed else others or None
         config = self._folder.config
         self._settings, self._blocks = _every_settings(config), config.migrations
+        self._may_show_sql = all(s.logging.include_sql for s in self._settings)
         self._shared: dict[str, Any] = {
             "folder": self._path,
             "conn_id": conn_id,
@@ -155,10 +156,6 @@ class _FolderTaskGroup(TaskGroup):
             "trigger_rule": TriggerRule.NONE_FAILED,
             **self._unless_given(execution_timeout=net),
         }
-
-    @property
-    def _may_show_sql(self) -> bool:
-        return all(s.logging.include_sql for s in self._settings)
 
     def _step(self, migration: Migration) -> dict[str, Any]:
         hidden = None if self._may_show_sql else HIDDEN
