@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .engine.model import Finding, Plan
     from .engine.record import Record
 
-Mode = Literal["apply", "dry_run"]
 FORGET_HEAD = "{{ (dag_run.conf or {}).get('forget_head', False) }}"
 """A run can be told to take the audit log as it is for the right one."""
 

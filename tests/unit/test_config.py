@@ -11,7 +11,7 @@ from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
 from airflow_provider_wmigrate.engine.folder.config.migrations import RequiresExtension
 from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
-from airflow_provider_wmigrate.engine.folder.config.reading import load_config, look_at_config, parse_config
+from airflow_provider_wmigrate.engine.folder.config.reading import look_at_config, parse_config
 from airflow_provider_wmigrate.engine.folder.config.reference import describe
 from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
 from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution, Settings
@@ -25,8 +25,8 @@ SHIPPED = Path(__file__).parents[2] / "migrations"
 
 
 def test_a_folder_without_a_config_has_the_defaults(tmp_path: Path) -> None:
-    config = load_config(tmp_path)
-    assert config == Config()
+    config, found = look_at_config(tmp_path)
+    assert (config, found) == (Config(), [])
     assert config.settings.execution.as_dict() == {
         "timeout_seconds": 300,
         "retry_attempts": 3,
@@ -127,7 +127,7 @@ def test_the_level_may_be_written_in_any_case() -> None:
 
 def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / CONFIG_FILE).write_bytes(b"\xef\xbb\xbfsettings:\r\n  execution:\r\n    timeout_seconds: 9\r\n")
-    config = load_config(tmp_path)
+    config = look_at_config(tmp_path)[0]
     assert config.settings.execution.timeout_seconds == 9
     assert config.line_of("settings.execution.timeout_seconds") == 3
 
@@ -181,10 +181,11 @@ def test_the_values_are_those_that_are_handed_in(monkeypatch: pytest.MonkeyPatch
     environ = {"A": "x", "T": "11", "MIGRATION_LOG_LEVEL": "debug", "S": ""}
     assert parse_config(VARIABLES, environ={"A": ""}).settings.execution.timeout_seconds == 7
     (tmp_path / CONFIG_FILE).write_text(VARIABLES)
-    settings = load_config(tmp_path, environ).settings
+    config, found = look_at_config(tmp_path, environ)
+    settings = config.settings
+    assert found == []
     assert (settings.execution.timeout_seconds, settings.logging.level) == (11, "DEBUG")
     assert (settings.ledger.schema_name, settings.backup.backup_location) == ("wm_x", "/x/b")
-    assert look_at_config(tmp_path, environ)[0].settings == settings
 
 
 def test_variables_of_the_database_are_not_needed_to_read_the_file() -> None:
@@ -670,7 +671,7 @@ def test_every_key_is_described() -> None:
 
 
 def test_the_shipped_config_is_clean_and_fits_its_folder() -> None:
-    config = load_config(SHIPPED)
+    config = look_at_config(SHIPPED)[0]
     assert config.findings == ()
     files = {path.name for path in SHIPPED.glob("*.sql") if not path.name.endswith(".rollback.sql")}
     assert {block.filename for block in config.blocks} == files
@@ -692,4 +693,4 @@ def test_the_shipped_config_is_clean_and_fits_its_folder() -> None:
     ("environment", "policy"), [("development", "skip"), ("staging", "fail"), ("production", "fail")]
 )
 def test_only_development_skips_a_missing_extension(environment: str, policy: str) -> None:
-    assert load_config(SHIPPED).settings_for(environment).execution.when_extension_missing == policy
+    assert look_at_config(SHIPPED)[0].settings_for(environment).execution.when_extension_missing == policy

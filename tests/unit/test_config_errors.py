@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
-from airflow_provider_wmigrate.engine.folder.config.reading import load_config, look_at_config, parse_config
+from airflow_provider_wmigrate.engine.folder.config.reading import look_at_config, parse_config
 from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
 from airflow_provider_wmigrate.engine.model import ConfigFinding
 
@@ -505,7 +505,7 @@ def test_a_look_goes_on_where_it_cannot_go_astray(tmp_path: Path, text: str, loo
     assert config.settings == Config().settings
     assert found
     with pytest.raises(ConfigError) as caught:
-        load_config(tmp_path)
+        parse_config((tmp_path / CONFIG_FILE).read_text())
     assert list(caught.value.findings) == found
 
 
@@ -569,7 +569,7 @@ def test_no_error_repeats_a_password(written: str) -> None:
 
 def told(folder: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_config(folder)
+        look_at_config(folder)
     error = caught.value
     begins = error.file if error.line is None else f"{error.file}:{error.line}"
     assert str(error).startswith(f"{begins}: ")

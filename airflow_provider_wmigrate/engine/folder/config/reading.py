@@ -13,19 +13,11 @@ from .root import CONFIG_FILE, Config
 from .yaml_nodes import Problem
 
 
-def load_config(folder: Path, environ: Mapping[str, str] | None = None) -> Config:
-    """The config of a folder of migrations. Without a file everything has its default.
+def look_at_config(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Config, list[ConfigFinding]]:
+    """The config without what is wrong in it, and what that is. For looking, not for running. Without a file everything
+    has its default.
 
     :param environ: what `${NAME}` stands for.
-    :raises ConfigError: the file cannot be read, or something in it is wrong; it has a finding for each mistake.
-    """
-    text = _text(folder / CONFIG_FILE)
-    return Config() if text is None else parse_config(text, environ=environ)
-
-
-def look_at_config(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Config, list[ConfigFinding]]:
-    """The config without what is wrong in it, and what that is. For looking, not for running.
-
     :raises ConfigError: it cannot be read so far that one would look into the right ledger.
     """
     text = _text(folder / CONFIG_FILE)
