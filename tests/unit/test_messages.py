@@ -171,6 +171,12 @@ def test_what_was_left_empty_says_the_alert() -> None:
     assert context == {"a": 1, "wmigrate_alert": ALERT}
 
 
+def test_what_was_emptied_says_the_alert_too() -> None:
+    notifier = Heard(text="")
+    send(notifier, {}, ALERT)  # type: ignore[arg-type, typeddict-item]
+    assert notifier.heard[0][0]["text"] == "{{ wmigrate_alert.text }}"
+
+
 def test_every_field_that_is_filled_in() -> None:
     fields = ("title", "html_content", "message", "content", "description", "text", "body", "subject")
     notifier = type("All", (Heard,), {"template_fields": fields})()
@@ -193,6 +199,17 @@ def test_a_notifier_as_data() -> None:
     again = from_data(data)
     assert type(again) is Heard
     assert (again.text, again.subject, again.at) == ("left as it is", "mine", None)
+
+
+class Contextual:
+    """Airflow's notifiers keep the context of the last call."""
+
+    def __init__(self, to: str, context: Any = None, **kwargs: Any) -> None:
+        self.to, self.context, self.kwargs = to, context, kwargs
+
+
+def test_a_notifiers_context_is_none_of_its_data() -> None:
+    assert as_data(Contextual("ann", {"ti": 1}, more=2))["arguments"] == {"to": "ann"}  # type: ignore[arg-type]
 
 
 def test_a_notifier_that_is_no_data() -> None:

@@ -213,6 +213,11 @@ SQL_FIELDS = {"sql": "CREATE ROLE app\n  PASSWORD '***';", "rollback_sql": "ALTE
             {"event": "stepped", "version": "001", "first": 1, "last": 2, "total": 3, "line": 4, "note": "runs"},
         ),
         (
+            Blocked("001", (BUSY,), 2.5),
+            {},
+            {"event": "blocked", "version": "001", "blockers": ["pid 7 (bob, psql)"], "waited_seconds": 2.5},
+        ),
+        (
             Waiting("001", "the lock", 2.5, (7,)),
             {},
             {"event": "waiting", "version": "001", "what": "the lock", "waited_seconds": 2.5, "holders": [7]},
