@@ -11,7 +11,7 @@ from in_words import attempt, canonical, codes, entry, folder, migration, state,
 from airflow_provider_wmigrate.engine.decisions.alone import stated
 from airflow_provider_wmigrate.engine.decisions.baseline import not_agreed, plan_baseline
 from airflow_provider_wmigrate.engine.decisions.baseline_undo import baseline_named, not_undoable
-from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS, repaired
+from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS, _summary, repaired
 from airflow_provider_wmigrate.engine.errors import UnknownVersion, WMigrateError
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import Entry, Finding, State
@@ -221,6 +221,18 @@ def test_a_baseline_by_its_version() -> None:
             "migration 001 cannot be declared applied: 002, 003, which need it, went on without it",
             "apply 001 with `wmigrate up`, or correct the dependencies of 002, 003 in the config",
         ),
+        (
+            "1 2<1 4",
+            "2 4",
+            "migration 001 cannot be declared applied: 002, which needs it, went on without it",
+            "apply 001 with `wmigrate up`, or correct the dependencies of 002 in the config",
+        ),
+        (
+            "1 2 4",
+            "2<1 4",
+            "migration 001 cannot be declared applied: 002, which needs it, went on without it",
+            "apply 001 with `wmigrate up`, or correct the dependencies of 002 in the config",
+        ),
     ],
 )
 def test_why_nothing_is_declared(files: str, ledger: str, message: str, nxt: str) -> None:
@@ -254,3 +266,15 @@ def test_a_reason_is_one_line() -> None:
     with pytest.raises(WMigrateError) as refused:
         stated(" \n", "repair")
     assert str(refused.value) == "a repair needs a reason; it is kept in the audit log"
+
+
+def test_what_the_audit_log_keeps_of_an_entry_before_and_after() -> None:
+    assert _summary(None) is None
+    assert _summary(begun()) == {
+        "status": "incomplete",
+        "direction": "apply",
+        "checksum": ONE.script.checksum,
+        "rollback_checksum": begun().rollback_checksum,
+        "statements_done": 1,
+        "statements_total": 3,
+    }
