@@ -201,7 +201,7 @@ def _lock_rows(records: Iterable[Record]) -> list[tuple[str, str, str]]:
     first: dict[tuple[str, str], str] = {}
     for record in records:
         for lock in record.locks:
-            name = f"{lock.relation} (dropped)" if lock.dropped else lock.relation
+            name = f"{lock.what} (dropped)" if lock.dropped else lock.what
             first.setdefault((name, lock.mode), record.version)
     return [(version, *lock) for lock, version in first.items()]
 

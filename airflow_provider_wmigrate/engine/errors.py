@@ -231,6 +231,10 @@ class StatementFailed(WMigrateError):
         """The same failure, once it is known what was kept."""
         return self._with(outcome=outcome, retryable=retryable)
 
+    def hinted(self, hint: str) -> StatementFailed:
+        """The same failure, once it is known what to do."""
+        return self._with(server_hint=hint)
+
     def _with(self, **changes: Any) -> StatementFailed:
         same = ("outcome", "sqlstate", "line", "column", "server_hint", "statement", "said", "retryable")
         values = {name: getattr(self, name) for name in same} | changes

@@ -63,7 +63,7 @@ class HeldLong:
 
     def __str__(self) -> str:
         held, limit = (self.lock.held_ms or 0) / 1000, self.limit_seconds
-        return f"{self.lock.relation} was locked against everybody for {held:.1f} s, limit {limit:g} s"
+        return f"{self.lock.what} was locked against everybody for {held:.1f} s, limit {limit:g} s"
 
 
 @dataclass(frozen=True, slots=True)

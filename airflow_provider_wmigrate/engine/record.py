@@ -33,13 +33,26 @@ class LockTaken:
     """How long it was seen to be held, of an AccessExclusive lock on a relation that existed before."""
     dropped: bool = False
     """The migration dropped it."""
+    parts: int = 0
+    """How many of its chunks or partitions were locked in this mode."""
+    whole: bool = True
+    """It was locked itself; else only these parts of it."""
+
+    @property
+    def what(self) -> str:
+        """The relation, with its parts."""
+        if not self.parts:
+            return self.relation
+        parts = f"{self.parts:,} {'chunk or partition' if self.parts == 1 else 'chunks or partitions'}"
+        return f"{self.relation} and its {parts}" if self.whole else f"{parts} of {self.relation}"
 
     def as_dict(self) -> dict[str, str | int | bool | None]:
         """Plain values for JSON, XCom and audit rows."""
-        return {"relation": self.relation, "mode": self.mode, "held_ms": self.held_ms, "dropped": self.dropped}
+        plain = {"relation": self.relation, "mode": self.mode, "held_ms": self.held_ms, "dropped": self.dropped}
+        return {**plain, "parts": self.parts, "whole": self.whole} if self.parts else plain
 
     def __str__(self) -> str:
-        return f"{self.relation} ({self.mode}{', dropped' if self.dropped else ''})"
+        return f"{self.what} ({self.mode}{', dropped' if self.dropped else ''})"
 
 
 @dataclass(frozen=True, slots=True)

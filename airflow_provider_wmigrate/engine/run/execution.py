@@ -14,6 +14,7 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs as paused_jobs
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken, names_query, relation_names
+from airflow_provider_wmigrate.engine.catalog.parts import by_table
 from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
     ROLLED_BACK,
@@ -194,9 +195,11 @@ class Execution:
         """With the time for which everybody else was kept out."""
         limit = self.settings.lock_hold_warning_seconds
         locks = []
-        for lock in taken:
-            if lock.mode == "AccessExclusiveLock":
-                lock = replace(lock, held_ms=watch.held_ms(lock.relation))
+        timed = [
+            replace(lock, held_ms=watch.held_ms(lock.relation)) if lock.mode == "AccessExclusiveLock" else lock
+            for lock in taken
+        ]
+        for lock in by_table(self.session.conn, timed):
             if lock.held_ms is not None and lock.held_ms > limit * 1000:
                 self.tell(HeldLong(job.migration.version, lock, limit))
             locks.append(lock)

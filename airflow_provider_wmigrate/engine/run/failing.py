@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.catalog.parts import room_for_locks
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, LockTimeout, StatementFailed, WMigrateError, place
 from airflow_provider_wmigrate.engine.events import Failed, Listener
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
@@ -56,12 +57,19 @@ class Failing:
             failure = error
         else:
             failure = self.session.failure(error, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
+        if isinstance(failure, StatementFailed) and failure.sqlstate == _OUT_OF_MEMORY and not failure.retryable:
+            failure = self._lock_table_full(job, failure)
         if isinstance(failure, StatementFailed) and not self.include_sql:
             failure = failure.without_sql()
         if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
             failure = _lock_timeout(failure, lock, waits)
         self._record(job, failure, take_back, dry_run=dry_run)
         raise failure from error
+
+    def _lock_table_full(self, job: Job, failure: StatementFailed) -> StatementFailed:
+        with suppress(psycopg.Error):
+            return failure.hinted(room_for_locks(self.session.conn, job.analysis.script.text))
+        return failure
 
     def _record(self, job: Job, error: WMigrateError, take_back: Callable[[], bool], *, dry_run: bool) -> None:
         """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
@@ -88,6 +96,9 @@ class Failing:
                 return None
             settles = take_back() or None
             return self.ledger.append(conn, event, self.identity, version=version, details=details, settles=settles)
+
+
+_OUT_OF_MEMORY = "53200"
 
 
 def _lock_timeout(error: StatementFailed, lock: LockWait, waits: Waits) -> LockTimeout:

@@ -75,7 +75,10 @@ def failure(
             return TimedOut(version, file, message, retryable=True, **where)
     if at_end:  # the statement that made it is over, so what is told is the row
         message += f" ({said.detail})" if said.detail else ""
-    return StatementFailed(version, file, message, server_hint=fix or said.hint, **where)
+    heals = (
+        None if "locks_per_transaction" not in (said.hint or "") else False
+    )  # a lock table that is too small stays so
+    return StatementFailed(version, file, message, server_hint=fix or said.hint, retryable=heals, **where)
 
 
 def _said(error: psycopg.Error, script: str) -> ServerWords:

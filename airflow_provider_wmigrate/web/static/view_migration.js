@@ -84,7 +84,7 @@ function found({ dry_run: dry, event, reason, locks, rows }) {
     reason && h("p", { class: "muted" }, reason),
     rows > 0 && h("p", { class: "muted" }, count(rows, "row")),
     locks.length > 0 && h("details", {}, h("summary", {}, count(locks.length, "lock")),
-      h("ul", {}, locks.map((lock) => h("li", {}, h("code", {}, lock.relation), ` ${lock.mode}${lock.dropped ? ", dropped" : ""}`)))),
+      h("ul", {}, locks.map((lock) => h("li", {}, h("code", {}, lock.relation), lock.parts ? ` (${lock.parts} chunks or partitions)` : "", ` ${lock.mode}${lock.dropped ? ", dropped" : ""}`)))),
   ];
 }
 

@@ -1,0 +1,99 @@
+"""Chunks and partitions, told as parts of their table: whoever locks 2,500 chunks of it has locked one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from psycopg import Connection
+
+from airflow_provider_wmigrate.engine.record import LockTaken
+
+_MANY = 10
+_INTERNAL = "_timescaledb_internal."
+_CHUNK = re.compile(r"_timescaledb_internal\._hyper_(\d+)_\d+_chunk")
+
+
+def by_table(conn: Connection[Any], taken: Sequence[LockTaken]) -> tuple[LockTaken, ...]:
+    """Locks with those on chunks and partitions gathered. A few locks that are on no chunk cost no question."""
+    names = [lock.relation for lock in taken]
+    internal = any(name.startswith(_INTERNAL) for name in names)
+    if not internal and len(names) <= _MANY:
+        return tuple(taken)
+    tables = dict(conn.execute(_PARTITIONS, [names]).fetchall())
+    if internal:
+        numbers = {name: int(found[1]) for name in names if (found := _CHUNK.fullmatch(name))}
+        hypertables = dict(conn.execute(_HYPERTABLES, [[*numbers.values()]]).fetchall())
+        tables |= {name: hypertables[number] for name, number in numbers.items() if number in hypertables}
+        tables |= dict(conn.execute(_CHUNKS, [names]).fetchall())
+    return gathered(taken, tables)
+
+
+def gathered(taken: Iterable[LockTaken], tables: Mapping[str, str]) -> tuple[LockTaken, ...]:
+    """:param tables: by the name of a chunk or a partition, what it is a part of."""
+    found: dict[tuple[str, str, bool], LockTaken] = {}
+    for lock in taken:
+        table = tables.get(lock.relation)
+        relation = table or lock.relation
+        key = (relation, lock.mode, lock.dropped)
+        known = found.get(key)
+        parts, whole = int(table is not None), table is None
+        held = [ms for ms in (lock.held_ms, known.held_ms if known else None) if ms is not None]
+        found[key] = replace(
+            lock,
+            relation=relation,
+            held_ms=max(held, default=None),
+            parts=parts + (known.parts if known else 0),
+            whole=whole or bool(known and known.whole),
+        )
+    return tuple(sorted(found.values(), key=lambda lock: (lock.relation, not lock.whole)))
+
+
+_PARTITIONS = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), pg_catalog.format('%%I.%%I', pn.nspname, p.relname)
+  FROM pg_catalog.pg_inherits i
+  JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_class p ON p.oid = coalesce(pg_catalog.pg_partition_root(c.oid), i.inhparent)
+  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+ WHERE pg_catalog.format('%%I.%%I', n.nspname, c.relname) = ANY(%s)
+"""
+_OF = """pg_catalog.format('%%I.%%I', coalesce(raw.schema_name, h.schema_name), coalesce(raw.table_name, h.table_name))
+  FROM _timescaledb_catalog.hypertable h
+  LEFT JOIN _timescaledb_catalog.hypertable raw ON raw.compressed_hypertable_id = h.id
+"""
+_HYPERTABLES = f"SELECT h.id, {_OF} WHERE h.id = ANY(%s)"
+_CHUNKS = f"""
+SELECT pg_catalog.format('%%I.%%I', c.schema_name, c.table_name), {_OF}
+  JOIN _timescaledb_catalog.chunk c ON c.hypertable_id = h.id
+ WHERE pg_catalog.format('%%I.%%I', c.schema_name, c.table_name) = ANY(%s)
+"""
+
+
+def room_for_locks(conn: Connection[Any], script: str) -> str:
+    """What a lock table that was too small for a script would need, in words.
+
+    The server has one place for each relation a transaction locks: max_locks_per_transaction times the number of
+    connections (its manual, "Lock Management"). Counted are chunks and partitions of the tables that the script names,
+    with their indexes.
+    """
+    row = conn.execute(_ROOM, [script]).fetchone()
+    needed, setting, connections = row or (0, 64, 100)
+    wanted = max(setting + 1, -(-(needed * 5 // 4) // connections) + setting)
+    return (
+        f"the tables it names have about {needed} chunks, partitions and indexes of them, each of which takes a place"
+        f" in the lock table, and all sessions share {setting * connections}: set max_locks_per_transaction to"
+        f" {wanted} or more (now {setting}) and restart the server, or change fewer chunks in one migration"
+    )
+
+
+_ROOM = r"""
+SELECT coalesce(pg_catalog.sum(1 + (
+           SELECT pg_catalog.count(*) FROM pg_catalog.pg_index x WHERE x.indrelid = i.inhrelid)), 0)::int8,
+       pg_catalog.current_setting('max_locks_per_transaction')::int8,
+       pg_catalog.current_setting('max_connections')::int8
+       + pg_catalog.current_setting('max_prepared_transactions')::int8
+  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+ WHERE p.relkind IN ('r', 'p') AND pg_catalog.strpos(pg_catalog.lower(%s), pg_catalog.lower(p.relname)) > 0
+"""
