@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.serialization.serialized_objects import DagSerialization
 from playwright.sync_api import Page, expect
 
-from airflow_provider_wmigrate.web import catalog
-from airflow_provider_wmigrate.web.choices import choices
 from tests.page import worlds
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
@@ -156,25 +152,6 @@ def test_where_nothing_is_pending_the_buttons_say_so(open_page: Open) -> None:
 
 
 PLAIN = {"migrate": worlds.s.Choices(to=False, modes=["apply"]), "rollback": None, "rollback_dag": None}
-
-
-@pytest.mark.parametrize("button", ["Dry run…", "Roll back…"])
-def test_the_shortest_dag_is_told_how_dry_run_and_rollback_are_added(
-    open_page: Open, tmp_path: Path, button: str
-) -> None:
-    """What the page says to write is a DAG that offers just that."""
-    page = open_page(AT, worlds.make_world(**PLAIN))
-    page.get_by_role("button", name=button).click()
-    code = page.get_by_role("dialog").locator("pre").inner_text()
-    (tmp_path / "001_a.sql").write_text("SELECT 1;")
-    known: dict[str, Any] = {}
-    exec(code.replace('"../migrations"', repr(str(tmp_path))).replace("):\n    ", ") as dag:\n    ", 1), known)
-    (group,) = catalog.groups_of(known["dag"].dag_id, DagSerialization.to_dict(known["dag"]))
-    chosen = choices(group, None)
-    assert sorted(chosen.modes) == ["apply", "dry_run"]
-    assert (group.direction, chosen.to, group.conn_id) == (
-        ("apply", False, "warehouse_db") if button == "Dry run…" else ("rollback", True, "warehouse_db")
-    )
 
 
 def test_what_the_dag_does_not_let_a_run_choose_is_not_offered(open_page: Open) -> None:

@@ -128,7 +128,7 @@ function healthPanel({ status, reasons, checks }) {
   const head = h("summary", {}, h("span", { class: "health-word" }, "Health"), badge(status),
     h("span", { class: "muted health-reason" }, reasons.length ? `${reasons[0]}${reasons.length > 1 ? ` (and ${reasons.length - 1} more)` : ""}` : "every check passed"));
   const rows = checks.map((check) => h("li", {}, badge(check.status), h("div", {},
-    h("b", {}, words(check.name)), h("span", {}, ` ${check.reason}`), check.next_step && check.status !== "healthy" && h("p", { class: "muted" }, `What to do: ${check.next_step}`))));
+    h("b", {}, words(check.name)), h("span", {}, ` ${check.reason}`), check.next_step && check.status !== "healthy" && h("p", { class: "muted" }, `Next: ${check.next_step}`))));
   return h("details", { class: "health card" }, head, h("ul", {}, rows));
 }
 
