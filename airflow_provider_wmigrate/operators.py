@@ -15,7 +15,7 @@ from .folder_operator import FolderOperator
 from .links import MigrationLink
 from .steps import refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
-from .telling.summaries import plain, plan_markdown
+from .telling.summaries import plain, plan_lines, plan_markdown
 
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
@@ -76,9 +76,9 @@ class PlanMigrationsOperator(FolderOperator):
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
         findings = [*map(_healed_by_forgetting, plan.findings), *self._static_findings(folder, migrator, plan)]
-        markdown = plan_markdown(plan, findings)
-        self.log.info("%s", markdown)
-        context["ti"].xcom_push(key="markdown", value=markdown)
+        for line in plan_lines(plan, findings):
+            self.log.info("%s", line)
+        context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings))
         errors = [f for f in findings if f.severity == "error"]
         head = None if errors or dry_run else self._recorded(migrator, plan, known)
         self._push(context, plan, findings, head)

@@ -14,7 +14,7 @@ from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
 from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import MigrationHook
-from .telling.summaries import plain, records_of, report_markdown, summarise
+from .telling.summaries import plain, records_of, report_lines, summarise
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -223,7 +223,8 @@ class ReportMigrationsOperator(FolderOperator):
             keep_head(context, self.conn_id, migrator.ledger.schema, head)
 
     def _told(self, context: Any, summary: dict[str, Any]) -> dict[str, Any]:
-        self.log.info("%s", report_markdown(summary))
+        for line in report_lines(summary):
+            self.log.info("%s", line)
         if summary[HEAD_KEY]:
             context["ti"].xcom_push(key=HEAD_KEY, value=summary[HEAD_KEY])
         return summary

@@ -166,6 +166,7 @@ class Demo:
         """Until Ctrl-C, which is the usual end and no failure."""
         server, cluster = self._running()
         print(f"\nAirflow     {server.url}   user {server.user}   password {server.password}")
+        print(f"Migrations  {server.url}/plugin/wmigrate   (in the menu: Browse > Migrations)")
         print(f"PostgreSQL  {cluster.dsn(WAREHOUSE, user=WAREHOUSE, password=self._passwords[WAREHOUSE])}")
         with contextlib.suppress(KeyboardInterrupt):
             print("Ctrl-C stops both.", flush=True)

@@ -18,7 +18,7 @@ def completion(call: Call) -> Answer:
     """The script for one shell."""
     shell = call.arguments.shell
     text = f"{_HOW[shell]}\n{ {'bash': _bash, 'zsh': _zsh, 'fish': _fish}[shell]() }"
-    return Answer({"shell": shell, "script": text}, lambda screen: screen.line(text))
+    return Answer({"shell": shell, "script": text}, lambda screen: screen.text(text))
 
 
 def _flags(arguments: Iterator[Argument] | tuple[Argument, ...]) -> list[str]:

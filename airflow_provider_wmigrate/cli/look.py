@@ -200,7 +200,7 @@ def graph(call: Call) -> Answer:
         "edges": [{"from": parent, "to": version} for parent, version in edges],
         "text": text,
     }
-    return Answer(data, lambda screen: screen.line(text))
+    return Answer(data, lambda screen: screen.text(text))
 
 
 _Nodes = list[tuple[str, str]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from airflow_provider_wmigrate.engine.errors import nearest
 
@@ -59,10 +59,10 @@ _OPTIONS = {
 """Without dashes. A word may stand for several; the first one that the verb has is meant."""
 
 
-def verb_meant(word: str, known: Iterable[str]) -> str | None:
+def verb_meant(word: str, known: Collection[str]) -> str | None:
     """The verb that somebody most likely meant, also where another tool's word is misspelt."""
-    names = _names(known, _VERBS)
-    return names.get(nearest(word.lower(), names) or "")
+    names, word = _names(known, _VERBS), word.lower()
+    return names.get(nearest(word, names, alike=0.8) or "") or nearest(word, known)
 
 
 def option_meant(flag: str, known: Iterable[str]) -> str | None:

@@ -66,7 +66,7 @@ def new(call: Call) -> Answer:
 
     def show(screen: Screen) -> None:
         for file in written:
-            screen.line(str(path / file))
+            screen.text(str(path / file))
         if by_hand:
             screen.tell(f"{_CONFIG_FILE} was left as it is; add below `migrations`:\n{by_hand}")
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from .failure import USAGE, UsageError
 from .verbs import COMMON, VERBS, WMIGRATE, Argument, Verb, options
+from .wrapping import wrapped
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found something. `wmigrate VERB --help` tells more."
 
@@ -19,15 +20,13 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
     :param only: the verb that is known to be meant: the others' options are not made.
     """
-    parser = _Parser(
-        "wmigrate", description="PostgreSQL and TimescaleDB schema migrations.", epilog=EPILOG, allow_abbrev=False
-    )
+    parser = _Parser(prog="wmigrate", description="PostgreSQL and TimescaleDB schema migrations.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"wmigrate {_version()}")
     for argument in (*COMMON, *WMIGRATE):
         _add(parser, argument)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb in (verb for verb in VERBS if only in (None, verb.name)):
-        sub = verbs.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False)
+        sub = verbs.add_parser(verb.name, help=verb.help, description=verb.help)
         for argument in verb.arguments:
             _add(sub, argument)
         for argument in [a for a in options(verb, WMIGRATE) if a not in verb.arguments]:
@@ -55,8 +54,21 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Lines end between words, also in a narrow terminal."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrapped(text, width).split("\n")
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return wrapped(text, width)
+
+
 class _Parser(argparse.ArgumentParser):
     """Its errors are raised, and name what was meant."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more, formatter_class=_Formatter, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         choice = re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message)

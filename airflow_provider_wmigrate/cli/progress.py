@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started
 
-from .screen import Screen, is_drawable, plural, took
+from .screen import Screen, fitted, is_drawable, plural, took
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -54,7 +54,7 @@ class Progress:
     def tell(self, text: str) -> None:
         """A line that stays."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(fitted(text, sys.stderr), markup=False, highlight=False, soft_wrap=True)
         else:
             self._screen.tell(text)
 

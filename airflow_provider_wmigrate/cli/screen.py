@@ -1,7 +1,7 @@
 """What a person sees. The answer goes to stdout; progress, questions and errors to stderr.
 
-rich draws where there is a terminal. Elsewhere, and where TERM is dumb, the same words come as plain text: columns two
-spaces apart, never cut off, so that grep and awk can read them.
+rich draws where there is a terminal, and lines end between words. Elsewhere, and where TERM is dumb, the same words
+come as plain text: columns two spaces apart, never broken or cut off, so that grep and awk can read them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from .wrapping import column_widths, width_of, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,15 +56,19 @@ class Screen:
 
     # The answer
 
-    def line(self, text: str = "") -> None:
-        """One line of the answer, as it is."""
+    def text(self, text: str) -> None:
+        """What is meant to be copied or read by a program, as it is."""
         print(text)
+
+    def line(self, text: str) -> None:
+        """One line of the answer."""
+        print(fitted(text, sys.stdout))
 
     def title(self, text: str) -> None:
         if not is_drawable(sys.stdout):
             print(text)
             return
-        self._rich().print(text, style="bold", markup=False, highlight=False)
+        self._rich().print(fitted(text, sys.stdout), style="bold", markup=False, highlight=False, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Rows under columns. A cell that is a status, a severity or an event has its colour."""
@@ -82,7 +88,7 @@ class Screen:
 
     def tell(self, text: str) -> None:
         """A line beside the answer."""
-        print(text, file=sys.stderr)
+        print(fitted(text, sys.stderr), file=sys.stderr)
 
     def error(self, command: str, sentence: str) -> None:
         """The one sentence of a failure."""
@@ -92,12 +98,13 @@ class Screen:
         from rich.console import Console
         from rich.text import Text
 
-        text = Text.assemble((f"{command}: ", "bold red"), sentence)
+        text = Text(fitted(f"{command}: {sentence}", sys.stderr))
+        text.stylize("bold red", 0, len(command) + 1)
         Console(stderr=True, highlight=False, soft_wrap=True).print(text)
 
     def ask(self, question: str) -> str:
         """One line that a person types. At the end of input: nothing."""
-        print(question, end=" ", file=sys.stderr, flush=True)
+        print(fitted(question, sys.stderr), end=" ", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip()
 
     @property
@@ -118,12 +125,38 @@ class Screen:
         from rich.table import Table
         from rich.text import Text
 
+        widths = column_widths([columns, *rows], width_of(sys.stdout))
+        if widths is None:
+            self._list(columns, rows)
+            return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for column, width in zip(columns, widths, strict=True):
+            table.add_column(column, width=width)
         for row in rows:
             table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
         self._rich().print(table)
+
+    def _list(self, columns: Sequence[str], rows: list[list[str]]) -> None:
+        """A table that is too wide: a few lines for each row. Of two columns the first one is the label."""
+        from rich.text import Text
+
+        pairs = len(columns) == 2
+        for row in rows:
+            told = [(row[0], row[1])] if pairs else [*zip(columns, row, strict=True)]
+            for number, (label, cell) in enumerate(told):
+                if cell:
+                    label = f"  {label}: " if number else f"{label}: "
+                    text = Text(fitted(label + cell, sys.stdout, hanging="  "), style=COLOURS.get(cell, ""))
+                    text.stylize("bold", 0, len(label))
+                    self._rich().print(text, soft_wrap=True)
+
+
+def fitted(text: str, stream: Any, *, hanging: str = "") -> str:
+    """Text broken between words as the terminal behind the stream needs it; elsewhere as it is.
+
+    :param hanging: what lines that follow have in front.
+    """
+    return wrapped(text, width_of(stream), hanging=hanging) if is_drawable(stream) else text
 
 
 def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:

@@ -111,7 +111,7 @@ def _verify(call: Call) -> Answer:
         elif not findings:
             count = (now or "").partition(":")[0]
             screen.line(f"The audit log of {call.target} is intact: {count} rows. Keep its head elsewhere:")
-            screen.line(now or "")
+            screen.text(now or "")
 
     return Answer(data, show, DONE if there and not findings else FOUND)
 

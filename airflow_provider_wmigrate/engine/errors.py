@@ -48,11 +48,14 @@ def retryable_sqlstate(sqlstate: str | None) -> bool:
     return sqlstate in RETRYABLE_SQLSTATES or sqlstate.startswith(RETRYABLE_SQLSTATE_CLASSES)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word a person most likely meant."""
+def nearest(word: str, known: Iterable[str], *, alike: float = 0.6) -> str | None:
+    """The known word a person most likely meant.
+
+    :param alike: how much of both must be the same, from 0 to 1.
+    """
     import difflib  # only a mistake needs it
 
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=alike)
     return found[0] if found else None
 
 

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
-    from airflow_provider_wmigrate.engine.model import Finding, Plan
+    from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan, Step
     from airflow_provider_wmigrate.engine.record import Record
 
 
+def plan_lines(plan: Plan, findings: Sequence[Finding]) -> list[str]:
+    """The plan as a log shows it."""
+    return [
+        f"plan: {_what(plan)}",
+        *(f"  {step.version}_{step.name}{_about(step)}" for step in plan.steps),
+        *(f"  {_STAYING[plan.direction]}: {version} ({reason})" for version, reason in plan.left_out.items()),
+        *(f"{finding.severity}: {finding}" for finding in findings),
+    ]
+
+
 def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
-    """The plan as a person reads it."""
-    verb = {"apply": "apply", "rollback": "roll back"}[plan.direction]
-    to = f" (to {plan.to})" if plan.to else ""
-    lines = [f"### Plan: {verb} {len(plan.steps)} of {len(plan.statuses)} migrations{to}", ""]
+    """The plan as a page shows it."""
+    lines = [f"### Plan: {_what(plan)}", ""]
     for i, step in enumerate(plan.steps, 1):
-        about = f", about {step.estimated_duration_seconds:g} s" if step.estimated_duration_seconds else ""
-        lines.append(f"{i}. {verb} `{step.version}_{step.name}`{about}")
-    word = "left out" if plan.direction == "apply" else "stays"
-    lines += [f"- {word}: `{version}` ({reason})" for version, reason in plan.left_out.items()]
+        lines.append(f"{i}. {_VERB[plan.direction]} `{step.version}_{step.name}`{_about(step)}")
+    lines += [f"- {_STAYING[plan.direction]}: `{version}` ({reason})" for version, reason in plan.left_out.items()]
     if findings:
         lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
         for f in findings:
@@ -28,6 +34,19 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
             cells = (f"{f.severity} {f.code}", where, f.message, f.next_step)
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+_VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
+_STAYING: dict[Direction, str] = {"apply": "left out", "rollback": "stays"}
+
+
+def _what(plan: Plan) -> str:
+    to = f" (to {plan.to})" if plan.to else ""
+    return f"{_VERB[plan.direction]} {len(plan.steps)} of {len(plan.statuses)} migrations{to}"
+
+
+def _about(step: Step) -> str:
+    return f", about {step.estimated_duration_seconds:g} s" if step.estimated_duration_seconds else ""
 
 
 def plain(record: Record) -> dict[str, Any]:
@@ -63,14 +82,10 @@ def summarise(
     }
 
 
-def report_markdown(summary: Mapping[str, Any]) -> str:
-    """The report as a person reads it."""
-    lines = ["### Migrations"]
-    for name in ("applied", "rolled_back", "dry_run", "already_applied", "failed"):
-        if summary[name]:
-            lines.append(f"- {name.replace('_', ' ')}: {', '.join(summary[name])}")
-    lines += [f"- not tried: {version}: {reason}" for version, reason in summary["not_tried"].items()]
-    if len(lines) == 1:
-        lines.append("- nothing to do")
-    lines.append(f"- {summary['duration_ms']} ms on the server")
-    return "\n".join(lines)
+def report_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The report as a log shows it."""
+    outcomes = [name for name in ("applied", "rolled_back", "dry_run", "already_applied", "failed") if summary[name]]
+    lines = [f"{name.replace('_', ' ')}: {', '.join(summary[name])}" for name in outcomes]
+    lines += [f"not tried: {version}: {reason}" for version, reason in summary["not_tried"].items()]
+    lines = [*(lines or ["nothing to do"]), f"{summary['duration_ms']} ms on the server"]
+    return ["report:", *(f"  {line}" for line in lines)]

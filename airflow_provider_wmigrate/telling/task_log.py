@@ -98,9 +98,12 @@ def _shown(script: Script) -> list[str]:
 
 def _finished(record: Record, settings: Logging) -> str:
     took = f" in {record.duration_ms} ms" if settings.include_timing and record.statements else ""
-    did = f": {record.statements} statements, {record.rows} rows changed" if record.statements else ""
+    statements, rows = (
+        f"{n} {what}{'s' * (n != 1)}" for n, what in ((record.statements, "statement"), (record.rows, "row"))
+    )
+    did = f": {statements}, {rows} changed" if record.statements else ""
     did += f": {record.reason}" if record.reason else ""
-    lines = [f"{record.version}_{record.name}: {record.outcome.value}{took}{did}"]
+    lines = [f"{record.version}_{record.name}: {record.outcome.value.replace('_', ' ')}{took}{did}"]
     lines += [f"  locked {lock}" for lock in record.locks]
     return "\n".join(lines)
 

@@ -182,6 +182,23 @@ def test_the_log_shows_what_is_about_to_run(runner: Runner, make_folder: MakeFol
     assert any(line.startswith("001_a: applied in ") for line in shown)
 
 
+def test_plan_and_report_read_as_lines(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
+    """A log viewer shows no Markdown."""
+    folder = make_folder({**A, **B})
+    runner.run(runner.migrations(folder))
+    shown = task_log.lines
+    at = shown.index("plan: apply 2 of 2 migrations")
+    assert shown[at : at + 3] == ["plan: apply 2 of 2 migrations", "  001_a", "  002_b"]
+    at = shown.index("report:")
+    assert shown[at + 1] == "  applied: 001, 002"
+    assert shown[at + 2].endswith(" ms on the server")
+    assert not [line for line in shown if line.startswith(("#", "- ", "| ", "1. "))]
+    again = runner.run(runner.migrations(folder))
+    assert again.state == "success"
+    assert "plan: apply 0 of 2 migrations" in task_log.lines
+    assert "  nothing to do" in task_log.lines
+
+
 def test_the_log_without_sql_and_timing(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
     quiet = config("settings: {logging: {include_sql: false, include_timing: false}}")
     runner.run(runner.migrations(make_folder({**LOUD, **quiet})))

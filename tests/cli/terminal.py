@@ -25,7 +25,7 @@ class Terminal:
     :param columns: its width.
     """
 
-    def __init__(self, *words: str, environment: Mapping[str, str] | None = None, columns: int = 80) -> None:
+    def __init__(self, *words: str, environment: Mapping[str, str] | None = None, columns: int = 200) -> None:
         self.text = ""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
