@@ -170,7 +170,7 @@ class Call:
         if path.is_dir():
             return path
         reason = "is not a folder" if path.exists() else "there is no such folder"
-        hint = "give --folder" if self.arguments.folder else "give --folder, or begin one with `new NAME`"
+        hint = "correct --folder" if self.arguments.folder else "give --folder, or begin one with `new NAME`"
         raise UsageError(f"{path}: {reason}", hint=hint)
 
     def _check_environment(self, config: Config) -> None:

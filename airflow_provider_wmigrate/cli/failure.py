@@ -119,7 +119,7 @@ def _is_database_error(error: BaseException) -> bool:
 def _database_error(error: Any) -> WMigrateError:
     message = _one_line(error.diag.message_primary or str(error) or type(error).__name__)
     if error.sqlstate == "42501":
-        hint = "grant the role what it needs on the ledger's schema"
+        hint = "grant the role USAGE on the ledger's schema and SELECT on its tables"
         return WMigrateError(f"the ledger is out of reach: {message}", hint=hint)
     if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
         return ConnectionFailed(message)

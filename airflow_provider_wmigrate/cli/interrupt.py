@@ -53,7 +53,7 @@ def stoppable(migrator: Migrator, stop: Stop, tell: Callable[[str], None]) -> It
         if stop.requested:
             raise KeyboardInterrupt
         stop.requested = True
-        tell("stopping: the running statement is being cancelled on the server (again: do not wait for it)")
+        tell("stopping: the running statement is being cancelled on the server (press Ctrl-C again not to wait for it)")
         migrator.cancel()
         threading.Thread(target=insist, name="wmigrate cancel", daemon=True).start()
 

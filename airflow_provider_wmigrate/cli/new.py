@@ -106,7 +106,7 @@ def _name(given: str | None) -> str:
     name = re.sub(r"\s+", "_", given.strip()).lower()
     if not re.fullmatch(WORDS, name):
         hint = "write lower-case letters and digits, joined by single underscores or hyphens: add_email"
-        raise UsageError(f"{given} is no name for a migration", hint=hint)
+        raise UsageError(f"{given} is not a name for a migration", hint=hint)
     return name
 
 

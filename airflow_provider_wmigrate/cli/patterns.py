@@ -50,11 +50,11 @@ _STEP_BY_STEP = ("transactional:", "  apply: false")
 REPEATABLE = (*_STEP_BY_STEP, "repeatable:", "  apply: true")
 
 PATTERNS: Mapping[str, Pattern] = {
-    "empty": Pattern("Nothing but the frame."),
+    "empty": Pattern("Two scripts to be written."),
     "table": Pattern("A table with a key.", {"table": "{name}"}),
     "column": Pattern("A column, without rewriting the table.", {**_COLUMN, "type": "text"}),
     "not-null": Pattern(
-        "NOT NULL in safe steps: a check that is not valid yet, validated, then taken for the proof.",
+        "NOT NULL in safe steps: a check constraint is added, then validated, then used as the proof.",
         {**_COLUMN, "constraint": "{table}_{column}_not_null"},
         _STEP_BY_STEP,
     ),
@@ -63,7 +63,7 @@ PATTERNS: Mapping[str, Pattern] = {
     ),
     "enum-value": Pattern("A value for an enum type.", {"type": None, "value": None, **_COLUMN}),
     "foreign-key": Pattern(
-        "A foreign key: not valid at first, then validated.",
+        "A foreign key: added without looking at the rows, then validated.",
         {**_COLUMN, "references": None, "constraint": "{table}_{column}_fkey"},
         _STEP_BY_STEP,
     ),
@@ -84,13 +84,13 @@ PATTERNS: Mapping[str, Pattern] = {
         (*_STEP_BY_STEP, "requires_extensions:", '  - {name: timescaledb, min_version: "2.28", license: timescale}'),
     ),
     "backfill": Pattern(
-        "Fill a column in batches, each committed on its own.",
+        "Fill a column in batches. Each batch commits.",
         {**_COLUMN, "key": "id", "expression": None, "batch": "5000"},
         REPEATABLE,
     ),
-    "view": Pattern("A view, made or replaced.", {"view": "{name}", **_TABLE}),
+    "view": Pattern("A view, created or replaced.", {"view": "{name}", **_TABLE}),
     "function": Pattern(
-        "A function, made or replaced.",
+        "A function, created or replaced.",
         {"function": "{name}", "arguments": "", "returns": "integer", "body": None},
     ),
 }

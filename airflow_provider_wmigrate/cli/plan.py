@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,9 @@ def down(call: Call) -> Answer:
     if [given.version, given.steps, given.only].count(None) != 2:
         hint = "`down 003` rolls back everything above 003, `down --steps 2` the last two, `down --only 003` 003 alone"
         raise UsageError("give one of these: the version to go back to, --steps or --only", hint=hint)
+    if given.version is not None and re.fullmatch("-[0-9]+", given.version):
+        steps = given.version.lstrip("-")
+        raise UsageError(f"{given.version} is not a version", hint=f"for the last ones write `down --steps {steps}`")
     planning = call.planning()
     if given.only is not None:
         made = planning.plan_rollback_of(given.only)

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.model import canonical_version
 
@@ -157,6 +158,9 @@ def _filter(call: Call) -> EventFilter:
     from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 
     given = call.arguments
+    for event in given.event or ():
+        if event not in EVENTS:
+            raise UsageError.unknown("event", event, EVENTS)
     version = given.migration
     if version is not None:
         is_number = version.isascii() and version.isdigit()
@@ -182,5 +186,5 @@ def _time(text: str | None, option: str) -> datetime | None:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except (ValueError, OverflowError):
         hint = "write 2026-01-31, 2026-01-31T12:00Z, or 7d for seven days ago"
-        raise UsageError(f"{option} {text} is no time", hint=hint) from None
+        raise UsageError(f"{option} {text} is not a time", hint=hint) from None
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -64,11 +64,11 @@ FOLDER = Argument(
     "PATH",
     completes="folder",
 )
-ENVIRONMENT = Argument(("--environment",), "Environment of migration_config.yaml whose settings hold.", "NAME")
+ENVIRONMENT = Argument(("--environment",), "Environment in migration_config.yaml whose settings are used.", "NAME")
 JSON = Argument(("--json",), "One JSON document on stdout, for programs; errors too.", kind="flag")
 YES = Argument(("-y", "--yes"), "Do not ask before changing the target.", kind="flag")
 VERBOSE = Argument(
-    ("-v", "--verbose"), "Tell more: the server's notices, locks, where the target comes from.", kind="flag"
+    ("-v", "--verbose"), "Show more: the server's notices, locks, where the target comes from.", kind="flag"
 )
 COMMON = (FOLDER, ENVIRONMENT, JSON, YES, VERBOSE)
 
@@ -109,11 +109,11 @@ TEMPLATES = (
     "function",
 )
 
-_TO = Argument(("--to",), "Stop at this version and what it needs.", "VERSION")
-_DRY_RUN = Argument(("--dry-run",), "Really execute, measure, and roll everything back.", kind="flag")
+_TO = Argument(("--to",), "Only up to this version, with everything that it needs.", "VERSION")
+_DRY_RUN = Argument(("--dry-run",), "Execute for real, measure, and roll everything back.", kind="flag")
 _JOBS = Argument(
     ("--jobs",),
-    "How many migrations that do not need one another run at the same time, each on a connection of its own.",
+    "Run up to N migrations that do not need one another at the same time, each on its own connection.",
     "N",
     "number",
     default=1,
@@ -121,20 +121,25 @@ _JOBS = Argument(
 _VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
 _FILTERS = (
     _VERSION,
-    Argument(("--event",), "Only this event, such as applied; several times.", "EVENT", "list"),
-    Argument(("--actor",), "Only by this actor.", "NAME"),
+    Argument(("--event",), "Only this event, such as applied; may be given several times.", "EVENT", "list"),
+    Argument(("--actor",), "Only what this actor did.", "NAME"),
     Argument(
         ("--since",), "At this time or later: 2026-01-31, 2026-01-31T12:00Z, or back from now: 12h, 7d, 4w.", "TIME"
     ),
     Argument(("--until",), "Earlier than this time.", "TIME"),
-    Argument(("--before",), "Only rows before this position: the `next` of the page before.", "POSITION", "number"),
-    Argument(("--limit",), "At most so many rows, the newest ones.", "N", "number", default=50),
+    Argument(
+        ("--before",),
+        "Only rows older than this position, which the page before names as `next`.",
+        "POSITION",
+        "number",
+    ),
+    Argument(("--limit",), "At most N rows, the newest ones.", "N", "number", default=50),
 )
 
 VERBS = (
-    Verb("status", "Every migration and its status.", "look:status"),
-    Verb("plan", "What `up` would do, and what stands in its way.", "plan:plan", (_TO,)),
-    Verb("up", "Apply what is pending.", "plan:up", (_TO, _DRY_RUN, _JOBS), asks=True),
+    Verb("status", "Show every migration and its status.", "look:status"),
+    Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (_TO,)),
+    Verb("up", "Apply the pending migrations.", "plan:up", (_TO, _DRY_RUN, _JOBS), asks=True),
     Verb(
         "down",
         "Roll back everything above a version, or the last N migrations, or one.",
@@ -160,9 +165,9 @@ VERBS = (
     ),
     Verb(
         "history",
-        "What was applied, rolled back, repaired, baselined or failed: when, by whom, how long.",
+        "Show what was applied, rolled back, repaired, baselined or failed: when, by whom, how long.",
         "trail:history",
-        (*_FILTERS, Argument(("--daily",), "Counts per day instead of rows.", kind="flag")),
+        (*_FILTERS, Argument(("--daily",), "Show numbers per day instead of rows.", kind="flag")),
     ),
     Verb(
         "wait",
@@ -170,8 +175,8 @@ VERBS = (
         "wait:wait",
         (Argument(("--timeout",), "Give up after so many seconds.", "SECONDS", "number", default=60),),
     ),
-    Verb("health", "Whether the target is healthy, with reasons.", "look:health"),
-    Verb("info", "The target, the folder and the versions of everything.", "look:info", database="optional"),
+    Verb("health", "Show whether the target is healthy, with reasons.", "look:health"),
+    Verb("info", "Show the target, where it was named, the folder and all versions.", "look:info", database="optional"),
     Verb(
         "check",
         "Look for mistakes in folder, config and ledger; for CI. Works without a target too.",
@@ -188,11 +193,14 @@ VERBS = (
         "new:new",
         (
             Argument(("name",), "Name in lower-case words: add_email.", "NAME", optional=True),
-            Argument(("--template",), "Pattern to begin with.", "TEMPLATE", choices=TEMPLATES, default="empty"),
-            Argument(("--set",), "Fill in a word of the template; several times.", "WORD=TEXT", "list"),
+            Argument(("--template",), "What to begin with.", "TEMPLATE", choices=TEMPLATES, default="empty"),
+            Argument(("--set",), "Fill in a word of the template; may be given several times.", "WORD=TEXT", "list"),
             Argument(("--description",), "Description for the config entry. Default: the name in words.", "TEXT"),
             Argument(
-                ("--depends-on",), "Dependency, instead of the migration before; several times.", "VERSION", "list"
+                ("--depends-on",),
+                "A migration that this one needs, instead of the one before; may be given several times.",
+                "VERSION",
+                "list",
             ),
             Argument(("--templates",), "List the templates and their words.", kind="flag"),
         ),
@@ -200,59 +208,61 @@ VERBS = (
     ),
     Verb(
         "repair",
-        "After a person's decision, make the ledger agree: an edited or deleted file, a half-done one, a failure.",
+        "Correct the ledger after you have decided what is true of an edited, deleted, incomplete or failed migration.",
         "repair:repair",
         (
             Argument(("version",), "The migration.", "VERSION"),
-            Argument(("--accept",), "The edited file is the one that counts.", kind="flag"),
+            Argument(("--accept",), "Changed: the edited file is the right one.", kind="flag"),
             Argument(
                 ("--done",), "Incomplete: everything it does is in the database; it counts as applied.", kind="flag"
             ),
             Argument(
                 ("--undone",), "Incomplete: nothing it does is in the database; it counts as pending.", kind="flag"
             ),
-            Argument(("--ran",), "Incomplete: the statement in flight has run; go on behind it.", kind="flag"),
-            Argument(("--again",), "Incomplete: the statement in flight has not run; run it again.", kind="flag"),
+            Argument(("--ran",), "Incomplete: the interrupted statement has run; continue after it.", kind="flag"),
+            Argument(("--again",), "Incomplete: the interrupted statement has not run; run it again.", kind="flag"),
             Argument(
                 ("--forget",), "Missing: its file was deleted on purpose; it can still be rolled back.", kind="flag"
             ),
-            Argument(("--settle",), "Its last failure is over, although nothing has shown it.", kind="flag"),
+            Argument(
+                ("--settle",), "Failed: this is over; `status` and `health` need not tell it any more.", kind="flag"
+            ),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,
     ),
     Verb(
         "baseline",
-        "Declare an existing database to be at a version, without running anything.",
+        "Declare that an existing database is at a version, without running anything.",
         "baseline:baseline",
         (
-            Argument(("version",), "It and everything below it, and what these need, counts as applied.", "VERSION"),
-            Argument(("--undo",), "Take the baseline to this version back: all of it is pending again.", kind="flag"),
+            Argument(("version",), "This version, all lower ones, and what they need, count as applied.", "VERSION"),
+            Argument(("--undo",), "Undo the baseline to this version: its migrations are pending again.", kind="flag"),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,
     ),
     Verb(
         "audit",
-        "The audit log; `audit verify` recomputes its chain.",
+        "Show the audit log; `audit verify` finds out whether anybody changed it.",
         "trail:audit",
         (
             Argument(
                 ("action",),
-                "show rows, or verify the chain.",
+                "Show rows, or verify that nobody changed them.",
                 choices=("show", "verify"),
                 default="show",
                 optional=True,
             ),
             *_FILTERS,
             Argument(
-                ("--head",), "verify: a head kept elsewhere, COUNT:HASH, that the chain must pass through.", "HEAD"
+                ("--head",), "For verify: a head that you kept elsewhere, COUNT:HASH. The log must contain it.", "HEAD"
             ),
         ),
     ),
     Verb(
         "graph",
-        "The dependencies, for Mermaid or Graphviz.",
+        "Draw the dependencies, for Mermaid or Graphviz.",
         "look:graph",
         (
             Argument(
@@ -266,7 +276,7 @@ VERBS = (
         "completion",
         "Print a completion script for a shell.",
         "completion:completion",
-        (Argument(("shell",), "Whose.", choices=("bash", "zsh", "fish")),),
+        (Argument(("shell",), "The shell.", choices=("bash", "zsh", "fish")),),
         database="never",
         only_wmigrate=True,
     ),
