@@ -11,7 +11,14 @@ import pytest
 from airflow_provider_wmigrate.engine.ledger.trail import AuditRow
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan, Status, Step
 from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
-from airflow_provider_wmigrate.telling.summaries import plain, plan_markdown, records_of, report_markdown, summarise
+from airflow_provider_wmigrate.telling.summaries import (
+    plain,
+    plan_lines,
+    plan_markdown,
+    records_of,
+    report_lines,
+    summarise,
+)
 
 PLAN = Plan(
     "apply",
@@ -39,6 +46,14 @@ def test_a_plan() -> None:
         "| error changed | 001 | a \\| b | restore \\| it |",
         "| warning syntax | 002_orders.sql:3:7 | wrong | correct it |",
     ]
+    assert plan_lines(PLAN, findings) == [
+        "plan: apply 2 of 3 migrations",
+        "  001_users, about 90 s",
+        "  002_orders",
+        "  left out: 003 (needs extension x)",
+        f"error: {findings[0]}",
+        f"warning: {findings[1]}",
+    ]
 
 
 def test_a_plan_of_a_rollback() -> None:
@@ -48,6 +63,11 @@ def test_a_plan_of_a_rollback() -> None:
         "",
         "1. roll back `002_orders`",
         "- stays: `003` (needs extension x)",
+    ]
+    assert plan_lines(back, []) == [
+        "plan: roll back 1 of 3 migrations (to 001)",
+        "  002_orders",
+        "  stays: 003 (needs extension x)",
     ]
 
 
@@ -109,7 +129,7 @@ def test_an_attempt_that_left_nothing() -> None:
         "duration_ms": 0,
         "audit_head": None,
     }
-    assert report_markdown(empty) == "### Migrations\n- nothing to do\n- 0 ms on the server"
+    assert report_lines(empty) == ["report:", "  nothing to do", "  0 ms on the server"]
 
 
 def test_a_report() -> None:
@@ -122,13 +142,13 @@ def test_a_report() -> None:
         "not_tried": {"006": "it commits"},
         "duration_ms": 12,
     }
-    assert report_markdown(summary).splitlines() == [
-        "### Migrations",
-        "- applied: 001, 002",
-        "- rolled back: 003",
-        "- dry run: 004",
-        "- already applied: 005",
-        "- failed: a.task",
-        "- not tried: 006: it commits",
-        "- 12 ms on the server",
+    assert report_lines(summary) == [
+        "report:",
+        "  applied: 001, 002",
+        "  rolled back: 003",
+        "  dry run: 004",
+        "  already applied: 005",
+        "  failed: a.task",
+        "  not tried: 006: it commits",
+        "  12 ms on the server",
     ]

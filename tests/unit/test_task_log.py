@@ -126,11 +126,16 @@ def test_what_has_begun_or_ended_is_information(caplog: pytest.LogCaptureFixture
             {"include_timing": False},
             ["001_a: applied: 2 statements, 3 rows changed", "  locked public.a (AccessExclusive)"],
         ),
-        (replace(RECORD, outcome=Outcome.ALREADY_APPLIED, statements=0, locks=()), {}, ["001_a: already_applied"]),
+        (
+            replace(RECORD, statements=1, rows=1, locks=()),
+            {},
+            ["001_a: applied in 12 ms: 1 statement, 1 row changed"],
+        ),
+        (replace(RECORD, outcome=Outcome.ALREADY_APPLIED, statements=0, locks=()), {}, ["001_a: already applied"]),
         (
             replace(RECORD, outcome=Outcome.NOT_TRIED, statements=0, locks=(), reason="it commits"),
             {},
-            ["001_a: not_tried: it commits"],
+            ["001_a: not tried: it commits"],
         ),
     ],
 )
