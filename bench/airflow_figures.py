@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.measuring import Command, Meter
 from bench.results import Reading
 from bench.scripts import Script, scripts
-from bench.servers import MEMORY, Server
+from bench.servers import MEMORY, Server, cpu_seconds_below
 from bench.tools.dbmate import Dbmate
 from bench.tools.wmigrate import WMigrate
 from dev.airflow_server import AirflowServer
@@ -24,7 +24,7 @@ _GROUP = """\
 from airflow.sdk import DAG
 from airflow_provider_wmigrate import MigrationTaskGroup
 with DAG({name!r}, schedule=None):
-    MigrationTaskGroup("migrate", folder={folder!r}, conn_id={name!r})
+    MigrationTaskGroup("migrate", folder={folder!r}, conn_id={name!r}{more})
 """
 _EMPTY = """\
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -68,10 +68,13 @@ def imports(tools: Sequence[WMigrate], rounds: int) -> Iterator[Reading]:
         tools[0].write(folder, scripts(OLD))
         for round_ in range(rounds):
             took = _seconds_of(_EMPTY.format(count=OLD), tools[0], home)
-            yield Reading("imports", "parse", "EmptyOperators", OLD, round_, {"cpu": took}, "")
+            for figure in ("parse", "parse, a task each"):
+                yield Reading("imports", figure, "EmptyOperators", OLD, round_, {"cpu": took}, "")
             for tool in tools:
-                took = _seconds_of(_GROUP.format(name="old", folder=str(folder)), tool, home)
-                yield Reading("imports", "parse", tool.name, OLD, round_, {"cpu": took}, "EmptyOperators")
+                for figure, more in (("parse", ""), ("parse, a task each", ", max_tasks=None")):
+                    group = _GROUP.format(name="old", folder=str(folder), more=more)
+                    values = {"cpu": _seconds_of(group, tool, home)}
+                    yield Reading("imports", figure, tool.name, OLD, round_, values, "EmptyOperators")
                 for figure, code in _IMPORTS.items():
                     values = {"cpu": _seconds_of(code, tool, home)}
                     yield Reading("imports", figure, tool.name, 1, round_, values, "")
@@ -114,7 +117,7 @@ class Airflow:
                 self.call("apply", name)
             more = {"fresh": self.fresh, "tasks": TASKS}.get(name, 1)
             self.tool.write(folder, [Script(number) for number in range(count + 1, count + more + 1)])
-            (dags / f"{name}.py").write_text(_GROUP.format(name=name, folder=str(folder)))
+            (dags / f"{name}.py").write_text(_GROUP.format(name=name, folder=str(folder), more=""))
         self._target("sql")
         (dags / "sql.py").write_text(_SQL.format(scripts=[(s.name, s.up) for s in scripts(TASKS)]))
         if self.dbmate is not None:
@@ -146,17 +149,22 @@ class Airflow:
         """A verb of the command on one of the targets; its wall seconds."""
         return self._run(self.tool.command(verb, self._folders[name], self._dsn(name), applied))
 
-    def run(self, name: str) -> tuple[float, list[float]]:
-        """A run of the DAG: its seconds from start to end, and those of each task that is neither plan nor report.
+    def run(self, name: str) -> tuple[dict[str, float], list[float]]:
+        """A run of the DAG: its seconds from start to end, the CPU seconds of the workers and their tasks, and how many
+        tasks ran; and the seconds of each that is neither plan nor report.
 
         :raises AssertionError: it did not succeed.
         """
+        scheduler = self.airflow.processes["scheduler"].pid
+        before = cpu_seconds_below(scheduler)
         run_id = self.airflow.trigger(name)
         state = self.airflow.wait_run(name, run_id, 3600)
+        cpu = cpu_seconds_below(scheduler) - before
         assert state == "success", f"the run of {name} ended as {state}"
         run = self.airflow.api("GET", f"/api/v2/dags/{name}/dagRuns/{run_id}")
-        tasks = [t for t in self.airflow.task_instances(name, run_id) if "table_" in t["task_id"]]
-        return _took(run), [_took(task) for task in tasks if task["state"] == "success" and task["start_date"]]
+        ran = [task for task in self.airflow.task_instances(name, run_id) if task["state"] == "success"]
+        whole = {"cpu": cpu, "wall": _took(run), "tasks": len(ran)}
+        return whole, [_took(task) for task in ran if "table_" in task["task_id"] and task["start_date"]]
 
     def answer_seconds(self, name: str) -> float:
         """Of the API, for the status of every migration."""
@@ -183,11 +191,11 @@ class Airflow:
         for round_ in range(rounds):
             for figure, n, name, tool, beside in self._turns():
                 whole, tasks = self.run(name)
-                if figure == "a run with one new":
-                    yield Reading("airflow", figure, tool, n, round_, {"wall": whole}, beside)
+                if figure == "a task":
+                    values = {"cpu": whole["cpu"] / whole["tasks"], "wall": sum(tasks) / len(tasks)}
                 else:
-                    values = {"wall": sum(tasks) / len(tasks)}
-                    yield Reading("airflow", figure, tool, n, round_, values, beside)
+                    values = {"cpu": whole["cpu"], "wall": whole["wall"]}
+                yield Reading("airflow", figure, tool, n, round_, values, beside)
                 self._undo(name)
             for name, tool, beside in (("young", f"{ours}, 1 migration", ""), ("old", ours, f"{ours}, 1 migration")):
                 values = {"wall": min(self.answer_seconds(name) for _ in range(5))}
@@ -196,7 +204,7 @@ class Airflow:
         self.call("down", "fresh")
         up = {"wall": self.call("apply", "fresh")}
         yield Reading("airflow", "all afresh", f"{ours} up", self.fresh, 0, up, "")
-        yield Reading("airflow", "all afresh", ours, self.fresh, 0, {"wall": whole}, f"{ours} up")
+        yield Reading("airflow", "all afresh", ours, self.fresh, 0, {"wall": whole["wall"]}, f"{ours} up")
 
     def _turns(self) -> Iterator[tuple[str, int, str, str, str]]:
         ours, one = self.tool.name, "a run with one new"

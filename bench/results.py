@@ -19,7 +19,7 @@ BUDGET = Path(__file__).with_name("budget.yaml")
 class Reading:
     """One thing measured once.
 
-    :param values: seconds, MB, or numbers, as the name says. The first one is compared.
+    :param values: seconds, MB, or numbers, as the name says. `PARTS` says which is compared.
     :param beside: the tool that it is compared with, in the same round; empty: none.
     """
 
@@ -36,7 +36,7 @@ class Reading:
         return self.part, self.figure, self.tool, self.n
 
 
-# Of each part its title, and the values that stand in its table; the first one is what `x` compares.
+# Of each part its title, and the values that stand in its table; the first one that a figure has is what `x` compares.
 PARTS = {
     "memory": ("Server in memory: CPU seconds, client and server", ("cpu", "wall", "peak_mb")),
     "disk": ("Server on disk: wall seconds", ("wall", "cpu")),
@@ -44,7 +44,7 @@ PARTS = {
     "delay": ("Wall seconds of a migration, each round trip made longer", ("wall",)),
     "jobs": ("Side by side, `up --jobs`: wall seconds", ("wall",)),
     "imports": ("What a DAG file costs a process: CPU seconds", ("cpu",)),
-    "airflow": ("In Airflow: wall seconds", ("wall",)),
+    "airflow": ("In Airflow: CPU seconds of the workers and their tasks, and wall seconds", ("cpu", "wall")),
 }
 
 
@@ -75,7 +75,7 @@ def summed_up(readings: Sequence[Reading]) -> list[Row]:
     by_round = {(r.part, r.figure, r.tool, r.n, r.round): r for r in readings}
     rows = []
     for (part, figure, tool, n), group in groups.items():
-        basis, ratios = PARTS[part][1][0], []
+        basis, ratios = next(name for name in PARTS[part][1] if name in group[0].values), []
         for reading in group:
             beside = by_round.get((part, figure, reading.beside, n, reading.round))
             if beside is not None and beside.values.get(basis):

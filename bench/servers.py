@@ -36,7 +36,7 @@ class Server:
         assert pid is not None
         self._postmaster = pid
         time.sleep(0.5)
-        self._standing = len(self._children())
+        self._standing = len(children(pid))
 
     @property
     def port(self) -> int:
@@ -63,17 +63,24 @@ class Server:
     def cpu_seconds(self) -> float:
         """User and system time of the server's processes, those that have ended included; in steps of 10 ms."""
         mine = _cpu_ticks(self._postmaster)
-        return (sum(mine) + sum(sum(_cpu_ticks(pid)[:2]) for pid in self._children())) / _TICKS
+        return (sum(mine) + sum(sum(_cpu_ticks(pid)[:2]) for pid in children(self._postmaster))) / _TICKS
 
     def wait_idle(self, seconds: float = 5) -> None:
         """Until the processes that served a client have ended: their time is only then counted for certain."""
         deadline = time.monotonic() + seconds
-        while len(self._children()) > self._standing and time.monotonic() < deadline:
+        while len(children(self._postmaster)) > self._standing and time.monotonic() < deadline:
             time.sleep(0.005)
 
-    def _children(self) -> list[int]:
-        text = Path(f"/proc/{self._postmaster}/task/{self._postmaster}/children").read_text()
-        return [int(pid) for pid in text.split()]
+
+def children(pid: int) -> list[int]:
+    """The processes that its first thread has started, and that have not ended."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cpu_seconds_below(pid: int) -> float:
+    """User and system time of all that a process has started and waited for, and of those that still run."""
+    ended = sum(_cpu_ticks(pid)[2:])
+    return (ended + sum(sum(_cpu_ticks(child)) for child in children(pid))) / _TICKS
 
 
 def _cpu_ticks(pid: int) -> list[int]:
