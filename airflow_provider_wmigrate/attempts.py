@@ -24,14 +24,14 @@ FAILURE_KEY = "failure"
 """XCom key under which a task that fails leaves why: version, error and SQLSTATE, as the audit log has them."""
 
 
-def plan_of(context: Any, plan_task_id: str) -> dict[str, Any]:
+def plan_of(context: Any, plan_task_id: str, states: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """The plan of this attempt, of the same map index.
 
+    :param states: of tasks of this run, the plan's among them; None: Airflow is asked.
     :raises AirflowSkipException: the plan was skipped, so all that belongs to it is.
     :raises AirflowFailException: there is no plan to act by.
     """
-    states = task_states(context, [plan_task_id])
-    state = states.get(plan_task_id)
+    state = (task_states(context, [plan_task_id]) if states is None else states).get(plan_task_id)
     if state == "skipped":
         _skip_the_others(context, plan_task_id)
         raise AirflowSkipException(f"{plan_task_id} was skipped, and so is all that belongs to its plan")

@@ -104,7 +104,7 @@ class ReportMigrationsOperator(FolderOperator):
         failed = sorted(t for t, state in states.items() if state in ("failed", "upstream_failed"))
         if failed:
             self._fail(context, states, failed)
-        plan = plan_of(context, self.plan_task_id)
+        plan = plan_of(context, self.plan_task_id, states)
         records = self._records(context, states, plan)
         migrator = self._open(context, self._read_folder(only=()))
         if self._dry_run():

@@ -74,11 +74,20 @@ class Server:
 
 def children(pid: int) -> list[int]:
     """The processes that its first thread has started, and that have not ended."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has ended
+        return []
 
 
-def cpu_seconds_below(pid: int) -> float:
-    """User and system time of all that a process has started and waited for, and of those that still run."""
+def cpu_seconds_below(pid: int, *, patience: float = 10) -> float:
+    """User and system time of all that a process and its children have started and that has ended, and of the children.
+
+    :param patience: seconds that what the children have started is given to end: only then its time is counted.
+    """
+    deadline = time.monotonic() + patience
+    while any(children(child) for child in children(pid)) and time.monotonic() < deadline:
+        time.sleep(0.01)
     ended = sum(_cpu_ticks(pid)[2:])
     return (ended + sum(sum(_cpu_ticks(child)) for child in children(pid))) / _TICKS
 

@@ -106,6 +106,49 @@ def test_a_rollback_in_processes_of_its_own(
     assert reads.files["004_d"] == {"004_d.sql", "004_d.rollback.sql"}
 
 
+def test_a_task_asks_airflow_for_no_more_than_it_needs(
+    runner: Runner, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line is a request to Airflow's API server, which all tasks of an installation share."""
+    from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
+
+    folder, asked = make_folder({**FOUR, **UNDO}), dict[str, list[str]]()
+    dag = runner.migrations(folder, max_tasks=2)
+    send = InProcessSupervisorComms.send
+
+    def told(self: Any, msg: Any) -> Any:
+        name = type(msg).__name__ + (f" {msg.key}" if hasattr(msg, "key") else "")
+        if name != "MaskSecret":  # the supervisor keeps it to itself
+            asked.setdefault(task_of(self), []).append(name)
+        return send(self, msg)
+
+    def task_of(comms: Any) -> str:
+        return str(comms.supervisor.ti.task_id).rpartition(".")[2]
+
+    monkeypatch.setattr(InProcessSupervisorComms, "send", told)
+    runner.run(dag)
+    step = ["SetRenderedFields", "GetTaskStates", "GetXCom plan", "SetXCom return_value", "SucceedTask"]
+    step.append("SetXCom _link_MigrationLink")
+    head = "AssetStateStoreByName wmigrate_audit_head.wmigrate"
+    at_first = ["SetRenderedFields", "ValidateInletsAndOutlets"]
+    assert asked == {
+        "plan": [*at_first, f"Get{head}", "SetXCom markdown", "SetXCom plan", f"Set{head}", "SucceedTask"],
+        **dict.fromkeys(("history", "003_c", "004_d"), step),
+        "report": [
+            *at_first,
+            "GetTaskStates",
+            "GetXCom plan",
+            *["GetXCom return_value"] * 3,
+            "GetAssetEventByAsset",
+            f"Get{head}",
+            f"Set{head}",
+            "SetXCom audit_head",
+            "SetXCom return_value",
+            "SucceedTask",
+        ],
+    }
+
+
 def _rollback(folder: Path) -> Any:
     from airflow.sdk import DAG
 
