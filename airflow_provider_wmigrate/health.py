@@ -22,6 +22,7 @@ from .telling.metrics import send_health
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
     from .engine.health.inspection import Health
 
@@ -67,7 +68,7 @@ class CheckHealthOperator(BaseOperator):
         self.forget_head = forget_head
         self.notifiers = tuple(notifiers)
 
-    def settings(self) -> Any:
+    def settings(self) -> Settings:
         """The settings of the environment this task runs under."""
         return look_at_folder(self.folder).config.settings_for(chosen_environment(self.environment))
 

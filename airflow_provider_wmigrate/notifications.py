@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseNotifier
 
-from .alerting.messages import NEXT_STEPS, Alert, links, send, where
+from .alerting.messages import NEXT_STEPS, Alert, links, send_by_all, where
 from .defaults import chosen_conn_id
 from .hooks import MigrationHook, one_line
 
@@ -62,13 +62,8 @@ class MigrationNotifier(BaseNotifier):
         self.ledger_schema = ledger_schema
 
     def notify(self, context: Context) -> None:
-        """Called by Airflow when a task has failed. One notifier that fails keeps no other from telling."""
-        alert = self._alert(context)
-        for notifier in self.notifiers:
-            try:
-                send(notifier, context, alert)
-            except Exception as error:
-                self.log.error("%s could not tell %r: %s", type(notifier).__name__, alert.title, error)
+        """Called by Airflow when a task has failed."""
+        send_by_all(self.notifiers, context, self._alert(context))
 
     def _alert(self, context: Context) -> Alert:
         ti = context["ti"]

@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.model import canonical_version
 from airflow_provider_wmigrate.folding import HISTORY
 from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
 
-from .messages import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send, where
+from .messages import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send_by_all, where
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -207,7 +207,7 @@ def _say_healed(context: Any, about: str, kinds: Sequence[str]) -> None:
     what = f"what had been told ({', '.join(k.replace('_', ' ') for k in kinds)}) is over"
     alert = Alert("healed", about, what, where(context, task.conn_id), NEXT_STEPS["healed"], links(context))
     if wanted("healed", _folder(task)):
-        _send_all(context, alert)
+        send_by_all(context["task"].notifiers, context, alert)
 
 
 def tell(context: Any, alert: Alert, *, subject: str, version: str | None = None, unless_any: bool = False) -> None:
@@ -218,20 +218,9 @@ def tell(context: Any, alert: Alert, *, subject: str, version: str | None = None
     memory = Memory(context, task.conn_id, _schema(task))
     if not memory.claim(alert.kind, subject, version=version, what=alert.what[:500], unless_any=unless_any):
         return
-    errors = _send_all(context, alert)
+    errors = send_by_all(context["task"].notifiers, context, alert)
     if len(errors) == len(task.notifiers):
         memory.release(alert.kind, subject, version=version, error="; ".join(errors))
-
-
-def _send_all(context: Any, alert: Alert) -> list[str]:
-    errors = []
-    for notifier in context["task"].notifiers:
-        try:
-            send(notifier, context, alert)
-        except Exception as error:
-            errors.append(f"{type(notifier).__name__}: {type(error).__name__}")
-            log.error("%s could not tell %r: %s", type(notifier).__name__, alert.title, error)
-    return errors
 
 
 def wanted(kind: str, folder: Folder | None) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -21,6 +22,8 @@ from airflow_provider_wmigrate.engine.errors import (
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
+
+log = logging.getLogger(__name__)
 
 TITLES = {
     "migration_failed": "migration failed",
@@ -148,6 +151,21 @@ def send(notifier: BaseNotifier, context: Context, alert: Alert) -> None:
         if getattr(told, name, None) in left:
             setattr(told, name, _FILLED[name])
     told(cast("Context", {**context, "wmigrate_alert": alert}))
+
+
+def send_by_all(notifiers: Iterable[BaseNotifier], context: Context, alert: Alert) -> list[str]:
+    """Have each notifier tell the alert. One that fails keeps no other from telling.
+
+    :return: of each that failed, who it is and the kind of its error.
+    """
+    errors = []
+    for notifier in notifiers:
+        try:
+            send(notifier, context, alert)
+        except Exception as error:
+            errors.append(f"{type(notifier).__name__}: {type(error).__name__}")
+            log.error("%s could not tell %r: %s", type(notifier).__name__, alert.title, error)
+    return errors
 
 
 class NotifierData(TypedDict):

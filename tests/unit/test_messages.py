@@ -18,6 +18,7 @@ from airflow_provider_wmigrate.alerting.messages import (
     kind_of,
     links,
     send,
+    send_by_all,
     where,
 )
 from airflow_provider_wmigrate.engine.errors import (
@@ -199,6 +200,19 @@ def test_a_notifier_as_data() -> None:
     again = from_data(data)
     assert type(again) is Heard
     assert (again.text, again.subject, again.at) == ("left as it is", "mine", None)
+
+
+def test_one_that_fails_keeps_no_other_from_telling(caplog: pytest.LogCaptureFixture) -> None:
+    class Mute(Heard):
+        def __call__(self, context: Any) -> None:
+            raise ConnectionError("no mail today")
+
+    last = Heard()
+    assert send_by_all([Mute(), last], {}, ALERT) == ["Mute: ConnectionError"]  # type: ignore[list-item, typeddict-item]
+    assert [context for _, context in last.heard] == [{"wmigrate_alert": ALERT}]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", f"Mute could not tell {ALERT.title!r}: no mail today")
+    ]
 
 
 class Contextual:

@@ -98,18 +98,18 @@ def one_width(written: Iterable[str]) -> bool:
 
 def mixed_widths(named: Sequence[Named]) -> list[Problem]:
     """Versions of one or two digits in a folder that does not write all its versions so: `1` and then `002`."""
-    short = [n for n in named if len(n.digits) < 3]
     if one_width(n.digits for n in named):
         return []
-    rule = "write every version with three digits"
-    return [
-        Problem(
-            n.file,
-            f"version {n.digits} is not written as others here are",
-            f"name it {n.file.replace(n.digits, n.digits.zfill(3), 1)}",
-            kind="have versions of fewer digits than others here",
-            rule=rule,
-            aside=f"name it {n.file.replace(n.digits, n.digits.zfill(3), 1)}",
-        )
-        for n in short
-    ]
+    return [_of_fewer_digits(n) for n in named if len(n.digits) < 3]
+
+
+def _of_fewer_digits(named: Named) -> Problem:
+    right = f"name it {named.file.replace(named.digits, named.digits.zfill(3), 1)}"
+    return Problem(
+        named.file,
+        f"version {named.digits} is not written as others here are",
+        right,
+        kind="have versions of fewer digits than others here",
+        rule="write every version with three digits",
+        aside=right,
+    )
