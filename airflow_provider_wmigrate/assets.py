@@ -20,7 +20,7 @@ _EVENTS_READ = 50
 def schema_asset(conn_id: str) -> Asset:
     """The asset on which other DAGs can be scheduled: `DAG(schedule=[schema_asset("warehouse_db")])`.
 
-    It is updated by every run after which its consumers have not been told what is so, and by no other.
+    A run sends an event of it only if the set of applied migrations differs from that of the last event.
 
     :param conn_id: the Airflow connection the migrations are applied through.
     """

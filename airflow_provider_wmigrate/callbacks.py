@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 def roll_back_on_failure(context: Any) -> None:
     """`on_failure_callback` of a migration task: run the rollback script where a failure left something behind.
 
-    Three outcomes of a failure are told apart by the ledger: **rolled back** by the database (no entry: nothing is
+    The ledger distinguishes three outcomes of a failure: **rolled back** by the database (no entry: nothing is
     run), **incomplete** (the rollback script is run if the migration's `on_failure` policy is `rollback`, and if it was
-    this task that left it so), **applied** (it failed afterwards: the ledger wins, nothing is run). Each is recorded in
-    the audit log. After a dry run there is nothing to do, whatever the ledger says.
+    this task that left it so), **applied** (the task failed after the commit: nothing is run). Each is recorded in
+    the audit log. After a dry run, nothing is done.
     """
     task = context["task"]
     try:

@@ -57,7 +57,7 @@ class FolderOperator(BaseOperator):
     :param conn_id: Airflow connection of the target database (templated).
     :param environment: name of an environment of the config; empty means none (templated).
     :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
-    :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
+    :param notifiers: Airflow notifiers that send one alert per incident, and one message when it is over.
     :param after_failure: callbacks of a failure that run before those of the user.
     :param given: names of the arguments that the user chose for the group, which count more than the config's.
     :param parsed: the folder as this task's own process has just read it, perhaps without scripts.

@@ -37,13 +37,13 @@ class CheckHealthOperator(BaseOperator):
         with DAG("warehouse_health", schedule=health_interval("../migrations"), catchup=False):
             CheckHealthOperator(task_id="look", folder="../migrations", conn_id="warehouse_db")
 
-    Returns the checks as plain values. Nothing is retried: the next look comes soon enough.
+    Returns the checks as plain values. Nothing is retried, because the next look comes soon.
 
     :param folder: the folder of migrations; a relative one is relative to the DAG file.
     :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
     :param environment: name of an environment of the config; empty means none (templated).
-    :param forget_head: take the audit log as it is now for the right one, after a restored backup (templated).
-    :param notifiers: Airflow notifiers that tell people when the target is unhealthy, and when it has healed.
+    :param forget_head: accept the audit log as it is now, after a backup was restored (templated).
+    :param notifiers: Airflow notifiers that send a message when the target is unhealthy, and when it is healthy again.
     """
 
     template_fields: Sequence[str] = ("conn_id", "environment", "forget_head")

@@ -28,7 +28,7 @@ FORGET_HEAD = "{{ (dag_run.conf or {}).get('forget_head', False) }}"
 
 
 class PlanMigrationsOperator(FolderOperator):
-    """Compare folder and ledger, refuse contradictions before anything is touched, and skip what has nothing to do.
+    """Compare folder and ledger, refuse contradictions before anything is changed, and skip tasks without work.
 
     The plan goes to XCom (key `plan`, and `markdown` for people). Tasks that are not part of it are skipped in one
     call. The skip leaves no mark: a skipped task that is cleared runs, and decides by the ledger.
@@ -206,10 +206,10 @@ class _StepOperator(DocumentedTask, FolderOperator):
 
 
 class ApplyMigrationOperator(_StepOperator):
-    """Apply one migration, or find under its lock that it is applied already.
+    """Apply one migration, or find under its lock that it is already applied.
 
     Returns the audit record (version, checksum, outcome, duration, rows, locks, identity), never SQL.
-    The scripts about to run are shown in the task log, where `settings.logging.include_sql` allows it.
+    The task log shows the scripts that will run, unless `settings.logging.include_sql` is false.
     """
 
     _record: Record | None = None

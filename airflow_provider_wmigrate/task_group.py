@@ -235,7 +235,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         `[wmigrate] environment`.
     :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
         task of its own.
-    :param notifiers: Airflow notifiers that tell people of failures, once per incident, and when they have healed.
+    :param notifiers: Airflow notifiers that send one alert per incident, and one message when it is over.
     :param deadline: how long after it was queued a run of the DAG may take before the notifiers tell it.
     :param max_tasks: how many of the newest migrations have a task of their own; what is older is one task, `history`.
         None: every migration has one.
