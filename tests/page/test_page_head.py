@@ -208,3 +208,22 @@ def test_a_migration_is_found_in_a_graph_of_a_thousand(open_page: Open) -> None:
     expect(page.locator(".found-list")).to_be_empty()
     page.get_by_role("button", name="Fold", exact=True).click()
     expect(page.locator('.graph .node[data-id="035"]')).to_have_count(0)
+
+
+def test_while_a_run_goes_on_the_graph_follows_it_and_stays_where_it_is(open_page: Open) -> None:
+    world = worlds.make_world()
+    world.status.last_run = worlds.make_run("running")
+    world.run_states = ["running"] * 40
+    page = open_page(f"{AT}/graph", world)
+    page.get_by_label("Zoom in").click()
+    graph = page.locator(".graph")
+    graph.evaluate("one => one.scrollTo(60, 40)")
+    page.locator('.graph .node[data-id="019"]').focus()
+    before = graph.evaluate("one => [one.scrollLeft, one.scrollTop]")
+    done = [m.model_copy(update={"status": "applied"}) if m.version == "019" else m for m in world.status.migrations]
+    world.status = world.status.model_copy(update={"migrations": done})
+    world.tasks_done = 9
+    node = page.get_by_label("019 temperature sensors, applied, depends on 010, 018")
+    expect(node).to_be_attached(timeout=20_000)
+    expect(node).to_be_focused()
+    assert graph.evaluate("one => [one.scrollLeft, one.scrollTop]") == before

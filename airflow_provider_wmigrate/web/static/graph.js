@@ -15,10 +15,12 @@ const ZOOMS = [0.25, 0.4, 0.6, 0.8, 1, 1.25, 1.6];
 /**
  * @param {{id: string, parents: string[], status: string, title: string, text: string, label: string, href?: string, fold?: boolean}[]} nodes
  *   `href`: where a migration's box leads; `fold`: many in one box
- * @param {{label: string, onOpen: (node) => void}} options `onOpen` is told which fold was opened
- * @returns {{element: HTMLElement, zoom: (step: number) => void, fit: () => void, lookAt: (id: string, andFocus?: boolean) => void}}
+ * @param {{label: string, onOpen: (node) => void, at: object}} options `onOpen` is told which fold was opened; `at`: where another
+ *   picture of the same graph was looked at, as its `place()` said
+ * @returns {{element: HTMLElement, zoom: (step: number) => void, fit: () => void, lookAt: (id: string, andFocus?: boolean) => void,
+ *   place: () => object}}
  */
-export function graphPicture(nodes, { label, onOpen }) {
+export function graphPicture(nodes, { label, onOpen, at = null }) {
   const world = measure(nodes);
   const [edgeLayer, nodeLayer] = [svg("g", {}), svg("g", {})];
   const arrow = freshId("arrow");
@@ -90,14 +92,20 @@ export function graphPicture(nodes, { label, onOpen }) {
   new ResizeObserver(draw).observe(element);
   requestAnimationFrame(() => {
     const fitting = (element.clientWidth - 2) / world.width;
-    state.zoom = fitting < LEAST_ZOOM ? 1 : Math.min(1, fitting);
+    state.zoom = at?.zoom ?? (fitting < LEAST_ZOOM ? 1 : Math.min(1, fitting));
+    if (at) state.current = [at.focused, at.current].find((id) => world.byId.has(id)) ?? state.current;
     resize();
+    if (!at) return;
+    element.scrollTo(at.left, at.top);
+    draw();
+    if (at.focused) state.drawn.get(state.current)?.focus({ preventScroll: true });
   });
   return {
     element,
     zoom: (step) => setZoom(ZOOMS[Math.max(0, Math.min(ZOOMS.length - 1, nearest(state.zoom) + step))]),
     fit: () => setZoom(Math.max(ZOOMS[0], Math.min(1, (element.clientWidth - 2) / world.width, (element.clientHeight - 2) / world.height))),
     lookAt,
+    place: () => ({ zoom: state.zoom, left: element.scrollLeft, top: element.scrollTop, current: state.current, focused: (element.contains(document.activeElement) && document.activeElement.dataset.id) || null }),
   };
 }
 

@@ -15,14 +15,19 @@ const MOST_FOUND = 8;
 export function showGraph(panel, { route, place, status }) {
   const all = status.migrations;
   if (!all.length) return replace(panel, empty("graph", "No migrations", "There is no migration in the folder of this group."));
-  const byVersion = new Map(all.map((one) => [one.version, one]));
-  const items = all.map((one) => ({ id: one.version, parents: one.dependencies, status: one.status }));
+  let byVersion;
+  let items;
+  const know = (migrations) => {
+    byVersion = new Map(migrations.map((one) => [one.version, one]));
+    items = migrations.map((one) => ({ id: one.version, parents: one.dependencies, status: one.status }));
+  };
+  know(all);
   const opened = new Set();
   const [holder, note] = [h("div", {}), h("p", { class: "muted" })];
   let picture;
   let everything = false;
 
-  const draw = (focus, andFocus = false) => {
+  const draw = (focus, andFocus = false, at = null) => {
     const folded = everything ? items.map((item) => ({ ...item, members: [item.id] })) : fold(items, opened);
     const nodes = folded.map((node) => described(node, byVersion, place));
     picture = graphPicture(nodes, {
@@ -32,13 +37,15 @@ export function showGraph(panel, { route, place, status }) {
         announce(node.label);
         draw(node.members[0], true);
       },
+      at,
     });
     replace(holder, picture.element);
     const folds = nodes.filter((node) => node.fold).length;
     replace(note, folds ? `${count(all.length, "migration")} in ${count(nodes.length, "box", "boxes")}. Open a box with several migrations to see what is inside.` : count(all.length, "migration"));
     foldButton.hidden = all.length < FOLD_FROM;
     replace(foldButton, everything || opened.size ? "Fold" : "Unfold all");
-    const target = nodes.find((node) => node.members.includes(focus));
+    showLegend();
+    const target = !at && nodes.find((node) => node.members.includes(focus));
     requestAnimationFrame(() => target && picture.lookAt(target.id, andFocus));
   };
   const foldButton = h("button", { type: "button", class: "small", onclick: () => {
@@ -51,13 +58,18 @@ export function showGraph(panel, { route, place, status }) {
     draw(version, true);
   };
   const tool = (name, label, act) => h("button", { type: "button", class: "small", "aria-label": label, title: label, onclick: act }, icon(name));
-  const states = [...new Set(items.map((item) => item.status))];
+  const legend = h("ul", { class: "legend states", "aria-label": "States" });
+  const showLegend = () => replace(legend, [...new Set(items.map((item) => item.status))].map((state) => h("li", { "data-tone": tone(state) }, stateIcon(state), words(state))));
   replace(panel, h("div", { class: "stack" },
     h("div", { class: "row spread graph-bar" }, search(all, goTo),
       h("div", { class: "row tight" }, foldButton, tool("minus", "Zoom out", () => picture.zoom(-1)), tool("plus", "Zoom in", () => picture.zoom(1)), tool("fit", "Fit into view", () => picture.fit()))),
-    h("ul", { class: "legend states", "aria-label": "States" }, states.map((state) => h("li", { "data-tone": tone(state) }, stateIcon(state), words(state)))),
-    holder, note, asTable(all, place)));
-  return draw(route.version ?? startOf(all));
+    legend, holder, note, asTable(all, place)));
+  draw(route.version ?? startOf(all));
+  return { update: ({ migrations }) => {
+    if (JSON.stringify(migrations.map((one) => one.status)) === JSON.stringify(items.map((item) => item.status))) return;
+    know(migrations);
+    draw(null, false, picture.place());
+  } };
 }
 
 /** A field that finds migrations by version or name; whichever is chosen is shown in the graph, in whatever box it was. */
