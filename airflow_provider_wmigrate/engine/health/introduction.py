@@ -12,7 +12,7 @@ from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB, rea
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.structure import TABLES
-from airflow_provider_wmigrate.engine.session.connection import settings
+from airflow_provider_wmigrate.engine.session.connection import readable, settings
 from airflow_provider_wmigrate.engine.session.message import ask
 
 _EDITIONS = {"timescale": "Community Edition", "apache": "Apache 2 Edition"}
@@ -36,9 +36,7 @@ class Introduction:
 
 def introduce(conn: Connection[Any]) -> Introduction:
     """Look at the target behind a new connection."""
-    conn.autocommit = True
-    conn.row_factory = psycopg.rows.tuple_row
-    conn.prepare_threshold = None
+    readable(conn)
     ask(conn, settings(conn, "wmigrate connection test", watched=False))
     version = (conn.info.parameter_status("server_version") or "").partition(" ")[0]
     row = conn.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()

@@ -138,16 +138,21 @@ def untouched(
     return fresh
 
 
+def readable(conn: psycopg.Connection[Any]) -> None:
+    """Every new connection of ours, whoever made it: each statement alone, rows as tuples, times in UTC."""
+    conn.autocommit = True
+    conn.prepare_threshold = None
+    conn.row_factory = tuple_row
+    conn.adapters.register_loader("timestamptz", _InUTC)
+
+
 def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: str) -> Login:
     """Make a new connection ready.
 
     :param connect: opens another connection, to find out what a pooler does with two.
     :raises ConnectionFailed: it broke, or a pooler does not keep it on one server process.
     """
-    conn.autocommit = True
-    conn.prepare_threshold = None
-    conn.row_factory = tuple_row
-    conn.adapters.register_loader("timestamptz", _InUTC)
+    readable(conn)
     try:
         login = _settle(conn, application_name, conn.info.backend_pid)
         # A pooler answers the login itself, and with a process number of its own. Process 0 is a PostgreSQL without

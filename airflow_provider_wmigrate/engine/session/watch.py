@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.catalog.blockers import blockers
 from airflow_provider_wmigrate.engine.record import Blocker
 
 from .answering import keep_alive, limit_answers
-from .connection import Connect, settings
+from .connection import Connect, readable, settings
 from .message import ask
 
 _FIRST_LOOK = 0.3
@@ -92,7 +92,7 @@ class Watch:
 
     def _run(self) -> None:
         with suppress(psycopg.Error), self._connect() as conn:
-            conn.autocommit = True
+            readable(conn)
             keep_alive(conn)
             limit_answers(conn)
             ask(conn, settings(conn, self._name, watched=False))
