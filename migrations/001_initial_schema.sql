@@ -176,11 +176,11 @@ $function$;
 COMMENT ON FUNCTION audit.unwatch(regclass) IS
     'Stop to record, where it costs too much; what was recorded stays. Only the owner of the table may';
 
--- Months are months of UTC, whatever the session's time zone.
+-- Months are months of UTC, whatever the session's time zone. GMT is the name that a server without a list of zones knows too.
 CREATE FUNCTION audit.add_month(month_start date) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET timezone = 'UTC'
+    SET timezone = 'GMT'
 AS $function$
 DECLARE
     first_day CONSTANT date := date_trunc('month', month_start::timestamp)::date;
@@ -209,7 +209,7 @@ COMMENT ON FUNCTION audit.add_month(date) IS
 CREATE FUNCTION audit.drop_months(older_than interval) RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
-    SET timezone = 'UTC'
+    SET timezone = 'GMT'
 AS $function$
 DECLARE
     keep_from CONSTANT timestamptz := date_trunc('month', now() - older_than);
