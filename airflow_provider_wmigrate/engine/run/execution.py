@@ -15,6 +15,7 @@ import psycopg
 from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs as paused_jobs
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken, names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.parts import by_table
+from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, counted, objects, taken_away
 from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
     ROLLED_BACK,
@@ -128,11 +129,13 @@ class Execution:
         version = job.migration.version
         self.names.update(relation_names(values(ask(conn, names_query(self.ledger.schema).encode())[0])[0]))
         self.pause_jobs(job)
+        before = self.objects(job)
         sent = self.session.send(version, job.analysis)
         try:
             self.session.leave_script(last=last)
         except psycopg.Error as error:
             raise self.at_end(job, error) from error
+        self.tell_taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         with self.ledger_speaks(job, ROLLED_BACK):
             if self.direction == "apply":
@@ -140,6 +143,16 @@ class Execution:
             else:
                 self.ledger.delete_entry(conn, version)
         return self.record_of(job, outcome, duration, sent.rows, sent.statements, self._locks(job, watch))
+
+    def objects(self, job: Job) -> Objects | None:
+        """Before a script, what it may take away."""
+        before = objects(self.session.conn, job.analysis)
+        return None if before is None else counted(self.session.conn, before, job.analysis)
+
+    def tell_taken_away(self, job: Job, before: Objects | None) -> None:
+        """Behind it, in the same transaction, what it took away."""
+        for said in taken_away(self.session.conn, before) if before else ():
+            self.tell(Noticed(job.migration.version, "WARNING", said))
 
     def pause_jobs(self, job: Job) -> None:
         for paused in paused_jobs(self.session.conn, job.analysis):
@@ -252,7 +265,7 @@ class Execution:
         """
         version, script = job.migration.version, job.analysis.script.text
         self.session.on_notice = lambda d: self.tell(
-            Noticed(version, d.severity or "", masked_error(d.message_primary or "", script))
+            Noticed(version, d.severity or "", masked_error(_with_detail(d), script))
         )
 
         def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:
@@ -298,6 +311,12 @@ class Execution:
             return self.ledger.append(
                 self.session.conn, event, self.identity, version=version, duration_ms=duration_ms, details=details
             )
+
+
+def _with_detail(diagnostic: psycopg.errors.Diagnostic) -> str:
+    """What a notice says, with what it counts only: "drop cascades to 2 other objects"."""
+    detail = (diagnostic.message_detail or "").strip().replace("\n", ", ")
+    return f"{diagnostic.message_primary or ''}{f' ({detail})' if detail else ''}"
 
 
 NOT_REPLICATED = (

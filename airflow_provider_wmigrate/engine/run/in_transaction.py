@@ -64,6 +64,7 @@ class InTransaction:
         execution, job, session = self.execution, self.job, self.execution.session
         start, version = time.monotonic(), job.migration.version
         execution.pause_jobs(job)
+        before = execution.objects(job)
         with execution.ledger_speaks(job, ROLLED_BACK):
             sent = session.send(version, job.analysis, tail=self._tail())
             answer = (sent.tail or self._look())[-1]
@@ -71,6 +72,7 @@ class InTransaction:
         if sent.tail and answer.ntuples:
             session.check_process(pid)
             session.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
+        execution.tell_taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(locks, execution.names, execution.ledger.schema), watch)
         done = execution.done_outcome()

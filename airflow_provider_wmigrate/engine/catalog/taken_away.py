@@ -1,0 +1,122 @@
+"""What a script takes away of TimescaleDB's, and what its retention policies will: chunks with their rows, aggregates,
+jobs, also those that go with something else by CASCADE. Two looks in the script's own transaction, compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection, sql
+
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+_WORTH_LOOKING = re.compile(
+    r"\b(?:drop_chunks|\w+_policy|delete_job|detach_chunk|run_job|drop\s+materialized\s+view|cascade)\b", re.IGNORECASE
+)
+_ROWS_COUNTED = 200
+"""Chunks whose rows are counted where the server has no estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What there is.
+
+    :param chunks: by hypertable; the rows of each chunk, -1 where the server has no estimate.
+    :param jobs: by number, in words.
+    """
+
+    chunks: dict[str, dict[str, float]]
+    aggregates: frozenset[str]
+    jobs: dict[int, str]
+
+
+def objects(conn: Connection[Any], analysis: Analysis) -> Objects | None:
+    """Before a script that may take something away; None: it may not, or there is no TimescaleDB. A script that
+    mentions nothing of the kind costs no question."""
+    if not _WORTH_LOOKING.search(analysis.script.text):
+        return None
+    row = conn.execute("SELECT pg_catalog.to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone()
+    return _objects(conn) if row == (True,) else None
+
+
+def _objects(conn: Connection[Any]) -> Objects:
+    chunks: dict[str, dict[str, float]] = {}
+    for table, schema, chunk, rows in conn.execute(_CHUNKS).fetchall():
+        chunks.setdefault(table, {})[f"{schema}.{chunk}"] = rows
+    aggregates = frozenset(name for (name,) in conn.execute(_AGGREGATES).fetchall())
+    return Objects(chunks, aggregates, dict(conn.execute(_JOBS).fetchall()))
+
+
+def counted(conn: Connection[Any], before: Objects, analysis: Analysis) -> Objects:
+    """The same with rows counted where the server has no estimate, if the script drops chunks and they are not many."""
+    if "drop_chunks" not in analysis.script.text.lower():
+        return before
+    unknown = [(t, c) for t, chunks in before.chunks.items() for c, rows in chunks.items() if rows < 0]
+    for table, chunk in unknown if len(unknown) <= _ROWS_COUNTED else ():
+        query = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(*chunk.split(".", 1)))
+        row = conn.execute(query).fetchone()
+        before.chunks[table][chunk] = row[0] if row else -1
+    return before
+
+
+def taken_away(conn: Connection[Any], before: Objects) -> Iterator[str]:
+    """What is gone, and what is going to be: one sentence each."""
+    after = _objects(conn)
+    for table, chunks in before.chunks.items():
+        left = after.chunks.get(table, {})
+        if gone := [rows for chunk, rows in chunks.items() if chunk not in left]:
+            yield f"{_chunks(len(gone))} of {table} with {_rows(gone)} are gone"
+    for aggregate in sorted(before.aggregates - after.aggregates):
+        yield f"continuous aggregate {aggregate} is gone"
+    for number, job in before.jobs.items():
+        if number not in after.jobs:
+            yield f"job {number} is gone: {job}"
+    for number, table, life, due, all_of_it in conn.execute(_RETENTION).fetchall():
+        if number not in before.jobs:
+            yield (
+                f"the retention policy of {table} (job {number}) drops {due} of {_chunks(all_of_it)} at its first run:"
+                f" what is older than {life}"
+            )
+
+
+def _chunks(number: int) -> str:
+    return f"{number:,} chunk{'' if number == 1 else 's'}"
+
+
+def _rows(rows: list[float]) -> str:
+    if any(each < 0 for each in rows):
+        return "an unknown number of rows"
+    return f"{round(sum(rows)):,} rows"
+
+
+_NAME = "pg_catalog.format('%I.%I', {0}_schema, {0}_name)"
+_CHUNKS = f"""
+SELECT {_NAME.format("hypertable")}, k.chunk_schema, k.chunk_name, c.reltuples::float8
+  FROM timescaledb_information.chunks k
+  JOIN pg_catalog.pg_namespace n ON n.nspname = k.chunk_schema
+  JOIN pg_catalog.pg_class c ON c.relname = k.chunk_name AND c.relnamespace = n.oid
+ WHERE k.hypertable_schema <> '_timescaledb_internal'
+"""
+_AGGREGATES = f"SELECT {_NAME.format('view')} FROM timescaledb_information.continuous_aggregates"
+_JOBS = """
+SELECT j.job_id, pg_catalog.concat_ws(' of ', j.proc_name,
+         coalesce((SELECT pg_catalog.format('%I.%I', a.view_schema, a.view_name)
+                     FROM timescaledb_information.continuous_aggregates a
+                    WHERE a.materialization_hypertable_schema = j.hypertable_schema
+                      AND a.materialization_hypertable_name = j.hypertable_name),
+                  CASE WHEN j.hypertable_name IS NOT NULL
+                       THEN pg_catalog.format('%I.%I', j.hypertable_schema, j.hypertable_name) END))
+  FROM timescaledb_information.jobs j WHERE j.job_id >= 1000 ORDER BY 1
+"""
+_RETENTION = """
+SELECT j.job_id, pg_catalog.format('%I.%I', j.hypertable_schema, j.hypertable_name), j.config ->> 'drop_after',
+       (SELECT pg_catalog.count(*) FROM timescaledb_information.chunks k
+         WHERE k.hypertable_schema = j.hypertable_schema AND k.hypertable_name = j.hypertable_name
+           AND k.range_end <= pg_catalog.now() - (j.config ->> 'drop_after')::pg_catalog.interval),
+       (SELECT pg_catalog.count(*) FROM timescaledb_information.chunks k
+         WHERE k.hypertable_schema = j.hypertable_schema AND k.hypertable_name = j.hypertable_name)
+  FROM timescaledb_information.jobs j
+ WHERE j.proc_name = 'policy_retention' AND j.config ->> 'drop_after' ~ '[a-z:]' ORDER BY 1
+"""

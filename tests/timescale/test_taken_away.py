@@ -1,0 +1,101 @@
+"""What a script takes away is listed: chunks with rows, aggregates and jobs that go with something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_wmigrate.engine.events import Event, Noticed
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
+
+Conn = psycopg.Connection[Any]
+Make = Callable[[str], Migrator]
+
+SETUP = """
+CREATE TABLE readings (at timestamptz NOT NULL, source text NOT NULL, value float8 NOT NULL, PRIMARY KEY (source, at));
+SELECT create_hypertable('readings', by_range('at', INTERVAL '1 day'));
+INSERT INTO readings SELECT t, 's', 1 FROM generate_series('2025-11-01Z'::timestamptz, '2025-11-20Z', '1 hour') t;
+CREATE MATERIALIZED VIEW daily WITH (timescaledb.continuous) AS
+  SELECT time_bucket('1 day', at) AS day, avg(value) AS mean FROM readings GROUP BY 1 WITH NO DATA;
+CREATE MATERIALIZED VIEW weekly WITH (timescaledb.continuous) AS
+  SELECT time_bucket('7 days', day) AS week, avg(mean) AS mean FROM daily GROUP BY 1 WITH NO DATA;
+"""
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[Conn]:
+    with psycopg.connect(database, autocommit=True) as conn:
+        for statement in SETUP.split(";\n"):
+            if statement.strip():
+                conn.execute(statement.encode())
+        yield conn
+        for view in ("weekly", "daily"):
+            conn.execute(f"DROP MATERIALIZED VIEW IF EXISTS {view} CASCADE".encode())
+        conn.execute("DROP TABLE readings")
+        conn.execute("DROP SCHEMA IF EXISTS wmigrate CASCADE")
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def make(database: str, conn: Conn, tmp_path: Path, events: list[Event]) -> Make:
+    def migrator(script: str) -> Migrator:
+        (tmp_path / "001_a.sql").write_text(script)
+        folder = read_folder(tmp_path)
+        return Migrator(lambda: psycopg.connect(database), folder, identity=Identity("tester"), on_event=events.append)
+
+    return migrator
+
+
+def warnings(events: list[Event]) -> list[str]:
+    found = [e.message for e in events if isinstance(e, Noticed) and e.severity == "WARNING"]
+    return [said for said in found if "aborting transaction" not in said]  # this server's own, at a rollback
+
+
+def number(conn: Conn, query: str) -> int:
+    row = conn.execute(query.encode()).fetchone()
+    return int(row[0]) if row else -1
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_dropped_chunks_and_their_rows(make: Make, events: list[Event], dry_run: bool) -> None:
+    make("SELECT drop_chunks('readings', older_than => '2025-11-15Z'::timestamptz);").apply("001", dry_run=dry_run)
+    assert warnings(events) == ["14 chunks of public.readings with 336 rows are gone"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_a_retention_policy_will_drop(make: Make, conn: Conn, events: list[Event], dry_run: bool) -> None:
+    make("SELECT add_retention_policy('readings', INTERVAL '1 day');").apply("001", dry_run=dry_run)
+    (said,) = warnings(events)
+    job = number(conn, "SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000") if not dry_run else None
+    assert said.replace(f"job {job}", "job N").startswith("the retention policy of public.readings (job ")
+    assert said.endswith(") drops 20 of 20 chunks at its first run: what is older than 1 day")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_goes_with_an_aggregate(make: Make, conn: Conn, events: list[Event], dry_run: bool) -> None:
+    offsets = (
+        "start_offset => INTERVAL '60 days', end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '1 hour'"
+    )
+    daily = number(conn, f"SELECT add_continuous_aggregate_policy('daily', {offsets})")
+    weekly = number(conn, f"SELECT add_continuous_aggregate_policy('weekly', {offsets})")
+    kept = number(conn, "SELECT add_retention_policy('weekly', INTERVAL '10 years')")
+    make("DROP MATERIALIZED VIEW daily CASCADE;").apply("001", dry_run=dry_run)
+    assert warnings(events) == [
+        "continuous aggregate public.daily is gone",
+        "continuous aggregate public.weekly is gone",
+        f"job {daily} is gone: policy_refresh_continuous_aggregate of public.daily",
+        f"job {weekly} is gone: policy_refresh_continuous_aggregate of public.weekly",
+        f"job {kept} is gone: policy_retention of public.weekly",
+    ]
+    details = [e.message for e in events if isinstance(e, Noticed) and "cascades" in e.message]
+    assert all("(" in said for said in details)
