@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Identity
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.planning import Planning
     from airflow_provider_wmigrate.engine.session.session import Session
+    from airflow_provider_wmigrate.engine.sql.analysis import Analyses
 
     from .env_file import EnvFile
     from .target import Target
@@ -37,8 +38,7 @@ _CONFIG_FILE = "migration_config.yaml"
 _NUMBERED = re.compile(r"[0-9]+[-_.].*\.sql")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a verb says: values for programs, and how a person sees them."""
 
     data: dict[str, Any]
@@ -134,7 +134,16 @@ class Call:
         from airflow_provider_wmigrate.engine.migrator import Migrator
 
         more: dict[str, Any] = {} if on_event is None else {"on_event": on_event}
-        return Migrator(self.target.connect, self.folder, identity=identity(), environment=self.environment, **more)
+        made = Migrator(self.target.connect, self.folder, identity=identity(), environment=self.environment, **more)
+        made.analyses = self.analyses
+        return made
+
+    @cached_property
+    def analyses(self) -> Analyses:
+        """The scripts that were parsed in this call."""
+        from airflow_provider_wmigrate.engine.sql.analysis import Analyses
+
+        return Analyses()
 
     def planning(self) -> Planning:
         """Reads and plans, and cannot act."""

@@ -100,7 +100,8 @@ def _in_files(call: Call, planning: Planning, made: Plan) -> list[Finding]:
         from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 
         about_to_run = [planning.migrations[step.version] for step in made.steps]
-        found += script_findings(about_to_run, call.folder.config, [*planning.migrations.values()])
+        others, analysed = [*planning.migrations.values()], call.analyses.of
+        found += script_findings(about_to_run, call.folder.config, others, analysed=analysed)
     return found
 
 

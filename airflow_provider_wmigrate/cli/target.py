@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .env_file import EnvFile
 from .failure import UsageError
@@ -26,8 +25,7 @@ _NAMED_BY = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE")
 """The libpq variables that name a target; the others (PGUSER, PGPASSWORD, PGSSLMODE ...) only complete one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Which database it is, as the connection itself says. Fit to be shown."""
 
     host: str

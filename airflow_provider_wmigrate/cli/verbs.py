@@ -6,8 +6,7 @@ Data only, standard library only: every `airflow` call imports this module.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["text", "flag", "number", "list"]
 """`list` is text that may be given several times."""
@@ -15,8 +14,7 @@ Kind = Literal["text", "flag", "number", "list"]
 Completes = Literal["", "folder", "file"]
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """An option (its flags begin with a dash) or a positional argument (one name)."""
 
     flags: tuple[str, ...]
@@ -39,8 +37,7 @@ class Argument:
         return self.flags[-1].lstrip("-").replace("-", "_")
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """One thing the command can do. `run` names its function, `module:function` inside this package."""
 
     name: str

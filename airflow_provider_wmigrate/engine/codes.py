@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class FindingCode:
+class FindingCode(NamedTuple):
     """What findings of one code have in common."""
 
     code: str
@@ -17,8 +16,7 @@ class FindingCode:
     """What a person does about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(NamedTuple):
     """What rows of the audit log with one event say."""
 
     event: str

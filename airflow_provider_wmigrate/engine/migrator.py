@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from .catalog.server import refuse_standby
@@ -17,7 +18,7 @@ from .folder.folder import normalise_version
 from .ledger.metadata import system_values
 from .model import Direction, Entry, Migration, Status
 from .plan import planner, rollback
-from .plan.statuses import statuses
+from .plan.statuses import status_of
 from .planning import Planning
 from .record import Outcome, Record
 from .run.directions import Applying, Directed, RollingBack
@@ -26,6 +27,7 @@ from .run.job import Job
 from .run.parallel import Parallel
 from .run.series import Series
 from .session.session import Session
+from .sql.analysis import Analyses
 
 
 @dataclass
@@ -43,6 +45,11 @@ class WholeRun:
 
 class Migrator(Planning):
     """Applies and rolls back the migrations of one folder in one database; see `Planning` for what it is made of."""
+
+    @cached_property
+    def analyses(self) -> Analyses:
+        """The scripts that are parsed; may be those of whoever has looked for mistakes in them."""
+        return Analyses()
 
     def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
@@ -117,11 +124,12 @@ class Migrator(Planning):
             locks = self._access.locks_of(running, {d for m in chain for d in m.dependencies})
             self._access.lock(session, locks, version)
             entries = self._access.entries(session)
-            mine = _only(version, entries)
-            if statuses([migration], mine)[version] is Status.APPLIED:
-                return self._finished(applying.nothing_done(version, Outcome.ALREADY_APPLIED, by=mine[0].identity))
+            known = {e.version: e for e in entries}
+            mine = known.get(version)
+            if mine is not None and status_of(migration, mine) is Status.APPLIED:
+                return self._finished(applying.nothing_done(version, Outcome.ALREADY_APPLIED, by=mine.identity))
             chain = self._pending_chain(migration, behind, entries)
-            refused = planner.refusals(migration, entries, assume=[m.version for m in chain])
+            refused = planner.refusals(migration, known, assume=[m.version for m in chain])
             jobs = [] if refused else [applying.job(m) for m in chain]
             refused = refused or applying.lacking(session, *jobs)
             if refused:
@@ -248,13 +256,18 @@ class Migrator(Planning):
 
     def _applied_chain(self, session: Session, version: str, behind: Collection[str]) -> tuple[str, ...]:
         entries = self._access.entries(session)
-        return rollback.applied_chain([version, *behind], entries) if _only(version, entries) else ()
+        known = {e.version for e in entries}
+        return rollback.applied_chain([version, *behind], entries) if version in known else ()
 
     def _applying(self) -> Applying:
-        return Applying(self.migrations, self._access, self.settings, self._identity, self._tell, self._connect)
+        return Applying(
+            self.migrations, self._access, self.settings, self._identity, self._tell, self._connect, self.analyses
+        )
 
     def _rolling_back(self) -> RollingBack:
-        return RollingBack(self.migrations, self._access, self.settings, self._identity, self._tell, self._connect)
+        return RollingBack(
+            self.migrations, self._access, self.settings, self._identity, self._tell, self._connect, self.analyses
+        )
 
     def _try(self, session: Session, directed: Directed, jobs: Sequence[Job], entries: Sequence[Entry]) -> Record:
         """Run the last job in a transaction that is rolled back, and before it the others."""
@@ -273,7 +286,3 @@ class Migrator(Planning):
             raise WMigrateError("dry runs are switched off", hint="settings.execution.dry_run_enabled is false")
         if direction == "rollback" and not execution.rollback_enabled:
             raise WMigrateError("rollbacks are switched off", hint="settings.execution.rollback_enabled is false")
-
-
-def _only(version: str, entries: Sequence[Entry]) -> list[Entry]:
-    return [e for e in entries if e.version == version]

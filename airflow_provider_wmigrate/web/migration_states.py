@@ -200,7 +200,7 @@ def _without(seen: Overview, left_out: Mapping[str, str]) -> Overview:
         left_out={**plan.left_out, **out},
     )
     standings = tuple(
-        replace(each, status=Status.LEFT_OUT, reason=out[each.version]) if each.version in out else each
+        each._replace(status=Status.LEFT_OUT, reason=out[each.version]) if each.version in out else each
         for each in seen.standings
     )
     return replace(seen, plan=plan, standings=standings)

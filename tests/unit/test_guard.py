@@ -147,10 +147,10 @@ WHOLE = TriggerState(True, True, "wmigrate.refuse_change", "the text")
     [
         (WHOLE, None),
         (None, "it is gone"),
-        (replace(WHOLE, enabled=False), "it is disabled"),
-        (replace(WHOLE, complete=False), "it does not fire before every UPDATE, DELETE and TRUNCATE"),
-        (replace(WHOLE, function="public.nothing"), "it calls public.nothing instead of wmigrate.refuse_change"),
-        (replace(WHOLE, body="another"), "its function wmigrate.refuse_change was replaced"),
+        (WHOLE._replace(enabled=False), "it is disabled"),
+        (WHOLE._replace(complete=False), "it does not fire before every UPDATE, DELETE and TRUNCATE"),
+        (WHOLE._replace(function="public.nothing"), "it calls public.nothing instead of wmigrate.refuse_change"),
+        (WHOLE._replace(body="another"), "its function wmigrate.refuse_change was replaced"),
     ],
 )
 def test_whether_the_log_is_append_only(state: TriggerState | None, reason: str | None) -> None:

@@ -172,4 +172,4 @@ def test_the_outcome_of_a_failure(index: int, effect: Effect, words: str) -> Non
 def test_an_index_without_a_name() -> None:
     text = "CREATE INDEX CONCURRENTLY ON t (a); CREATE INDEX ON t (a); CREATE INDEX CONCURRENTLY i ON t (a); VACUUM"
     analysis = analysed(text)
-    assert journal.unnamed_indexes(analysis.statements) == (analysis.statements[0],)
+    assert journal.unnamed_indexes(analysis) == (analysis.statements[0],)

@@ -11,6 +11,7 @@ from in_words import BEFORE, attempt, canonical, codes, entry, folder, migration
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
+    Entry,
     Finding,
     Plan,
     State,
@@ -417,12 +418,16 @@ def test_an_applied_migration_needs_no_extension_any_more() -> None:
     ],
 )
 def test_refusals_of_one_migration(file: str, ledger: str, assume: list[str], expected: str) -> None:
-    found = planner.refusals(migration(file), state(ledger).entries, assume=assume)
+    found = planner.refusals(migration(file), by_version(ledger), assume=assume)
     assert codes(found) == expected
 
 
+def by_version(ledger: str) -> dict[str, Entry]:
+    return {entry.version: entry for entry in state(ledger).entries}
+
+
 def test_what_the_refusals_of_one_migration_say() -> None:
-    assert planner.refusals(migration("3<1,2"), state("2").entries) == (
+    assert planner.refusals(migration("3<1,2"), by_version("2")) == (
         Finding(
             "dependency_unmet",
             "migration 003 needs 001, which is not applied",
@@ -432,8 +437,8 @@ def test_what_the_refusals_of_one_migration_say() -> None:
             "003_m.sql",
         ),
     )
-    assert planner.refusals(migration("1!"), state("1 2").entries) == plan("1! 2", "1 2").findings
-    assert planner.refusals(migration("1"), state("1^ 2^").entries) == plan("1 2", "1^").findings
+    assert planner.refusals(migration("1!"), by_version("1 2")) == plan("1! 2", "1 2").findings
+    assert planner.refusals(migration("1"), by_version("1^ 2^")) == plan("1 2", "1^").findings
 
 
 def test_a_plan_is_a_function_of_its_arguments() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Extension, Finding, Migration, RequiredExtension
 
@@ -45,8 +44,7 @@ def asking_extensions(conn: Connection[Any]) -> Callable[[], dict[str, Extension
     return lambda: {name: Extension(*values) for name, *values in answer}
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(NamedTuple):
     """Why a server's extension is not what a migration needs."""
 
     code: str
@@ -174,10 +172,7 @@ def extension_findings(
 
 def _implied(migration: Migration, analysis: Analysis) -> tuple[RequiredExtension, ...]:
     declared = {needed.name for needed in migration.requires_extensions}
-    creates = any(
-        statement.kind == "create_extension_stmt" and statement.node.extname == TIMESCALEDB
-        for statement in analysis.statements
-    )
+    creates = any(node.extname == TIMESCALEDB for _, node in analysis.nodes("create_extension_stmt"))
     return (RequiredExtension(TIMESCALEDB),) if creates and TIMESCALEDB not in declared else ()
 
 

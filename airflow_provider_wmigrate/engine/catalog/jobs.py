@@ -80,6 +80,8 @@ def used_then_changed(analysis: Analysis) -> tuple[Name, ...]:
     """
     made: set[Name] = set()
     changed: dict[Name, int] = {}
+    if _CHANGING.isdisjoint(analysis.kinds()):
+        return ()
     for number, statement in enumerate(analysis.statements):
         if statement.kind == "create_stmt":
             made.add(_name(statement.node.relation))
@@ -87,6 +89,9 @@ def used_then_changed(analysis: Analysis) -> tuple[Name, ...]:
             if name not in made:
                 changed.setdefault(name, number)
     return tuple(name for name, number in changed.items() if _named_before(analysis, name, number))
+
+
+_CHANGING = {"alter_table_stmt", "rename_stmt", "alter_object_schema_stmt", "truncate_stmt", "drop_stmt"}
 
 
 def _changes(kind: str, node: Any) -> Iterator[Name]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from psycopg import sql
@@ -38,34 +38,38 @@ def relation_names(answer: str | None) -> dict[int, str]:
     return {int(relation): name for relation, name in json.loads(answer or "{}").items()}
 
 
-@cache
-def locks_query() -> str:
+def locks_query(server_version: int) -> bytes:
     """The locks that this transaction holds, readers' locks apart, while the search path is pg_catalog alone: then a
     relation of another schema is written with it, and one that is gone as a number.
 
-    It is asked for every migration, so it joins nothing: to plan the join would cost more than all the rest.
+    It is asked for every migration, so it joins nothing and adds nothing up: to plan that would cost more than all the
+    rest.
     """
-    modes = sql.Literal(list(_STRENGTH)).as_string(None)
+    kind = b"pg_identify_object(1259, relation, 0)"
+    if server_version < 140000:  # where it refuses one that is gone
+        kind = b"(SELECT pg_identify_object(1259, oid, 0) FROM pg_class WHERE oid = relation)"
     return (
-        "SELECT json_agg(json_build_array(relation, relation::regclass,"
-        " (SELECT relkind FROM pg_class WHERE oid = relation), mode)) FROM pg_lock_status()"
-        f" WHERE pid = pg_backend_pid() AND locktype = 'relation' AND granted AND mode = ANY({modes})"
+        b"SELECT relation, relation::regclass, (%s).type, mode FROM pg_lock_status()"
+        b" WHERE mode <> 'AccessShareLock' AND locktype = 'relation' AND granted AND pid = pg_backend_pid()" % kind
     )
 
 
-def locks_taken(answer: str | None, names: Mapping[int, str], ledger_schema: str) -> tuple[LockTaken, ...]:
-    """The strongest lock on each table, view and the like, from the answer to `locks_query`, the ledger's own apart.
+def locks_taken(
+    answer: Iterable[Sequence[str | None]], names: Mapping[int, str], ledger_schema: str
+) -> tuple[LockTaken, ...]:
+    """The strongest lock on each table, view and the like, from the rows of `locks_query`, the ledger's own apart.
 
     :param names: what relations were called before, as others know them, also those that are dropped by now.
     """
-    own = (f"{ledger_schema}.", sql.Identifier(ledger_schema).as_string(None) + ".")
-    hidden = ("information_schema.", "pg_toast.", *own)
+    hidden = _hidden(ledger_schema)
     strongest: dict[tuple[int, str | None], str] = {}
-    for relation, name, kind, mode in json.loads(answer or "[]") or ():
-        now = name if kind is not None else None
-        if kind not in _SHOWN_KINDS or (now is not None and ("." not in now or now.startswith(hidden))):
+    for number, name, kind, mode in answer:
+        now = None if kind in _GONE else name
+        if mode not in _STRENGTH or (now is not None and kind not in _SHOWN):
             continue
-        key = int(relation), now
+        if now is not None and ("." not in now or now.startswith(hidden)):
+            continue
+        key = int(number or 0), now
         strongest[key] = max(mode, strongest.get(key, mode), key=_STRENGTH.index)
     taken = []
     for (relation, now), mode in strongest.items():
@@ -75,5 +79,13 @@ def locks_taken(answer: str | None, names: Mapping[int, str], ledger_schema: str
     return tuple(sorted(taken, key=lambda lock: lock.relation))
 
 
-_SHOWN_KINDS = ("r", "p", "m", "v", "f", None)
-"""Of relations; None: it is gone, and was one of them if its name is known."""
+@cache
+def _hidden(ledger_schema: str) -> tuple[str, ...]:
+    """How names begin that are not shown."""
+    own = (f"{ledger_schema}.", sql.Identifier(ledger_schema).as_string(None) + ".")
+    return ("information_schema.", "pg_toast.", *own)
+
+
+_SHOWN = ("table", "view", "materialized view", "foreign table")
+_GONE = (None, "relation")
+"""What the server says of a relation that is gone: it was one of those that are shown if its name is known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.errors import place
 from airflow_provider_wmigrate.engine.model import FolderFinding
@@ -12,8 +12,7 @@ _NAMED = 3
 """How many files a line names of those it counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong with one file. Several of one `kind` are told in one line."""
 
     file: str

@@ -37,7 +37,7 @@ class Introduction:
 def introduce(conn: Connection[Any]) -> Introduction:
     """Look at the target behind a new connection."""
     readable(conn)
-    ask(conn, settings(conn, "wmigrate connection test", watched=False))
+    ask(conn, b"SELECT " + settings(conn, "wmigrate connection test", watched=False))
     version = (conn.info.parameter_status("server_version") or "").partition(" ")[0]
     row = conn.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
     ledgers = tuple(_ledger(conn, schema) for schema in _schemas(conn))

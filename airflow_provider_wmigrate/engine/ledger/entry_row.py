@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Literal
 
 from airflow_provider_wmigrate.engine.model import CHECKSUM_ALGORITHM, Identity, Migration
@@ -40,8 +41,15 @@ def entry_values(
         "statements_done": statements if status == "applied" else 0,
         "statements_total": statements,
         "statement_hashes": list(statement_hashes),
-        **storable_data(identity.columns(), encoding),
+        **stored_identity(identity, encoding),
     }
+
+
+@lru_cache(maxsize=16)
+def stored_identity(identity: Identity, encoding: str) -> Mapping[str, Any]:
+    """The columns that say who, in both tables."""
+    columns: Mapping[str, Any] = storable_data(identity.columns(), encoding)
+    return columns
 
 
 FACTS = (

@@ -6,9 +6,8 @@ What is compared is decided by pure functions; the class looks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection, DataError, sql
 from psycopg.rows import dict_row
@@ -24,8 +23,7 @@ TRIGGER, FUNCTION = "audit_log_append_only", "refuse_change"
 _ASK = "find out who has write access to the ledger"
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerState:
+class TriggerState(NamedTuple):
     """The trigger that keeps the audit log append-only, as the catalogs have it."""
 
     enabled: bool

@@ -7,11 +7,11 @@ every step, so that a new ledger and an upgraded one cannot differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerUpgrade:
+class LedgerUpgrade(NamedTuple):
     """What makes a ledger one version newer. It only adds, and never changes a row of the audit log.
 
     :param version: the version it makes.
@@ -21,7 +21,7 @@ class LedgerUpgrade:
 
     version: int
     script: str
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 UPGRADES: tuple[LedgerUpgrade, ...] = (

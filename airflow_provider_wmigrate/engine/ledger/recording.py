@@ -3,10 +3,9 @@ before the commit. What they say is known before, so nothing has to be asked bet
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
@@ -16,18 +15,19 @@ from airflow_provider_wmigrate.engine.session.connection import Login
 from airflow_provider_wmigrate.engine.session.message import literal, table
 
 from .anchor import position
-from .entry_row import entry_facts, entry_values
+from .entry_row import entry_facts, entry_values, stored_identity
 from .metadata import DESCRIPTIONS
-from .storable import server_encoding, storable_data
+from .storable import server_encoding, storable_json
 from .trail import COLUMNS, HEAD, AuditRow, damaged
 
-HEAD_AND_TIME = (
-    "value, (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)"
-    "::pg_catalog.int8"
-)
+HEAD_AND_TIME = b"value, pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())"
 """Columns of the head's row, locked: what `Recording` has to know."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+def server_time(text: str | None) -> datetime:
+    """A time in UTC as the server writes it in style ISO: without the zeros at its end."""
+    seconds, _, fraction = (text or "1970-01-01 00:00:00").partition(".")
+    return datetime.fromisoformat(f"{seconds}.{fraction:0<6}+00:00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,14 @@ class Recording:
     """:param schema: of the ledger.
     :param login: who the server says is at the other end.
     :param head: of the audit log, under a lock that is held to the commit; None: the ledger has none.
-    :param microseconds: of the server's clock, since 1970.
+    :param at: by the server's clock.
     """
 
     schema: str
     login: Login
     identity: Identity
     head: str | None
-    microseconds: int
-
-    @property
-    def at(self) -> datetime:
-        return _EPOCH + timedelta(microseconds=self.microseconds)
+    at: datetime
 
     def statements(
         self,
@@ -69,8 +65,9 @@ class Recording:
         entry: dict[str, Any] | None = None
         if direction == "apply":
             entry = entry_values(migration, self.identity, encoding, duration_ms=duration_ms, statements=statements)
-        row = self._row(migration.version, event, duration_ms, details, entry, encoding)
-        head = f"{row.position}:{row.hash}"
+        row, text = self._row(migration.version, event, duration_ms, details, entry, encoding)
+        digest = row.computed_hash()
+        head = f"{row.position}:{digest}"
         change = (
             b"DELETE FROM %s WHERE version OPERATOR(pg_catalog.=) %s"
             % (table(self.schema, "schema_migrations"), literal(conn, migration.version))
@@ -78,7 +75,7 @@ class Recording:
             else self._insert(conn, "schema_migrations", {**entry, "applied_at": self.at.isoformat()})
         )
         logged = {name: getattr(row, name) for name in COLUMNS}
-        logged |= {"at": row.at.isoformat(), "details": json.dumps(row.details, ensure_ascii=False)}
+        logged |= {"at": row.at.isoformat(), "details": text, "hash": digest}
         audit = self._insert(conn, "audit_log", logged)
         return (change, audit, self._metadata(conn, head, migration.version if entry else None)), head
 
@@ -90,24 +87,26 @@ class Recording:
         details: Mapping[str, Any],
         entry: Mapping[str, Any] | None,
         encoding: str,
-    ) -> AuditRow:
+    ) -> tuple[AuditRow, str]:
+        """The row but for its hash, and its details as JSON."""
         count = position(self.head or "")
         if count is None or self.head is None:
             raise damaged(f"{self.schema}.application_metadata has no {HEAD}")
         session = {"user": self.login.user, "address": self.login.address, "pid": self.login.pid}
         facts = None if entry is None else entry_facts(entry, self.at)
+        stored, text = storable_json({**details, "session": session, "entry": facts}, encoding)
         row = AuditRow(
             position=count + 1,
             at=self.at,
             event=event,
             version=version,
-            **storable_data(self.identity.columns(), encoding),
+            **stored_identity(self.identity, encoding),
             duration_ms=duration_ms,
-            details=storable_data({**details, "session": session, "entry": facts}, encoding),
+            details=stored,
             previous_hash=self.head.partition(":")[2],
             hash="",
         )
-        return replace(row, hash=row.computed_hash())
+        return row, text
 
     def _insert(self, conn: Connection[Any], name: str, values: Mapping[str, Any]) -> bytes:
         given = b", ".join(literal(conn, value) for value in values.values())

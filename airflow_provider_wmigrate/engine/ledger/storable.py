@@ -44,8 +44,17 @@ def storable(text: str, encoding: str) -> str:
 
 def storable_data(data: Any, encoding: str) -> Any:
     """JSON data with every text in it, keys too, as `storable` gives it."""
+    return storable_json(data, encoding)[0]
+
+
+def storable_json(data: Any, encoding: str) -> tuple[Any, str]:
+    """The same, and the text of it: without JSON's own \\u escapes, which a server of another encoding than UTF-8
+    refuses."""
     text = json.dumps(data, ensure_ascii=False, default=str)
-    return data if text.isascii() and "\\u0000" not in text else _storable(data, encoding)
+    if text.isascii() and "\\u0000" not in text:
+        return data, text
+    stored = _storable(data, encoding)
+    return stored, json.dumps(stored, ensure_ascii=False, default=str)
 
 
 def _storable(data: Any, encoding: str) -> Any:

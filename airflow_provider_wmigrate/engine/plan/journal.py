@@ -160,6 +160,6 @@ def outcome(index: int, effect: Effect) -> str:
     return f"{kept(index)}; the next run goes on at statement {number}"
 
 
-def unnamed_indexes(statements: Sequence[Statement]) -> tuple[Statement, ...]:
+def unnamed_indexes(analysis: Analysis) -> tuple[Statement, ...]:
     """CREATE INDEX CONCURRENTLY or per chunk, without a name: what a failed build left could not be found again."""
-    return tuple(s for s in statements if s.kind == "index_stmt" and s.outside and not s.node.idxname)
+    return tuple(s for s in analysis.outside if s.kind == "index_stmt" and not s.node.idxname)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import Entry, LastEvent, LatePolicy, Migration, Plan, State, Status
@@ -11,8 +12,7 @@ from airflow_provider_wmigrate.engine.model import Entry, LastEvent, LatePolicy,
 from .planner import plan_apply
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One migration on one target. At least one of `migration` and `entry` is there."""
 
     version: str

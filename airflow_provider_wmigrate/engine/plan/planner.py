@@ -5,7 +5,7 @@ A contradiction between folder and ledger is never an exception here but a `Find
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timezone
 
 from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks, updates
@@ -25,7 +25,7 @@ from airflow_provider_wmigrate.engine.model import (
     version_key,
 )
 
-from .statuses import open_failures, statuses, told, with_decisions
+from .statuses import open_failures, status_of, statuses, told, with_decisions
 
 _Files = Mapping[str, Migration]
 
@@ -82,16 +82,18 @@ def as_applied(graph: Graph, files: Mapping[str, Migration], entries: Iterable[E
         return graph
 
 
-def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable[str] = ()) -> tuple[Finding, ...]:
+def refusals(
+    migration: Migration, entries: Mapping[str, Entry], *, assume: Collection[str] = ()
+) -> tuple[Finding, ...]:
     """Why this one migration cannot be applied now, decided again under its lock.
 
+    :param entries: by version; its own, and those of what it depends on.
     :param assume: versions that the same transaction applies before it (a dry run).
     """
-    rows = {e.version: e for e in entries}
-    mine = [rows[migration.version]] if migration.version in rows else []
-    known = statuses([migration], mine)
-    found = [f for f in _contradictions(known, {migration.version: migration}, mine) if f.severity == "error"]
-    there = {v for v, e in rows.items() if e.status == "applied"} | set(assume)
+    found, mine = [], entries.get(migration.version)
+    if mine is not None:
+        known = {migration.version: status_of(migration, mine)}
+        found += [f for f in _contradictions(known, {migration.version: migration}, [mine]) if f.severity == "error"]
     found += [
         Finding(
             "dependency_unmet",
@@ -101,7 +103,7 @@ def refusals(migration: Migration, entries: Iterable[Entry], *, assume: Iterable
             file=migration.script.file,
         )
         for parent in migration.dependencies
-        if parent not in there
+        if parent not in assume and (parent not in entries or entries[parent].status != "applied")
     ]
     return tuple(found)
 

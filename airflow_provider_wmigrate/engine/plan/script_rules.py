@@ -6,7 +6,7 @@ nobody knows whether it keeps to the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,29 +47,39 @@ _NEITHER = {
 
 
 def script_findings(
-    migrations: Sequence[Migration], config: Config, others: Sequence[Migration] = ()
+    migrations: Sequence[Migration],
+    config: Config,
+    others: Sequence[Migration] = (),
+    *,
+    analysed: Callable[[Script], Analysis] = analyse,
 ) -> tuple[Finding, ...]:
     """Findings in the SQL of the given migrations and their rollbacks: usually those about to run.
 
     :param others: the folder's, since what one needs may be declared by those it depends on.
+    :param analysed: analyses the scripts of those that are to be applied.
     """
     by_version = {migration.version: migration for migration in (*others, *migrations)}
     known, aggregates = KnownExtension(by_version), Aggregates(list(by_version.values()))
     found: list[Finding] = []
     for migration in migrations:
-        found += _in_script(migration, migration.script, config, known, aggregates)
+        found += _in_script(migration, migration.script, config, known, aggregates, analysed)
         if migration.rollback:
-            found += _in_script(migration, migration.rollback, config, known, aggregates)
+            found += _in_script(migration, migration.rollback, config, known, aggregates, analyse)
     return tuple(found)
 
 
 def _in_script(
-    migration: Migration, script: Script, config: Config, known: KnownExtension, aggregates: Aggregates
+    migration: Migration,
+    script: Script,
+    config: Config,
+    known: KnownExtension,
+    aggregates: Aggregates,
+    analysed: Callable[[Script], Analysis],
 ) -> Iterator[Finding]:
     """A rollback script has no rules: it may always do what undoing needs."""
     rules = None if script is migration.rollback else config.validation.sql
     try:
-        analysis = analyse(script)
+        analysis = analysed(script)
     except ScriptError as error:
         nxt = error.hint
         yield finding_in("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
@@ -84,9 +94,10 @@ def _in_script(
     if rules is not None:
         yield from undeclared(migration, analysis, known)
         yield from _not_checked(migration, analysis, rules)
-        for statement in analysis.statements:
-            yield from _forbidden(migration, statement, rules)
-            yield from _forbidden_calls(migration, analysis, statement, rules, known)
+        if not (rules.allow_ddl and rules.allow_dml and rules.allow_drop):
+            for statement in analysis.statements:
+                yield from _forbidden(migration, statement, rules)
+                yield from _forbidden_calls(migration, analysis, statement, rules, known)
 
 
 def _not_checked(migration: Migration, analysis: Analysis, rules: SqlRules) -> Iterator[Finding]:
@@ -130,7 +141,7 @@ def _outside_transaction(
             message = f"{statement.outside} cannot run inside a transaction, and {reason}"
             nxt = "take it out, or allow it"
             yield finding_in("outside_transaction", migration, message, nxt, file=file, line=statement.line)
-    for statement in unnamed_indexes(analysis.statements):
+    for statement in unnamed_indexes(analysis):
         message = f"{statement.outside} without a name: a failed build could not be found again"
         yield finding_in("unnamed_index", migration, message, "name the index", file=file, line=statement.line)
 
@@ -148,12 +159,13 @@ def _in_blocks(migration: Migration, analysis: Analysis, reason: str) -> Finding
 
 def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
     """What deletes rows although it says nothing of rows; in a rollback script too."""
-    for statement in analysis.statements:
-        if statement.kind == "drop_stmt" and _drops_timescaledb(statement.node):
+    for number, node in analysis.nodes("drop_stmt"):
+        if _drops_timescaledb(node):
+            line = analysis.statements[number].line
             message = "DROP EXTENSION timescaledb CASCADE deletes the rows of every hypertable in the database"
             nxt = "drop the tables that are to go by name, and the extension, if at all, without CASCADE"
             file = analysis.script.file
-            yield finding_in("drops_all_hypertables", migration, message, nxt, file=file, line=statement.line)
+            yield finding_in("drops_all_hypertables", migration, message, nxt, file=file, line=line)
 
 
 def _drops_timescaledb(node: Any) -> bool:
@@ -185,7 +197,7 @@ def _forbidden(migration: Migration, statement: Statement, rules: SqlRules) -> I
 def _forbidden_calls(
     migration: Migration, analysis: Analysis, statement: Statement, rules: SqlRules, known: KnownExtension
 ) -> Iterator[Finding]:
-    if (rules.allow_drop and rules.allow_dml and rules.allow_ddl) or not speaks(analysis):
+    if not speaks(analysis):
         return
     if called := calls(analysis, statement):
         for key, name in broken_rules(called, rules, known.of(migration).defines):

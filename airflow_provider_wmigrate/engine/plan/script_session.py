@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.sql.script import Analysis
-from airflow_provider_wmigrate.engine.sql.statements import Statement, Statements
+from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 ROLE, AUTHORIZATION = "role", "session_authorization"
 
@@ -209,8 +209,7 @@ _CUSTOM = re.compile(r"(?:set_config|current_setting)\s*\(\s*'(\w+(?:\.\w+)+)'",
 def custom_settings(analysis: Analysis) -> tuple[str, ...]:
     """Settings with a dot in their name, of which no catalog has a list: those that the script names."""
     named = set(_CUSTOM.findall(analysis.script.text))
-    if isinstance(analysis.statements, Statements):
-        named |= {node.name for _, node in analysis.statements.nodes("variable_set_stmt") if "." in node.name}
+    named |= {node.name for _, node in analysis.nodes("variable_set_stmt") if "." in node.name}
     return tuple(sorted(named))
 
 

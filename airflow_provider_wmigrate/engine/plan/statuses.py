@@ -11,10 +11,11 @@ def statuses(migrations: Sequence[Migration], entries: Sequence[Entry]) -> dict[
     """The status of every version that the folder or the ledger knows, in numeric order, by these two alone."""
     files = {m.version: m for m in migrations}
     rows = {e.version: e for e in entries}
-    return {v: _status(files.get(v), rows.get(v)) for v in sorted({*files, *rows}, key=version_key)}
+    return {v: status_of(files.get(v), rows.get(v)) for v in sorted({*files, *rows}, key=version_key)}
 
 
-def _status(migration: Migration | None, entry: Entry | None) -> Status:
+def status_of(migration: Migration | None, entry: Entry | None) -> Status:
+    """The status of one version: what the folder and the ledger have of it."""
     if entry is None:
         return Status.PENDING
     if entry.status == "incomplete":

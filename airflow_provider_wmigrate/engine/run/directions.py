@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NamedTuple, NoReturn
 
 import psycopg
 
@@ -27,11 +27,11 @@ from airflow_provider_wmigrate.engine.model import (
     Status,
 )
 from airflow_provider_wmigrate.engine.plan import planner, rollback
-from airflow_provider_wmigrate.engine.plan.statuses import statuses
+from airflow_provider_wmigrate.engine.plan.statuses import status_of
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Connect, Session
-from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.analysis import Analyses
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .execution import Execution
@@ -41,8 +41,7 @@ LARGE = 1_000_000
 """Bytes of a script."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """A script to run; or nothing, since it is done; or why it may not be done. None of them: the ledger has to be
     asked for its script."""
 
@@ -72,8 +71,7 @@ class Directed(ABC):
     identity: Identity
     tell: Listener
     connect: Connect
-    _analyses: dict[str, Analysis] = field(default_factory=dict, init=False)
-    """Of the scripts that are next."""
+    analyses: Analyses
 
     direction: ClassVar[Direction]
 
@@ -110,13 +108,8 @@ class Directed(ABC):
         )
 
     def analysed(self, script: Script) -> Analysis:
-        """A script as the grammar sees it; the last few are kept."""
-        found = self._analyses.get(script.checksum)
-        if found is None:
-            if len(self._analyses) > 3:
-                del self._analyses[next(iter(self._analyses))]
-            found = self._analyses[script.checksum] = analyse(script)
-        return found
+        """A script as the grammar sees it, kept until it has run."""
+        return self.analyses.of(script, soon=True)
 
     def prepare(self, version: str) -> None:
         """Parse a script before its turn, as long as nobody waits for a lock meanwhile. Not a large one, which would
@@ -129,7 +122,7 @@ class Directed(ABC):
     def is_prepared(self, version: str) -> bool:
         """Whether a decision about it costs no parsing."""
         script = self.script(version)
-        return script is not None and script.checksum in self._analyses
+        return script is not None and self.analyses.has(script)
 
     @abstractmethod
     def script(self, version: str) -> Script | None:
@@ -172,10 +165,9 @@ class Applying(Directed):
 
     def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
         migration, entry = self.migrations[version], entries.get(version)
-        if statuses([migration], [entry] if entry else [])[version] is Status.APPLIED and entry is not None:
+        if entry is not None and status_of(migration, entry) is Status.APPLIED:
             return Decided(done=self.nothing_done(version, Outcome.ALREADY_APPLIED, by=entry.identity), entry=entry)
-        known = [entries[v] for v in (version, *migration.dependencies) if v in entries]
-        refused = planner.refusals(migration, known)
+        refused = planner.refusals(migration, entries)
         return Decided(self.job(migration), refused=refused, entry=entry, unfinished=entry is not None)
 
     def job(self, migration: Migration) -> Job:

@@ -38,7 +38,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Direction, Entry, Identity
 from airflow_provider_wmigrate.engine.plan.journal import kept
 from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
-from airflow_provider_wmigrate.engine.session.message import ask, values
+from airflow_provider_wmigrate.engine.session.message import ask, rows, values
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
@@ -201,8 +201,9 @@ class Execution:
 
     def _locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
         """Read before commit."""
-        answer = ask(self.session.conn, locks_query().encode())[0]
-        return self.held(job, locks_taken(values(answer)[0], self.names, self.ledger.schema), watch)
+        conn = self.session.conn
+        answer = ask(conn, locks_query(conn.info.server_version))[0]
+        return self.held(job, locks_taken(rows(answer), self.names, self.ledger.schema), watch)
 
     def held(self, job: Job, taken: Iterable[LockTaken], watch: Watch) -> tuple[LockTaken, ...]:
         """With the time for which everybody else was kept out."""

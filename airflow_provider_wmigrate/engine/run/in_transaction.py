@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
-from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Recording
+from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Recording, server_time
 from airflow_provider_wmigrate.engine.record import Record
-from airflow_provider_wmigrate.engine.session.message import exchange, refusal, values
+from airflow_provider_wmigrate.engine.session.message import exchange, refusal, rows, values
 from airflow_provider_wmigrate.engine.session.sending import Tail
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget
 from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS, leaving
@@ -67,17 +67,17 @@ class InTransaction:
         before = execution.objects(job)
         with execution.ledger_speaks(job, ROLLED_BACK):
             sent = session.send(version, job.analysis, tail=self._tail())
-            answer = (sent.tail or self._look())[-1]
-        head, at, start_of_transaction, pid, locks = values(answer) if answer.ntuples else [None] * 5
+            *_, locks, answer = sent.tail or self._look()
+        head, at, start_of_transaction, pid = values(answer) if answer.ntuples else [None] * 4
         if sent.tail and answer.ntuples:
             session.check_process(pid)
             session.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
         execution.tell_taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
-        taken = execution.held(job, locks_taken(locks, execution.names, execution.ledger.schema), watch)
+        taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)
         done = execution.done_outcome()
         record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken)
-        recording = Recording(execution.ledger.schema, session.login, execution.identity, head, int(at or 0))
+        recording = Recording(execution.ledger.schema, session.login, execution.identity, head, server_time(at))
         with execution.ledger_speaks(job, ROLLED_BACK):
             return self._recorded(replace(record, attempts=number), recording)
 
@@ -99,8 +99,12 @@ class InTransaction:
     def _tail(self) -> Tail:
         """What is sent behind the script: from here on the ledger speaks."""
         conn, schema = self.execution.session.conn, self.execution.ledger.schema
-        columns = b"%s, %s, (%s)" % (HEAD_AND_TIME.encode(), TRANSACTION, locks_query().encode())
-        statements = [CHECK_CONSTRAINTS, leaving(conn, flushed=self.turn.flushed), look(conn, schema, columns)]
+        statements = [
+            CHECK_CONSTRAINTS,
+            leaving(conn, flushed=self.turn.flushed),
+            locks_query(conn.info.server_version),
+            look(conn, schema, b"%s, %s" % (HEAD_AND_TIME, TRANSACTION)),
+        ]
         return Tail(b"; ".join(statements), len(statements))
 
     def _look(self) -> Sequence[Any]:

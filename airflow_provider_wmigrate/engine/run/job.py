@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A migration and the script of it that is to run."""
 
     migration: Migration

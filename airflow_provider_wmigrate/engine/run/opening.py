@@ -6,38 +6,35 @@ It goes to the server alone, or behind the commit of the migration before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
-from airflow_provider_wmigrate.engine.ledger.trail import HEAD
+from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.connection import set_config
 from airflow_provider_wmigrate.engine.session.message import literal, table, values
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget, Session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
-from airflow_provider_wmigrate.engine.sql.statements import Statements
 
 BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An open transaction in which nothing of the script was sent yet."""
 
     locked: bool
     """The advisory locks are held; else others have some of them."""
     head: str | None
     """Of the audit log, read when the locks were held."""
-    names: dict[int, str] = field(default_factory=dict)
+    names: Mapping[int, str] = MappingProxyType({})
     """Of relations, by identifier, as others know them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """:param schema: of the ledger.
     :param locks: to be taken in place of all that are held; None: those are kept.
     :param flushed: the commit waits until the disk has it.
@@ -53,48 +50,50 @@ class Opening:
         """The statements."""
         conn = session.conn
         limits = {**session.limits(self.budget), **({} if self.flushed else {"synchronous_commit": "off"})}
-        head = b"(SELECT value FROM %s WHERE key = %s)" % (
+        taking = [_taking(self.locks)] if self.locks is not None else []
+        new = [session.as_new(*taking)] if session.used else [b"SELECT " + columns for columns in taking]
+        # After the locks, in a statement of its own: what others have committed before is seen.
+        look = b"SELECT %s, value, %s FROM %s WHERE key OPERATOR(pg_catalog.=) %s" % (
+            TRANSACTION,
+            set_config(conn, limits, local=True),
             table(self.schema, "application_metadata"),
             literal(conn, HEAD),
         )
-        return b"; ".join(
-            [
-                BEGIN,
-                *([session.as_new()] if session.used else []),
-                *([_taking(self.locks)] if self.locks is not None else []),
-                b"SELECT %s, %s, %s" % (TRANSACTION, head, set_config(conn, limits, local=True)),
-                *([names_query(self.schema).encode()] if _drops(self.analysis) else []),
-            ]
-        )
+        names = [names_query(self.schema).encode()] if _drops(self.analysis) else []
+        return b"; ".join([BEGIN, *new, look, *names])
 
     def read(self, session: Session, answers: Sequence[Any]) -> Opened:
         """What the server has answered. From here on the transaction is open.
 
         :raises ConnectionFailed: another server process has answered.
+        :raises LedgerDamaged: its log has no head.
         """
         names: dict[int, str] = {}
-        last = len(answers) - 1
+        session.used = True
         if _drops(self.analysis):
-            names, last = relation_names(values(answers[last])[0]), last - 1
-        start, pid, head, *_ = values(answers[last])
+            *answers, last = answers
+            names = relation_names(values(last)[0])
+        if not answers[-1].ntuples:
+            raise damaged(f"{self.schema}.application_metadata has no {HEAD}")
+        start, pid, head, *_ = values(answers[-1])
         session.check_process(pid)
-        session.began, session.used = int(start or 0), True
+        session.began = int(start or 0)
         locked = True
         if self.locks is not None:
-            locked = all(taken != "f" for taken in values(answers[last - 1]))
+            locked = "f" not in values(answers[-2])[-len(self.locks) :]
             session.locks.hold(self.locks if locked else ())
         return Opened(locked, head, names)
 
 
 def _taking(locks: Sequence[AdvisoryLock]) -> bytes:
+    """Columns of a SELECT, the last ones say which are held."""
     calls = (b"pg_catalog.pg_try_advisory_lock%s(%d)" % (b"_shared" if k.shared else b"", k.number) for k in locks)
-    return b"SELECT " + b", ".join([b"pg_catalog.pg_advisory_unlock_all()", *calls])
+    return b", ".join([b"pg_catalog.pg_advisory_unlock_all()", *calls])
 
 
 def _drops(analysis: Analysis) -> bool:
     """Whether a relation may have another name afterwards, or none: only then the names before are asked for."""
-    known = analysis.statements
-    return not isinstance(known, Statements) or not _CHANGES_NAMES.isdisjoint(known.kinds())
+    return analysis.unparsed is not None or not _CHANGES_NAMES.isdisjoint(analysis.kinds())
 
 
 _CHANGES_NAMES = {

@@ -154,6 +154,7 @@ class Series:
             raise
         self.head = record.audit_head
         self.session.spoilt = self._spoils
+        self.direct.analyses.drop(job.analysis.script)
 
     def next_job(self, at: int) -> Job | None:
         """The script behind this one, if it may begin behind this one's commit."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
 from .connection import not_one_session
 
 
-@dataclass(frozen=True, slots=True)
-class AdvisoryLock:
+class AdvisoryLock(NamedTuple):
     """A session lock in the target database. `key` is its name; the number is a hash of it."""
 
     key: str

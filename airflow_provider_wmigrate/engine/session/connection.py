@@ -6,8 +6,7 @@ import re
 import selectors
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import generators
@@ -48,8 +47,7 @@ _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(NamedTuple):
     """What the server says of a session: who is at the other end."""
 
     pid: int
@@ -176,8 +174,8 @@ def _settle(conn: psycopg.Connection[Any], application_name: str, pid: int) -> L
     """Ask who is there, and make the settings if it is this server process: another one may be shared out by a pooler,
     and nothing may be left on it."""
     for watched in (True, False) if conn.info.server_version >= 140000 else (False,):
-        chosen = settings(conn, application_name, watched=watched) + b" WHERE pg_catalog.pg_backend_pid() = %d" % pid
-        answers = exchange(conn, _LOGIN + b"; " + chosen)
+        chosen = settings(conn, application_name, watched=watched)
+        answers = exchange(conn, b"%s; SELECT %s WHERE pg_catalog.pg_backend_pid() = %d" % (_LOGIN, chosen, pid))
         error = refusal(answers)
         if error is None:
             there, user, address, standby = values(answers[0])
@@ -193,14 +191,14 @@ def session_name(name: str) -> str:
 
 
 def settings(conn: psycopg.Connection[Any], application_name: str, *, watched: bool) -> bytes:
-    """The statement that makes the settings of a session that has run nothing yet.
+    """What makes the settings of a session that has run nothing yet: columns of a SELECT.
 
     :param watched: the server watches its client (PostgreSQL 14, not on every platform): an orphan ends within half a
         second of its client's death instead of running on with its locks. A client that vanished without a farewell
         (power, network) is noticed by its keepalives, in half a minute instead of two hours.
     """
     name = set_config(conn, {"application_name": session_name(application_name)})
-    return b"SELECT %s, %s" % (name, _WATCHED if watched else _ALWAYS)
+    return b"%s, %s" % (name, _WATCHED if watched else _ALWAYS)
 
 
 def set_config(conn: psycopg.Connection[Any], chosen: Mapping[str, str], *, local: bool = False) -> bytes:

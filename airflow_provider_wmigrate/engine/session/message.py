@@ -18,14 +18,14 @@ _NEEDS_CARE = re.compile(r"['\\\0]")
 
 def literal(conn: Connection[Any], value: str | int | Sequence[str] | None) -> bytes:
     """A value as it stands in a statement; a sequence as an array of text."""
-    if value is None:
-        return b"NULL"
-    if isinstance(value, int):
-        return b"%d" % value
     if isinstance(value, str):
         if value.isascii() and _NEEDS_CARE.search(value) is None:
             return b"'%s'" % value.encode()
         return bytes(pq.Escaping(conn.pgconn).escape_literal(value.encode()))
+    if value is None:
+        return b"NULL"
+    if isinstance(value, int):
+        return b"%d" % value
     return b"ARRAY[%s]::pg_catalog.text[]" % b", ".join(literal(conn, item) for item in value)
 
 
@@ -66,5 +66,14 @@ def ask(conn: Connection[Any], message: bytes) -> list[pq.abc.PGresult]:
 
 def values(answer: pq.abc.PGresult) -> list[str | None]:
     """The first row of an answer, as text."""
-    row = (answer.get_value(0, column) for column in range(answer.nfields))
-    return [None if value is None else value.decode() for value in row]
+    return _row(answer, 0)
+
+
+def rows(answer: pq.abc.PGresult) -> list[list[str | None]]:
+    """All rows of an answer, as text."""
+    return [_row(answer, row) for row in range(answer.ntuples)]
+
+
+def _row(answer: pq.abc.PGresult, row: int) -> list[str | None]:
+    found = [answer.get_value(row, column) for column in range(answer.nfields)]
+    return [None if value is None else value.decode() for value in found]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from psycopg import Connection, pq
@@ -30,17 +29,15 @@ _COPY = {
 _COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(NamedTuple):
     """Statements of ours that go to the server in one message with a piece of a script, behind it."""
 
     text: bytes
-    count: int
-    """Of the statements."""
+    statements: int
+    """How many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What a piece of a script, or a whole one, came to."""
 
     statements: int = 0
@@ -82,7 +79,7 @@ def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Faile
         rows += _rows(result)
     if tail is None:
         return Sent(done, rows)
-    return Sent(done - tail.count, rows, tuple(results[-tail.count :]))
+    return Sent(done - tail.statements, rows, tuple(results[-tail.statements :]))
 
 
 def _copy(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> Sent:

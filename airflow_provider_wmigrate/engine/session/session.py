@@ -99,9 +99,9 @@ class Session:
         self.used = self.spoilt = False
         old.close()
 
-    def as_new(self) -> bytes:
-        """The statements that make it what a new one is; they may stand in a transaction."""
-        return as_new(self.conn, self.application_name, watched=self.login.watched)
+    def as_new(self, *more: bytes) -> bytes:
+        """The statements that make it what a new one is; see `settings.as_new`."""
+        return as_new(self.conn, self.application_name, *more, watched=self.login.watched)
 
     def refresh(self) -> None:
         """Make it what a new one is, with no lock held."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -15,8 +14,7 @@ _GRACE = 5.0
 """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """Limits of one script, in seconds."""
 
     total: float
@@ -91,10 +89,14 @@ _LEAVES_BEHIND = b"CLOSE ALL; RESET ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD TEM
 allows it; roles and advisory locks apart. Plans that the server has made are no trace of anybody."""
 
 
-def as_new(conn: Connection[Any], application_name: str, *, watched: bool) -> bytes:
-    """Statements that make a used session what a new one is. They may stand in a transaction."""
-    roles = b"SELECT " + _GIVE_BACK % (literal(conn, conn.info.user), b"false", b"false")
-    return b"; ".join([roles, _LEAVES_BEHIND, settings(conn, application_name, watched=watched)])
+def as_new(conn: Connection[Any], application_name: str, *more: bytes, watched: bool) -> bytes:
+    """Statements that make a used session what a new one is. They may stand in a transaction.
+
+    :param more: further columns of the last one, a SELECT.
+    """
+    roles = _GIVE_BACK % (literal(conn, conn.info.user), b"false", b"false")
+    columns = roles, settings(conn, application_name, watched=watched), *more
+    return b"%s; SELECT %s" % (_LEAVES_BEHIND, b", ".join(columns))
 
 
 def _milliseconds(seconds: float) -> str:

@@ -95,7 +95,7 @@ class Watch:
             readable(conn)
             keep_alive(conn)
             limit_answers(conn)
-            ask(conn, settings(conn, self._name, watched=False))
+            ask(conn, b"SELECT " + settings(conn, self._name, watched=False))
             told: tuple[Key, ...] = ()
             since = time.monotonic() - _FIRST_LOOK
             standby = _Standby(self._on_standby)

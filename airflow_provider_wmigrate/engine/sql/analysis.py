@@ -50,6 +50,42 @@ def analyse(script: Script) -> Analysis:
     return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
 
 
+ROOM = 128 * 1024
+"""Bytes of scripts. An analysis takes some fifty times as many."""
+
+
+class Analyses:
+    """Scripts as the grammar sees them: what was parsed to look for mistakes need not be parsed again to be run.
+
+    The first ones are kept, until their texts together have `ROOM` bytes; a folder may have ten thousand.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], Analysis] = {}
+        self._room = ROOM
+
+    def of(self, script: Script, *, soon: bool = False) -> Analysis:
+        """:param soon: it is wanted again in a moment, so it is kept in any case.
+        :raises WMigrateError: as `analyse` does.
+        """
+        key = script.file, script.checksum
+        found = self._kept.get(key)
+        if found is None:
+            found = analyse(script)
+            if soon or script.size <= self._room:
+                self._room -= script.size
+                self._kept[key] = found
+        return found
+
+    def has(self, script: Script) -> bool:
+        return (script.file, script.checksum) in self._kept
+
+    def drop(self, script: Script) -> None:
+        """Nobody wants it any more."""
+        if self._kept.pop((script.file, script.checksum), None) is not None:
+            self._room += script.size
+
+
 _INSERT = re.compile(r"\s*(?=insert\s)", re.IGNORECASE)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
@@ -24,8 +23,7 @@ _CONTROL = {
 """Savepoints are not here: they stay inside the transaction they are in, so a script may use them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The statements from `first` to before `end` stood between BEGIN, which was at `line`, and COMMIT."""
 
     first: int
@@ -33,8 +31,7 @@ class Block:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unwrapped:
+class Unwrapped(NamedTuple):
     """Statements without transaction control, where that stood, and the blocks that are left.
 
     A single block around everything is no block any more: it says what is so anyway.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PIECE = 64 * 1024
 """Characters from which on a piece ends with the statement it is in."""
@@ -13,8 +13,7 @@ LARGE = 16 * PIECE
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Whole statements, from `start` to before `end`; or one COPY ... FROM stdin and the `data` below it."""
 
     start: int
@@ -22,8 +21,7 @@ class Piece:
     data: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """A script in pieces, and what in them is not sent: lines for psql that make no difference here."""
 
     pieces: tuple[Piece, ...]

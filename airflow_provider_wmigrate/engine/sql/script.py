@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.model import Script
 
@@ -54,6 +54,14 @@ class Analysis:
     def outside(self) -> tuple[Statement, ...]:
         """The statements that cannot run inside a transaction block."""
         return self.statements.outside() if isinstance(self.statements, Statements) else ()
+
+    def kinds(self) -> set[str]:
+        """What kinds of statements there are."""
+        return self.statements.kinds() if isinstance(self.statements, Statements) else set()
+
+    def nodes(self, kind: str) -> Iterator[tuple[int, Any]]:
+        """The statements of a kind whose tree is kept, by their number from 0."""
+        return self.statements.nodes(kind) if isinstance(self.statements, Statements) else iter(())
 
     @property
     def body(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from airflow_provider_wmigrate.engine.errors import nearest
 from airflow_provider_wmigrate.engine.model import OnFailure
@@ -32,8 +31,7 @@ def _as_written(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What a key accepts."""
 
     says: str
