@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import socket
@@ -197,6 +196,8 @@ def find_folder(given: str | None, here: Path) -> Path:
 
 def identity() -> Identity:
     """Who sits at the terminal: account and machine."""
+    import getpass
+
     try:
         account = getpass.getuser()
     except (KeyError, OSError):  # a container's arbitrary user id has no name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -132,7 +131,7 @@ def info(call: Call) -> Answer:
     system = config.migration_system
     data: dict[str, Any] = {
         "wmigrate": sys.modules["airflow_provider_wmigrate"].__version__,
-        "python": platform.python_version(),
+        "python": ".".join(map(str, sys.version_info[:3])),
         "folder": str(path) if folder else None,
         "migrations": len(folder.migrations) if folder else 0,
         "environment": call.environment,

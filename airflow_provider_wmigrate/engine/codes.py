@@ -144,3 +144,5 @@ _EVENTS = (
 
 EVENTS = {event.event: event for event in _EVENTS}
 """By event."""
+NOT_SETTLING = frozenset(event.event for event in _EVENTS if not event.settles)
+"""Events of a version after which its entry is what it was; every other one says what the entry is from then on."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import RLock
+from typing import TYPE_CHECKING
 
-from .events import Event, Listener
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.access import LedgerAccess
@@ -14,6 +14,9 @@ from .ledger.ledger import Ledger
 from .model import Finding, Identity, Plan, State
 from .plan.overview import Overview, overview
 from .session.session import Connect
+
+if TYPE_CHECKING:
+    from .events import Event, Listener
 
 
 def _ignore(_: object) -> None:

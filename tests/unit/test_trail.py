@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_wmigrate.engine.codes import NOT_SETTLING
 from airflow_provider_wmigrate.engine.ledger.anchor import GENESIS, broken
 from airflow_provider_wmigrate.engine.ledger.trail import (
     COLUMNS,
-    NOT_SETTLING,
     AuditRow,
     broken_at,
     damaged,

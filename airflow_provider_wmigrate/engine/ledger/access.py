@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
-from airflow_provider_wmigrate.engine.events import Listener, Waiting
 from airflow_provider_wmigrate.engine.model import Entry, Identity
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, ledger_lock, report_lock, version_lock
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
 from .ledger import Ledger
 from .reach import reaching_the_ledger
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.events import Listener
 
 
 @contextmanager
@@ -104,10 +107,10 @@ class LedgerAccess:
         self._acquire(session, [report_lock(self.ledger.schema)], None, "the lock of the reports on this ledger")
 
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
+        from airflow_provider_wmigrate.engine.events import Waiting  # a look at a ledger does not pay for it
+
+        def told(waited: float, holders: tuple[int, ...]) -> None:
+            self._tell(Waiting(version, what, waited, holders))
+
         with self.reaching(session):
-            session.locks.acquire(
-                locks,
-                wait_seconds=self._wait_seconds,
-                on_wait=lambda waited, holders: self._tell(Waiting(version, what, waited, holders)),
-                what=what,
-            )
+            session.locks.acquire(locks, wait_seconds=self._wait_seconds, on_wait=told, what=what)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from datetime import datetime
-from functools import lru_cache
-from importlib.resources import files
+from functools import cached_property, lru_cache
 from sys import intern
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from psycopg import Connection, Pipeline, sql
 from psycopg.rows import dict_row, tuple_row
@@ -28,9 +27,7 @@ from airflow_provider_wmigrate.engine.model import (
 )
 
 from .anchor import NO_LEDGER, broken, contradiction
-from .audit_log import AuditLog, one_snapshot
 from .entry_row import entry_values
-from .guard import Guard
 from .last_events import asking_last_events
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
 from .metadata import DESCRIPTIONS
@@ -39,6 +36,10 @@ from .storable import original_script, server_encoding, storable, storable_data,
 from .structure import ENTRY, Structure
 from .trail import GENESIS, HEAD
 from .trail import AuditRow as AuditRow
+
+if TYPE_CHECKING:
+    from .audit_log import AuditLog
+    from .guard import Guard
 
 LEDGER_VERSION = newest(UPGRADES)
 CHANNEL = "wmigrate"
@@ -54,9 +55,20 @@ class Ledger:
 
     def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
         self.schema = schema
-        self._log, self._guard = AuditLog(schema), Guard(schema)
         self._structure, self._upgrades = Structure(schema, upgrades), tuple(upgrades)
         self.newest_version = newest(upgrades)
+
+    @cached_property
+    def _log(self) -> AuditLog:
+        from .audit_log import AuditLog  # whoever reads entries does not pay for it
+
+        return AuditLog(self.schema)
+
+    @cached_property
+    def _guard(self) -> Guard:
+        from .guard import Guard
+
+        return Guard(self.schema)
 
     def _query(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(schema=sql.Identifier(self.schema))
@@ -171,6 +183,8 @@ class Ledger:
         if self.version(conn) is None:
             gone = contradiction(expected_head, None, None) if expected_head else None
             return (broken(gone),) if gone else ()
+        from .audit_log import one_snapshot
+
         with one_snapshot(conn):
             chain = self._log.verify(conn, expected_head=expected_head, last=last)
             return (*chain, *self._guard.findings(conn))
@@ -218,6 +232,8 @@ class Ledger:
 
     def create(self, conn: Connection[Any], identity: Identity) -> None:
         """Make the ledger's tables. One transaction, under the exclusive ledger lock."""
+        from importlib.resources import files
+
         there = conn.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [self.schema]).fetchone()
         if there is None:  # IF NOT EXISTS asks for CREATE on the database even where a DBA has made it
             conn.execute(self._query("CREATE SCHEMA {schema}"))

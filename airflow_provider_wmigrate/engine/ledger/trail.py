@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding
 
@@ -61,9 +60,6 @@ class AuditRow:
 
 COLUMNS = tuple(f.name for f in fields(AuditRow))
 
-NOT_SETTLING = frozenset(event.event for event in EVENTS.values() if not event.settles)
-"""Events of a version after which its entry is what it was; every other one says what the entry is from then on."""
-
 
 def settles(event: str, version: str | None, said: bool | None) -> bool:
     """Whether a row says what the entry of its version is from here on.
@@ -72,6 +68,8 @@ def settles(event: str, version: str | None, said: bool | None) -> bool:
     """
     if version is None:
         return False
+    from airflow_provider_wmigrate.engine.codes import NOT_SETTLING  # readers do not pay for it
+
     return event not in NOT_SETTLING if said is None else said
 
 
