@@ -15,6 +15,7 @@ from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.codes import EVENTS, FINDINGS
 from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
 from airflow_provider_wmigrate.engine.folder.config.reference import KeyDescription, describe
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 from dev import airflow_reference
@@ -141,7 +142,7 @@ def ledger_tables(conn: psycopg.Connection[Any]) -> str:
     :param conn: autocommit, to a database in which a ledger may be made.
     """
     with conn.transaction():
-        Ledger("wmigrate").create(conn, Identity("reference"))
+        make_current(Ledger("wmigrate"), conn, Identity("reference"))
     parts = []
     for oid, name, comment in conn.execute(_TABLES).fetchall():
         columns = table("column|type|may be NULL|meaning", conn.execute(_COLUMNS, [oid]).fetchall())

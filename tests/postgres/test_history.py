@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.ledger import history
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
@@ -25,7 +26,7 @@ def ledger(conn: Conn) -> Ledger:
     """Rows: 1 ledger_created, 2 started, 3 applied, 4 failed, 5 failed (dry), 6 dry_run, 7 rolled_back, 8 refused."""
     ledger = Ledger()
     with conn.transaction():
-        ledger.create(conn, ANN)
+        make_current(ledger, conn, ANN)
         ledger.append(conn, "started", ANN, version="001")
         ledger.append(conn, "applied", ANN, version="001", duration_ms=12)
         ledger.append(conn, "failed", BOB, version="002", details={"dry_run": False})

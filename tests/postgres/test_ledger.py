@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION, AuditRow, Ledger
 from airflow_provider_wmigrate.engine.ledger.trail import GENESIS
 from airflow_provider_wmigrate.engine.model import Identity
@@ -34,7 +35,7 @@ def ledger(conn: Conn) -> Ledger:
     """A ledger with seven rows in its audit log and its guard disarmed, as only a superuser can."""
     ledger = Ledger()
     with conn.transaction():
-        ledger.create(conn, ANN)
+        make_current(ledger, conn, ANN)
         for number in range(2, 8):
             details = {"number": number, "nested": {"ü": [1.5, None, True]}}
             ledger.append(conn, "applied", ANN, version=f"{number:03d}", duration_ms=number, details=details)

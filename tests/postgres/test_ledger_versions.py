@@ -17,6 +17,7 @@ import pytest
 from airflow_provider_wmigrate.engine.decisions import repair
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION, Ledger
 from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import UPGRADES, LedgerUpgrade, newest
 from airflow_provider_wmigrate.engine.model import Identity
@@ -107,9 +108,9 @@ def test_a_new_ledger_equals_an_upgraded_one(cluster: Cluster, conn: Conn, versi
     """Fails when ledger.sql was edited: add a step to engine/ledger/ledger_upgrades.py instead."""
     load(conn, version)
     with conn.transaction():
-        Ledger().upgrade(conn, ANN, version)
+        make_current(Ledger(), conn, ANN, version)
     with psycopg.connect(cluster.create_database(f"fresh_{version}", template="template0")) as fresh:
-        Ledger().create(fresh, ANN)
+        make_current(Ledger(), fresh, ANN)
         assert catalogs(conn) == catalogs(fresh)
     cluster.drop_database(f"fresh_{version}")
 
@@ -141,7 +142,7 @@ def test_the_first_run_that_writes_upgrades_once(conn: Conn, migrator: MakeMigra
 def test_a_new_ledger_has_the_step_too(cluster: Cluster, conn: Conn) -> None:
     load(conn, VERSIONS[-1])
     with conn.transaction():
-        LATER.upgrade(conn, ANN, VERSIONS[-1])
+        make_current(LATER, conn, ANN, VERSIONS[-1])
     with psycopg.connect(cluster.create_database("later", template="template0")) as fresh:
         LATER.create(fresh, ANN)
         assert LATER.version(fresh) == LEDGER_VERSION + 1
@@ -209,7 +210,7 @@ def test_an_upgrade_that_commits_during_the_look_is_no_damage(conn: Conn, databa
             while not conn.execute(waiting).fetchall():
                 assert not found.done()
                 time.sleep(0.01)
-            LATER.upgrade(conn, ANN, VERSIONS[-1])
+            make_current(LATER, conn, ANN, VERSIONS[-1])
         assert found.result() == STEP.version
 
 

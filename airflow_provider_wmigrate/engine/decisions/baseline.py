@@ -13,6 +13,7 @@ from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
 from airflow_provider_wmigrate.engine.folder.graph import Graph
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Migration, Plan, State, Status, version_key
 from airflow_provider_wmigrate.engine.plan import planner
@@ -90,7 +91,7 @@ def baseline(
         head = None
         if versions:
             with session.transaction():
-                ledger.make_current(session.conn, identity, state.ledger_version)
+                make_current(ledger, session.conn, identity, state.ledger_version)
                 head = _declare(session, ledger, [migrations[v] for v in versions], to, reason, identity)
     return Baselined(to, versions, reason, identity, head)
 

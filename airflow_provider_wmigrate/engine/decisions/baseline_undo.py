@@ -14,6 +14,7 @@ from psycopg.rows import tuple_row
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion
 from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, version_key
 from airflow_provider_wmigrate.engine.plan.rollback import all_dependents
@@ -75,7 +76,7 @@ def undo_baseline(
             raise HistoryError(findings)
         rows = {entry.version: entry for entry in entries}
         with session.transaction():
-            ledger.make_current(conn, identity, ledger_version)
+            make_current(ledger, conn, identity, ledger_version)
             for version in known[to]:
                 ledger.delete_entry(conn, version)
             ledger.set_schema_version(conn)

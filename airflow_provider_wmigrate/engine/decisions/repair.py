@@ -13,6 +13,7 @@ from typing import Any, Literal
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion
 from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
@@ -138,7 +139,7 @@ def repair(
         if isinstance(after, Finding):
             raise HistoryError([after])
         with session.transaction():
-            ledger.make_current(session.conn, identity, state.ledger_version)
+            make_current(ledger, session.conn, identity, state.ledger_version)
             if entry is not None and after != entry:
                 _write(session, ledger, entry, after, migration if decision in ("accept", "done") else None)
                 ledger.set_schema_version(session.conn)

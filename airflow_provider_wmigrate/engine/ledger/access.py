@@ -75,12 +75,14 @@ class LedgerAccess:
             version = self.ledger.version(session.conn)
             if version == self.ledger.newest_version or (version is None and not create):
                 return version is not None
+            from .creation import make_current  # a ledger is made once
+
             refuse_standby(session.login.standby)
             lock = ledger_lock(self.ledger.schema)
             self._acquire(session, [lock], None, "the ledger's lock")
             version = self.ledger.version(session.conn)
             with session.transaction(confirmed=False):
-                self.ledger.make_current(session.conn, self._identity, version)
+                make_current(self.ledger, session.conn, self._identity, version)
             session.locks.release(lock)
             return True
 

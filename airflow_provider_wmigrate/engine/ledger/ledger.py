@@ -29,12 +29,12 @@ from airflow_provider_wmigrate.engine.model import (
 from .anchor import NO_LEDGER, broken, contradiction
 from .entry_row import entry_values
 from .last_events import asking_last_events
-from .ledger_upgrades import UPGRADES, LedgerUpgrade, after, newest
+from .ledger_upgrades import UPGRADES, LedgerUpgrade, newest
 from .metadata import DESCRIPTIONS
 from .rights import Rights, asking_rights, lacking_rights
 from .storable import original_script, server_encoding, storable, storable_data, stored_script
 from .structure import ENTRY, Structure
-from .trail import GENESIS, HEAD
+from .trail import HEAD
 from .trail import AuditRow as AuditRow
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
         self.schema = schema
-        self._structure, self._upgrades = Structure(schema, upgrades), tuple(upgrades)
+        self._structure, self.upgrades = Structure(schema, upgrades), tuple(upgrades)
         self.newest_version = newest(upgrades)
 
     @cached_property
@@ -229,39 +229,6 @@ class Ledger:
         )
 
     # Writing: the caller holds the transaction and the locks
-
-    def create(self, conn: Connection[Any], identity: Identity) -> None:
-        """Make the ledger's tables. One transaction, under the exclusive ledger lock."""
-        from importlib.resources import files
-
-        there = conn.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [self.schema]).fetchone()
-        if there is None:  # IF NOT EXISTS asks for CREATE on the database even where a DBA has made it
-            conn.execute(self._query("CREATE SCHEMA {schema}"))
-        script = files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")
-        conn.execute(self._query(script))
-        self._run_upgrades(conn, 1)
-        self._set(conn, HEAD, f"0:{GENESIS}")
-        self.append(conn, "ledger_created", identity, details={"ledger_version": self.newest_version})
-
-    def make_current(self, conn: Connection[Any], identity: Identity, version: int | None) -> None:
-        """Make the ledger where there is none, and bring an older one to the current version.
-
-        One transaction, under the exclusive ledger lock, under which `version` was read.
-        """
-        if version is None:
-            self.create(conn, identity)
-        elif version < self.newest_version:
-            self.upgrade(conn, identity, version)
-
-    def upgrade(self, conn: Connection[Any], identity: Identity, version: int) -> None:
-        """Bring an older ledger to the current version. One transaction, under the exclusive ledger lock."""
-        self._run_upgrades(conn, version)
-        self.append(conn, "ledger_upgraded", identity, details={"from": version, "to": self.newest_version})
-
-    def _run_upgrades(self, conn: Connection[Any], version: int) -> None:
-        for step in after(version, self._upgrades):
-            conn.execute(self._query(step.script))
-        self._set(conn, "ledger_version", str(self.newest_version))
 
     def insert_entry(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from airflow_provider_wmigrate.engine.catalog.enums import enum_values
 from airflow_provider_wmigrate.engine.catalog.probe import any_exists
 from airflow_provider_wmigrate.engine.errors import StatementFailed, place
+from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.watch import Watch
@@ -137,7 +138,7 @@ class DryRun:
         """Each in a savepoint, so that one which needs a commit leaves the others as they are."""
         execution, session = self.execution, self.execution.session
         records: list[Record] = []
-        total = sum(execution.total(job) for job in chain.jobs)
+        total = sum(job.total(execution.settings) for job in chain.jobs)
         with execution.limited(chain.jobs[-1], total) as watch:
             for job in chain.jobs:
                 with execution.recorded(job, dry_run=True):
@@ -151,12 +152,12 @@ class DryRun:
     def _prepare(self, job: Job, chain: _Chain) -> None:
         execution, session = self.execution, self.execution.session
         if job is not chain.jobs[0]:
-            session.next_script(execution.budget(job))
+            session.next_script(job.budget(execution.settings))
             return
-        session.begin(execution.budget(job))
+        session.begin(job.budget(execution.settings))
         with reaching_the_ledger(execution.ledger, session.conn):  # so that it is not told as the script's error
             if execution.ledger.version(session.conn) is None:
-                execution.ledger.create(session.conn, execution.identity)
+                make_current(execution.ledger, session.conn, execution.identity)
 
     def _try(self, job: Job, chain: _Chain, watch: Watch) -> Record:
         execution, session = self.execution, self.execution.session

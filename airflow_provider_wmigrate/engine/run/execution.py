@@ -108,7 +108,7 @@ class Execution:
             job.analysis,
             job.transactional,
             job.repeatable,
-            self.budget(job, lock=self.settings.concurrent_lock_timeout_seconds),
+            job.budget(self.settings, lock=self.settings.concurrent_lock_timeout_seconds),
             lambda attempt: self.retrying(job, lambda _, budget: attempt(budget)),
             self.tell,
         )
@@ -229,14 +229,6 @@ class Execution:
 
     # Limits and failures
 
-    def total(self, job: Job) -> float:
-        return job.migration.timeout_seconds or self.settings.timeout_seconds
-
-    def budget(self, job: Job, *, lock: float | None = None, attempt: int = 1) -> Budget:
-        first = job.migration.lock_timeout_seconds or self.settings.lock_timeout_seconds
-        risen = min(first * 2 ** (attempt - 1), max(first, self.settings.lock_timeout_max_seconds))
-        return Budget(self.total(job), self.settings.statement_timeout_seconds, lock or risen)
-
     def retrying(self, job: Job, run: Callable[[int, Budget], _T]) -> _T:
         """Run a whole transaction again when a lock was not free: first with little patience, then with more.
 
@@ -245,14 +237,14 @@ class Execution:
         attempts = job.migration.lock_attempts or self.settings.lock_attempts
         for attempt in range(1, attempts + 1):
             try:
-                return run(attempt, self.budget(job, attempt=attempt))
+                return run(attempt, job.budget(self.settings, attempt=attempt))
             except (StatementFailed, LedgerNotWritten, psycopg.Error) as error:
                 self.session.roll_back()
                 if error.sqlstate not in RETRYABLE_SQLSTATES or attempt == attempts:
                     raise
                 pause = random.uniform(0.5, 1.5) * min(0.25 * 2**attempt, 10.0)
                 reason = _RETRY_REASONS[error.sqlstate]
-                following = self.budget(job, attempt=attempt + 1).lock
+                following = job.budget(self.settings, attempt=attempt + 1).lock
                 self.tell(Retrying(job.migration.version, attempt, reason, pause, following))
                 if not self.session.interruption.pause(pause):
                     raise
@@ -281,7 +273,7 @@ class Execution:
             self.tell(Waiting(version, "a synchronous standby to confirm the commit", waited))
 
         watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", self.waits, blocked, standby)
-        with self.session.interruption.limited(total or self.total(job), watch.on_wait), watch:
+        with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch
 
     @contextmanager
@@ -299,7 +291,8 @@ class Execution:
             failing = Failing(
                 self.session, self.ledger, self.identity, self.direction, self.tell, self.connect, self.include_sql
             )
-            lock = LockWait(self.budget(job).lock, self.budget(job).lock)
+            limit = job.budget(self.settings).lock
+            lock = LockWait(limit, limit)
             failing.fail(job, error, self.session.lock_wait or lock, self.waits, take_back, dry_run=dry_run)
         except BaseException:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
+from airflow_provider_wmigrate.engine.session.settings import Budget
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
@@ -21,3 +23,16 @@ class Job(NamedTuple):
     @property
     def by_statement(self) -> bool:
         return runs_by_statement(self.analysis, self.transactional)
+
+    def total(self, settings: Execution) -> float:
+        """Seconds that it may take."""
+        return self.migration.timeout_seconds or settings.timeout_seconds
+
+    def budget(self, settings: Execution, *, lock: float | None = None, attempt: int = 1) -> Budget:
+        """The limits of one try. A lock is waited for longer with each.
+
+        :param lock: seconds, where they are not those of the settings.
+        """
+        first = self.migration.lock_timeout_seconds or settings.lock_timeout_seconds
+        risen = min(first * 2 ** (attempt - 1), max(first, settings.lock_timeout_max_seconds))
+        return Budget(self.total(settings), settings.statement_timeout_seconds, lock or risen)

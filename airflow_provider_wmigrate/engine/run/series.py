@@ -51,6 +51,8 @@ class Series:
     entries: dict[str, Entry] = field(default_factory=dict, init=False)
     head: str | None = field(default=None, init=False)
     """Of the audit log, as of which the entries are."""
+    _decisions: dict[str, Decided] = field(default_factory=dict, init=False)
+    """By version, as the entries are now."""
     opened: Opened | None = field(default=None, init=False)
     """The transaction of the next version, begun behind the last commit."""
     _unflushed: list[Record] = field(default_factory=list, init=False)
@@ -88,7 +90,7 @@ class Series:
         self.name_session(version)
         for following in self.versions[at + 1 : at + 3]:
             self.direct.prepare(following)
-        decided = self.direct.decide(version, self.entries, None)
+        decided = self._decided(version)
         opened, self.opened = self.opened, None
         if decided.in_one_transaction and decided.job is not None and self.head is not None:
             turn = _Turn(self, at, decided.job, flushed=self.is_flushed(at))
@@ -145,9 +147,11 @@ class Series:
         before = self.entries.pop(version, None)
         if entry is not None:
             self.entries[version] = entry
+        self._decisions.clear()
         try:
             yield
         except BaseException:
+            self._decisions.clear()
             self.entries.pop(version, None)
             if before is not None:
                 self.entries[version] = before
@@ -168,9 +172,15 @@ class Series:
         if not self.direct.is_prepared(self.versions[at]):
             return Decided()
         try:
-            return self.direct.decide(self.versions[at], self.entries, None)
+            return self._decided(self.versions[at])
         except WMigrateError:
             return Decided()
+
+    def _decided(self, version: str) -> Decided:
+        found = self._decisions.get(version)
+        if found is None:
+            found = self._decisions[version] = self.direct.decide(version, self.entries, None)
+        return found
 
     # The ledger
 
@@ -181,6 +191,7 @@ class Series:
             found = {e.version: e for e in ledger.entries(conn, versions)}
         kept = {v: e for v, e in self.entries.items() if versions is not None and v not in versions}
         self.entries = kept | found
+        self._decisions.clear()
 
     @contextmanager
     def ledger(self) -> Iterator[None]:
@@ -245,7 +256,7 @@ class _Turn:
 
     def open(self, locks: Sequence[AdvisoryLock] | None) -> Opened:
         """Open its transaction, in a message of its own."""
-        return self._open(locks, self.series.direct.execution(self.series.session).budget(self.job))
+        return self._open(locks, self.job.budget(self.series.direct.settings.execution))
 
     def open_again(self, budget: Budget) -> Opened:
         return self._open(None, budget)
@@ -278,7 +289,7 @@ class _Turn:
 
     def _following(self, job: Job) -> Opening:
         series, version = self.series, job.migration.version
-        budget = series.direct.execution(series.session).budget(job)
+        budget = job.budget(series.direct.settings.execution)
         flushed = series.is_flushed(self.at + 1)
         series.name_session(version)
         return Opening(series.access.ledger.schema, job.analysis, budget, series.direct.locks(version), flushed=flushed)

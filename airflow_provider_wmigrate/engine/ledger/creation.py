@@ -1,0 +1,46 @@
+"""The ledger's tables made where there are none, and brought to the current version where they are older."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from psycopg import Connection, sql
+
+from airflow_provider_wmigrate.engine.model import Identity
+
+from .ledger import Ledger
+from .ledger_upgrades import after
+from .trail import GENESIS, HEAD
+
+
+def make_current(ledger: Ledger, conn: Connection[Any], identity: Identity, version: int | None = None) -> None:
+    """Make the tables, or what an older version lacks.
+
+    One transaction, under the exclusive ledger lock, under which `version` was read.
+
+    :param version: the ledger's; None: there is none.
+    """
+    newest = ledger.newest_version
+    if version is not None and version >= newest:
+        return
+    if version is None:
+        _make_schema(conn, ledger.schema)
+        _run(conn, ledger.schema, files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8"))
+    for step in after(version or 1, ledger.upgrades):
+        _run(conn, ledger.schema, step.script)
+    ledger.set_metadata(conn, {"ledger_version": str(newest), **({HEAD: f"0:{GENESIS}"} if version is None else {})})
+    if version is None:
+        ledger.append(conn, "ledger_created", identity, details={"ledger_version": newest})
+    else:
+        ledger.append(conn, "ledger_upgraded", identity, details={"from": version, "to": newest})
+
+
+def _make_schema(conn: Connection[Any], schema: str) -> None:
+    """IF NOT EXISTS would ask for CREATE on the database even where a DBA has made it."""
+    if conn.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchone() is None:
+        _run(conn, schema, "CREATE SCHEMA {schema}")
+
+
+def _run(conn: Connection[Any], schema: str, script: str) -> None:
+    conn.execute(sql.SQL(script).format(schema=sql.Identifier(schema)))
