@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,9 @@ from .verbs import Verb, verb_of
 if TYPE_CHECKING:
     from .target import Target
 
+_FEW_COLLECTIONS = 20_000
+"""New objects between two looks for garbage. What is loaded stays, and looking through it takes a tenth of a call."""
+
 _NAME_A_TARGET = (
     "give --dsn, or set DATABASE_URL, or PGHOST and PGDATABASE (a .env file counts too), or write settings.database"
     " into the config"
@@ -29,6 +33,7 @@ _NAME_A_TARGET = (
 
 def main(words: Sequence[str] | None = None) -> int:
     """One call of `wmigrate`."""
+    gc.set_threshold(_FEW_COLLECTIONS)
     words = sys.argv[1:] if words is None else words
     screen = Screen(as_json="--json" in words)
     try:

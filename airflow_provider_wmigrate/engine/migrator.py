@@ -22,9 +22,7 @@ from .plan.statuses import status_of
 from .planning import Planning
 from .record import Outcome, Record
 from .run.directions import Applying, Directed, RollingBack
-from .run.dry_run import DryRun
 from .run.job import Job
-from .run.parallel import Parallel
 from .run.series import Series
 from .session.session import Session
 from .sql.analysis import Analyses
@@ -166,6 +164,8 @@ class Migrator(Planning):
             return records
 
     def _side_by_side(self, versions: Sequence[str], jobs: int, go_on: Callable[[], bool]) -> list[Record]:
+        from .run.parallel import Parallel
+
         parents = {version: self.migrations[version].dependencies for version in versions}
         return Parallel(versions, parents, jobs, lambda: self._access.open("apply"), self._apply_alone, go_on).run()
 
@@ -271,6 +271,8 @@ class Migrator(Planning):
 
     def _try(self, session: Session, directed: Directed, jobs: Sequence[Job], entries: Sequence[Entry]) -> Record:
         """Run the last job in a transaction that is rolled back, and before it the others."""
+        from .run.dry_run import DryRun
+
         refuse_standby(session.login.standby)
         begun = {e.version for e in entries if e.status == "incomplete" and e.direction == directed.direction}
         return self._finished(DryRun(directed.execution(session), frozenset(begun), self._finished).run(jobs))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
@@ -44,11 +44,11 @@ from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 
-from .failing import Failing
 from .job import Job
-from .journalled_entry import JournalledEntry
 from .ledger_speaks import ledger_speaks as around_ledger
-from .stepwise import ScriptRun
+
+if TYPE_CHECKING:
+    from .journalled_entry import JournalledEntry
 
 _T = TypeVar("_T")
 
@@ -81,6 +81,8 @@ class Execution:
         :param begun: the incomplete entry of an earlier try in the same direction, or None.
         :param before: the entry as it is, or None.
         """
+        from .journalled_entry import JournalledEntry  # most scripts run in a transaction, and do not pay for it
+
         start, total = time.monotonic(), len(job.analysis.statements)
         entry = JournalledEntry(self.session, self.ledger, job.migration, self.identity, self.direction, before, total)
         with self.recorded(job, take_back=entry.take_back), self.limited(job) as watch:
@@ -101,6 +103,8 @@ class Execution:
 
     def _statements(self, job: Job, started: Entry, entry: JournalledEntry) -> tuple[int, int]:
         """Run what is left of a script."""
+        from .stepwise import ScriptRun
+
         run = ScriptRun(
             self.session,
             self.ledger,
@@ -287,6 +291,8 @@ class Execution:
         try:
             yield
         except (WMigrateError, psycopg.Error) as error:
+            from .failing import Failing
+
             self.session.roll_back()
             failing = Failing(
                 self.session, self.ledger, self.identity, self.direction, self.tell, self.connect, self.include_sql
