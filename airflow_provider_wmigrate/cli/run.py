@@ -50,7 +50,7 @@ class Run:
             call.migrator().record_success()  # it says that one goes on with what is applied
         untried = _not_tried(records)
         data = run_document(call, self.plan, self.findings) | {
-            "records": [record.as_dict() for record in records],
+            "records": records,
             "by_another_runner": [record.version for record in self._by_another(records)],
             "not_tried": [record.reason for record in untried],
         }
@@ -72,9 +72,8 @@ class Run:
         with Progress(self.call.screen, len(self.plan.steps)) as progress:
             stop = Stop()
             tried: dict[str, Record] = {}
-            done: list[object] = []
             if not dry_run:
-                self.call.partial["records"] = done
+                self.call.partial["records"] = records
 
             def listen(event: Event) -> None:
                 stop.hear(event)
@@ -84,7 +83,6 @@ class Run:
                     tried[event.record.version] = event.record
                 elif isinstance(event, Finished):
                     records.append(event.record)
-                    done.append(event.record.as_dict())
                 progress(event)
 
             migrator = self.call.migrator(listen)

@@ -167,9 +167,9 @@ def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    isoformat = getattr(value, "isoformat", None)
-    if isoformat:
-        return isoformat()
+    for written in ("as_dict", "isoformat"):  # a record of ten thousand is a dictionary only while it is written
+        if hasattr(value, written):
+            return getattr(value, written)()
     return value.value if hasattr(value, "value") else str(value)
 
 
