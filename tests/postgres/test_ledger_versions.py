@@ -144,7 +144,7 @@ def test_a_new_ledger_has_the_step_too(cluster: Cluster, conn: Conn) -> None:
     with conn.transaction():
         make_current(LATER, conn, ANN, VERSIONS[-1])
     with psycopg.connect(cluster.create_database("later", template="template0")) as fresh:
-        LATER.create(fresh, ANN)
+        make_current(LATER, fresh, ANN)
         assert LATER.version(fresh) == LEDGER_VERSION + 1
         assert catalogs(conn) == catalogs(fresh)
     cluster.drop_database("later")
