@@ -162,10 +162,10 @@ def test_whether_a_relation_may_have_another_name_afterwards(text: str, drops: b
 def test_locks_in_one_question() -> None:
     one, other = AdvisoryLock("a"), AdvisoryLock("b", shared=True)
     assert _taking([one, other]).decode() == (
-        f"SELECT pg_catalog.pg_advisory_unlock_all(), pg_catalog.pg_try_advisory_lock({one.number}),"
+        f"pg_catalog.pg_advisory_unlock_all(), pg_catalog.pg_try_advisory_lock({one.number}),"
         f" pg_catalog.pg_try_advisory_lock_shared({other.number})"
     )
-    assert _taking([]) == b"SELECT pg_catalog.pg_advisory_unlock_all()"
+    assert _taking([]) == b"pg_catalog.pg_advisory_unlock_all()"
 
 
 def test_names_of_locks() -> None:
