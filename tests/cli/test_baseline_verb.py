@@ -109,12 +109,12 @@ def test_what_is_left_out_is_told(shop: Path, wmigrate: Wmigrate) -> None:
     [
         (["9", *WHY], 2, "no migration 9 in this folder; the newest one is 003"),
         (["0002x", *WHY], 2, "no migration 0002x in this folder; did you mean 002?"),
-        ([*WHY], 2, "the following arguments are required: VERSION; see `wmigrate baseline --help`"),
+        ([*WHY], 2, "wmigrate: VERSION is missing; see `wmigrate baseline --help`"),
         (["2", "--yes"], 2, "a baseline needs a reason, which the audit log keeps; give --reason"),
         (["2", "--yes", "--reason", " "], 2, "a baseline needs a reason"),
         (["2", "--reason", "x"], 2, "without running them, on database"),
         (["2", "--reason", "x", "--json"], 2, ""),
-        (["2", "--raeson", "x"], 2, "wmigrate baseline has no option --raeson; did you mean --reason?"),
+        (["2", "--raeson", "x"], 2, "wmigrate: baseline has no option --raeson; did you mean --reason?"),
     ],
 )
 def test_wrong_input_changes_nothing(
