@@ -93,12 +93,18 @@ def checksums(plan: Plan, wrong: Sequence[Finding] = ()) -> Check:
     return Check("checksums", "healthy", f"{_count(applied, 'applied migration')} as in the folder")
 
 
-def failures(plan: Plan) -> Check:
-    """Incomplete migrations, and those whose last attempt failed with nothing after it that settled it."""
+def failures(plan: Plan, lost: Sequence[str] = ()) -> Check:
+    """Incomplete migrations, and those whose last attempt failed with nothing after it that settled it.
+
+    :param lost: what applied migrations made and TimescaleDB's catalogs do not have any more.
+    """
     incomplete = [f for f in plan.findings if f.code == "incomplete"]
     told = {f.version for f in incomplete}
     failed = [a for version, a in plan.failures.items() if version not in told]
     reasons = [f.message for f in incomplete] + [_failed(a) for a in failed]
+    if not reasons and lost:
+        nxt = "restore with timescaledb_pre_restore() and timescaledb_post_restore(), or make it again in a migration"
+        return Check("failures", "unhealthy", _several(lost), nxt)
     if not reasons:
         return Check("failures", "healthy", "no last attempt failed")
     rollbacks = any(a.direction == "rollback" for a in failed)

@@ -16,11 +16,12 @@ from datetime import datetime, timezone
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.server import is_standby
+from airflow_provider_wmigrate.engine.catalog.timescale_state import contradictions
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Migration, State
+from airflow_provider_wmigrate.engine.model import Migration, State, Status
 from airflow_provider_wmigrate.engine.plan import planner
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
@@ -138,7 +139,8 @@ class _Look:
         late = self._settings.execution.late_migrations
         plan = planner.plan_apply(list(migrations), self._folder.graph, state, late=late)
         self._tell(checks.checksums(plan, self._folder.wrong))
-        self._tell(checks.failures(plan))
+        applied = [m.script for m in migrations if plan.statuses.get(m.version) is Status.APPLIED]
+        self._tell(checks.failures(plan, tuple(contradictions(session.conn, applied))))
         self._pending = len(plan.steps)
         self._tell(checks.pending(plan, self._ledger.lacking_rights(session.conn, state.ledger_version)))
         holders = lock_holders(session.conn, self._ledger, versions)
