@@ -13,7 +13,7 @@ from in_words import folder
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.model import Identity, Script, Transactional
 from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
-from airflow_provider_wmigrate.engine.run.dry_run import reason_not_to_try
+from airflow_provider_wmigrate.engine.run.dry_run import _Chain, reason_not_to_try
 from airflow_provider_wmigrate.engine.run.execution import details_of
 from airflow_provider_wmigrate.engine.run.failing import _lock_timeout
 from airflow_provider_wmigrate.engine.run.index_work import _worked_on
@@ -21,7 +21,7 @@ from airflow_provider_wmigrate.engine.run.job import Job
 from airflow_provider_wmigrate.engine.run.opening import _drops, _taking
 from airflow_provider_wmigrate.engine.run.parallel import Parallel
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, ledger_lock, report_lock, version_lock
-from airflow_provider_wmigrate.engine.session.script_state import _number, _signed
+from airflow_provider_wmigrate.engine.session.script_state import _number, _signed, _trying
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait, OwnLimit
@@ -54,6 +54,60 @@ BLOCKS = "BEGIN; SELECT 1; COMMIT;\nBEGIN; SELECT 2; COMMIT;"
 )
 def test_why_a_script_is_not_tried(text: str, transactional: Transactional, begun: bool, reason: str | None) -> None:
     assert reason_not_to_try(job(text, transactional), begun=begun) == reason
+
+
+def chain_of(*numbers: str, **more: Any) -> tuple[_Chain, list[Job]]:
+    """Each needs the one before it."""
+    jobs = [Job(folder(n)[0][0], analyse(Script.of(f"00{n}_m.sql", "SELECT 1")), "auto") for n in numbers]
+    versions = [job.migration.version for job in jobs]
+    needs = {v: {*versions[at - 1 : at]} if at else set() for at, v in enumerate(versions)}
+    return _Chain(jobs, needs, **more), jobs
+
+
+def test_what_needs_one_that_was_not_tried_is_not_tried() -> None:
+    chain, (one, two, three) = chain_of("1", "2", "3")
+    assert [chain.needs_untried(job) for job in (one, two, three)] == [None, None, None]
+    chain.not_tried["001"] = "it commits"
+    assert [chain.needs_untried(job) for job in (one, two, three)] == [
+        None,
+        "002_m.sql: it needs 001_m, which was not tried",
+        None,
+    ]
+
+
+def refused(sqlstate: str, message: str = "no") -> StatementFailed:
+    return StatementFailed("003", "003_m.sql", message, outcome="", sqlstate=sqlstate, line=2, column=5)
+
+
+@pytest.mark.parametrize(
+    ("message", "stem"),
+    [('unsafe use of new value "red"', "001_m"), ('unsafe use of new value "blue"', "002_m"), ("anders", "002_m")],
+)
+def test_a_value_of_an_enum_type_can_be_used_after_a_commit_only(message: str, stem: str) -> None:
+    added = {"red": "001_m", "blue": "002_m"}
+    chain, jobs = chain_of("1", "2", "3", added=added)
+    assert chain.only_after_commit(jobs[2], refused("55P04", message)) == (
+        f"003_m.sql:2:5: it uses a value that {stem} adds to an enum type, which is possible only after a commit"
+    )
+    assert chain.only_after_commit(jobs[2], refused("42601", message)) is None
+    without, jobs = chain_of("1", "2", "3")
+    assert without.only_after_commit(jobs[2], refused("55P04", message)) is None
+
+
+def test_many_scripts_together_may_lock_more_than_there_is_room_for() -> None:
+    chain, jobs = chain_of("1", "2", "3")
+    says = (
+        "003_m.sql:2:5: its locks and those of {} together are more than the server has room for"
+        " (max_locks_per_transaction); each commit would free some"
+    )
+    assert [chain.only_after_commit(job, refused("53200")) for job in jobs] == [
+        None,
+        says.format("001"),
+        says.format("001 to 002"),
+    ]
+    four, jobs = chain_of("1", "2", "3", "4", added={"red": "001_m"})
+    assert four.only_after_commit(jobs[3], refused("53200")) == says.format("001 to 003")
+    assert four.only_after_commit(jobs[3], refused("40P01")) is None
 
 
 def test_what_the_audit_log_keeps_of_a_record() -> None:
@@ -187,6 +241,20 @@ def test_the_number_of_an_advisory_lock(number: int) -> None:
     high, low = divmod(number % 2**64, 2**32)
     assert _number(f"{high} {low} 1 ExclusiveLock") == number
     assert _number(f"{high} {low} 2 ExclusiveLock") is None
+
+
+@pytest.mark.parametrize(
+    ("lock", "call"),
+    [
+        ("0 7 1 ExclusiveLock", b"pg_catalog.pg_try_advisory_lock(7::pg_catalog.int8)"),
+        ("0 7 1 ShareLock", b"pg_catalog.pg_try_advisory_lock_shared(7::pg_catalog.int8)"),
+        ("4294967295 4294967295 1 ExclusiveLock", b"pg_catalog.pg_try_advisory_lock(-1::pg_catalog.int8)"),
+        ("1 4294967295 2 ExclusiveLock", b"pg_catalog.pg_try_advisory_lock(1, -1)"),
+        ("2147483648 0 2 ShareLock", b"pg_catalog.pg_try_advisory_lock_shared(-2147483648, 0)"),
+    ],
+)
+def test_an_advisory_lock_is_taken_once_more(lock: str, call: bytes) -> None:
+    assert _trying(lock) == call
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**31 - 1, -1, -(2**31)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -180,14 +180,16 @@ def take(conn: Connection[Any], possession: Possession) -> bool:
         conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(possession.name)))
     if possession.kind != "advisory lock":
         return True
-    high, low, how, mode = possession.name.split(" ")
-    function = "pg_try_advisory_lock" + ("_shared" if mode == "ShareLock" else "")
-    number = _number(possession.name)
-    keys: Mapping[bool, list[int]] = {True: [number or 0], False: [_signed(int(high)), _signed(int(low))]}
-    arguments = keys[how == "1"]
-    casts = ", ".join(f"%s::pg_catalog.int{8 if how == '1' else 4}" for _ in arguments)
-    row = conn.execute(f"SELECT pg_catalog.{function}({casts})".encode(), arguments).fetchone()
+    row = conn.execute(b"SELECT " + _trying(possession.name)).fetchone()
     return bool(row and row[0])
+
+
+def _trying(lock: str) -> bytes:
+    """The call that takes an advisory lock once more, if it is free."""
+    high, low, _, mode = lock.split(" ")
+    number = _number(lock)
+    keys = f"{_signed(int(high))}, {_signed(int(low))}" if number is None else f"{number}::pg_catalog.int8"
+    return f"pg_catalog.pg_try_advisory_lock{'_shared' if mode == 'ShareLock' else ''}({keys})".encode()
 
 
 def _signed(half: int) -> int:
