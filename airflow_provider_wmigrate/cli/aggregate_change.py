@@ -288,12 +288,16 @@ def _shape(node: object) -> str:
 
 
 def _definition(old: Aggregate) -> str:
-    """An aggregate on one that was changed before reads that one under its new name: it is to read the one after it."""
+    """An aggregate on one that was changed before reads that one under its new name: it is to read the one after it.
+
+    Before PostgreSQL 16, the server writes the name in front of every column as well.
+    """
     if not old.reads or not old.reads[1].endswith("_old"):
         return old.definition
     schema, name = old.reads
-    after = _dotted(schema, name.removesuffix("_old"))
-    return re.sub(rf"{re.escape(_dotted(schema, name))}(?!\w)", lambda _: after, old.definition)
+    new = name.removesuffix("_old")
+    text = re.sub(rf"{re.escape(_dotted(schema, name))}(?!\w)", lambda _: _dotted(schema, new), old.definition)
+    return re.sub(rf"(?<![\w.\"]){re.escape(_identifier(name))}\.", lambda _: f"{_identifier(new)}.", text)
 
 
 def _name(old: Aggregate, suffix: str = "") -> str:

