@@ -62,7 +62,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """`make test` shows what its parts have skipped in one table; see dev/skipped.py."""
     list_file = os.environ.get("SKIPPED_LIST")
     if list_file:
-        add_to_list(Path(list_file), [report.longrepr for report in terminalreporter.getreports("skipped")])
+        skipped = terminalreporter.getreports("skipped")
+        # Where the test is, not where it was decided to skip it.
+        add_to_list(Path(list_file), [(r.nodeid.partition("::")[0], 0, r.longrepr[2]) for r in skipped])
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -256,14 +256,14 @@ class Arena:
 
 def _processes_of(leader: int) -> list[int]:
     """The server's first process and those that it has made, each of which leads a session of its own."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [map(int, line.split()) for line in listed.splitlines()]
-    return [leader, *(pid for pid, parent in pairs if parent == leader)]
+    return [leader, *(child.pid for child in psutil.Process(leader).children())]
 
 
 def _is_alive(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
