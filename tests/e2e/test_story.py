@@ -119,7 +119,7 @@ def test_a_task_killed_in_the_middle_leaves_nothing(story: Story) -> None:
     run_id = story.server.trigger(DAG)
     sleeping = "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
     story.wait_for("the slow statement", lambda: bool(story.query(sleeping)))
-    os.kill(process_of(story.server, run_id, "migrate.008_slow"), signal.SIGKILL)
+    os.kill(process_of(story.server, run_id, "migrate.011_slow"), signal.SIGKILL)
     story.wait_for("the end of the orphan", lambda: not story.query(sleeping), 10)
     assert story.query("SELECT to_regclass('warehouse.slow') IS NULL") == [(True,)]
 
