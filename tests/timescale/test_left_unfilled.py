@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,9 +11,8 @@ import pytest
 from airflow_provider_wmigrate.engine.catalog import probe
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
-from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Script
+from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
@@ -49,18 +47,8 @@ def conn(database: str) -> Iterator[Conn]:
 
 
 @pytest.fixture
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture
-def make(database: str, conn: Conn, tmp_path: Path, events: list[Event]) -> Make:
-    def migrator(script: str) -> Migrator:
-        (tmp_path / "001_daily.sql").write_text(script)
-        folder = read_folder(tmp_path)
-        return Migrator(lambda: psycopg.connect(database), folder, identity=Identity("tester"), on_event=events.append)
-
-    return migrator
+def make(conn: Conn, migrator: Callable[..., Migrator]) -> Make:
+    return lambda script: migrator({"001_daily.sql": script})
 
 
 def notes(events: list[Event]) -> list[str]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.events import Event, Noticed
-from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity
 
 Conn = psycopg.Connection[Any]
 Make = Callable[[str], Migrator]
@@ -42,18 +39,8 @@ def conn(database: str) -> Iterator[Conn]:
 
 
 @pytest.fixture
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture
-def make(database: str, conn: Conn, tmp_path: Path, events: list[Event]) -> Make:
-    def migrator(script: str) -> Migrator:
-        (tmp_path / "001_a.sql").write_text(script)
-        folder = read_folder(tmp_path)
-        return Migrator(lambda: psycopg.connect(database), folder, identity=Identity("tester"), on_event=events.append)
-
-    return migrator
+def make(conn: Conn, migrator: Callable[..., Migrator]) -> Make:
+    return lambda script: migrator({"001_a.sql": script})
 
 
 def warnings(events: list[Event]) -> list[str]:

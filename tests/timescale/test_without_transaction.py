@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,9 +10,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
-from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
-from airflow_provider_wmigrate.engine.model import Identity, Script
+from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
@@ -41,19 +39,8 @@ def conn(database: str) -> Iterator[Conn]:
 
 
 @pytest.fixture
-def events() -> list[Event]:
-    return []
-
-
-@pytest.fixture
-def make(database: str, conn: Conn, tmp_path: Path, events: list[Event]) -> Make:
-    def migrator(script: str, config: str = "") -> Migrator:
-        (tmp_path / "001_a.sql").write_text(script)
-        (tmp_path / "migration_config.yaml").write_text(config)
-        folder = read_folder(tmp_path)
-        return Migrator(lambda: psycopg.connect(database), folder, identity=Identity("tester"), on_event=events.append)
-
-    return migrator
+def make(conn: Conn, migrator: Callable[..., Migrator]) -> Make:
+    return lambda script, config="": migrator({"001_a.sql": script, "migration_config.yaml": config})
 
 
 def notes(events: list[Event]) -> list[str]:
