@@ -1,0 +1,106 @@
+"""PostgreSQL's table lock modes, and what a script needs of them: the words in which the plan forecasts locks and the
+run takes them.
+
+Source: PostgreSQL's manual, section 13.3.1 "Table-Level Locks".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
+"""What a statement does with a table for longer than a moment: writes it anew, reads all of it, builds an index,
+changes or reads rows, calls a function that nobody can see into."""
+
+
+class LockMode(IntEnum):
+    """From weak to strong, by the numbers that the server itself gives them."""
+
+    ACCESS_SHARE = 1
+    ROW_SHARE = 2
+    ROW_EXCLUSIVE = 3
+    SHARE_UPDATE_EXCLUSIVE = 4
+    SHARE = 5
+    SHARE_ROW_EXCLUSIVE = 6
+    EXCLUSIVE = 7
+    ACCESS_EXCLUSIVE = 8
+
+    @property
+    def keyword(self) -> str:
+        """As LOCK TABLE takes it: `ACCESS EXCLUSIVE`."""
+        return self.name.replace("_", " ")
+
+    @property
+    def shown(self) -> str:
+        """As pg_locks shows it: `AccessExclusiveLock`."""
+        return self.name.replace("_", " ").title().replace(" ", "") + "Lock"
+
+    @classmethod
+    def of(cls, shown: str) -> LockMode:
+        """The mode that pg_locks shows by this name.
+
+        :raises KeyError: there is none.
+        """
+        return _BY_SHOWN[shown]
+
+    def conflicts(self, other: LockMode) -> bool:
+        """Whether two transactions cannot hold these on the same table."""
+        return other in _CONFLICTS[self]
+
+
+_BY_SHOWN = {mode.shown: mode for mode in LockMode}
+
+_STRONG = frozenset({LockMode.SHARE_ROW_EXCLUSIVE, LockMode.EXCLUSIVE, LockMode.ACCESS_EXCLUSIVE})
+_CONFLICTS: dict[LockMode, frozenset[LockMode]] = {
+    LockMode.ACCESS_SHARE: frozenset({LockMode.ACCESS_EXCLUSIVE}),
+    LockMode.ROW_SHARE: frozenset({LockMode.EXCLUSIVE, LockMode.ACCESS_EXCLUSIVE}),
+    LockMode.ROW_EXCLUSIVE: _STRONG | {LockMode.SHARE},
+    LockMode.SHARE_UPDATE_EXCLUSIVE: _STRONG | {LockMode.SHARE, LockMode.SHARE_UPDATE_EXCLUSIVE},
+    LockMode.SHARE: _STRONG | {LockMode.ROW_EXCLUSIVE, LockMode.SHARE_UPDATE_EXCLUSIVE},
+    LockMode.SHARE_ROW_EXCLUSIVE: frozenset(LockMode) - {LockMode.ACCESS_SHARE, LockMode.ROW_SHARE},
+    LockMode.EXCLUSIVE: frozenset(LockMode) - {LockMode.ACCESS_SHARE},
+    LockMode.ACCESS_EXCLUSIVE: frozenset(LockMode),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LockNeed:
+    """A relation that exists before a script runs, and the strongest lock that the script takes on it."""
+
+    relation: str
+    """Schema and name, quoted as the server does (`%I.%I`)."""
+    oid: int
+    mode: LockMode
+    statement: int
+    """Number from 0 of the first statement that takes a lock on it."""
+    strongest: int
+    """Number from 0 of the first statement that takes this mode."""
+    lockable: bool = True
+    """LOCK TABLE can take it: a table, with the rights for it. Not a view, a sequence, an index."""
+    work: LongWork | None = None
+    """What is done with it for longer than a moment, under this lock; None: nothing."""
+    size_bytes: int = 0
+    """Of the table with its indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unforeseen:
+    """A statement whose locks only its run can tell."""
+
+    statement: int
+    """Number from 0."""
+    line: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockSet:
+    """All that a script will lock of what exists before it."""
+
+    needs: tuple[LockNeed, ...] = ()
+    """Strongest first, then by relation."""
+    unforeseen: tuple[Unforeseen, ...] = ()
+    long: tuple[int, ...] = ()
+    """Numbers from 0 of the statements that take longer than a moment, whatever they touch."""
