@@ -87,7 +87,7 @@ class Incidents:
             raise WMigrateError(f"the ledger is out of reach: {error}") from error
 
     def _append(self, conn: Connection[Any], event: str, version: str | None, details: dict[str, Any]) -> None:
-        self._ledger.append(conn, event, self._identity, version=version, details=details)
+        self._ledger.log.append(conn, event, self._identity, version=version, details=details)
 
     def _open_kinds(
         self, conn: Connection[Any], subject: str, version: str | None, *, lock: bool = True

@@ -55,7 +55,7 @@ class Migrator(Planning):
             refuse_standby(session.login.standby)
             self._access.ensure(session)
             with session.transaction(confirmed=False):
-                return self.ledger.append(session.conn, event, self._identity, version=version, details=details)
+                return self.ledger.log.append(session.conn, event, self._identity, version=version, details=details)
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -82,10 +82,10 @@ class Migrator(Planning):
         with session.transaction(confirmed=False):
             row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
             last = {"last_successful_run": row[0].isoformat() if row else ""}
-            self.ledger.set_metadata(session.conn, {**system_values(self._folder), **last})
+            self.ledger.writer(session.conn).set_metadata({**system_values(self._folder), **last})
             if reported is None:
                 return None
-            return self.ledger.append(session.conn, "reported", self._identity, details=reported)
+            return self.ledger.log.append(session.conn, "reported", self._identity, details=reported)
 
     @contextmanager
     def _whole(self, session: Session, run: WholeRun | None, versions: Sequence[str]) -> Iterator[list[Record]]:
@@ -93,7 +93,7 @@ class Migrator(Planning):
         records: list[Record] = []
         if run is not None and run.head is None:
             with self._access.reaching(session), session.transaction(confirmed=False):
-                run.head = self.ledger.append(session.conn, "planned", self._identity, details=run.details)
+                run.head = self.ledger.log.append(session.conn, "planned", self._identity, details=run.details)
         yield records
         if run is not None and len(records) == len(versions):
             with self._access.reaching(session):

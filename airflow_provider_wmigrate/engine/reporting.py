@@ -102,7 +102,7 @@ def read_account(
             reported = next(iter(events(conn, ledger, EventFilter(events=(REPORTED,)), limit=1).rows), None)
             if told is None:
                 told = reported.position if reported else 0
-            rows = tuple(r for r in ledger.audit_rows(conn, after=min(since, told)) if r.event in _READ)
+            rows = tuple(r for r in ledger.log.rows(conn, after=min(since, told)) if r.event in _READ)
     return Account(head, entries, rows, reported, broken)
 
 

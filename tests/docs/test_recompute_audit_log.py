@@ -73,6 +73,6 @@ def test_a_row_at_a_full_second(recompute: Recompute, migrator: Callable[..., An
     runner.record("planned")
     conn.execute("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER")
     conn.execute("UPDATE wmigrate.audit_log SET at = date_trunc('second', at) WHERE position = 2")
-    row = list(runner.ledger.audit_rows(conn))[-1]
+    row = list(runner.ledger.log.rows(conn))[-1]
     conn.execute("UPDATE wmigrate.audit_log SET hash = %s WHERE position = 2", [row.computed_hash()])
     assert recompute().stdout == f"2:{row.computed_hash()}\n"

@@ -115,7 +115,7 @@ def test_an_entry_is_as_an_apply_would_leave_it(declare: Declare, conn: Conn, mi
 
 def test_the_audit_row_says_why_and_holds_no_sql(declare: Declare, conn: Conn) -> None:
     declare(SHOP, "1")
-    row = list(Ledger().audit_rows(conn))[-1]
+    row = list(Ledger().log.rows(conn))[-1]
     assert (row.event, row.version, row.actor, row.run_id, row.duration_ms) == ("baselined", "001", "ann", "run", None)
     checksum = Script.of("", SHOP["001_shop.sql"]).checksum
     details = {name: value for name, value in row.details.items() if name not in ("session", "entry")}

@@ -74,7 +74,7 @@ def test_a_whole_life_in_any_encoding(
     (entry,) = runner.read().entries
     assert (entry.identity.actor, entry.checksum) == (actor, checksum(files["001_t.sql"]))
     assert entry.rollback_checksum == checksum(files["001_t.rollback.sql"])
-    said = next(row for row in Ledger().audit_rows(look) if row.event == "planned").details
+    said = next(row for row in Ledger().log.rows(look) if row.event == "planned").details
     arrow = "→" if encoding == "SQL_ASCII" else "\\u2192"
     smile = "🙂" if encoding == "SQL_ASCII" else "\\U0001f642"
     assert (said["reason"], said[arrow]) == (f"warum {arrow} {smile} \\u0000", [arrow])

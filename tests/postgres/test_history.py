@@ -27,13 +27,13 @@ def ledger(conn: Conn) -> Ledger:
     ledger = Ledger()
     with conn.transaction():
         make_current(ledger, conn, ANN)
-        ledger.append(conn, "started", ANN, version="001")
-        ledger.append(conn, "applied", ANN, version="001", duration_ms=12)
-        ledger.append(conn, "failed", BOB, version="002", details={"dry_run": False})
-        ledger.append(conn, "failed", BOB, version="002", details={"dry_run": True})
-        ledger.append(conn, "dry_run", BOB, version="002", duration_ms=7)
-        ledger.append(conn, "rolled_back", BOB, version="001", duration_ms=3)
-        ledger.append(conn, "refused", BOB, version="003")
+        ledger.log.append(conn, "started", ANN, version="001")
+        ledger.log.append(conn, "applied", ANN, version="001", duration_ms=12)
+        ledger.log.append(conn, "failed", BOB, version="002", details={"dry_run": False})
+        ledger.log.append(conn, "failed", BOB, version="002", details={"dry_run": True})
+        ledger.log.append(conn, "dry_run", BOB, version="002", duration_ms=7)
+        ledger.log.append(conn, "rolled_back", BOB, version="001", duration_ms=3)
+        ledger.log.append(conn, "refused", BOB, version="003")
     return ledger
 
 
@@ -75,7 +75,7 @@ def test_pages(conn: Conn, ledger: Ledger) -> None:
 
 def test_the_rows_are_those_the_chain_is_made_of(conn: Conn, ledger: Ledger) -> None:
     rows = history.events(conn, ledger).rows[::-1]
-    assert rows == tuple(ledger.audit_rows(conn))
+    assert rows == tuple(ledger.log.rows(conn))
     assert all(row.computed_hash() == row.hash for row in rows)
 
 

@@ -38,7 +38,7 @@ def ledger(conn: Conn) -> Ledger:
         make_current(ledger, conn, ANN)
         for number in range(2, 8):
             details = {"number": number, "nested": {"ü": [1.5, None, True]}}
-            ledger.append(conn, "applied", ANN, version=f"{number:03d}", duration_ms=number, details=details)
+            ledger.log.append(conn, "applied", ANN, version=f"{number:03d}", duration_ms=number, details=details)
     conn.execute("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER")
     return ledger
 
@@ -191,7 +191,7 @@ def test_a_deleted_row_is_found_when_the_later_ones_move_up(ledger: Ledger, conn
 
 @pytest.mark.parametrize("position", [-(2**63), -1, 0, 8, 9, 2**63 - 1])
 def test_a_row_added_at_either_end_is_found(ledger: Ledger, conn: Conn, position: int) -> None:
-    last = list(ledger.audit_rows(conn))[-1]
+    last = list(ledger.log.rows(conn))[-1]
     previous = GENESIS if position < 1 else last.hash
     insert(conn, rehashed(last, position=position, previous_hash=previous))
     assert len(problems(ledger, conn)) == 1
@@ -199,7 +199,7 @@ def test_a_row_added_at_either_end_is_found(ledger: Ledger, conn: Conn, position
 
 @pytest.mark.parametrize("position", range(1, 8))
 def test_a_row_put_between_is_found_although_its_hash_is_right(ledger: Ledger, conn: Conn, position: int) -> None:
-    rows = list(ledger.audit_rows(conn))
+    rows = list(ledger.log.rows(conn))
     conn.execute("UPDATE wmigrate.audit_log SET position = -position WHERE position >= %s", [position])
     conn.execute("UPDATE wmigrate.audit_log SET position = -position + 1 WHERE position < 0")
     previous = rows[position - 2].hash if position > 1 else GENESIS
@@ -209,7 +209,7 @@ def test_a_row_put_between_is_found_although_its_hash_is_right(ledger: Ledger, c
 
 @pytest.mark.parametrize("position", range(1, 8))
 def test_a_changed_row_is_found_although_its_hash_is_right(ledger: Ledger, conn: Conn, position: int) -> None:
-    row = rehashed(list(ledger.audit_rows(conn))[position - 1], actor="bob")
+    row = rehashed(list(ledger.log.rows(conn))[position - 1], actor="bob")
     conn.execute("DELETE FROM wmigrate.audit_log WHERE position = %s", [position])
     insert(conn, row)
     assert len(problems(ledger, conn)) == 1
@@ -220,7 +220,7 @@ def test_a_tail_cut_off_together_with_the_head_needs_a_head_kept_elsewhere(
     ledger: Ledger, conn: Conn, left: int
 ) -> None:
     kept = head(conn)
-    rows = list(ledger.audit_rows(conn))
+    rows = list(ledger.log.rows(conn))
     conn.execute("DELETE FROM wmigrate.audit_log WHERE position > %s", [left])
     assert len(problems(ledger, conn)) == 1
     set_head(conn, f"{left}:{rows[left - 1].hash if left else GENESIS}")
@@ -230,7 +230,7 @@ def test_a_tail_cut_off_together_with_the_head_needs_a_head_kept_elsewhere(
 
 def test_a_chain_forged_from_the_middle_needs_a_head_kept_elsewhere(ledger: Ledger, conn: Conn) -> None:
     kept = head(conn)
-    rows = list(ledger.audit_rows(conn))
+    rows = list(ledger.log.rows(conn))
     conn.execute("DELETE FROM wmigrate.audit_log WHERE position > 3")
     previous = rows[2].hash
     for row in rows[3:]:
@@ -243,7 +243,7 @@ def test_a_chain_forged_from_the_middle_needs_a_head_kept_elsewhere(ledger: Ledg
 
 
 def test_every_earlier_head_is_still_passed_through(ledger: Ledger, conn: Conn) -> None:
-    for row in list(ledger.audit_rows(conn)):
+    for row in list(ledger.log.rows(conn)):
         assert problems(ledger, conn, expected_head=f"{row.position}:{row.hash}") == []
 
 
@@ -255,9 +255,9 @@ def test_a_changed_head_is_found(ledger: Ledger, conn: Conn, value: str) -> None
 
 
 def test_pages_of_the_log_join(ledger: Ledger, conn: Conn) -> None:
-    rows = list(ledger.audit_rows(conn))
+    rows = list(ledger.log.rows(conn))
     assert [r.position for r in rows] == list(range(1, 8))
-    pages = [list(ledger.audit_rows(conn, after=after, limit=3)) for after in (0, 3, 6)]
+    pages = [list(ledger.log.rows(conn, after=after, limit=3)) for after in (0, 3, 6)]
     assert [row for page in pages for row in page] == rows
 
 
@@ -273,7 +273,7 @@ def test_pages_of_the_log_join(ledger: Ledger, conn: Conn) -> None:
 )
 def test_details_as_jsonb_keeps_them_are_what_is_hashed(ledger: Ledger, conn: Conn, details: dict[Any, Any]) -> None:
     with conn.transaction():
-        ledger.append(conn, "planned", ANN, details=details)
+        ledger.log.append(conn, "planned", ANN, details=details)
     assert problems(ledger, conn) == []
 
 
@@ -369,10 +369,10 @@ def _append_many(dsn: str, count: int, roll_back_every: int = 0) -> None:
     with open_session(lambda: psycopg.connect(dsn), application_name="test") as session:
         for number in range(count):
             with session.transaction():
-                ledger.append(session.conn, "planned", ANN, details={"number": number})
+                ledger.log.append(session.conn, "planned", ANN, details={"number": number})
             if roll_back_every and number % roll_back_every == 0:
                 session.conn.execute("BEGIN")
-                ledger.append(session.conn, "planned", ANN)
+                ledger.log.append(session.conn, "planned", ANN)
                 session.roll_back()
 
 
@@ -400,11 +400,11 @@ def test_parallel_appends_keep_the_chain_whole_and_verify_tells_the_truth_meanwh
 
 def test_verify_inside_the_callers_transaction(ledger: Ledger, conn: Conn) -> None:
     with conn.transaction():
-        ledger.append(conn, "planned", ANN)
+        ledger.log.append(conn, "planned", ANN)
         assert problems(ledger, conn) == []
 
 
 def test_times_in_the_log_never_run_backwards(ledger: Ledger, conn: Conn) -> None:
-    rows = list(ledger.audit_rows(conn))
+    rows = list(ledger.log.rows(conn))
     steps = [later.at - earlier.at for earlier, later in pairwise(rows)]
     assert min(steps) >= timedelta(0)

@@ -100,7 +100,7 @@ def test_an_entry_put_back_after_its_rollback_is_found(runner: Any, conn: Conn) 
     runner.roll_back("002")
     assert codes(conn) == []
     conn.execute("INSERT INTO wmigrate.schema_migrations SELECT * FROM kept WHERE version = '002'")
-    row = Ledger().audit_rows(conn, after=3)
+    row = Ledger().log.rows(conn, after=3)
     message = f"migration 002: it has an entry, but row 4 ({next(iter(row)).event}) of the audit log has none"
     assert messages(conn) == [message]
 
@@ -252,6 +252,6 @@ def test_a_ledger_that_is_gone_is_not_intact(runner: Any, conn: Conn) -> None:
 
 
 def test_who_was_at_the_other_end_stands_in_every_row(runner: Any, conn: Conn) -> None:
-    sessions = [row.details["session"] for row in Ledger().audit_rows(conn)]
+    sessions = [row.details["session"] for row in Ledger().log.rows(conn)]
     assert {(s["user"], s["address"]) for s in sessions} == {("postgres", "127.0.0.1")}
     assert all(s["pid"] > 0 for s in sessions)

@@ -132,7 +132,7 @@ def test_the_first_run_that_writes_upgrades_once(conn: Conn, migrator: MakeMigra
     run.record("planned")
     run.record("planned")
     assert run.ledger.version(conn) == LEDGER_VERSION + 1
-    rows = [row for row in run.ledger.audit_rows(conn) if row.event == "ledger_upgraded"]
+    rows = [row for row in run.ledger.log.rows(conn) if row.event == "ledger_upgraded"]
     assert [(row.details["from"], row.details["to"]) for row in rows] == [(LEDGER_VERSION, LEDGER_VERSION + 1)]
     assert run.ledger.verify(conn) == ()
     assert run.roll_back("004").outcome is Outcome.ROLLED_BACK
@@ -166,7 +166,7 @@ def test_a_repair_upgrades_too(
     folder = read_folder(make_folder({**FILES, name: FILES[name] + "-- edited"}))
     monkeypatch.setattr(repair, "Ledger", lambda schema: Ledger(schema, upgrades=(*UPGRADES, STEP)))
     repair.repair(lambda: psycopg.connect(database), folder, "001", "accept", reason="a comment", identity=ANN)
-    assert [row.event for row in LATER.audit_rows(conn)][-2:] == ["ledger_upgraded", "repaired"]
+    assert [row.event for row in LATER.log.rows(conn)][-2:] == ["ledger_upgraded", "repaired"]
     assert LATER.version(conn) == STEP.version
 
 
@@ -194,7 +194,7 @@ def test_two_who_come_at_once_upgrade_once(conn: Conn, migrator: MakeMigrator) -
     runs = [later(migrator) for _ in range(4)]
     with ThreadPoolExecutor(len(runs)) as pool:
         assert list(pool.map(lambda run: bool(run.record("planned")), runs)) == [True] * 4
-    events = [row.event for row in LATER.audit_rows(conn)]
+    events = [row.event for row in LATER.log.rows(conn)]
     assert (events.count("ledger_upgraded"), events[-4:].count("planned")) == (1, 4)
     assert LATER.verify(conn) == ()
 

@@ -241,7 +241,7 @@ def test_a_ledger_that_a_newer_program_upgrades_meanwhile_is_left_alone(
         if isinstance(event, Finished) and event.record.version == "001":
             conn.execute("UPDATE wmigrate.application_metadata SET value = '99' WHERE key = 'ledger_version'")
             with conn.transaction():
-                Ledger().append(conn, "ledger_upgraded", Identity("newer"), details={})
+                Ledger().log.append(conn, "ledger_upgraded", Identity("newer"), details={})
 
     folder = folder_of(make_folder, 4)
     runner = Migrator(lambda: psycopg.connect(database), folder, identity=Identity("t"), on_event=upgraded)

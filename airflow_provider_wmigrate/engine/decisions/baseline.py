@@ -101,12 +101,12 @@ def _declare(
 ) -> str:
     """Entries as an apply would leave them, then the audit rows, which keep the head locked until the commit."""
     for migration in migrations:
-        ledger.insert_entry(session.conn, migration, identity, duration_ms=0, statements=0)
-    ledger.set_schema_version(session.conn)
+        ledger.writer(session.conn).insert_entry(migration, identity, duration_ms=0, statements=0)
+    ledger.writer(session.conn).set_schema_version()
     head = ""
     for migration in migrations:
         details = {"to": to, "reason": reason, "name": migration.name, "checksum": migration.script.checksum}
-        head = ledger.append(session.conn, "baselined", identity, version=migration.version, details=details)
+        head = ledger.log.append(session.conn, "baselined", identity, version=migration.version, details=details)
     return head
 
 

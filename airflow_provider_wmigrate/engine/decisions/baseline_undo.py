@@ -78,12 +78,12 @@ def undo_baseline(
         with session.transaction():
             make_current(ledger, conn, identity, ledger_version)
             for version in known[to]:
-                ledger.delete_entry(conn, version)
-            ledger.set_schema_version(conn)
+                ledger.writer(conn).delete_entry(version)
+            ledger.writer(conn).set_schema_version()
             head = None
             for version in known[to]:
                 details = {"to": to, "reason": reason, "name": rows[version].name, "checksum": rows[version].checksum}
-                head = ledger.append(conn, "baseline_undone", identity, version=version, details=details)
+                head = ledger.log.append(conn, "baseline_undone", identity, version=version, details=details)
     return Baselined(to, known[to], reason, identity, head)
 
 

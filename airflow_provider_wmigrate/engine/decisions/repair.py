@@ -142,9 +142,9 @@ def repair(
             make_current(ledger, session.conn, identity, state.ledger_version)
             if entry is not None and after != entry:
                 _write(session, ledger, entry, after, migration if decision in ("accept", "done") else None)
-                ledger.set_schema_version(session.conn)
+                ledger.writer(session.conn).set_schema_version()
             details = {"decision": decision, "reason": reason, "before": _summary(entry), "after": _summary(after)}
-            head = ledger.append(session.conn, "repaired", identity, version=version, details=details)
+            head = ledger.log.append(session.conn, "repaired", identity, version=version, details=details)
             now = _status(migration, after, ledger.state(session.conn))
     name = entry.name if entry else migration.name if migration else ""
     return Repaired(version, name, decision, _status(migration, entry, state), now, reason, identity, head)
@@ -188,7 +188,7 @@ def _summary(entry: Entry | None) -> dict[str, Any] | None:
 def _write(session: Session, ledger: Ledger, before: Entry, after: Entry | None, file: Migration | None) -> None:
     """:param file: the migration whose rollback script is kept from now on; None: the ledger's own stays."""
     if after is None:
-        ledger.delete_entry(session.conn, before.version)
+        ledger.writer(session.conn).delete_entry(before.version)
         return
     values: dict[str, Any] = {
         name: getattr(after, name)
@@ -197,4 +197,4 @@ def _write(session: Session, ledger: Ledger, before: Entry, after: Entry | None,
     values |= {name: list(getattr(after, name)) for name in ("dependencies", "statement_hashes")}
     if file is not None and file.rollback is not None:
         values |= {"rollback_sql": file.rollback.text, "rollback_checksum": file.rollback.checksum}
-    ledger.change_entry(session.conn, before.version, values)
+    ledger.writer(session.conn).change_entry(before.version, values)

@@ -29,11 +29,13 @@ def make_current(ledger: Ledger, conn: Connection[Any], identity: Identity, vers
         _run(conn, ledger.schema, files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8"))
     for step in after(version or 1, ledger.upgrades):
         _run(conn, ledger.schema, step.script)
-    ledger.set_metadata(conn, {"ledger_version": str(newest), **({HEAD: f"0:{GENESIS}"} if version is None else {})})
+    ledger.writer(conn).set_metadata(
+        {"ledger_version": str(newest), **({HEAD: f"0:{GENESIS}"} if version is None else {})}
+    )
     if version is None:
-        ledger.append(conn, "ledger_created", identity, details={"ledger_version": newest})
+        ledger.log.append(conn, "ledger_created", identity, details={"ledger_version": newest})
     else:
-        ledger.append(conn, "ledger_upgraded", identity, details={"from": version, "to": newest})
+        ledger.log.append(conn, "ledger_upgraded", identity, details={"from": version, "to": newest})
 
 
 def _make_schema(conn: Connection[Any], schema: str) -> None:

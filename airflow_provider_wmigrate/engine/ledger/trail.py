@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding
 
 from .anchor import GENESIS as GENESIS
-from .anchor import broken
+from .anchor import broken, position
 
 HEAD = "audit_head"
 """Key of application_metadata under which the chain's length and last hash stand."""
@@ -47,18 +47,63 @@ class AuditRow:
         session = self.details.get("session") if isinstance(self.details, dict) else None
         return session if isinstance(session, dict) else None
 
+    @property
+    def head(self) -> str:
+        """Of the log that ends with this row, `count:hash`."""
+        return f"{self.position}:{self.hash}"
+
     def canonical(self) -> str:
         """The text that is hashed, as docs/ledger.md says it: JSON of all columns but `hash`."""
-        values = {name: getattr(self, name) for name in COLUMNS if name != "hash"}
-        values["at"] = self.at.astimezone(timezone.utc).isoformat(timespec="microseconds")
-        return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return _canonical({name: getattr(self, name) for name in COLUMNS if name != "hash"})
 
     def computed_hash(self) -> str:
         """SHA-256 of the canonical text in UTF-8, as lower-case hexadecimal digits."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
+        return _hash(self.canonical())
 
 
 COLUMNS = tuple(f.name for f in fields(AuditRow))
+
+
+def _canonical(values: dict[str, Any]) -> str:
+    values = {**values, "at": values["at"].astimezone(timezone.utc).isoformat(timespec="microseconds")}
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _hash(canonical: str) -> str:
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def following(
+    head: str | None,
+    schema: str,
+    at: datetime,
+    event: str,
+    version: str | None,
+    who: Mapping[str, Any],
+    duration_ms: int | None,
+    details: dict[str, Any],
+) -> AuditRow:
+    """The row behind the last one.
+
+    :param head: of the log, under a lock that is held to the commit.
+    :param schema: of the ledger, for a message.
+    :param who: the columns that say it.
+    :raises LedgerDamaged: there is no head.
+    """
+    count = position(head or "")
+    if count is None or head is None:
+        raise damaged(f"{schema}.application_metadata has no {HEAD}")
+    values = {
+        "position": count + 1,
+        "at": at,
+        "event": event,
+        "version": version,
+        **who,
+        "duration_ms": duration_ms,
+        "details": details,
+        "previous_hash": head.partition(":")[2],
+    }
+    return AuditRow(**values, hash=_hash(_canonical(values)))
 
 
 def settles(event: str, version: str | None, said: bool | None) -> bool:

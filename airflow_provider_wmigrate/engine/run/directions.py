@@ -142,7 +142,7 @@ class Directed(ABC):
         with suppress(WMigrateError, psycopg.Error):
             details = {"findings": [f.code for f in found], "error": str(error), "dry_run": dry_run}
             with session.transaction(confirmed=False):
-                append = self.access.ledger.append
+                append = self.access.ledger.log.append
                 error.audit_head = append(session.conn, "refused", self.identity, version=version, details=details)
         raise error
 

@@ -145,7 +145,7 @@ class Execution:
             if self.direction == "apply":
                 self._insert_entry(job, duration)
             else:
-                self.ledger.delete_entry(conn, version)
+                self.ledger.writer(conn).delete_entry(version)
         return self.record_of(job, outcome, duration, sent.rows, sent.statements, self._locks(job, watch))
 
     def objects(self, job: Job) -> Objects | None:
@@ -169,14 +169,14 @@ class Execution:
 
     def _insert_entry(self, job: Job, duration: int) -> None:
         total = len(job.analysis.statements)
-        self.ledger.insert_entry(
-            self.session.conn, job.migration, self.identity, duration_ms=duration, statements=total
+        self.ledger.writer(self.session.conn).insert_entry(
+            job.migration, self.identity, duration_ms=duration, statements=total
         )
 
     def _last_row(self, job: Job, record: Record) -> Record:
         """The audit row, appended last: it keeps the head of the chain locked until the commit."""
-        self.ledger.set_schema_version(self.session.conn)
-        head = self.ledger.append(
+        self.ledger.writer(self.session.conn).set_schema_version()
+        head = self.ledger.log.append(
             self.session.conn,
             record.outcome.value,
             self.identity,
@@ -308,7 +308,7 @@ class Execution:
     def append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         version = job.migration.version
         with self.session.transaction(confirmed=False):
-            return self.ledger.append(
+            return self.ledger.log.append(
                 self.session.conn, event, self.identity, version=version, duration_ms=duration_ms, details=details
             )
 

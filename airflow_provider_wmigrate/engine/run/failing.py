@@ -95,7 +95,7 @@ class Failing:
             if self.ledger.version(conn) is None:
                 return None
             settles = take_back() or None
-            return self.ledger.append(conn, event, self.identity, version=version, details=details, settles=settles)
+            return self.ledger.log.append(conn, event, self.identity, version=version, details=details, settles=settles)
 
 
 _OUT_OF_MEMORY = "53200"

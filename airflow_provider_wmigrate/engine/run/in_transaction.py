@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
-from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Recording, server_time
+from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Recording, Rows, server_time
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.message import exchange, refusal, rows, values
 from airflow_provider_wmigrate.engine.session.sending import Tail
@@ -19,7 +19,7 @@ from airflow_provider_wmigrate.engine.session.watch import Watch
 
 from .execution import Execution, details_of
 from .job import Job
-from .opening import Opened, look
+from .opening import Opened
 
 
 class Turn(Protocol):
@@ -103,7 +103,7 @@ class InTransaction:
             CHECK_CONSTRAINTS,
             leaving(conn, flushed=self.turn.flushed),
             locks_query(conn.info.server_version),
-            look(conn, schema, b"%s, %s" % (HEAD_AND_TIME, TRANSACTION)),
+            Rows(conn, schema).lock_head(b"%s, %s" % (HEAD_AND_TIME, TRANSACTION)),
         ]
         return Tail(b"; ".join(statements), len(statements))
 

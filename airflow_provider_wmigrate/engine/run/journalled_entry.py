@@ -46,7 +46,9 @@ class JournalledEntry:
             if begun is None:
                 self._open()
             details = {"direction": self.direction, "statements_done": begun.statements_done if begun else 0}
-            self.ledger.append(conn, "started", self.identity, version=version, details=details, settles=begun is None)
+            self.ledger.log.append(
+                conn, "started", self.identity, version=version, details=details, settles=begun is None
+            )
         self._begun = begun is None
         entry = begun or self.ledger.entry(conn, version)
         assert entry is not None  # written just now
@@ -67,7 +69,7 @@ class JournalledEntry:
         if not (self._begun and self.nothing_kept):
             return False
         if self.direction == "apply" or self.before is None:
-            self.ledger.delete_entry(self.session.conn, self.migration.version)
+            self.ledger.writer(self.session.conn).delete_entry(self.migration.version)
         else:
             self._journal.undo_rollback(self.session.conn, self.before, self._session_before)
         return True
@@ -77,13 +79,12 @@ class JournalledEntry:
 
         :param duration: milliseconds.
         """
-        self.ledger.delete_entry(self.session.conn, self.migration.version)
+        self.ledger.writer(self.session.conn).delete_entry(self.migration.version)
         if self.direction == "apply":
             self._insert(duration, incomplete=False)
 
     def _insert(self, duration: int, *, incomplete: bool) -> None:
-        self.ledger.insert_entry(
-            self.session.conn,
+        self.ledger.writer(self.session.conn).insert_entry(
             self.migration,
             self.identity,
             duration_ms=duration,

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from psycopg import Connection
-
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
@@ -100,9 +98,3 @@ _CHANGES_NAMES = {
     "drop_stmt", "drop_owned_stmt", "rename_stmt", "alter_object_schema_stmt", "do_stmt", "call_stmt", "select_stmt",
     "execute_stmt",
 }  # fmt: skip
-
-
-def look(conn: Connection[Any], schema: str, columns: bytes) -> bytes:
-    """A SELECT of the row of the log's head, which is locked by it."""
-    where = table(schema, "application_metadata"), literal(conn, HEAD)
-    return b"SELECT %s FROM %s WHERE key = %s FOR UPDATE" % (columns, *where)

@@ -187,7 +187,7 @@ class Series:
     def _read(self, versions: set[str] | None) -> None:
         conn, ledger = self.session.conn, self.access.ledger
         with self.ledger():
-            self.head = ledger.head_now(conn)
+            self.head = ledger.log.head(conn)
             found = {e.version: e for e in ledger.entries(conn, versions)}
         kept = {v: e for v, e in self.entries.items() if versions is not None and v not in versions}
         self.entries = kept | found
@@ -227,7 +227,7 @@ class Series:
             try:
                 self.session.roll_back()
                 with self.ledger(), self.session.transaction():
-                    self.access.ledger.touch(self.session.conn)
+                    self.access.ledger.writer(self.session.conn).touch()
                 self._told()
             except psycopg.errors.QueryCanceled:  # a cancel that was meant for a script
                 if not tries_left:
