@@ -5,15 +5,21 @@ What would not be the same inside a transaction, or not together with the script
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.enums import enum_values
+from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.probe import any_exists
-from airflow_provider_wmigrate.engine.errors import StatementFailed, place
+from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, StatementFailed, place
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.record import Outcome, Record
+from airflow_provider_wmigrate.engine.session.message import ask, values
 from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
@@ -167,7 +173,7 @@ class DryRun:
             session.conn.execute("SAVEPOINT wmigrate_dry_run")
             execution.told_start(job, dry_run=True)
             try:
-                record = execution.script(job, Outcome.DRY_RUN, watch, last=job is chain.jobs[-1])
+                record = self._script(job, watch, last=job is chain.jobs[-1])
             except StatementFailed as error:
                 reason = chain.only_after_commit(job, error)
                 if reason is None:
@@ -180,6 +186,32 @@ class DryRun:
                 return record
         chain.not_tried[job.migration.version] = reason
         return self._not_tried(job, chain)
+
+    def _script(self, job: Job, watch: Watch, *, last: bool) -> Record:
+        """Run a script in the open transaction and write its entry.
+
+        :param last: no other script follows in the same transaction.
+        """
+        execution, session = self.execution, self.execution.session
+        start, version, schema = time.monotonic(), job.migration.version, execution.ledger.schema
+        execution.names.update(relation_names(values(ask(session.conn, names_query(schema).encode())[0])[0]))
+        execution.pause_jobs(job)
+        before = execution.objects(job)
+        sent = session.send(version, job.analysis)
+        try:
+            session.leave_script(last=last)
+        except psycopg.Error as error:
+            raise execution.at_end(job, error) from error
+        execution.tell_taken_away(job, before)
+        duration = round((time.monotonic() - start) * 1000)
+        writer, total = execution.ledger.writer(session.conn), len(job.analysis.statements)
+        with execution.ledger_speaks(job, ROLLED_BACK):
+            if execution.direction == "apply":
+                writer.insert_entry(job.migration, execution.identity, duration_ms=duration, statements=total)
+            else:
+                writer.delete_entry(version)
+        locks = execution.locks(job, watch)
+        return execution.record_of(job, Outcome.DRY_RUN, duration, sent.rows, sent.statements, locks)
 
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
         migration = job.migration
@@ -204,8 +236,14 @@ class DryRun:
         for job, record in zip(jobs, records, strict=True):
             details = {**details_of(record), "direction": execution.direction, "dry_run": True}
             if record.outcome is Outcome.NOT_TRIED:
-                head = execution.append("not_tried", job, details={**details, "reason": record.reason})
+                head = self._append("not_tried", job, details={**details, "reason": record.reason})
             elif record is tried[-1]:
                 details["chain"] = {r.version: r.duration_ms for r in tried}
-                head = execution.append("dry_run", job, details=details, duration_ms=record.duration_ms)
+                head = self._append("dry_run", job, details=details, duration_ms=record.duration_ms)
         return replace(records[-1], audit_head=head)
+
+    def _append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
+        session, append, version = self.execution.session, self.execution.ledger.log.append, job.migration.version
+        with session.transaction(confirmed=False):
+            identity = self.execution.identity
+            return append(session.conn, event, identity, version=version, duration_ms=duration_ms, details=details)

@@ -4,23 +4,21 @@ decided that there is something to do."""
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs as paused_jobs
-from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken, names_query, relation_names
+from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.catalog.parts import by_table
 from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, counted, objects, taken_away
 from airflow_provider_wmigrate.engine.errors import (
     RETRYABLE_SQLSTATES,
     ROLLED_BACK,
     LedgerNotWritten,
-    ScriptError,
     StatementFailed,
     WMigrateError,
 )
@@ -35,10 +33,10 @@ from airflow_provider_wmigrate.engine.events import (
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Direction, Entry, Identity
-from airflow_provider_wmigrate.engine.plan.journal import kept
+from airflow_provider_wmigrate.engine.ledger.recording import Recording, server_time
+from airflow_provider_wmigrate.engine.model import Direction, Identity
 from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
-from airflow_provider_wmigrate.engine.session.message import ask, rows, values
+from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
@@ -46,9 +44,6 @@ from airflow_provider_wmigrate.engine.sql.masking import masked_error
 
 from .job import Job
 from .ledger_speaks import ledger_speaks as around_ledger
-
-if TYPE_CHECKING:
-    from .journalled_entry import JournalledEntry
 
 _T = TypeVar("_T")
 
@@ -73,80 +68,10 @@ class Execution:
     names: dict[int, str] = field(default_factory=dict)
     """Of relations, by identifier, as others know them before the commit."""
 
-    # Two ways to run; a dry run is a third, in its own module
-
-    def by_statement(self, job: Job, begun: Entry | None, before: Entry | None) -> Record:
-        """Segment by segment, journalled in the entry, which stays `incomplete` until the last one has run.
-
-        :param begun: the incomplete entry of an earlier try in the same direction, or None.
-        :param before: the entry as it is, or None.
-        """
-        from .journalled_entry import JournalledEntry  # most scripts run in a transaction, and do not pay for it
-
-        start, total = time.monotonic(), len(job.analysis.statements)
-        entry = JournalledEntry(self.session, self.ledger, job.migration, self.identity, self.direction, before, total)
-        with self.recorded(job, take_back=entry.take_back), self.limited(job) as watch:
-            if job.analysis.unparsed:  # nothing would run, and be recorded as applied
-                reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
-                raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
-            started = entry.started(begun)
-            self.told_start(job, dry_run=False)
-            statements, rows = self._statements(job, started, entry)
-            duration = round((time.monotonic() - start) * 1000)
-            with self.ledger_speaks(job, kept(total)), self.session.transaction():
-                self.session.leave_script()
-                entry.close(duration)
-                record = self.record_of(job, self.done_outcome(), duration, rows, statements, self._locks(job, watch))
-                return self._last_row(job, record)
-
-    # Parts of them
-
-    def _statements(self, job: Job, started: Entry, entry: JournalledEntry) -> tuple[int, int]:
-        """Run what is left of a script."""
-        from .stepwise import ScriptRun
-
-        run = ScriptRun(
-            self.session,
-            self.ledger,
-            job.migration,
-            job.analysis,
-            job.transactional,
-            job.repeatable,
-            job.budget(self.settings, lock=self.settings.concurrent_lock_timeout_seconds),
-            lambda attempt: self.retrying(job, lambda _, budget: attempt(budget)),
-            self.tell,
-        )
-        try:
-            return run.run(started)
-        finally:
-            entry.nothing_kept = run.nothing_kept
+    # Parts of a run
 
     def ledger_speaks(self, job: Job, outcome: str) -> AbstractContextManager[None]:
         return around_ledger(self.session, job.migration.version, job.analysis.script.file, outcome=outcome)
-
-    def script(self, job: Job, outcome: Outcome, watch: Watch, *, last: bool = True) -> Record:
-        """Run a script in the open transaction and write its entry.
-
-        :param last: no other script follows in the same transaction.
-        """
-        start, conn = time.monotonic(), self.session.conn
-        version = job.migration.version
-        self.names.update(relation_names(values(ask(conn, names_query(self.ledger.schema).encode())[0])[0]))
-        self.pause_jobs(job)
-        before = self.objects(job)
-        sent = self.session.send(version, job.analysis)
-        try:
-            self.session.leave_script(last=last)
-        except psycopg.Error as error:
-            raise self.at_end(job, error) from error
-        self.tell_taken_away(job, before)
-        duration = round((time.monotonic() - start) * 1000)
-        with self.ledger_speaks(job, ROLLED_BACK):
-            if self.direction == "apply":
-                self._insert_entry(job, duration)
-            else:
-                self.ledger.writer(conn).delete_entry(version)
-        return self.record_of(job, outcome, duration, sent.rows, sent.statements, self._locks(job, watch))
 
     def objects(self, job: Job) -> Objects | None:
         """Before a script, what it may take away."""
@@ -167,24 +92,27 @@ class Execution:
         version, file = job.migration.version, job.analysis.script.file
         return self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis)
 
-    def _insert_entry(self, job: Job, duration: int) -> None:
-        total = len(job.analysis.statements)
-        self.ledger.writer(self.session.conn).insert_entry(
-            job.migration, self.identity, duration_ms=duration, statements=total
-        )
+    def statements_of(
+        self, job: Job, record: Record, head: str | None, at: str | None, *, begun: bool = False
+    ) -> tuple[tuple[bytes, ...], Record]:
+        """What records it in the ledger, as the last statements of the transaction; and the record with the head that
+        the audit log has then.
 
-    def _last_row(self, job: Job, record: Record) -> Record:
-        """The audit row, appended last: it keeps the head of the chain locked until the commit."""
-        self.ledger.writer(self.session.conn).set_schema_version()
-        head = self.ledger.log.append(
+        :param head: as `HEAD_AND_TIME` was answered, under its lock; `at` as well.
+        :param begun: there is an entry, which says that it was begun.
+        """
+        recording = Recording(self.ledger.schema, self.session.login, self.identity, head, server_time(at))
+        statements, head = recording.statements(
             self.session.conn,
+            job.migration,
+            self.direction,
             record.outcome.value,
-            self.identity,
-            version=job.migration.version,
             duration_ms=record.duration_ms,
+            statements=len(job.analysis.statements),
             details=details_of(record),
+            begun=begun,
         )
-        return replace(record, audit_head=head)
+        return statements, replace(record, audit_head=head)
 
     def record_of(
         self, job: Job, outcome: Outcome, duration: int, rows: int, statements: int, locks: tuple[LockTaken, ...]
@@ -203,7 +131,7 @@ class Execution:
             blocked_by=tuple(self.waits.blockers.values()),
         )
 
-    def _locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
+    def locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
         """Read before commit."""
         conn = self.session.conn
         answer = ask(conn, locks_query(conn.info.server_version))[0]
@@ -304,13 +232,6 @@ class Execution:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.
             self.session.interruption.cancel()
             raise
-
-    def append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
-        version = job.migration.version
-        with self.session.transaction(confirmed=False):
-            return self.ledger.log.append(
-                self.session.conn, event, self.identity, version=version, duration_ms=duration_ms, details=details
-            )
 
 
 def _with_detail(diagnostic: psycopg.errors.Diagnostic) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
-from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Recording, Rows, server_time
+from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Rows
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.message import exchange, refusal, rows, values
 from airflow_provider_wmigrate.engine.session.sending import Tail
@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget
 from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS, leaving
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
-from .execution import Execution, details_of
+from .execution import Execution
 from .job import Job
 from .opening import Opened
 
@@ -77,23 +77,9 @@ class InTransaction:
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)
         done = execution.done_outcome()
         record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken)
-        recording = Recording(execution.ledger.schema, session.login, execution.identity, head, server_time(at))
         with execution.ledger_speaks(job, ROLLED_BACK):
-            return self._recorded(replace(record, attempts=number), recording)
-
-    def _recorded(self, record: Record, recording: Recording) -> Record:
-        execution, job = self.execution, self.job
-        statements, head = recording.statements(
-            execution.session.conn,
-            job.migration,
-            execution.direction,
-            record.outcome.value,
-            duration_ms=record.duration_ms,
-            statements=len(job.analysis.statements),
-            details=details_of(record),
-        )
-        record = replace(record, audit_head=head)
-        self.turn.commit(statements, record, recording.head)
+            statements, record = execution.statements_of(job, replace(record, attempts=number), head, at)
+            self.turn.commit(statements, record, head)
         return record
 
     def _tail(self) -> Tail:

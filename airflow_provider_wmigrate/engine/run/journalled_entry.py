@@ -1,5 +1,5 @@
-"""The entry of a script that runs statement by statement: opened before its first statement, closed after its last, and
-taken back where nothing of the script was kept."""
+"""The entry of a script that runs statement by statement: opened before its first statement, and taken
+back where nothing of the script was kept."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class JournalledEntry:
 
     def _open(self) -> None:
         if self.direction == "apply":
-            self._insert(0, incomplete=True)
+            self.ledger.writer(self.session.conn).insert_entry(
+                self.migration, self.identity, duration_ms=0, statements=self.statements, status="incomplete"
+            )
         else:
             self._session_before = self._journal.session(self.session.conn)
             self._journal.begin_rollback(self.session.conn, statements=self.statements)
@@ -73,21 +75,3 @@ class JournalledEntry:
         else:
             self._journal.undo_rollback(self.session.conn, self.before, self._session_before)
         return True
-
-    def close(self, duration: int) -> None:
-        """In the open transaction: applied, or gone.
-
-        :param duration: milliseconds.
-        """
-        self.ledger.writer(self.session.conn).delete_entry(self.migration.version)
-        if self.direction == "apply":
-            self._insert(duration, incomplete=False)
-
-    def _insert(self, duration: int, *, incomplete: bool) -> None:
-        self.ledger.writer(self.session.conn).insert_entry(
-            self.migration,
-            self.identity,
-            duration_ms=duration,
-            statements=self.statements,
-            status="incomplete" if incomplete else "applied",
-        )
