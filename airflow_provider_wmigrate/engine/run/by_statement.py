@@ -12,6 +12,7 @@ from airflow_provider_wmigrate.engine.model import Entry
 from airflow_provider_wmigrate.engine.plan.journal import kept
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.message import ask, values
+from airflow_provider_wmigrate.engine.session.settings import leave_script
 
 from .execution import Execution
 from .job import Job
@@ -44,7 +45,7 @@ class ByStatement:
             statements, rows = self._statements(started, entry)
             duration = round((time.monotonic() - start) * 1000)
             with execution.ledger_speaks(job, kept(total)), session.transaction():
-                session.leave_script()
+                leave_script(session.conn)
                 locks, outcome = execution.locks(job, watch), execution.done_outcome()
                 return self._recorded(execution.record_of(job, outcome, duration, rows, statements, locks))
 

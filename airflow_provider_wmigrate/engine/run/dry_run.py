@@ -20,6 +20,7 @@ from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.message import ask, values
+from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
@@ -197,9 +198,9 @@ class DryRun:
         execution.names.update(relation_names(values(ask(session.conn, names_query(schema).encode())[0])[0]))
         execution.pause_jobs(job)
         before = execution.objects(job)
-        sent = session.send(version, job.analysis)
+        sent = session.sender.send(version, job.analysis)
         try:
-            session.leave_script(last=last)
+            leave_script(session.conn, last=last)
         except psycopg.Error as error:
             raise execution.at_end(job, error) from error
         execution.tell_taken_away(job, before)

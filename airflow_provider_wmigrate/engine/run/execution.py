@@ -90,7 +90,7 @@ class Execution:
     def at_end(self, job: Job, error: psycopg.Error) -> StatementFailed:
         """A deferred constraint: of this script, whatever others share the transaction."""
         version, file = job.migration.version, job.analysis.script.file
-        return self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis)
+        return self.session.sender.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis)
 
     def statements_of(
         self, job: Job, record: Record, head: str | None, at: str | None, *, begun: bool = False
@@ -204,7 +204,9 @@ class Execution:
         def standby(waited: float) -> None:
             self.tell(Waiting(version, "a synchronous standby to confirm the commit", waited))
 
-        watch = Watch(self.connect, lambda: self.session.acting_pid, "wmigrate watch", self.waits, blocked, standby)
+        watch = Watch(
+            self.connect, lambda: self.session.sender.acting_pid, "wmigrate watch", self.waits, blocked, standby
+        )
         with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch
 
@@ -227,7 +229,7 @@ class Execution:
             )
             limit = job.budget(self.settings).lock
             lock = LockWait(limit, limit)
-            failing.fail(job, error, self.session.lock_wait or lock, self.waits, take_back, dry_run=dry_run)
+            failing.fail(job, error, self.session.sender.lock_wait or lock, self.waits, take_back, dry_run=dry_run)
         except BaseException:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.
             self.session.interruption.cancel()

@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Direction, Identity
 from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
+from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 
@@ -56,7 +57,9 @@ class Failing:
         if isinstance(error, WMigrateError):
             failure = error
         else:
-            failure = self.session.failure(error, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
+            failure = self.session.sender.failure(
+                error, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK
+            )
         if isinstance(failure, StatementFailed) and failure.sqlstate == _OUT_OF_MEMORY and not failure.retryable:
             failure = self._lock_table_full(job, failure)
         if isinstance(failure, StatementFailed) and not self.include_sql:
@@ -91,7 +94,7 @@ class Failing:
     ) -> str | None:
         conn, version = session.conn, job.migration.version
         with session.transaction(confirmed=False):
-            session.leave_script()
+            leave_script(session.conn)
             if self.ledger.version(conn) is None:
                 return None
             settles = take_back() or None

@@ -66,12 +66,12 @@ class InTransaction:
         execution.pause_jobs(job)
         before = execution.objects(job)
         with execution.ledger_speaks(job, ROLLED_BACK):
-            sent = session.send(version, job.analysis, tail=self._tail())
+            sent = session.sender.send(version, job.analysis, tail=self._tail())
             *_, locks, answer = sent.tail or self._look()
         head, at, start_of_transaction, pid = values(answer) if answer.ntuples else [None] * 4
         if sent.tail and answer.ntuples:
             session.check_process(pid)
-            session.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
+            session.sender.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
         execution.tell_taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)

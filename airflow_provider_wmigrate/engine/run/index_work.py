@@ -137,7 +137,9 @@ class IndexWork:
             self.analysis.script.file,
         )
         outcome = journal.outcome(self.index, journal.Effect.NOTHING)
-        return self.session.failure(cancelled, version, file, outcome=outcome, analysis=self.analysis, index=self.index)
+        return self.session.sender.failure(
+            cancelled, version, file, outcome=outcome, analysis=self.analysis, index=self.index
+        )
 
     def _too_long(self, what: str, seconds: float, pids: tuple[int, ...] | None) -> WMigrateError:
         file, line = self.analysis.script.file, self.analysis.statements[self.index].line

@@ -21,6 +21,6 @@ def ledger_speaks(session: Session, version: str, file: str, *, outcome: str) ->
         yield
     except psycopg.Error as error:
         if session.conn.closed:
-            raise session.failure(error, version, file, outcome=outcome) from error
+            raise session.sender.failure(error, version, file, outcome=outcome) from error
         message = (error.diag.message_primary or str(error)).strip()
         raise LedgerNotWritten(file, message, outcome=outcome, sqlstate=error.sqlstate) from error

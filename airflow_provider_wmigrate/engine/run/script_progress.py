@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.session.session import Session
+from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .ledger_speaks import ledger_speaks
@@ -43,7 +44,9 @@ class ScriptProgress:
             yield
         except psycopg.Error as error:
             file, version = self.analysis.script.file, self.migration.version
-            failed = self.session.failure(error, version, file, outcome=NOT_KNOWN, analysis=self.analysis, index=index)
+            failed = self.session.sender.failure(
+                error, version, file, outcome=NOT_KNOWN, analysis=self.analysis, index=index
+            )
             raise self.told_kept(failed, index, Effect.NOTHING) from error
 
     def told_kept(self, error: StatementFailed, index: int, effect: Effect) -> StatementFailed:
@@ -59,7 +62,7 @@ class ScriptProgress:
     def write(self, done: int, begun: int, script: ScriptSession) -> None:
         """In a transaction of its own."""
         with self.ledger_speaks(done), self.session.transaction(confirmed=False):
-            self.session.leave_script()
+            leave_script(self.session.conn)
             self.record(done, begun, script)
 
     def write_ran(self, index: int, script: ScriptSession) -> None:

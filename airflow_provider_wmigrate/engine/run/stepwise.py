@@ -31,6 +31,7 @@ from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.session.script_state import ScriptState
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
+from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
@@ -123,7 +124,7 @@ class ScriptRun:
                 return False
             self._state.begin(self.alone, read_only=True)
         try:
-            self.session.send(self.migration.version, self.analysis, index, index + 1)
+            self.session.sender.send(self.migration.version, self.analysis, index, index + 1)
             with self._progress.own_statements(index):
                 self.session.commit()
                 self._state.look()
@@ -146,7 +147,7 @@ class ScriptRun:
             with self._progress.own_statements(first):
                 self._state.be_the_script()
                 self._state.begin(budget)
-            rows = self.session.send(self.migration.version, self.analysis, first, end).rows
+            rows = self.session.sender.send(self.migration.version, self.analysis, first, end).rows
             with self._progress.own_statements(first):
                 inside = self._state.inside(first, end)
             self._leave_script()
@@ -214,9 +215,9 @@ class ScriptRun:
     def _send(self, index: int) -> int:
         version, statement = self.migration.version, self.analysis.statements[index]
         if not first_in_session(statement.kind, statement.node):
-            return self.session.send_alone(version, self.analysis, index, index + 1).rows
+            return self.session.sender.send_alone(version, self.analysis, index, index + 1).rows
         # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
-        rows = self.retrying(lambda budget: self.session.send_first(version, self.analysis, index, budget).rows)
+        rows = self.retrying(lambda budget: self.session.sender.send_first(version, self.analysis, index, budget).rows)
         self.session.renew()
         self._check_still_ours(index)
         self._state.renewed(index + 1)
@@ -268,10 +269,12 @@ class ScriptRun:
     def _leave_script(self) -> None:
         """:raises StatementFailed: a deferred constraint."""
         try:
-            self.session.leave_script()
+            leave_script(self.session.conn)
         except psycopg.Error as error:
             version, file = self.migration.version, self.analysis.script.file
-            raise self.session.failure(error, version, file, outcome=ROLLED_BACK, analysis=self.analysis) from error
+            raise self.session.sender.failure(
+                error, version, file, outcome=ROLLED_BACK, analysis=self.analysis
+            ) from error
 
     def _commit(self) -> None:
         """Whether a commit that nobody answered was done is not known."""
