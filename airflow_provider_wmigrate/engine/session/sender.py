@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 from psycopg import pq
@@ -13,7 +13,8 @@ from psycopg import pq
 from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, PERHAPS_COMMITTED, ROLLED_BACK, StatementFailed
 
 from .answering import limit_answers
-from .connection import untouched
+from .connection import Login, untouched
+from .interruption import Interruption
 from .sending import Failed, Sent, Tail, send_part
 from .settings import Budget
 
@@ -21,13 +22,30 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
     from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
-    from .session import Session
+
+class OneSession(Protocol):
+    """What a sender needs of its session."""
+
+    application_name: str
+    conn: psycopg.Connection[Any]
+    login: Login
+    interruption: Interruption
+    began: int
+
+    def hear(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """See `Session`."""
+
+    def limits(self, budget: Budget) -> dict[str, str]:
+        """See `Session`."""
+
+    def transaction_start(self) -> int:
+        """See `Session`."""
 
 
 class Sender:
     """Of one session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: OneSession) -> None:
         self._session = session
         self._other: psycopg.Connection[Any] | None = None
         self._in_transaction = False
@@ -46,7 +64,7 @@ class Sender:
     def acting_pid(self) -> int:
         """The server process that runs the script's statement."""
         other = self._other
-        return self._session.pid if other is None or other.closed else other.info.backend_pid
+        return self._session.login.pid if other is None or other.closed else other.info.backend_pid
 
     def send(
         self, version: str, analysis: Analysis, first: int = 0, end: int | None = None, tail: Tail | None = None
