@@ -154,7 +154,7 @@ def test_a_hypertable_without_rows_fills_its_aggregate(make: Make, conn: Conn) -
         ("SELECT create_hypertable('readings', by_range('at'))", True),
         ("SELECT create_hypertable('public.readings'::regclass, by_range('at'), migrate_data => true)", True),
         ("SELECT create_hypertable('daily_plain', by_range('at'))", False),
-        ("SELECT drop_chunks('readings', INTERVAL '1 day')", None),
+        ("SELECT drop_chunks('readings', INTERVAL '1 day')", False),
         ("CALL refresh_continuous_aggregate('daily', NULL, NULL)", False),
         ("CALL run_job({job})", False),
         ("CALL run_job({other})", None),
@@ -162,14 +162,39 @@ def test_a_hypertable_without_rows_fills_its_aggregate(make: Make, conn: Conn) -
         ("CALL merge_chunks('{0}', '{1}', concurrently => true)", False),
         ("CALL merge_chunks('{0}', '_timescaledb_internal.gone', true)", True),
         ("CALL merge_chunks('_timescaledb_internal.gone', '_timescaledb_internal.too', true)", None),
+        ("CALL merge_chunks_concurrently(ARRAY['{0}', '_timescaledb_internal.gone']::regclass[])", True),
+        ("CALL merge_chunks_concurrently('{{{0}, {1}}}')", False),
+        ("CALL merge_chunks_concurrently(ARRAY['{0}', f()])", None),
         ("SELECT reorder_chunk('{0}', 'readings_pkey')", False),
+        ("SELECT add_retention_policy('readings', INTERVAL '100 years')", True),
+        ("SELECT remove_retention_policy('public.readings'::regclass, if_exists => true)", False),
+        ("CALL add_columnstore_policy('readings', after => INTERVAL '1 day')", False),
+        ("CALL remove_columnstore_policy('readings')", True),
+        ("SELECT add_retention_policy('nowhere', INTERVAL '1 day')", None),
+        ("SELECT compress_chunk('{0}')", False),
+        ("CALL convert_to_columnstore('{stored}')", True),
+        ("CALL convert_to_columnstore('{partial}')", False),
+        ("CALL recompress_chunk('{stored}')", True),
+        ("CALL recompress_chunk('{partial}'::regclass, true)", False),
+        ("SELECT decompress_chunk('{stored}')", False),
+        ("CALL convert_to_rowstore('{0}')", True),
+        ("SELECT compress_chunk('gone')", None),
+        ("SELECT compress_chunk(c, if_not_compressed => true) FROM show_chunks('readings') c", False),
+        ("SELECT compress_chunk(c, true) FROM show_chunks('readings') c", False),
+        ("SELECT compress_chunk(c) FROM show_chunks('readings') c", None),
+        ("SELECT move(c) FROM show_chunks('readings') c", None),
     ],
 )
 def test_what_is_known_of_a_call_in_flight(conn: Conn, call: str, ran: bool | None) -> None:
-    chunks = [str(row[0]) for row in conn.execute("SELECT show_chunks('readings')::text LIMIT 2")]
+    chunks = [str(row[0]) for row in conn.execute("SELECT show_chunks('readings')::text LIMIT 4")]
+    conn.execute("ALTER TABLE readings SET (timescaledb.enable_columnstore = true)")
+    conn.execute("SELECT compress_chunk(c::regclass) FROM unnest(%s::text[]) c", [chunks[2:]])
+    conn.execute("INSERT INTO readings SELECT min(at) + INTERVAL '30 minutes', 's', 1 FROM " + chunks[3])
     job = number(conn, "SELECT add_retention_policy('readings', INTERVAL '100 years')")
     other = number(conn, "SELECT add_job('pg_catalog.pg_stat_clear_snapshot', '1 day')")
-    (statement,) = analyse(Script.of("001_a.sql", call.format(*chunks, job=job, other=other))).statements
+    (statement,) = analyse(
+        Script.of("001_a.sql", call.format(*chunks, job=job, other=other, stored=chunks[2], partial=chunks[3]))
+    ).statements
     try:
         assert probe.ran(conn, statement) is ran
     finally:

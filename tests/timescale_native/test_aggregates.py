@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from native import killed_while
 
-from airflow_provider_wmigrate.engine.errors import TimedOut
+from airflow_provider_wmigrate.engine.errors import StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.struck import WORKING, eventually, in_background, killed_while
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]
@@ -75,3 +75,35 @@ def test_the_budget_is_told_whatever_the_server_answers(
     fast(conn)
     assert migrator(files).apply("001").outcome is Outcome.APPLIED
     assert conn.execute(BUCKETS).fetchone() == (30,)
+
+
+def test_a_person_cancels_the_filling(migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:
+    """TimescaleDB answers as if the procedure had ended a transaction where it must not."""
+    files = {"001_a.sql": DAILY.format("IF NOT EXISTS ")}
+    with in_background(lambda: migrator(files).apply("001")) as result:
+        eventually(conn, FILLING)
+        conn.execute(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {WORKING}".encode())
+    with pytest.raises(StatementFailed) as failed:
+        result()
+    assert failed.value.outcome == "nothing ran before it, and nothing of it was kept"
+    if failed.value.sqlstate == "2D000":  # from some version on
+        assert failed.value.hint == (
+            "TimescaleDB answers so when the filling of an aggregate is cancelled, by pg_cancel_backend or a limit that"
+            " is not wmigrate's: run it again"
+        )
+    else:
+        assert failed.value.sqlstate == "57014"
+    assert conn.execute(FILLING).fetchall() == []
+    fast(conn)
+    assert migrator(files).apply("001").outcome is Outcome.APPLIED
+    assert conn.execute(BUCKETS).fetchone() == (30,)
+
+
+def test_an_error_while_it_fills_is_told_as_it_is(migrator: MakeMigrator, conn: Conn) -> None:
+    fast(conn)
+    conn.execute("UPDATE m SET value = NULL, device = 9 WHERE at = '2026-01-03 12:00Z'")
+    script = DAILY.format("IF NOT EXISTS ").replace("sum(slow(value))", "sum(1 / (device - 9))")
+    with pytest.raises(StatementFailed) as failed:
+        migrator({"001_a.sql": script}).apply("001")
+    assert (failed.value.sqlstate, failed.value.server_message) == ("22012", "division by zero")
+    assert conn.execute(FILLING).fetchall() == []

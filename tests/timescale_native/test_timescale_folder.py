@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from native import WORKING, killed_while
 
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
+from tests.struck import WORKING, killed_while
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

@@ -11,11 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from native import eventually, fill, killed_while, running_server, skip_unless_full
+from native import fill, running_server, skip_unless_full
 
 from airflow_provider_wmigrate.engine.events import Event, Noticed
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
+from tests.struck import eventually, killed_while
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from native import WORKING, eventually
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed
 from airflow_provider_wmigrate.engine.events import Blocked, Event, Retrying, Waiting
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.struck import WORKING, eventually
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

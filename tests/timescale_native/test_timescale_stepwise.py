@@ -7,13 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from native import killed_while
 
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.struck import killed_while
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

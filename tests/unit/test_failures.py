@@ -125,6 +125,14 @@ DECLARE = "declare transactional: false for this migration"
             f"the script ends transactions itself: {DECLARE}, so that none is around it",
         ),
         ("2D000", CALM, {}, "", ""),
+        (
+            "2D000",
+            CALM,
+            {"statement": "CREATE MATERIALIZED VIEW daily WITH ..."},
+            "",
+            "TimescaleDB answers so when the filling of an aggregate is cancelled, by pg_cancel_backend or a limit that"
+            " is not wmigrate's: run it again",
+        ),
         ("25001", INSIDE, {"statement": "VACUUM"}, "", f"{DECLARE}, so that no transaction is around it"),
         ("25001", CALM, {"statement": "VACUUM"}, "", ""),
         ("25001", INSIDE, {}, "", f"{DECLARE}, so that no transaction is around it"),

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Script, Transactional, checksum
 from airflow_provider_wmigrate.engine.plan import journal
+from airflow_provider_wmigrate.engine.plan.in_flight import judge
 from airflow_provider_wmigrate.engine.plan.journal import Effect, Resume, Segment
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -127,17 +128,41 @@ def test_what_was_edited_is_told_with_its_place() -> None:
     assert journal.resume(analysis, entry(2, was)) == begun_and_gone
 
 
-@pytest.mark.parametrize(("index", "line"), [(0, 1), (1, 3), (2, None)])
-def test_what_a_person_is_asked(index: int, line: int | None) -> None:
-    assert journal.judge(analysed("CALL p();\n\nCALL q()"), entry(index, ()), index) == Finding(
+BODY = "SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace"
+CHUNKS = (
+    "SELECT hypertable_name, chunk_name, range_start, range_end, is_compressed FROM timescaledb_information.chunks"
+    " ORDER BY 1, 3"
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "look"),
+    [
+        ("CALL p()", f" (`{BODY} WHERE proname = 'p'` shows what it does)"),
+        ('CALL app."p\'s"(1)', f" (`{BODY} WHERE proname = 'p''s' AND nspname = 'app'` shows what it does)"),
+        ("SELECT f(1), 2", f" (`{BODY} WHERE proname = 'f'` shows what it does)"),
+        (
+            "CALL run_job(1007)",
+            f" (`{BODY}, timescaledb_information.jobs"
+            " WHERE (nspname, proname, job_id) = (proc_schema, proc_name, 1007)` shows what it does)",
+        ),
+        ("CALL run_job((SELECT 1))", f" (`{BODY} WHERE proname = 'run_job'` shows what it does)"),
+        ("CALL split_chunk(f())", f" (`{CHUNKS}` shows which chunks there are)"),
+        ("SELECT decompress_chunk(c) FROM show_chunks('m') c", f" (`{CHUNKS}` shows which chunks there are)"),
+        ("DO $$ BEGIN COMMIT; END $$", ""),
+        ("CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p", ""),
+    ],
+)
+def test_what_a_person_is_asked(statement: str, look: str) -> None:
+    assert judge(analysed(f"SELECT 1;\n\n{statement}"), entry(1, ()), 1) == Finding(
         "in_flight",
-        f"statement {index + 1} of migration 001 was started, but it is not known whether it ran to its end",
-        "look at the database, then say that it ran: `wmigrate repair 001 --ran`, or that it is to run:"
+        "statement 2 of migration 001 was started, but it is not known whether it ran to its end",
+        f"look at the database{look}, then say that it ran: `wmigrate repair 001 --ran`, or that it is to run:"
         " `wmigrate repair 001 --again`",
         severity="error",
         version="001",
         file="001_a.sql",
-        line=line,
+        line=3,
     )
 
 

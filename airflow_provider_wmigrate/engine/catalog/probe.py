@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.sql.no_transaction import outside
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 from .builds import Index, changers, named, quoted, quoted_names
-from .timescale_calls import called
+from .timescale_calls import called, half_recompressed, repeatable_for_each
 
 
 def ran(conn: Connection[Any], statement: Statement) -> bool | None:
@@ -84,6 +84,11 @@ def finish_detaching(conn: Connection[Any], statement: Statement) -> bool:
     part = getattr(statement.node.cmds[0].alter_table_cmd, "def").partition_cmd.name
     conn.execute(f"ALTER TABLE {quoted(statement.node.relation)} DETACH PARTITION {quoted(part)} FINALIZE".encode())
     return True
+
+
+def half_done(conn: Connection[Any], statement: Statement) -> str | None:
+    """The chunk that a recompress_chunk in flight has left half done, which running it again would not finish."""
+    return half_recompressed(conn, statement.node.funccall) if statement.kind == "call_stmt" else None
 
 
 def _created_index(conn: Connection[Any], node: Any) -> bool | None:
@@ -209,9 +214,13 @@ def _again(_: Connection[Any], __: Any) -> bool:
 
 def _selected(conn: Connection[Any], node: Any) -> bool | None:
     """SELECT of one call, and of nothing else: as TimescaleDB's functions are called."""
-    targets = [] if node is None or node.from_clause else node.target_list
+    targets = [] if node is None else node.target_list
     value = targets[0].res_target.val if len(targets) == 1 else None
-    return called(conn, value.func_call) if value is not None and value.WhichOneof("node") == "func_call" else None
+    if value is None or value.WhichOneof("node") != "func_call":
+        return None
+    if node.from_clause:
+        return False if repeatable_for_each(value.func_call) else None
+    return called(conn, value.func_call)
 
 
 _LOOKS: dict[str, Callable[[Connection[Any], Any], bool | None]] = {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg import Connection
 
+from .policies import POLICIES, has_policy
+
 _AGAIN = frozenset({
     "refresh_continuous_aggregate", "policy_refresh_continuous_aggregate", "policy_compression", "policy_recompression",
-    "policy_compaction", "policy_process_hypertable_invalidations", "policy_retention", "policy_reorder",
+    "policy_compaction", "policy_process_hypertable_invalidations", "policy_retention", "policy_reorder", "drop_chunks",
 })  # fmt: skip
-"""Procedures that do what is still to be done, however often they are called."""
+"""They do what is still to be done, however often they are called."""
 
 
 def called(conn: Connection[Any], call: Any) -> bool | None:
@@ -21,23 +23,57 @@ def called(conn: Connection[Any], call: Any) -> bool | None:
         return False
     if name == "run_job":
         return _policy(conn, call.args)
-    if name == "merge_chunks":
-        return _merged(conn, constants(call.args[:2]))
-    if name == "create_hypertable":
-        return _hypertable(conn, constants(call.args[:1]))
-    return None
+    verb, _, policy = name.partition("_")
+    if policy in POLICIES and (names := constants(call.args[:1])):
+        there = has_policy(conn, POLICIES[policy], names[0])
+        return None if there is None else there is (verb == "add")
+    look = _LOOKS.get(name)
+    return look(conn, constants(call.args[:2] if name == "merge_chunks" else call.args[:1])) if look else None
+
+
+def repeatable_for_each(call: Any) -> bool:
+    """Of a function that a SELECT calls for each row: whether it passes over what is as it wants it. The versions
+    differ in what it does when nothing is said."""
+    name = call.funcname[-1].string.sval
+    second = call.args[1] if len(call.args) > 1 else None
+    if name not in ("compress_chunk", "decompress_chunk") or second is None:
+        return False
+    value = second.named_arg_expr.arg if second.WhichOneof("node") == "named_arg_expr" else second
+    return bool(value.a_const.boolval.boolval)
+
+
+def half_recompressed(conn: Connection[Any], call: Any) -> str | None:
+    """A chunk that recompress_chunk has taken out of the columnstore and not put in again: before 2.18 it did both in
+    transactions of their own, and refuses what is not in the columnstore."""
+    if call.funcname[-1].string.sval != "recompress_chunk":
+        return None
+    chunk = next(iter(constants(call.args[:1])), None)
+    return chunk if chunk and _status(conn, chunk) == 0 else None
+
+
+def put_in_columnstore(conn: Connection[Any], chunk: str) -> None:
+    """:param chunk: as to_regclass reads it."""
+    conn.execute("SELECT compress_chunk(pg_catalog.to_regclass(%s))", [chunk])
 
 
 def constants(arguments: Any) -> list[str]:
-    """The strings among arguments, with or without a cast; one that is anything else makes them none."""
-    found = []
+    """The strings among arguments and in their arrays, with or without a cast; what is anything else makes them
+    none."""
+    found: list[str] = []
     for argument in arguments:
         node = argument.type_cast.arg if argument.WhichOneof("node") == "type_cast" else argument
-        if node.WhichOneof("node") == "named_arg_expr":
+        kind = node.WhichOneof("node")
+        if kind == "named_arg_expr":
             continue
-        if node.WhichOneof("node") != "a_const" or node.a_const.WhichOneof("val") != "sval":
+        if kind == "a_array_expr":
+            inside = constants(node.a_array_expr.elements)
+            if len(inside) != len(node.a_array_expr.elements):
+                return []
+            found += inside
+        elif kind == "a_const" and node.a_const.WhichOneof("val") == "sval":
+            found.append(node.a_const.sval.sval)
+        else:
             return []
-        found.append(node.a_const.sval.sval)
     return found
 
 
@@ -55,6 +91,8 @@ def _policy(conn: Connection[Any], arguments: Any) -> bool | None:
 
 def _merged(conn: Connection[Any], chunks: Sequence[str]) -> bool | None:
     """The rows of all are in one, and the others are gone."""
+    if len(chunks) == 1 and chunks[0].startswith("{"):  # an array written as a string
+        ((chunks,),) = conn.execute("SELECT %s::pg_catalog.text[]", [chunks[0]]).fetchall()
     row = conn.execute(
         "SELECT pg_catalog.count(pg_catalog.to_regclass(c)) FROM pg_catalog.unnest(%s::pg_catalog.text[]) c",
         [list(chunks)],
@@ -74,3 +112,40 @@ def _hypertable(conn: Connection[Any], names: Sequence[str]) -> bool | None:
         [names[0]],
     ).fetchone()
     return bool(row and row[0])
+
+
+_COMPRESSED, _TO_BE_RECOMPRESSED = 1, 2 | 8
+"""Bits of a chunk's status: in the columnstore; rows came since, unordered or not in it."""
+
+
+def _status(conn: Connection[Any], chunk: str) -> int | None:
+    """None: there is no such chunk."""
+    row = conn.execute(
+        "SELECT c.status FROM _timescaledb_catalog.chunk c WHERE pg_catalog.to_regclass("
+        "pg_catalog.format('%%I.%%I', c.schema_name, c.table_name)) = pg_catalog.to_regclass(%s)",
+        [chunk],
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def _in_columnstore(conn: Connection[Any], chunks: Sequence[str]) -> bool | None:
+    """Whole."""
+    status = _status(conn, chunks[0]) if chunks else None
+    return None if status is None else status & (_COMPRESSED | _TO_BE_RECOMPRESSED) == _COMPRESSED
+
+
+def _in_rowstore(conn: Connection[Any], chunks: Sequence[str]) -> bool | None:
+    status = _status(conn, chunks[0]) if chunks else None
+    return None if status is None else not status & _COMPRESSED
+
+
+_LOOKS: dict[str, Callable[[Connection[Any], Sequence[str]], bool | None]] = {
+    "merge_chunks": _merged,
+    "merge_chunks_concurrently": _merged,
+    "create_hypertable": _hypertable,
+    "compress_chunk": _in_columnstore,
+    "convert_to_columnstore": _in_columnstore,
+    "recompress_chunk": _in_columnstore,
+    "decompress_chunk": _in_rowstore,
+    "convert_to_rowstore": _in_rowstore,
+}

@@ -6,7 +6,7 @@ One more hash than done means that a statement is in flight: its runner died, or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -119,21 +119,6 @@ def _edited(analysis: Analysis, entry: Entry, index: int, statement: Statement |
 
 
 _PERSON = "look at the database, then say with repair that it ran, or that it is to run again"
-
-
-def judge(analysis: Analysis, entry: Entry, index: int) -> Finding:
-    """The finding for a statement in flight of which nobody but a person can tell whether it ran."""
-    statement: Sequence[Statement] = analysis.statements[index : index + 1]
-    which = f"statement {index + 1} of migration {entry.version}"
-    return Finding(
-        "in_flight",
-        f"{which} was started, but it is not known whether it ran to its end",
-        f"look at the database, then say that it ran: `wmigrate repair {entry.version} --ran`, or that it is to run:"
-        f" `wmigrate repair {entry.version} --again`",
-        version=entry.version,
-        file=analysis.script.file,
-        line=statement[0].line if statement else None,
-    )
 
 
 def kept(done: int) -> str:

@@ -13,6 +13,7 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
 from airflow_provider_wmigrate.engine.catalog.aggregates import filled_in_steps
+from airflow_provider_wmigrate.engine.catalog.timescale_calls import put_in_columnstore
 from airflow_provider_wmigrate.engine.catalog.transactions import at_most_one_between, transaction_number
 from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
@@ -26,7 +27,7 @@ from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.script_journal import ScriptJournal
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Transactional
-from airflow_provider_wmigrate.engine.plan import journal
+from airflow_provider_wmigrate.engine.plan import in_flight, journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.session.script_state import ScriptState
@@ -102,7 +103,7 @@ class ScriptRun:
         if ran is None and self._read_again(index):
             ran = True
         elif ran is None and not self.repeatable:
-            raise HistoryError([journal.judge(self.analysis, entry, index)])
+            raise HistoryError([in_flight.judge(self.analysis, entry, index)])
         self._progress.told(index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again")
         done = index + 1 if ran else index
         self._progress.write(done, done, self._state.kept)
@@ -115,6 +116,9 @@ class ScriptRun:
             return self._index_work(index).prepare(begun=True)
         if filled_in_steps(statement):
             return self._aggregate_work(index).has_run()
+        if chunk := probe.half_done(self.session.conn, statement):
+            put_in_columnstore(self.session.conn, chunk)
+            self._progress.told(index, index + 1, "put its chunk into the columnstore again, which it had left outside")
         return probe.ran(self.session.conn, statement)
 
     def _read_again(self, index: int) -> bool:
@@ -299,6 +303,8 @@ class ScriptRun:
                 return Effect.NOTHING
             if filled_in_steps(statement):
                 return self._aggregate_work(index).failed()
+            if probe.half_done(self.session.conn, statement):
+                return Effect.LOST  # the next run puts an end to it
             ran = probe.ran(self.session.conn, statement)
         except psycopg.Error:
             return Effect.LOST

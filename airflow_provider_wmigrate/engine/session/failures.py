@@ -103,6 +103,11 @@ def _advice(error: psycopg.Error, statement: str | None, file: str, known: Circu
         return "the database's encoding has no such character, not even in a comment: write it in another way"
     if error.sqlstate == "2D000" and known.in_transaction:
         return f"the script ends transactions itself: {declare} for this migration, so that none is around it"
+    if error.sqlstate == "2D000" and (statement or "").upper().startswith("CREATE MATERIALIZED VIEW"):
+        return (
+            "TimescaleDB answers so when the filling of an aggregate is cancelled, by pg_cancel_backend or a limit that"
+            " is not wmigrate's: run it again"
+        )
     if error.sqlstate == "55P04":
         return "use it in a later migration: a new value of an enum type can be used only after the commit that adds it"
     if error.sqlstate == "25001" and known.in_transaction:
