@@ -82,7 +82,9 @@ class LockNeed:
     work: LongWork | None = None
     """What is done with it for longer than a moment, under this lock; None: nothing."""
     size_bytes: int = 0
-    """Of the table with its indexes."""
+    """Of the table with its indexes, as the last VACUUM or ANALYZE saw them."""
+    kind: str = "r"
+    """pg_class.relkind: r table, p partitioned, v view, m materialized view, S sequence, f foreign table, i I index."""
 
 
 @dataclass(frozen=True, slots=True)

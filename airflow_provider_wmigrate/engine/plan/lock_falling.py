@@ -1,0 +1,128 @@
+"""What is locked by dropping something: it, what falls with it, and what these were parts of. Pure.
+
+Source: PostgreSQL's dependency.c (doDeletion) and the Remove...ById functions that it calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from airflow_provider_wmigrate.engine.catalog.relations import Thing
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
+
+from .lock_scope import Hidden, Lock, Scope, Taken
+
+EXCLUSIVE = LockMode.ACCESS_EXCLUSIVE
+CASCADE = 2
+"""DropBehavior."""
+_STATISTICS_LOCK = 150000
+"""Since this version of the server a table is locked when its extended statistics go."""
+
+
+def fallen(scope: Scope, roots: Iterable[Thing], *, cascade: bool) -> Iterator[Lock]:
+    """The locks for dropping these."""
+    for thing in scope.facts.falls(roots, cascade=cascade):
+        if thing.catalog == "pg_class":
+            yield from _relation(scope, thing)
+        elif (table := scope.facts.parts.get((thing.catalog, thing.oid))) is not None:
+            if thing.catalog != "pg_statistic_ext":
+                yield Lock(table, EXCLUSIVE)
+            elif scope.facts.version >= _STATISTICS_LOCK:
+                yield Lock(table, LockMode.SHARE_UPDATE_EXCLUSIVE)
+
+
+def _relation(scope: Scope, thing: Thing) -> Iterator[Lock]:
+    relation = scope.relation(thing.oid)
+    if relation is None:
+        return
+    yield Lock(relation.oid, EXCLUSIVE)
+    if relation.table is not None:
+        yield Lock(relation.table, EXCLUSIVE)
+    if not thing.column:
+        yield from beside(scope, relation.oid)
+
+
+def beside(scope: Scope, partition: int) -> Iterator[Lock]:
+    """A partition that goes changes what its parent has and what the default partition may hold."""
+    for parent in scope.facts.parents.get(partition, ()):
+        known = scope.relation(parent)
+        if known is not None and known.kind == "p":
+            yield Lock(parent, EXCLUSIVE)
+            if parent in scope.facts.defaults:
+                yield Lock(scope.facts.defaults[parent], EXCLUSIVE)
+
+
+def drop(node: Any, scope: Scope) -> Iterator[Taken]:
+    """DROP of anything."""
+    from postgast.pg_query_pb2 import ObjectType
+
+    kind = ObjectType.Name(node.remove_type).removeprefix("OBJECT_")
+    cascade = node.behavior == CASCADE
+    for item in node.objects:
+        names = parts_of(item)
+        if kind in RELATIONS:
+            oid = scope.of_names(names)
+            if oid is not None:
+                yield from fallen(scope, [Thing("pg_class", oid)], cascade=cascade)
+            elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
+                yield Lock(table, EXCLUSIVE)
+        elif kind in ("TRIGGER", "RULE", "POLICY"):
+            yield from _of_table(scope, names, kind)
+        elif kind in _CATALOGS:
+            yield from fallen(scope, objects(scope, _CATALOGS[kind], names), cascade=cascade)
+        elif cascade and kind not in _ALONE:
+            yield Hidden(f"DROP {kind.replace('_', ' ')} ... CASCADE takes along what depends on it")
+
+
+def _of_table(scope: Scope, names: list[str], kind: str) -> Iterator[Taken]:
+    table = scope.of_names(names[:-1])
+    if table is not None:
+        for oid in scope.family(table, whole=kind == "TRIGGER" and row_trigger(scope, table, names[-1])):
+            yield Lock(oid, EXCLUSIVE)
+
+
+def row_trigger(scope: Scope, table: int, name: str) -> bool:
+    """Whether it is one for each row of a partitioned table, which every partition has too."""
+    relation = scope.relation(table)
+    partitioned = relation is not None and relation.kind == "p"
+    return partitioned and any(found == name and kind & 1 for found, kind in scope.facts.triggers.get(table, ()))
+
+
+def objects(scope: Scope, catalog: str, names: list[str]) -> list[Thing]:
+    """What a name means that is no relation; of a function's, all of that name."""
+    places = scope.schemas(names[-2] if len(names) > 1 else "")
+    known = scope.facts.objects.get((catalog, names[-1]), ())
+    return [Thing(catalog, oid) for oid, schema in known if schema is None or schema in places]
+
+
+def parts_of(item: Any) -> list[str]:
+    """A name as the grammar writes it for the kinds of objects."""
+    kind = item.WhichOneof("node")
+    if kind == "string":
+        return [item.string.sval]
+    found = {
+        "list": lambda: item.list.items,
+        "type_name": lambda: item.type_name.names,
+        "object_with_args": lambda: item.object_with_args.objname,
+    }.get(kind, list)()
+    return [part.string.sval for part in found if part.HasField("string")]
+
+
+RELATIONS = frozenset({"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE", "SEQUENCE", "INDEX"})
+_CATALOGS = {
+    "TYPE": "pg_type",
+    "DOMAIN": "pg_type",
+    "SCHEMA": "pg_namespace",
+    "FUNCTION": "pg_proc",
+    "PROCEDURE": "pg_proc",
+    "ROUTINE": "pg_proc",
+    "AGGREGATE": "pg_proc",
+    "EXTENSION": "pg_extension",
+    "FOREIGN_SERVER": "pg_foreign_server",
+    "FDW": "pg_foreign_data_wrapper",
+    "STATISTIC_EXT": "pg_statistic_ext",
+    "COLLATION": "pg_collation",
+}
+_ALONE = frozenset({"PUBLICATION", "SUBSCRIPTION", "EVENT_TRIGGER", "CAST", "TRANSFORM"})
+"""No relation depends on these."""

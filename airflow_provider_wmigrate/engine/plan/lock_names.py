@@ -1,0 +1,58 @@
+"""What the statements of a script do to the names in it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .lock_falling import RELATIONS, parts_of
+from .lock_scope import Scope
+
+
+def after(kind: str, node: Any, scope: Scope) -> None:
+    """What names mean from here on."""
+    if kind in ("create_stmt", "create_foreign_table_stmt"):
+        made = node.base_stmt if kind == "create_foreign_table_stmt" else node
+        scope.make(made.relation, replaces=not made.if_not_exists)
+    elif kind == "create_table_as_stmt":
+        scope.make(node.into.rel, replaces=not node.if_not_exists)
+    elif kind == "select_stmt":
+        _after_select(node, scope)
+    elif kind == "view_stmt":
+        scope.make(node.view, replaces=not node.replace)
+    elif kind == "create_seq_stmt":
+        scope.make(node.sequence, replaces=not node.if_not_exists)
+    elif kind == "composite_type_stmt":
+        scope.make(node.typevar)
+    elif kind == "index_stmt":
+        scope.make_index(node)
+    else:
+        _after_change(kind, node, scope)
+
+
+def _after_change(kind: str, node: Any, scope: Scope) -> None:
+    from postgast.pg_query_pb2 import ObjectType
+
+    if kind == "rename_stmt":
+        what = ObjectType.Name(node.rename_type).removeprefix("OBJECT_")
+        if what in RELATIONS:
+            scope.rename(node.relation, node.newname)
+        elif what == "SCHEMA":
+            scope.rename_schema(node.subname, node.newname)
+    elif kind == "alter_object_schema_stmt" and node.HasField("relation"):
+        scope.move(node.relation, node.newschema)
+    elif kind == "drop_stmt" and ObjectType.Name(node.remove_type).removeprefix("OBJECT_") in RELATIONS:
+        for item in node.objects:
+            scope.drop(parts_of(item))
+    elif kind == "variable_set_stmt":
+        scope.set(node)
+    elif kind == "prepare_stmt":
+        scope.prepared[node.name] = node.query
+
+
+def _after_select(node: Any, scope: Scope) -> None:
+    if node.HasField("into_clause"):
+        scope.make(node.into_clause.rel)
+    for target in node.target_list:
+        call = target.res_target.val.func_call
+        if call.funcname and call.funcname[-1].string.sval == "set_config":
+            scope.configure(call)

@@ -1,0 +1,270 @@
+"""What statements lock that read and change rows: their targets, what they read, the other sides of foreign keys. Pure.
+
+Which partition a new row goes to, and whether there is any row at all, only the run tells: a target's partitions are
+left out for INSERT and COPY, and all are taken for UPDATE and DELETE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from airflow_provider_wmigrate.engine.catalog.relations import Constraint
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
+from airflow_provider_wmigrate.engine.sql.named import constant, names_in, walk
+
+from .lock_scope import Hidden, Lasting, Lock, Scope, Taken
+
+_READ, _ROWS, _WRITE = LockMode.ACCESS_SHARE, LockMode.ROW_SHARE, LockMode.ROW_EXCLUSIVE
+INSERT, DELETE, UPDATE, TRUNCATE = 4, 8, 16, 32
+"""Events, as pg_trigger.tgtype has them."""
+_RULE_EVENTS = {"2": UPDATE, "3": INSERT, "4": DELETE}
+
+
+def rows(node: Any, scope: Scope) -> Iterator[Taken]:
+    """SELECT, INSERT, UPDATE, DELETE, MERGE, and whatever holds one of them: all parts of the statement."""
+    read: list[tuple[str, str]] = []
+    written: list[tuple[str, str]] = []
+    inner: set[str] = set()
+    for message in walk(node):
+        kind = message.DESCRIPTOR.name
+        if kind == "RangeVar" and message.relname:
+            read.append((message.schemaname, message.relname))
+        elif kind == "CommonTableExpr":
+            inner.add(message.ctename)
+        elif kind == "FuncCall":
+            yield from call(message, scope)
+        elif kind in _CHANGES:
+            written.append((message.relation.schemaname, message.relation.relname))
+            yield from _CHANGES[kind](message, scope)
+        elif kind == "SelectStmt" and message.locking_clause:
+            yield from _for_update(message, scope)
+    for target in written:
+        read.remove(target)
+    for schema, name in read:
+        oid = scope.find(schema, name) if schema or name not in inner else None
+        if oid is not None:
+            yield from reading(scope, oid, _READ)
+
+
+def reading(scope: Scope, oid: int, mode: LockMode, work: LongWork | None = None) -> Iterator[Lock]:
+    """A relation that is read; of a view, also what it reads."""
+    seen, todo = set(), [oid]
+    while todo:
+        here = todo.pop()
+        if here not in seen:
+            seen.add(here)
+            yield Lock(here, mode, work)
+            todo.extend(scope.facts.bases.get(here, ()))
+
+
+def selecting(node: Any, scope: Scope) -> Iterator[Taken]:
+    """SELECT as a statement; INTO makes a table of what it reads."""
+    yield from rows(node, scope)
+    if node.from_clause or node.HasField("larg"):
+        yield Lasting("rows")
+
+
+def _for_update(node: Any, scope: Scope) -> Iterator[Taken]:
+    """FOR UPDATE and its kin, of the tables that they name, or of all in FROM."""
+    names = {row.range_var.relname for clause in node.locking_clause for row in clause.locking_clause.locked_rels}
+    every = any(not clause.locking_clause.locked_rels for clause in node.locking_clause)
+    for item in node.from_clause:
+        for message in walk(item):
+            if message.DESCRIPTOR.name != "RangeVar":
+                continue
+            alias = message.alias.aliasname or message.relname
+            oid = scope.of(message) if every or alias in names else None
+            if oid is not None:
+                for member in scope.family(oid, whole=message.inh):
+                    yield from reading(scope, member, _ROWS)
+
+
+def _insert(node: Any, scope: Scope) -> Iterator[Taken]:
+    select = node.select_stmt.select_stmt
+    many: LongWork | None = "rows" if select.from_clause or select.HasField("larg") else None
+    target = scope.of(node.relation)
+    if target is None:
+        if many:
+            yield Lasting(many)
+        return
+    yield from inserted(scope, target, _given(node, scope, target), many)
+    if node.HasField("on_conflict_clause"):
+        changed = {item.res_target.name for item in node.on_conflict_clause.target_list}
+        if changed:
+            yield from _updated(scope, target, changed)
+
+
+def _given(node: Any, scope: Scope, target: int) -> set[str]:
+    """The columns that an INSERT gives values for."""
+    if node.cols:
+        return {item.res_target.name for item in node.cols}
+    select = node.select_stmt.select_stmt
+    count = len(select.values_lists[0].list.items) if select.values_lists else len(select.target_list)
+    return {column.name for column in scope.facts.columns.get(target, ())[:count]}
+
+
+def inserted(scope: Scope, target: int, given: set[str], work: LongWork | None) -> Iterator[Taken]:
+    """:param given: columns that get a value; others have their default, which may come from a sequence."""
+    yield Lock(target, _WRITE, work)
+    for base in _updatable(scope, target):
+        yield from inserted(scope, base, given, work)
+    names = {column.number: column.name for column in scope.facts.columns.get(target, ())}
+    for sequence in scope.facts.sequences.get(target, ()):
+        if sequence.how != "owned" and names.get(sequence.column) not in given:
+            yield Lock(sequence.oid, _WRITE)
+    for key in _keys(scope, target):
+        if any(names.get(number) in given for number in key.columns):
+            yield from _key_read(scope, key)
+    yield from fired(scope, target, INSERT)
+
+
+def _updatable(scope: Scope, view: int) -> tuple[int, ...]:
+    """The table below a view through which rows are changed: it reads no other."""
+    bases = scope.facts.bases.get(view, ())
+    return bases if len(bases) == 1 else ()
+
+
+def _keys(scope: Scope, table: int) -> Iterator[Constraint]:
+    yield from (key for key in scope.facts.constraints.get(table, ()) if key.kind == "f")
+
+
+def _key_read(scope: Scope, key: Constraint) -> Iterator[Lock]:
+    """The check of a foreign key locks a row of the other table."""
+    relation = scope.relation(key.references)
+    partitioned = relation is not None and relation.kind == "p"
+    yield from (Lock(oid, _ROWS) for oid in scope.family(key.references, whole=partitioned))
+
+
+def _update(node: Any, scope: Scope) -> Iterator[Taken]:
+    target = scope.of(node.relation)
+    if target is None:
+        yield Lasting("rows")
+        return
+    changed = {item.res_target.name for item in node.target_list}
+    for oid in scope.family(target, whole=node.relation.inh):
+        yield from _updated(scope, oid, changed)
+
+
+def _updated(scope: Scope, table: int, changed: set[str]) -> Iterator[Taken]:
+    yield Lock(table, _WRITE, "rows")
+    for base in _updatable(scope, table):
+        yield from _updated(scope, base, changed)
+    numbers = {column.number for column in scope.facts.columns.get(table, ()) if column.name in changed}
+    for key in _keys(scope, table):
+        if not numbers.isdisjoint(key.columns):
+            yield from _key_read(scope, key)
+    for key in scope.facts.incoming.get(table, ()):
+        if not numbers.isdisjoint(key.their_columns):
+            yield Lock(key.relation, _WRITE if key.on_update in _SPREADS else _ROWS)
+    yield from fired(scope, table, UPDATE)
+
+
+_SPREADS = ("c", "n", "d")
+"""CASCADE, SET NULL, SET DEFAULT, as pg_constraint has them: they change the other table's rows."""
+
+
+def _delete(node: Any, scope: Scope) -> Iterator[Taken]:
+    target = scope.of(node.relation)
+    if target is None:
+        yield Lasting("rows")
+        return
+    for oid in scope.family(target, whole=node.relation.inh):
+        yield from _deleted(scope, oid, set())
+
+
+def _deleted(scope: Scope, table: int, seen: set[int]) -> Iterator[Taken]:
+    """Rows go, and with them those of tables whose keys cascade."""
+    seen.add(table)
+    yield Lock(table, _WRITE, "rows")
+    if any(event == "4" for _, event in scope.facts.rules.get(table, ())):
+        yield from fired(scope, table, DELETE)
+        return
+    for base in _updatable(scope, table):
+        yield from _deleted(scope, base, seen)
+    for key in scope.facts.incoming.get(table, ()):
+        if key.on_delete == "c" and key.relation not in seen:
+            yield from _deleted(scope, key.relation, seen)
+        else:
+            yield Lock(key.relation, _WRITE if key.on_delete in _SPREADS else _ROWS)
+    yield from fired(scope, table, DELETE)
+
+
+def _merge(node: Any, scope: Scope) -> Iterator[Taken]:
+    target = scope.of(node.relation)
+    if target is None:
+        yield Lasting("rows")
+        return
+    clauses = [item.merge_when_clause for item in node.merge_when_clauses]
+    for oid in scope.family(target, whole=node.relation.inh):
+        yield Lock(oid, _WRITE, "rows")
+        for clause in clauses:
+            names = {item.res_target.name for item in clause.target_list}
+            if clause.command_type == _CMD_DELETE:
+                yield from _deleted(scope, oid, set())
+            elif clause.command_type == _CMD_UPDATE:
+                yield from _updated(scope, oid, names)
+            elif oid == target:
+                yield from inserted(scope, oid, names, "rows")
+
+
+_CMD_UPDATE, _CMD_DELETE = 3, 5
+"""CmdType of the grammar."""
+
+_CHANGES: dict[str, Callable[[Any, Scope], Iterator[Taken]]] = {
+    "InsertStmt": _insert,
+    "UpdateStmt": _update,
+    "DeleteStmt": _delete,
+    "MergeStmt": _merge,
+}
+
+
+def fired(scope: Scope, table: int, event: int) -> Iterator[Hidden]:
+    """Triggers and rules that the change of a row sets off."""
+    relation = scope.relation(table)
+    name = relation.quoted if relation else "a table"
+    for trigger, kind in scope.facts.triggers.get(table, ()):
+        if kind & event:
+            yield Hidden(f"trigger {trigger} of {name} runs a function")
+    for rule, on in scope.facts.rules.get(table, ()):
+        if _RULE_EVENTS.get(on) == event:
+            yield Hidden(f"rule {rule} of {name} runs other statements")
+
+
+SEQUENCE_CALLS = {"nextval": _WRITE, "setval": _WRITE, "currval": _READ}
+
+
+def call(node: Any, scope: Scope) -> Iterator[Taken]:
+    """A function that is called: a builtin one locks nothing but a sequence, of others only their run tells."""
+    parts = [part.string.sval for part in node.funcname]
+    name, schema = parts[-1], parts[-2] if len(parts) > 1 else ""
+    if name in SEQUENCE_CALLS and node.args:
+        names = names_in(constant(node.args[0]) or "")
+        oid = scope.of_names(names)
+        if oid is not None:
+            yield Lock(oid, SEQUENCE_CALLS[name])
+    elif not harmless(scope, schema, name):
+        yield Hidden(f"{name}() is called")
+        yield Lasting("call")
+
+
+def harmless(scope: Scope, schema: str, name: str) -> bool:
+    """Whether a function locks no relation, as far as the facts know it."""
+    if name in _BUILTIN and schema in ("", "pg_catalog"):
+        return True
+    places = scope.schemas(schema)
+    known = [function for function in scope.facts.functions.get(name, ()) if function.schema in places]
+    if not schema and any(function.schema == "pg_catalog" for function in known):
+        return name not in _SLOW
+    return bool(known) and all(function.harmless for function in known) and name not in _SLOW
+
+
+_SLOW = frozenset({"pg_sleep", "pg_sleep_for", "pg_sleep_until", "query_to_xml", "table_to_xml", "schema_to_xml"})
+"""Builtin functions that take long, or read what a string says."""
+_BUILTIN = frozenset(
+    {"set_config", "current_setting", "now", "clock_timestamp", "timezone", "date_trunc", "random", "gen_random_uuid",
+     "generate_series", "count", "sum", "min", "max", "avg", "coalesce", "lower", "upper", "length", "md5", "format",
+     "concat", "repeat", "replace", "substring", "btrim", "round", "abs", "floor", "jsonb_build_object", "unnest",
+     "row_number", "array_agg", "string_agg", "to_char", "extract", "to_tsvector"}
+)  # fmt: skip
+"""Some that need no look into the catalogs: a script that touches only what it makes itself does not ask them."""

@@ -1,0 +1,171 @@
+"""Which rule says what a kind of statement locks, and the rules of those that work on whole tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
+
+from . import lock_objects as objects
+from .lock_alter import alter_table
+from .lock_falling import CASCADE, EXCLUSIVE, drop
+from .lock_rows import TRUNCATE, fired, inserted, rows, selecting
+from .lock_scope import Hidden, Lasting, Lock, Scope, Taken, owner_sequences
+
+_READ, _SHARED = LockMode.ACCESS_SHARE, LockMode.SHARE_UPDATE_EXCLUSIVE
+
+
+def _truncate(node: Any, scope: Scope) -> Iterator[Taken]:
+    todo: list[int] = []
+    for item in node.relations:
+        table = scope.of(item.range_var)
+        if table is not None:
+            todo += scope.family(table, whole=item.range_var.inh)
+    done: set[int] = set()
+    while todo:
+        table = todo.pop()
+        if table in done:
+            continue
+        done.add(table)
+        yield Lock(table, EXCLUSIVE)
+        yield from fired(scope, table, TRUNCATE)
+        if node.restart_seqs:
+            yield from (Lock(oid, EXCLUSIVE) for oid in owner_sequences(scope, table))
+        if node.behavior == CASCADE:
+            todo += [key.relation for key in scope.facts.incoming.get(table, ())]
+
+
+def _lock(node: Any, scope: Scope) -> Iterator[Taken]:
+    mode = LockMode(node.mode)
+    for item in node.relations:
+        oid = scope.of(item.range_var)
+        todo = [] if oid is None else [*scope.family(oid, whole=item.range_var.inh)]
+        while todo:
+            here = todo.pop()
+            yield Lock(here, mode)
+            todo += scope.facts.bases.get(here, ())
+
+
+def _refresh(node: Any, scope: Scope) -> Iterator[Taken]:
+    oid = scope.of(node.relation)
+    if oid is None:
+        yield Lasting("rows")
+        return
+    mode = LockMode.EXCLUSIVE if node.concurrent else EXCLUSIVE
+    yield Lock(oid, mode, None if node.skip_data else "rows")
+    if not node.skip_data:
+        for base in scope.facts.bases.get(oid, ()):
+            yield Lock(base, _READ)
+
+
+def _copy(node: Any, scope: Scope) -> Iterator[Taken]:
+    if node.HasField("query"):
+        yield from rows(node.query, scope)
+        yield Lasting("rows")
+        return
+    oid = scope.of(node.relation)
+    if oid is None:
+        yield Lasting("rows")
+    elif node.is_from:
+        given = {item.string.sval for item in node.attlist}
+        names = {column.name for column in scope.facts.columns.get(oid, ())}
+        yield from inserted(scope, oid, given or names, "rows")
+    else:
+        yield Lock(oid, _READ, "rows")
+
+
+def _reindex(node: Any, scope: Scope) -> Iterator[Taken]:
+    oid = scope.of(node.relation) if node.HasField("relation") else None
+    relation = scope.relation(oid) if oid is not None else None
+    if relation is None:
+        yield Lasting("build")
+    elif relation.table is not None:
+        yield Lock(relation.table, LockMode.SHARE, "build")
+        yield Lock(relation.oid, EXCLUSIVE, "build")
+    else:
+        yield Lock(relation.oid, LockMode.SHARE, "build")
+
+
+def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
+    """ANALYZE; VACUUM cannot run in a transaction."""
+    for item in node.rels:
+        table = scope.of(item.vacuum_relation.relation)
+        relation = scope.relation(table) if table is not None else None
+        if relation is not None:
+            yield from (Lock(oid, _SHARED, "scan") for oid in scope.family(relation.oid, whole=relation.kind == "p"))
+    yield Lasting("scan")
+
+
+def _within(node: Any, scope: Scope) -> Iterator[Taken]:
+    """EXPLAIN, PREPARE and DECLARE CURSOR lock what their statement would."""
+    yield from rows(node.query, scope)
+
+
+def _execute(node: Any, scope: Scope) -> Iterator[Taken]:
+    if node.name in scope.prepared:
+        yield from rows(scope.prepared[node.name], scope)
+        yield Lasting("rows")
+    else:
+        yield Hidden(f"EXECUTE {node.name} runs what was prepared elsewhere")
+
+
+def _hidden(why: str) -> Callable[[Any, Scope], Iterator[Taken]]:
+    def rule(node: Any, scope: Scope) -> Iterator[Taken]:
+        yield Hidden(why)
+        yield Lasting("call")
+
+    return rule
+
+
+def _changing(node: Any, scope: Scope) -> Iterator[Taken]:
+    yield from rows(node, scope)
+
+
+RULES: dict[str, Callable[[Any, Scope], Iterator[Taken]]] = {
+    "select_stmt": selecting,
+    **dict.fromkeys(("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt"), _changing),
+    "copy_stmt": _copy,
+    "explain_stmt": _within,
+    "prepare_stmt": _within,
+    "declare_cursor_stmt": _within,
+    "execute_stmt": _execute,
+    "alter_table_stmt": alter_table,
+    "create_stmt": objects.create_table,
+    "create_foreign_table_stmt": lambda node, scope: objects.create_table(node.base_stmt, scope),
+    "create_table_as_stmt": objects.create_as,
+    "view_stmt": objects.create_view,
+    "index_stmt": objects.create_index,
+    "create_trig_stmt": objects.create_trigger,
+    "rule_stmt": objects.rule,
+    "create_policy_stmt": objects.policy,
+    "alter_policy_stmt": objects.policy,
+    "create_seq_stmt": objects.sequence,
+    "alter_seq_stmt": objects.sequence,
+    "create_stats_stmt": objects.statistics,
+    "create_publication_stmt": objects.publication,
+    "alter_publication_stmt": objects.publication,
+    "drop_stmt": drop,
+    "truncate_stmt": _truncate,
+    "rename_stmt": objects.rename,
+    "alter_object_schema_stmt": objects.set_schema,
+    "alter_object_depends_stmt": objects.depends,
+    "alter_domain_stmt": objects.domain,
+    "alter_extension_contents_stmt": objects.extension_contents,
+    "comment_stmt": objects.described,
+    "sec_label_stmt": objects.described,
+    "lock_stmt": _lock,
+    "refresh_mat_view_stmt": _refresh,
+    "reindex_stmt": _reindex,
+    "cluster_stmt": lambda node, scope: objects.one(scope, node.relation, EXCLUSIVE, "rewrite"),
+    "vacuum_stmt": _vacuum,
+    "do_stmt": _hidden("a DO block runs"),
+    "call_stmt": _hidden("CALL runs a procedure"),
+    "drop_owned_stmt": _hidden("DROP OWNED takes what a role has"),
+    "reassign_owned_stmt": _hidden("REASSIGN OWNED takes what a role has"),
+    "alter_table_move_all_stmt": _hidden("ALTER ... ALL IN TABLESPACE takes what is there"),
+    "create_extension_stmt": _hidden("an extension's script runs"),
+    "alter_extension_stmt": _hidden("an extension's script runs"),
+    "import_foreign_schema_stmt": _hidden("IMPORT FOREIGN SCHEMA asks another server"),
+}
+"""By kind of statement."""

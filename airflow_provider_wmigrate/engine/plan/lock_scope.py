@@ -1,0 +1,199 @@
+"""What a name means at one place of a script, as far as the catalogs knew it before: the search path as the script has
+left it, and what it has made, renamed, moved and dropped so far. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
+from airflow_provider_wmigrate.engine.sql.named import constant, names_in
+
+
+class Lock(NamedTuple):
+    """A statement locks a relation that was there before."""
+
+    relation: int
+    mode: LockMode
+    work: LongWork | None = None
+
+
+class Lasting(NamedTuple):
+    """A statement takes longer than a moment, on something that the script has made itself."""
+
+    work: LongWork
+
+
+class Hidden(NamedTuple):
+    """A statement locks what only its run can tell."""
+
+    why: str
+
+
+Taken = Lock | Lasting | Hidden
+
+TEMPORARY = "pg_temp"
+SYSTEM = ("pg_catalog", "information_schema")
+"""Schemas whose relations nobody's script locks in earnest."""
+_SYSTEM = SYSTEM[0]
+_NEW, _GONE = -1, -2
+"""What a name means that the script has made, and one that it has taken away."""
+
+
+class Scope:
+    """:ivar facts: what was so before the script.
+    :ivar prepared: statements of PREPARE, by name.
+    """
+
+    def __init__(self, facts: RelationFacts) -> None:
+        self.facts = facts
+        self.prepared: dict[str, Any] = {}
+        self._path = facts.path
+        self._now: dict[tuple[str, str], int] = {}
+        self._at: dict[int, tuple[str, str]] = {}
+        self._new_indexes: dict[tuple[str, str], int | None] = {}
+        self._schemas: dict[str, str] = {}
+        """Schemas that were renamed: new name -> name in the facts."""
+
+    def relation(self, oid: int) -> Relation | None:
+        return self.facts.relations.get(oid)
+
+    def find(self, schema: str, name: str) -> int | None:
+        """The oid of a relation that was there before the script; None: it is new, or unknown."""
+        found = self._look(schema, name)
+        return found if found is not None and found >= 0 else None
+
+    def made(self, schema: str, name: str) -> bool:
+        """Whether the script has made it."""
+        return self._look(schema, name) == _NEW
+
+    def of(self, node: Any) -> int | None:
+        """As `find`, of the grammar's RangeVar."""
+        temporary = node.relpersistence == "t"
+        return self.find(TEMPORARY if temporary else node.schemaname, node.relname)
+
+    def of_names(self, names: list[str]) -> int | None:
+        """As `find`, of a name in parts; a database before the schema does not count."""
+        return self.find(names[-2] if len(names) > 1 else "", names[-1]) if names else None
+
+    def family(self, oid: int, *, whole: bool = True) -> Iterator[int]:
+        """A table, with its children and partitions unless the script says ONLY."""
+        yield oid
+        if whole:
+            yield from self.facts.descendants(oid)
+
+    def table_of_new_index(self, names: list[str]) -> int | None:
+        """The table of an index that the script has made, if it was there before."""
+        for schema in self._searched(names[-2] if len(names) > 1 else ""):
+            if (schema, names[-1]) in self._new_indexes:
+                return self._new_indexes[schema, names[-1]]
+        return None
+
+    def _look(self, schema: str, name: str) -> int | None:
+        for place in self._searched(schema):
+            found = self._now.get((place, name))
+            if found is None:
+                known = self.facts.by_name.get((self._schemas.get(place, place), name))
+                found = known.oid if known else _GONE
+            if found != _GONE:
+                return found
+        return None
+
+    def _searched(self, schema: str) -> tuple[str, ...]:
+        if schema:
+            return (schema,)
+        system = () if _SYSTEM in self._path else (_SYSTEM,)
+        return (TEMPORARY, *system, *self._path)
+
+    def schemas(self, schema: str) -> tuple[str, ...]:
+        """Where an object of any kind is looked for, as the facts call it."""
+        return tuple(self._schemas.get(place, place) for place in self._searched(schema))
+
+    def make(self, node: Any, *, replaces: bool = True) -> None:
+        """The script has made what a RangeVar names.
+
+        :param replaces: False: IF NOT EXISTS; what was there stays.
+        """
+        schema = TEMPORARY if node.relpersistence == "t" else node.schemaname or self._creation()
+        if replaces or self.find(schema, node.relname) is None:
+            self._now[schema, node.relname] = _NEW
+
+    def make_index(self, node: Any) -> None:
+        """An index belongs to the schema of its table."""
+        table = self.of(node.relation)
+        schema = self._place(table)[0] if table is not None else node.relation.schemaname or self._creation()
+        if node.idxname and self.find(schema, node.idxname) is None:
+            self._now[schema, node.idxname] = _NEW
+            self._new_indexes[schema, node.idxname] = table
+
+    def drop(self, names: list[str]) -> None:
+        self._move(names[-2] if len(names) > 1 else "", names[-1], None)
+
+    def rename(self, node: Any, name: str) -> None:
+        """:param node: RangeVar of the old name."""
+        self._move(node.schemaname, node.relname, ("", name))
+
+    def move(self, node: Any, schema: str) -> None:
+        """To another schema."""
+        self._move(node.schemaname, node.relname, (schema, ""))
+
+    def rename_schema(self, old: str, new: str) -> None:
+        self._schemas[new] = self._schemas.pop(old, old)
+
+    def _move(self, schema: str, name: str, to: tuple[str, str] | None) -> None:
+        for place in self._searched(schema):
+            oid = self._look(place, name)
+            if oid is None:
+                continue
+            self._now[place, name] = _GONE
+            if to is not None:
+                new = to[0] or place, to[1] or name
+                self._now[new] = oid
+                self._at[oid] = new
+                if (place, name) in self._new_indexes:
+                    self._new_indexes[new] = self._new_indexes.pop((place, name))
+            return
+
+    def _place(self, oid: int) -> tuple[str, str]:
+        relation = self.facts.relations[oid]
+        return self._at.get(oid, (relation.schema, relation.name))
+
+    def _creation(self) -> str:
+        """The schema in which a name without one is made."""
+        own = [schema for schema in self._path if schema != _SYSTEM and not schema.startswith(TEMPORARY)]
+        return own[0] if own else ""
+
+    def set(self, node: Any) -> None:
+        """SET and RESET, of search_path alone."""
+        if node.kind in (_RESET_ALL, _RESET, _DEFAULT):
+            if node.kind == _RESET_ALL or node.name == "search_path":
+                self._path = self.facts.path
+        elif node.name == "search_path":
+            self._set_path([name for argument in node.args for name in [constant(argument)] if name is not None])
+
+    def configure(self, call: Any) -> None:
+        """A call of set_config."""
+        if len(call.args) == 3 and constant(call.args[0]) == "search_path":
+            self._set_path(names_in(constant(call.args[1]) or ""))
+
+    def _set_path(self, names: list[str]) -> None:
+        self._path = tuple(self.facts.user if name in ("$user", "user") else name for name in names if name)
+
+    def enter(self, schema: str) -> None:
+        """The statements inside CREATE SCHEMA make their relations in it."""
+        self._path = (schema, *self._path)
+
+    def leave(self) -> None:
+        self._path = self._path[1:]
+
+
+_DEFAULT, _RESET, _RESET_ALL = 2, 5, 6
+"""VariableSetKind."""
+
+
+def owner_sequences(scope: Scope, oid: int) -> Iterator[int]:
+    """The sequences that belong to a table's columns."""
+    for sequence in scope.facts.sequences.get(oid, ()):
+        if sequence.how != "default":
+            yield sequence.oid

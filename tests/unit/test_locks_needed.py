@@ -1,0 +1,179 @@
+"""Which locks a script is foreseen to take, and when nobody has to ask the catalogs for it. What the server then takes:
+tests/postgres/test_locks_forecast.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts, relation_facts
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, Unforeseen
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.plan.lock_touching import touches_existing
+from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+
+TABLES = {"app.a": 1, "app.b": 2, "other.a": 3, "app.c": 4}
+EMPTY = ["inherits", "defaults", "constraints", "bases", "sequences", "columns", "triggers", "rules", "published",
+         "functions", "domains", "objects", "parts", "depends"]  # fmt: skip
+
+
+def facts(**more: Any) -> RelationFacts:
+    """Three tables in app and one in other; c references a."""
+    relations = [
+        [oid, *name.split("."), name, "r", 8, 2, None, 0, oid + 100] for name, oid in TABLES.items()
+    ]  # fmt: skip
+    return relation_facts(
+        {
+            "version": 150000,
+            "user": "me",
+            "path": ["pg_catalog", "app"],
+            "schemas": ["app", "other"],
+            "relations": relations,
+            **dict.fromkeys(EMPTY),
+            **more,
+        }
+    )
+
+
+def needed(text: str, **more: Any) -> LockSet:
+    return locks_needed(analyse(Script.of("001_a.sql", text)), facts(**more))
+
+
+def need(relation: str, mode: LockMode, first: int, strongest: int, **more: Any) -> LockNeed:
+    return LockNeed(relation, TABLES[relation], mode, first, strongest, size_bytes=16384, **more)
+
+
+EXCLUSIVE, SHARE, WRITE = LockMode.ACCESS_EXCLUSIVE, LockMode.SHARE, LockMode.ROW_EXCLUSIVE
+
+
+def test_the_strongest_lock_of_all_statements_counts_for_each_relation() -> None:
+    text = "UPDATE a SET x = 1;\nCREATE INDEX ON b (x);\nALTER TABLE a ADD COLUMN y int;\nSELECT * FROM c;"
+    assert needed(text) == LockSet(
+        (
+            need("app.a", EXCLUSIVE, 0, 2, work="rows"),
+            need("app.b", SHARE, 1, 1, work="build"),
+            need("app.c", LockMode.ACCESS_SHARE, 3, 3),
+        ),
+        (),
+        (0, 1, 3),
+    )
+
+
+def test_reads_do_not_count_where_nothing_keeps_writers_out() -> None:
+    assert needed("UPDATE a SET x = 1; SELECT * FROM b; SELECT * FROM c FOR UPDATE") == LockSet(
+        (need("app.a", WRITE, 0, 0, work="rows"),), (), (0, 1, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "relations"),
+    [
+        ("DROP TABLE a", ["app.a"]),
+        ("SET search_path = other, app; DROP TABLE a", ["other.a"]),
+        ("SET LOCAL search_path = other; DROP TABLE IF EXISTS b", []),
+        ("SET search_path = other; RESET search_path; DROP TABLE a", ["app.a"]),
+        ("SELECT pg_catalog.set_config('search_path', '', false); DROP TABLE other.a", ["other.a"]),
+        ("CREATE TEMP TABLE a (x int); DROP TABLE a; DROP TABLE a", ["app.a"]),
+        ("CREATE TABLE other.b (x int); SET search_path = other, app; DROP TABLE b", []),
+        ("CREATE TABLE IF NOT EXISTS a (x int); DROP TABLE a", ["app.a"]),
+        ("CREATE TABLE new (x int); ALTER TABLE new ADD y int; CREATE INDEX ON new (x); DROP TABLE new", []),
+        ("ALTER TABLE a RENAME TO z; CREATE TABLE a (x int); DROP TABLE a", ["app.a"]),
+        ("ALTER TABLE a RENAME TO z; LOCK TABLE z", ["app.a"]),
+        ("ALTER TABLE b SET SCHEMA other; LOCK TABLE other.b", ["app.b"]),
+        ("ALTER SCHEMA other RENAME TO another; LOCK TABLE another.a", ["other.a"]),
+        ("CREATE TABLE new (x int REFERENCES b)", ["app.b"]),
+        ("CREATE TABLE new (x int); ALTER TABLE new ADD FOREIGN KEY (x) REFERENCES b", ["app.b"]),
+        ("CREATE SCHEMA fresh CREATE TABLE a (x int REFERENCES app.b) CREATE VIEW v AS SELECT * FROM a", ["app.b"]),
+        ("CREATE INDEX i ON b (x); DROP INDEX i", ["app.b"]),
+        ("CREATE INDEX CONCURRENTLY i ON b (x)", []),
+        ("LOCK TABLE nowhere", []),
+        ("WITH a AS (SELECT 1) INSERT INTO b SELECT * FROM a", ["app.b"]),
+        ("WITH gone AS (DELETE FROM a RETURNING x) SELECT * FROM gone", ["app.a"]),
+    ],
+)
+def test_names_are_what_they_are_at_that_place_of_the_script(text: str, relations: list[str]) -> None:
+    found = needed(text)
+    assert [n.relation for n in found.needs] == relations
+    assert found.unforeseen == ()
+
+
+def test_what_only_runs_can_tell_is_said_with_its_line() -> None:
+    text = "SELECT 1;\nDO 'BEGIN END';\n\nCALL p();\nSELECT f(1);\nUPDATE a SET x = 1;\nEXECUTE nothing;"
+    found = needed(text, triggers=[[1, "watch", 17]], rules=[[2, "log", "3"]])
+    assert found.unforeseen == (
+        Unforeseen(1, 2, "a DO block runs"),
+        Unforeseen(2, 4, "CALL runs a procedure"),
+        Unforeseen(3, 5, "f() is called"),
+        Unforeseen(4, 6, "trigger watch of app.a runs a function"),
+        Unforeseen(5, 7, "EXECUTE nothing runs what was prepared elsewhere"),
+    )
+    assert found.long == (1, 2, 3, 4)
+
+
+def test_of_a_script_that_the_grammar_does_not_read_nothing_is_foreseen() -> None:
+    why = "PostgreSQL's grammar of this version does not read the script"
+    assert needed("ALTER TABLE a FROBNICATE") == LockSet((), (Unforeseen(0, 1, why),), (0,))
+
+
+@pytest.mark.parametrize(
+    ("change", "work"),
+    [
+        ("ADD y int", None),
+        ("ADD y int DEFAULT 5", None),
+        ("ADD y timestamptz DEFAULT now()", None),
+        ("ADD y float DEFAULT random()", "rewrite"),
+        ("ADD y serial", "rewrite"),
+        ("ADD y int GENERATED ALWAYS AS (x + 1) STORED", "rewrite"),
+        ("ALTER x TYPE varchar(20)", None),
+        ("ALTER x TYPE text", None),
+        ("ALTER x TYPE varchar(5)", "rewrite"),
+        ("ALTER x TYPE int USING x::int", "rewrite"),
+        ("ALTER x TYPE text USING upper(x)", "rewrite"),
+        ("ALTER n TYPE numeric(12, 2)", None),
+        ("ALTER n TYPE numeric(12, 3)", "rewrite"),
+        ("ALTER n TYPE numeric", None),
+        ("ALTER x SET NOT NULL", "scan"),
+        ("ALTER n SET NOT NULL", None),
+        ("ADD CHECK (x > '')", "scan"),
+        ("ADD CHECK (x > '') NOT VALID", None),
+        ("ADD UNIQUE (x)", "build"),
+        ("ADD UNIQUE USING INDEX i", None),
+        ("SET LOGGED", "rewrite"),
+        ("RENAME x TO y", None),
+    ],
+)
+def test_long_work_under_a_lock_is_known(change: str, work: str | None) -> None:
+    found = needed(
+        f"ALTER TABLE a {change}",
+        columns=[[1, 1, "x", "character varying(10)", False], [1, 2, "n", "numeric(10,2)", True]],
+        functions=[["pg_catalog", "now", True, False], ["pg_catalog", "random", True, True]],
+    )
+    assert found == LockSet((need("app.a", EXCLUSIVE, 0, 0, work=work),), (), (0,) if work else ())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CREATE TABLE a (x serial); INSERT INTO a VALUES (now()); CREATE INDEX ON a (x)", False),
+        ("CREATE TABLE s.a (x int); COMMENT ON TABLE s.a IS 'x'; ALTER TABLE s.a RENAME TO b; DROP TABLE s.b", False),
+        ("CREATE TABLE a (x int); CREATE VIEW v AS SELECT * FROM a; TABLE v; COMMENT ON COLUMN a.x IS NULL", False),
+        ("CREATE SCHEMA s; CREATE FUNCTION s.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; SET a.b = '1'", False),
+        ("CREATE TABLE b (x int REFERENCES a)", True),
+        ("CREATE TABLE IF NOT EXISTS a (x int)", False),
+        ("CREATE TABLE IF NOT EXISTS a (x int); CREATE INDEX ON a (x)", True),
+        ("CREATE OR REPLACE VIEW v AS SELECT 1", True),
+        ("CREATE TABLE a (x int); SET search_path = s; DROP TABLE a", True),
+        ("WITH a AS (SELECT 1) SELECT * FROM a", False),
+        ("SELECT f()", True),
+        ("DO 'BEGIN END'", False),
+        ("DROP TYPE t", False),
+        ("DROP TYPE t CASCADE", True),
+        ("SELECT * FROM pg_catalog.pg_class", False),
+        ("CREATE INDEX CONCURRENTLY ON a (x)", False),
+        ("ALTER TABLE a FROBNICATE", False),
+    ],
+)  # fmt: skip
+def test_the_catalogs_are_asked_only_for_what_the_script_has_not_made(text: str, expected: bool) -> None:
+    assert touches_existing(analyse(Script.of("001_a.sql", text))) is expected
