@@ -80,6 +80,9 @@ class Progress:
         lines = [f"{record.version}_{record.name}: {record.outcome.value.replace('_', ' ')}{did}"]
         if self._screen.verbose:
             lines += [f"  locked {lock}" for lock in record.locks]
+        felt = record.bystanders
+        if felt and (self._screen.verbose or felt.sessions or felt.deadlocks):
+            lines.append(f"  {felt}")
         return "\n".join(lines)
 
 

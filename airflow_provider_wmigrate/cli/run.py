@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
 from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
-from airflow_provider_wmigrate.engine.record import Outcome, Record
+from airflow_provider_wmigrate.engine.record import Outcome, Record, together
 
 from .call import Answer, Call, identity
 from .confirm import beside_yes, confirm, going
@@ -169,6 +169,7 @@ class Run:
             were = "was" if len(others) == 1 else "were"
             names = ", ".join(record.version for record in others)
             screen.line(f"{len(others)} {were} {done} by another runner meanwhile: {names}.")
+        _show_felt(screen, records)
 
     def _by_another(self, records: Iterable[Record]) -> list[Record]:
         """What somebody else had done when its turn came. Not what a try of this call did, and could not say so."""
@@ -188,10 +189,19 @@ class Run:
         locks = _lock_rows(records)
         if locks:
             screen.table(("Version", "Locked", "Mode"), locks)
+        _show_felt(screen, records)
 
 
 def _not_tried(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.outcome is Outcome.NOT_TRIED]
+
+
+def _show_felt(screen: Screen, records: Iterable[Record]) -> None:
+    """What others felt of all of it."""
+    felt = together(record.bystanders for record in records if record.bystanders)
+    if felt:
+        said = str(felt)
+        screen.line(f"{said[0].upper()}{said[1:]}.")
 
 
 def _lock_rows(records: Iterable[Record]) -> list[tuple[str, str, str]]:

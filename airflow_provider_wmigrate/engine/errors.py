@@ -7,7 +7,8 @@
     |- UnknownVersion            a version nobody has; says which one was meant
     |- ScriptError               SQL that cannot be run as it stands: file and line
     |- StatementFailed           the server refused a statement: version, file, line, SQLSTATE
-    |  `- TimedOut               the budget for the statement or for the whole migration ran out
+    |  |- TimedOut               the budget for the statement or for the whole migration ran out
+    |  `- OthersWaited           cancelled for the sake of those who waited because of it
     |- LockTimeout               somebody else held the lock for longer than the budget
     |- LedgerNotWritten          the ledger's own statement failed; says what of the script was kept
     |- RollbackFailed            a rollback script failed; the database is as it was before it
@@ -268,6 +269,12 @@ class TimedOut(StatementFailed):
     """A time limit ended, and the statement was cancelled on the server."""
 
     remedy = "raise `timeout_seconds` or `statement_timeout_seconds`, or do less in one migration"
+
+
+class OthersWaited(StatementFailed):
+    """Others waited because of the migration for longer than `max_bystander_wait_seconds`, so it was cancelled."""
+
+    remedy = "split the migration, run it at a quieter time, or raise `max_bystander_wait_seconds`"
 
 
 class LockTimeout(WMigrateError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .model import Direction, Script
-from .record import Blocker, LockTaken, Record, ServerWords
+from .record import Blocker, Bystanders, LockTaken, Record, ServerWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,18 @@ class HeldLong:
     def __str__(self) -> str:
         held, limit = (self.lock.held_ms or 0) / 1000, self.limit_seconds
         return f"{self.lock.what} was locked against everybody for {held:.1f} s, limit {limit:g} s"
+
+
+@dataclass(frozen=True, slots=True)
+class OthersWait:
+    """Sessions wait because of the migration. Told from another thread: after a second, and each time it doubled."""
+
+    version: str
+    bystanders: Bystanders
+    """Of this moment."""
+
+    def __str__(self) -> str:
+        return f"others wait because of it: {self.bystanders}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +139,12 @@ class Failed:
     dry_run: bool = False
     said: ServerWords = field(default_factory=ServerWords)
     """What the server said beside the error."""
+    bystanders: Bystanders | None = None
 
     def __str__(self) -> str:
         dry = "dry run of " if self.dry_run else ""
         return "\n".join([f"{dry}{self.direction} of {self.version} failed: {self.error}", *self.said.lines()])
 
 
-Event = Waiting | Started | Stepped | Blocked | HeldLong | Retrying | Noticed | Finished | Failed
+Event = Waiting | Started | Stepped | Blocked | HeldLong | OthersWait | Retrying | Noticed | Finished | Failed
 Listener = Callable[[Event], None]

@@ -157,6 +157,7 @@ class Migration:
     """Total budget of one apply or rollback in seconds; None means the setting of the folder."""
     lock_timeout_seconds: float | None = None
     lock_attempts: int | None = None
+    max_bystander_wait_seconds: float | None = None
     on_failure: OnFailure = "rollback"
     requires_extensions: tuple[RequiredExtension, ...] = ()
     rollback_supported: bool | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from enum import Enum
@@ -92,6 +93,79 @@ class Blocker:
         return f"pid {self.pid} ({self.user or 'unknown user'}, {self.application or 'no application name'}{since})"
 
 
+NO_LOOK = "it was over before the first look"
+"""Why nothing was measured of a migration that is over in less than about 0.2 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bystanders:
+    """What sessions that are not ours felt of a migration, until just before its commit."""
+
+    unseen_ms: int
+    """The longest time between two looks, the beginning and the end counted as such: a wait that is shorter may have
+    been missed."""
+    looks: int = 0
+    """How often a second connection looked."""
+    sessions: int | None = None
+    """How many waited at the same time, at most; None: not measured."""
+    longest_wait_ms: int | None = None
+    """One wait for one lock. The commit ends those that still go on."""
+    relations: tuple[str, ...] = ()
+    """What they waited for, as far as the server shows it."""
+    deadlocks: int | None = None
+    """Transactions of others that the server ended meanwhile, in the whole database; None: not measured."""
+    not_measured: str | None = None
+    """Why nothing, or not all of it, was measured."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, XCom and audit rows."""
+        return {**asdict(self), "relations": list(self.relations)}
+
+    def __str__(self) -> str:
+        killed = self.deadlocks or 0
+        said = f"; {killed} {'transactions' if killed > 1 else 'transaction'} ended in a deadlock" if killed else ""
+        if self.sessions:
+            return self._waited() + said + (f" (at least: {self.not_measured})" if self.not_measured else "")
+        if self.not_measured is None or self.not_measured == NO_LOOK:
+            return f"nobody waited longer than {_span(self.unseen_ms)}{said}"
+        return f"what others felt was not measured: {self.not_measured}"
+
+    def _waited(self) -> str:
+        many, longest = self.sessions or 0, _span(self.longest_wait_ms or 0)
+        more = len(self.relations) - _NAMED
+        named = ", ".join(self.relations[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        who = f"{many} sessions waited, the longest {longest}" if many > 1 else f"1 session waited {longest}"
+        return f"{who}, for {named}" if named else who
+
+
+def together(felt: Iterable[Bystanders]) -> Bystanders | None:
+    """Of several migrations, one after another or at once; None: of none.
+
+    What was seen of some is no answer for those of which nothing was measured.
+    """
+    every = tuple(felt)
+    if not every:
+        return None
+    sessions = max((f.sessions for f in every if f.sessions is not None), default=None)
+    trouble = next((f.not_measured for f in every if f.not_measured not in (None, NO_LOOK)), None)
+    return Bystanders(
+        max(f.unseen_ms for f in every),
+        sum(f.looks for f in every),
+        None if trouble and not sessions else sessions,
+        max((f.longest_wait_ms for f in every if f.longest_wait_ms is not None), default=None),
+        tuple(sorted({relation for f in every for relation in f.relations})),
+        None if all(f.deadlocks is None for f in every) else sum(f.deadlocks or 0 for f in every),
+        trouble if any(f.looks for f in every) else trouble or NO_LOOK,
+    )
+
+
+_NAMED = 3
+
+
+def _span(milliseconds: int) -> str:
+    return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerWords:
     """What the server said of an error beside its message, with what can be a secret masked."""
@@ -131,6 +205,8 @@ class Record:
     """`count:hash` of the audit log after this call, kept outside the database so that a cut-off tail is found."""
     reason: str | None = None
     """Of `not_tried`: why, with file and line."""
+    bystanders: Bystanders | None = None
+    """What others felt of it; None: nothing was run."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""
@@ -142,6 +218,7 @@ class Record:
             "identity": self.identity.columns(),
             "locks": [lock.as_dict() for lock in self.locks],
             "blocked_by": [blocker.as_dict() for blocker in self.blocked_by],
+            "bystanders": self.bystanders.as_dict() if self.bystanders else None,
         }
 
 

@@ -21,7 +21,7 @@ from airflow_provider_wmigrate.engine.events import (
     Waiting,
 )
 from airflow_provider_wmigrate.engine.model import Identity
-from airflow_provider_wmigrate.engine.record import Outcome
+from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, Outcome
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -43,7 +43,7 @@ _ACTED = {Outcome.APPLIED: "migration", Outcome.ROLLED_BACK: "rollback"}
 class Stats(Protocol):
     """What is needed of Airflow's `stats`."""
 
-    def incr(self, stat: str, *, tags: dict[str, str]) -> None: ...
+    def incr(self, stat: str, count: int = 1, *, tags: dict[str, str]) -> None: ...
 
     def gauge(self, stat: str, value: float, *, tags: dict[str, str]) -> None: ...
 
@@ -118,8 +118,25 @@ class MetricsListener:
             self._incr(f"{what}.success", version=record.version)
         if what and self._settings.collect_timing:
             self._timing(f"{what}.duration", record.duration_ms, version=record.version)
+        self._felt(record.version, record.bystanders)
+
+    def _felt(self, version: str, felt: Bystanders | None) -> None:
+        """Nothing is sent of what was not measured, above all no 0."""
+        if felt is None or felt.not_measured == NO_LOOK:
+            return
+        tags = {**self._tags, "version": version}
+        if felt.not_measured is not None:
+            self._incr("bystanders.not_measured", version=version)
+        if felt.sessions is not None:
+            sessions, longest = felt.sessions, felt.longest_wait_ms or 0
+            _emit(lambda stats: stats.gauge("wmigrate.bystanders.sessions", sessions, tags=tags))
+            self._timing("bystanders.longest_wait", longest, version=version)
+        if felt.deadlocks:
+            deadlocks = felt.deadlocks
+            _emit(lambda stats: stats.incr("wmigrate.bystanders.deadlocks", deadlocks, tags=tags))
 
     def _fail(self, event: Failed) -> None:
+        self._felt(event.version, event.bystanders)
         if self._dry_run:
             return
         what = "migration" if event.direction == "apply" else "rollback"

@@ -15,6 +15,7 @@ from airflow_provider_wmigrate.engine.events import (
     Finished,
     HeldLong,
     Noticed,
+    OthersWait,
     Retrying,
     Started,
     Stepped,
@@ -59,6 +60,7 @@ _LEVELS = {
     Stepped: logging.INFO,
     Blocked: logging.WARNING,
     HeldLong: logging.WARNING,
+    OthersWait: logging.WARNING,
     Retrying: logging.WARNING,
     Noticed: logging.INFO,
     Finished: logging.INFO,
@@ -105,6 +107,7 @@ def _finished(record: Record, settings: Logging) -> str:
     did += f": {record.reason}" if record.reason else ""
     lines = [f"{record.version}_{record.name}: {record.outcome.value.replace('_', ' ')}{took}{did}"]
     lines += [f"  locked {lock}" for lock in record.locks]
+    lines += [f"  {record.bystanders}"] if record.bystanders and settings.include_timing else []
     return "\n".join(lines)
 
 
@@ -123,5 +126,7 @@ def _fields(event: Event, settings: Logging) -> dict[str, object]:
             fields["rollback_sql"] = masked_sql(undo.text[:_SHOWN_CHARACTERS]) if undo else None
         return fields
     if isinstance(event, Failed):
-        return asdict(event)
+        return {**asdict(event), "bystanders": event.bystanders and event.bystanders.as_dict()}
+    if isinstance(event, OthersWait):
+        return {"version": event.version, **event.bystanders.as_dict()}
     return {name: getattr(event, name) for name in event.__slots__}

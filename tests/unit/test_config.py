@@ -39,6 +39,7 @@ def test_a_folder_without_a_config_has_the_defaults(tmp_path: Path) -> None:
         "lock_attempts": 6,
         "concurrent_lock_timeout_seconds": 600,
         "lock_hold_warning_seconds": 5,
+        "max_bystander_wait_seconds": None,
         "lock_wait_seconds": 60,
         "late_migrations": "apply",
         "on_failure": "rollback",
@@ -281,7 +282,7 @@ def test_a_block_is_taken_whole() -> None:
     (block,) = parse_config(
         "migrations:\n- version: 7\n  filename: 007_a.sql\n  description: ' why '\n  dependencies: [1, 02]\n"
         "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
-        "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  on_failure: none\n"
+        "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  max_bystander_wait_seconds: 2.5\n  on_failure: none\n"
     ).blocks
     assert block.as_dict() == {
         "version": "007",
@@ -295,6 +296,7 @@ def test_a_block_is_taken_whole() -> None:
         "timeout_seconds": 60,
         "lock_timeout_seconds": 0.5,
         "lock_attempts": 1,
+        "max_bystander_wait_seconds": 2.5,
         "on_failure": "none",
         "requires_extensions": (),
     }
@@ -354,6 +356,7 @@ EVERY_SETTING = {
     "database": dict.fromkeys(["host", "name", "user", "password"], "x") | {"port": 1, "ssl_mode": "require"},
     "execution": {
         **dict.fromkeys(["timeout_seconds", "statement_timeout_seconds", "lock_timeout_seconds"], 9),
+        "max_bystander_wait_seconds": 12,
         **dict.fromkeys(["lock_timeout_max_seconds", "concurrent_lock_timeout_seconds"], 11),
         **dict.fromkeys(["lock_attempts", "lock_hold_warning_seconds"], 8),
         **dict.fromkeys(["retry_attempts", "retry_delay_seconds", "lock_wait_seconds"], 7),

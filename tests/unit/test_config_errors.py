@@ -53,7 +53,7 @@ KEYS = [
         BLOCK + "line: 7",
         "3: migrations[0].line: is not a known key (known here: version, filename, description, dependencies, "
         "rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
-        "lock_timeout_seconds, lock_attempts, on_failure, requires_extensions)",
+        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, on_failure, requires_extensions)",
     ),
     (
         "environments:\n  production:\n    settings:\n      execution: {}",

@@ -18,6 +18,7 @@ from airflow_provider_wmigrate.engine.errors import (
     LedgerNotWritten,
     LedgerTooNew,
     LockTimeout,
+    OthersWaited,
     RollbackFailed,
     ScriptError,
     StatementFailed,
@@ -87,6 +88,11 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         TimedOut("001", "a.sql", "too slow", outcome=ROLLED_BACK, sqlstate="57014", retryable=True),
         "a.sql: too slow (SQLSTATE 57014); rolled back, nothing of it was kept",
         True,
+    ),
+    (
+        OthersWaited("001", "a.sql", "cancelled for others", outcome=ROLLED_BACK, sqlstate="57014", server_hint="wait"),
+        "a.sql: cancelled for others (SQLSTATE 57014); rolled back, nothing of it was kept; wait",
+        False,
     ),
     (
         LockTimeout("table a", 1.26, outcome="nothing was changed"),

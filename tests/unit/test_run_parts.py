@@ -144,6 +144,7 @@ def test_what_the_audit_log_keeps_of_a_record() -> None:
                 "prepared": "gid",
             }
         ],
+        "bystanders": None,
     }
 
 

@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.events import (
     Finished,
     HeldLong,
     Noticed,
+    OthersWait,
     Retrying,
     Started,
     Stepped,
@@ -23,7 +24,7 @@ from airflow_provider_wmigrate.engine.events import (
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Logging
 from airflow_provider_wmigrate.engine.model import Identity, Script
-from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record, ServerWords
+from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, LockTaken, Outcome, Record, ServerWords
 from airflow_provider_wmigrate.telling.task_log import log_listener
 
 SCRIPT = Script("001_a.sql", "CREATE ROLE app\n  PASSWORD 'hunter2';", "ab" * 32)
@@ -210,6 +211,22 @@ SQL_FIELDS = {"sql": "CREATE ROLE app\n  PASSWORD '***';", "rollback_sql": "ALTE
                     "constraint": "u_id_key",
                     "function": None,
                 },
+                "bystanders": None,
+            },
+        ),
+        (
+            OthersWait("001", Bystanders(0, 1, 2, 1500, ("public.t",))),
+            {},
+            {
+                "event": "otherswait",
+                "version": "001",
+                "unseen_ms": 0,
+                "looks": 1,
+                "sessions": 2,
+                "longest_wait_ms": 1500,
+                "relations": ["public.t"],
+                "deadlocks": None,
+                "not_measured": None,
             },
         ),
         (

@@ -230,6 +230,7 @@ def _declared(migration: Migration, block: MigrationBlock) -> Migration:
         timeout_seconds=block.timeout_seconds,
         lock_timeout_seconds=block.lock_timeout_seconds,
         lock_attempts=block.lock_attempts,
+        max_bystander_wait_seconds=block.max_bystander_wait_seconds,
         rollback_supported=block.rollback_supported,
         estimated_duration_seconds=block.estimated_duration_seconds,
         config_line=block.line,

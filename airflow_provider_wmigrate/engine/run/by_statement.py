@@ -47,7 +47,7 @@ class ByStatement:
             with execution.ledger_speaks(job, kept(total)), session.transaction():
                 leave_script(session.conn)
                 locks, outcome = execution.locks(job, watch), execution.done_outcome()
-                return self._recorded(execution.record_of(job, outcome, duration, rows, statements, locks))
+                return self._recorded(execution.record_of(job, outcome, duration, rows, statements, locks, watch))
 
     def _statements(self, started: Entry, entry: JournalledEntry) -> tuple[int, int]:
         """Run what is left of the script."""

@@ -212,7 +212,7 @@ class DryRun:
             else:
                 writer.delete_entry(version)
         locks = execution.locks(job, watch)
-        return execution.record_of(job, Outcome.DRY_RUN, duration, sent.rows, sent.statements, locks)
+        return execution.record_of(job, Outcome.DRY_RUN, duration, sent.rows, sent.statements, locks, watch)
 
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
         migration = job.migration

@@ -16,26 +16,23 @@ from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_ta
 from airflow_provider_wmigrate.engine.catalog.parts import by_table
 from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, counted, objects, taken_away
 from airflow_provider_wmigrate.engine.errors import (
-    RETRYABLE_SQLSTATES,
     ROLLED_BACK,
     LedgerNotWritten,
     StatementFailed,
     WMigrateError,
 )
 from airflow_provider_wmigrate.engine.events import (
-    Blocked,
     HeldLong,
     Listener,
     Noticed,
     Retrying,
     Started,
-    Waiting,
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.recording import Recording, server_time
 from airflow_provider_wmigrate.engine.model import Direction, Identity
-from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
 from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
@@ -115,8 +112,16 @@ class Execution:
         return statements, replace(record, audit_head=head)
 
     def record_of(
-        self, job: Job, outcome: Outcome, duration: int, rows: int, statements: int, locks: tuple[LockTaken, ...]
+        self,
+        job: Job,
+        outcome: Outcome,
+        duration: int,
+        rows: int,
+        statements: int,
+        locks: tuple[LockTaken, ...],
+        watch: Watch,
     ) -> Record:
+        """What has run, just before the commit."""
         migration = job.migration
         return Record(
             migration.version,
@@ -129,6 +134,7 @@ class Execution:
             statements,
             locks,
             blocked_by=tuple(self.waits.blockers.values()),
+            bystanders=watch.last_look(commits=outcome is not Outcome.DRY_RUN),
         )
 
     def locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
@@ -171,11 +177,14 @@ class Execution:
             try:
                 return run(attempt, job.budget(self.settings, attempt=attempt))
             except (StatementFailed, LedgerNotWritten, psycopg.Error) as error:
+                self.waits.felt.try_over(deadlock=error.sqlstate == "40P01")
                 self.session.roll_back()
-                if error.sqlstate not in RETRYABLE_SQLSTATES or attempt == attempts:
+                from .failing import reason_to_retry
+
+                reason = reason_to_retry(error)
+                if reason is None or attempt == attempts:
                     raise
                 pause = random.uniform(0.5, 1.5) * min(0.25 * 2**attempt, 10.0)
-                reason = _RETRY_REASONS[error.sqlstate]
                 following = job.budget(self.settings, attempt=attempt + 1).lock
                 self.tell(Retrying(job.migration.version, attempt, reason, pause, following))
                 if not self.session.interruption.pause(pause):
@@ -193,20 +202,13 @@ class Execution:
             Noticed(version, d.severity or "", masked_error(_with_detail(d), script))
         )
 
-        def blocked(blockers: tuple[Blocker, ...], waited: float) -> None:
-            self.tell(Blocked(version, blockers, waited))
-
         def unconfirmed() -> None:
             self.tell(Noticed(version, "WARNING", NOT_REPLICATED))
 
         self.session.on_unconfirmed = unconfirmed
 
-        def standby(waited: float) -> None:
-            self.tell(Waiting(version, "a synchronous standby to confirm the commit", waited))
-
-        watch = Watch(
-            self.connect, lambda: self.session.sender.acting_pid, "wmigrate watch", self.waits, blocked, standby
-        )
+        limit = job.bystander_limit(self.settings)
+        watch = Watch(self.connect, self.session, version, self.waits, self.tell, limit)
         with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch
 
@@ -247,12 +249,6 @@ NOT_REPLICATED = (
     " see synchronous_standby_names and pg_stat_replication"
 )
 
-_RETRY_REASONS = {
-    "55P03": "a lock was not free within its budget",
-    "40P01": "deadlock",
-    "40001": "serialization failure",
-}
-
 
 def details_of(record: Record) -> dict[str, Any]:
     """What the audit log keeps of a record."""
@@ -264,4 +260,5 @@ def details_of(record: Record) -> dict[str, Any]:
         "locks": [lock.as_dict() for lock in record.locks],
         "attempts": record.attempts,
         "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
+        "bystanders": record.bystanders.as_dict() if record.bystanders else None,
     }

@@ -10,11 +10,19 @@ from typing import Any, NoReturn
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.parts import room_for_locks
-from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, LockTimeout, StatementFailed, WMigrateError, place
+from airflow_provider_wmigrate.engine.errors import (
+    ROLLED_BACK,
+    LedgerNotWritten,
+    LockTimeout,
+    OthersWaited,
+    StatementFailed,
+    WMigrateError,
+    place,
+)
 from airflow_provider_wmigrate.engine.events import Failed, Listener
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Direction, Identity
-from airflow_provider_wmigrate.engine.record import ServerWords
+from airflow_provider_wmigrate.engine.record import Bystanders, ServerWords
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Waits
@@ -66,7 +74,7 @@ class Failing:
             failure = failure.without_sql()
         if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
             failure = _lock_timeout(failure, lock, waits)
-        self._record(job, failure, take_back, dry_run=dry_run)
+        self._record(job, failure, waits.felt.told(), take_back, dry_run=dry_run)
         raise failure from error
 
     def _lock_table_full(self, job: Job, failure: StatementFailed) -> StatementFailed:
@@ -74,14 +82,17 @@ class Failing:
             return failure.hinted(room_for_locks(self.session.conn, job.analysis.script.text))
         return failure
 
-    def _record(self, job: Job, error: WMigrateError, take_back: Callable[[], bool], *, dry_run: bool) -> None:
+    def _record(
+        self, job: Job, error: WMigrateError, felt: Bystanders, take_back: Callable[[], bool], *, dry_run: bool
+    ) -> None:
         """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
         sqlstate = getattr(error, "sqlstate", None)
         said = getattr(error, "said", None) or ServerWords()
-        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run, said))
+        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run, said, felt))
         event = "rollback_failed" if self.direction == "rollback" else "failed"
         details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
         details |= {name: text for name, text in asdict(said).items() if text}
+        details["bystanders"] = felt.as_dict()
         with suppress(WMigrateError, psycopg.Error):
             if not self.session.conn.closed:
                 error.audit_head = self._append_if_there(self.session, event, job, details, take_back)
@@ -117,3 +128,17 @@ def _lock_timeout(error: StatementFailed, lock: LockWait, waits: Waits) -> LockT
         retryable=error.retryable,
         hint=": ".join(hints) if blockers else "the next try may find it free",
     )
+
+
+_RETRY_REASONS = {
+    "55P03": "a lock was not free within its budget",
+    "40P01": "deadlock",
+    "40001": "serialization failure",
+}
+
+
+def reason_to_retry(error: StatementFailed | LedgerNotWritten | psycopg.Error) -> str | None:
+    """Why the whole transaction may simply be run again; None: it may not."""
+    if isinstance(error, OthersWaited) and error.retryable:
+        return "others waited because of it, while it waited for a lock"
+    return _RETRY_REASONS.get(error.sqlstate or "")

@@ -76,7 +76,7 @@ class InTransaction:
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)
         done = execution.done_outcome()
-        record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken)
+        record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken, watch)
         with execution.ledger_speaks(job, ROLLED_BACK):
             statements, record = execution.statements_of(job, replace(record, attempts=number), head, at)
             self.turn.commit(statements, record, head)

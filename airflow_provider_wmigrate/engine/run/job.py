@@ -28,6 +28,10 @@ class Job(NamedTuple):
         """Seconds that it may take."""
         return self.migration.timeout_seconds or settings.timeout_seconds
 
+    def bystander_limit(self, settings: Execution) -> float | None:
+        """Seconds that others may wait because of it; None: as long as it takes."""
+        return self.migration.max_bystander_wait_seconds or settings.max_bystander_wait_seconds
+
     def budget(self, settings: Execution, *, lock: float | None = None, attempt: int = 1) -> Budget:
         """The limits of one try. A lock is waited for longer with each.
 

@@ -36,6 +36,10 @@ class Limit:
     """The end came while a call was under way."""
     on_wait: Callable[[float], None] | None = None
     """Called now and then while a call is under way, with the monotonic clock."""
+    strikes: bool = False
+    """Whatever is under way is to be cancelled at once."""
+    committing: bool = False
+    """But not this: it lets everybody go, and a cancel would only cut short the wait for a standby."""
 
 
 def keep_alive(conn: psycopg.Connection[Any]) -> None:
@@ -81,11 +85,11 @@ def _ending(conn: psycopg.Connection[Any], steps: Generator[Any, Any, Any], limi
             now = time.monotonic()
             if limit.on_wait is not None:
                 limit.on_wait(now)
-            if now > end:
+            if now > end or (limit.strikes and not (cancelled or ready or limit.committing)):
                 if cancelled:
                     conn.close()
                     raise psycopg.OperationalError(f"the server does not answer any more (after {now - begun:.0f} s)")
-                limit.passed = limit.passed or limited
+                limit.passed = limit.passed or (limited and now > end)
                 with suppress(psycopg.Error):
                     conn.cancel_safe(timeout=CANCEL_SECONDS)
                 end, cancelled = time.monotonic() + CANCEL_SECONDS, True

@@ -9,11 +9,13 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
-from airflow_provider_wmigrate.engine.errors import StatementFailed, TimedOut
+from airflow_provider_wmigrate.engine.errors import OthersWaited, StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 from airflow_provider_wmigrate.engine.sql.statements import Statement
+
+from .interruption import Spared
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,13 @@ class Circumstances:
     over_limit: bool
     in_transaction: bool = False
     """It was refused inside a transaction of ours."""
+    spared: Spared | None = None
+    """Others for whose sake it was cancelled."""
 
     @property
     def struck(self) -> bool:
         """It was ended from outside. A procedure of TimescaleDB that commits as it goes answers that with 2D000."""
-        return self.timed_out or self.cancelled or self.over_limit
+        return self.timed_out or self.cancelled or self.over_limit or self.spared is not None
 
 
 def failure(
@@ -69,6 +73,8 @@ def failure(
     if error.sqlstate == "57014" or (error.sqlstate == "2D000" and known.struck):
         if known.cancelled:
             return StatementFailed(version, file, "cancelled on request", retryable=True, **where)
+        if known.spared is not None:
+            return _for_others(version, file, known.spared, where)
         if known.timed_out:
             message = "the total budget (timeout_seconds) was used up, the statement was cancelled"
         if known.timed_out or known.over_limit:
@@ -79,6 +85,17 @@ def failure(
         None if "locks_per_transaction" not in (said.hint or "") else False
     )  # a lock table that is too small stays so
     return StatementFailed(version, file, message, server_hint=fix or said.hint, retryable=heals, **where)
+
+
+def _for_others(version: str, file: str, spared: Spared, where: dict[str, Any]) -> OthersWaited:
+    """Where it waited itself, another time may be better. Where its own work keeps others waiting, it would again."""
+    message = (
+        f"cancelled for others, limit {spared.limit_seconds:g} s (max_bystander_wait_seconds): {spared.bystanders}"
+    )
+    hint = "it waited for a lock itself, which may be free at the next try"
+    if not spared.blocked:
+        hint = "do less in one migration, run it at a quieter time, or raise max_bystander_wait_seconds for it"
+    return OthersWaited(version, file, message, server_hint=hint, retryable=spared.blocked, **where)
 
 
 def _said(error: psycopg.Error, script: str) -> ServerWords:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.record import Bystanders
+
 from .answering import Limit
+
+
+class Spared(NamedTuple):
+    """Others for whose sake what runs has to end."""
+
+    bystanders: Bystanders
+    limit_seconds: float
+    blocked: bool
+    """What runs waits for a lock itself: another time it may be free."""
 
 
 class Interruption(Limit):
@@ -23,6 +34,7 @@ class Interruption(Limit):
         super().__init__()
         self._acting = acting
         self.requested = False
+        self.spared: Spared | None = None
 
     @property
     def timed_out(self) -> bool:
@@ -34,7 +46,7 @@ class Interruption(Limit):
     @property
     def struck(self) -> bool:
         """Whether what runs has to end."""
-        return self.requested or self.timed_out
+        return self.requested or self.timed_out or self.spared is not None
 
     @contextmanager
     def limited(self, total_seconds: float, on_wait: Callable[[float], None] | None = None) -> Iterator[None]:
@@ -56,6 +68,10 @@ class Interruption(Limit):
         self.requested = True
         with suppress(psycopg.Error):
             self._acting().cancel_safe(timeout=3.0)
+
+    def spare(self, others: Spared | None) -> None:
+        """Cancel the running statement for the sake of others; None: no more. Callable from another thread."""
+        self.spared, self.strikes = others, others is not None
 
     def pause(self, seconds: float) -> bool:
         """Wait between two attempts. False: cancelled, or out of time."""

@@ -179,6 +179,7 @@ class Sender:
             cancelled=self._session.interruption.requested,
             over_limit=self.budget is not None and lasted >= self.budget.longest_statement,
             in_transaction=self.acting.info.transaction_status == pq.TransactionStatus.INERROR,
+            spared=self._session.interruption.spared,
         )
         if error.sqlstate == "55P03" and analysis is not None:
             self.lock_wait = LockWait.of(analysis, index, self.budget.lock if self.budget else 0.0, lasted)

@@ -171,7 +171,12 @@ class Session:
 
     def commit_with(self, message: bytes, at: int) -> list[Any]:
         """As `commit`, with other statements in one message; see `committing`."""
-        answers, confirmed = commit_with(self.conn, message, at)
+        self.interruption.committing = True
+        try:
+            answers, confirmed = commit_with(self.conn, message, at)
+        finally:
+            self.interruption.committing = False
+            self.interruption.spare(None)  # whoever waited goes on
         if not confirmed:
             self.on_unconfirmed()
         return answers

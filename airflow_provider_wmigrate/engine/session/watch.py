@@ -5,65 +5,70 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.blockers import blockers
-from airflow_provider_wmigrate.engine.record import Blocker
+from airflow_provider_wmigrate.engine.catalog.bystanders import deadlocks, waiters
+from airflow_provider_wmigrate.engine.events import Blocked, Listener, Noticed, OthersWait, Waiting
+from airflow_provider_wmigrate.engine.record import Blocker, Bystanders
 
 from .answering import keep_alive, limit_answers
-from .connection import Connect, readable, settings
+from .bystanders import Felt
+from .connection import Connect, not_let_in, readable, settings
 from .message import ask
 
-_FIRST_LOOK = 0.3
+if TYPE_CHECKING:
+    from .session import Session
+
+_FIRST_LOOK = 0.2
 """Seconds before the second connection is opened: most scripts are over by then, and pay neither for it nor for a
 thread."""
-_BETWEEN_LOOKS = 0.5
+_BETWEEN_LOOKS = 0.05
+"""Seconds between two looks at who waits, at first. Of a long script they become rarer: a short wait counts less."""
+_BETWEEN_OTHERS = 0.5
+_FOR_LAST_LOOK = 0.1
+"""Seconds that a script which is done waits for the last look, with its locks held."""
+_WARN_AFTER = 1.0
+"""Seconds of waiting after which it is told; then again each time after twice as long."""
 
 Key = tuple[int, "str | None"]
-OnBlocked = Callable[[tuple[Blocker, ...], float], None]
-OnStandby = Callable[[float], None]
 
 
 @dataclass
 class Waits:
-    """Who held up a migration, in the order in which they were seen, and for how long in one go, in seconds."""
+    """Who held up a migration, in the order in which they were seen, and for how long in one go, in seconds; and what
+    others felt of it."""
 
     blockers: dict[Key, Blocker] = field(default_factory=dict)
     longest: float = 0.0
+    felt: Felt = field(default_factory=Felt)
 
 
 class Watch:
-    """While its block runs, tells who blocks a server process, whenever it is somebody else than before.
+    """While its block runs, looks at it from outside: who blocks it, and who waits because of it.
 
     That the watching fails is no failure of the migration.
 
-    :param pid: gives the server process that runs the migration; a statement may have one of its own.
     :param waits: kept up to date.
-    :param on_blocked: called in a thread of its own, with the blockers and the seconds waited for them so far.
-    :param on_standby: called likewise while a commit waits for a synchronous standby, now and then, with the seconds.
+    :param tell: called in a thread of its own.
+    :param limit: seconds; when others have waited for longer, what runs is cancelled for their sake. None: never.
     """
 
     def __init__(
-        self,
-        connect: Connect,
-        pid: Callable[[], int],
-        application_name: str,
-        waits: Waits,
-        on_blocked: OnBlocked,
-        on_standby: OnStandby,
+        self, connect: Connect, session: Session, version: str, waits: Waits, tell: Listener, limit: float | None
     ) -> None:
-        self._connect, self._pid, self._name = connect, pid, application_name
-        self._waits = waits
-        self._on_blocked, self._on_standby = on_blocked, on_standby
-        self._over = threading.Event()
+        self._connect, self._session, self._version = connect, session, version
+        self._waits, self._felt = waits, waits.felt
+        self._tell, self._limit = tell, limit
+        self._over, self._wanted, self._seen = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._begun = 0.0
         self._held_since: dict[str, float] = {}
+        self._warned = _WARN_AFTER
 
     def held_ms(self, relation: str) -> int | None:
         """How long an AccessExclusive lock on a relation that existed before was seen to be held, in milliseconds.
@@ -73,14 +78,27 @@ class Watch:
         since = self._held_since.get(relation)
         return None if since is None else round((time.monotonic() - since) * 1000)
 
+    def last_look(self, *, commits: bool) -> Bystanders:
+        """What others felt of a script that has run.
+
+        :param commits: the commit comes next.
+        """
+        if self._thread is not None and self._felt.looks and not self._felt.trouble:
+            self._seen.clear()
+            self._wanted.set()
+            self._seen.wait(_FOR_LAST_LOOK)
+        return self._felt.done() if commits else self._felt.told()
+
     def __enter__(self) -> Watch:
         self._begun = time.monotonic()
+        self._felt.begin(self._limit, self._session.interruption.spare)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
+        self._wanted.set()
         if self._thread is not None:
             self._thread.join(timeout=2.0)
 
@@ -91,42 +109,102 @@ class Watch:
             self._thread.start()
 
     def _run(self) -> None:
-        with suppress(psycopg.Error), self._connect() as conn:
-            readable(conn)
-            keep_alive(conn)
-            limit_answers(conn)
-            ask(conn, b"SELECT " + settings(conn, self._name, watched=False))
-            told: tuple[Key, ...] = ()
-            since = time.monotonic() - _FIRST_LOOK
-            standby = _Standby(self._on_standby)
-            while not self._over.is_set():
+        try:
+            conn = self._connect()
+        except psycopg.Error as error:
+            self._blind(str(not_let_in(error)))
+            return
+        try:
+            with conn:
+                readable(conn)
+                keep_alive(conn)
+                limit_answers(conn)
+                ask(conn, b"SELECT " + settings(conn, "wmigrate watch", watched=False))
+                self._look(conn)
+        except psycopg.Error as error:
+            self._blind(f"the second connection failed ({(str(error).splitlines() or [type(error).__name__])[0]})")
+
+    def _blind(self, why: str) -> None:
+        if self._over.is_set() or self._felt.trouble:
+            return
+        self._felt.cannot(why)
+        if self._limit is not None:
+            said = f"max_bystander_wait_seconds has no effect on this migration: {why}"
+            self._tell(Noticed(self._version, "WARNING", said))
+
+    def _look(self, conn: psycopg.Connection[Any]) -> None:
+        told: tuple[Key, ...] = ()
+        since = time.monotonic() - _FIRST_LOOK
+        standby, others_at = _Standby(self._standby), 0.0
+        prompt = conn.info.server_version >= 150000  # before, its statistics may let one wait
+        while not self._over.is_set():
+            last, begun = self._wanted.is_set(), time.monotonic()
+            if last:
+                self._wanted.clear()
+            self._look_at_bystanders(conn)
+            cost = time.monotonic() - begun
+            if last and prompt:
+                self._felt.counted(deadlocks(conn))
+            if last:
+                self._seen.set()
+            if begun >= others_at:
+                others_at = begun + _BETWEEN_OTHERS
+                self._felt.counted(deadlocks(conn))
                 told, since = self._look_at_blockers(conn, told, since)
                 self._look_at_locks(conn)
-                standby.look(conn, self._pid())
-                self._over.wait(_BETWEEN_LOOKS)
+                standby.look(conn, self._session.sender.acting_pid)
+            self._wanted.wait(self._pause(cost))
+
+    def _pause(self, cost: float) -> float:
+        """Seconds until the next look: a fortieth of what the script has taken so far, and much more than a look takes.
+
+        :param cost: seconds that the last one took.
+        """
+        wanted = max(_BETWEEN_LOOKS, (time.monotonic() - self._begun) / 40, 10 * cost)
+        return min(wanted, _BETWEEN_OTHERS, (self._limit or _BETWEEN_OTHERS) / 4)
+
+    def _look_at_bystanders(self, conn: psycopg.Connection[Any]) -> None:
+        if self._felt.trouble:
+            return
+        tries, ours = self._felt.tries, {self._session.pid, self._session.sender.acting_pid}
+        try:
+            waiting = waiters(conn)
+        except psycopg.errors.InsufficientPrivilege as error:
+            self._blind(f"this role has no right to look ({error.diag.message_primary})")
+            return
+        now = self._felt.saw(waiting, ours, tries)
+        if now is None:
+            return
+        longest = (now.longest_wait_ms or 0) / 1000
+        if longest >= self._warned and not self._over.is_set():
+            self._warned = 2 * longest
+            self._tell(OthersWait(self._version, now))
+
+    def _standby(self, waited: float) -> None:
+        self._tell(Waiting(self._version, "a synchronous standby to confirm the commit", waited))
 
     def _look_at_blockers(
         self, conn: psycopg.Connection[Any], told: tuple[Key, ...], since: float
     ) -> tuple[tuple[Key, ...], float]:
-        found = blockers(conn, self._pid())
+        found = blockers(conn, self._session.sender.acting_pid)
         who = tuple(blocker.key for blocker in found)
         if not who:
             return (), time.monotonic()
         self._waits.longest = max(self._waits.longest, time.monotonic() - since)
         self._waits.blockers.update({blocker.key: blocker for blocker in found})
         if who != told and not self._over.is_set():
-            self._on_blocked(found, time.monotonic() - since)
+            self._tell(Blocked(self._version, found, time.monotonic() - since))
         return who, since
 
     def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
-        held = set(_access_exclusive(conn, self._pid()))
+        held = set(_access_exclusive(conn, self._session.sender.acting_pid))
         self._held_since = {name: self._held_since.get(name, time.monotonic()) for name in held}
 
 
 class _Standby:
     """Tells of a commit that waits for a synchronous standby: at once, then after twice the time each."""
 
-    def __init__(self, tell: OnStandby) -> None:
+    def __init__(self, tell: Callable[[float], None]) -> None:
         self._tell, self._since, self._next = tell, 0.0, 0.0
 
     def look(self, conn: psycopg.Connection[Any], pid: int) -> None:

@@ -10,6 +10,7 @@ from airflow_provider_wmigrate.engine.model import OnFailure, Transactional, can
 from .kinds import (
     BOOLEAN,
     FAIL_OR_SKIP,
+    LONGEST,
     ON_FAILURE,
     SECONDS,
     TEXT,
@@ -18,6 +19,7 @@ from .kinds import (
     Refused,
     a_list,
     boolean,
+    decimal,
     matching,
     whole,
 )
@@ -118,6 +120,11 @@ class MigrationBlock(Section):
     lock_attempts: int | None = key(
         whole("attempts", least=1, most=1000),
         "Attempts of this migration; absent: settings.execution.lock_attempts.",
+        None,
+    )
+    max_bystander_wait_seconds: float | None = key(
+        decimal("seconds", least=0.5, most=LONGEST),
+        "How long others may wait because of this migration; absent: settings.execution.max_bystander_wait_seconds.",
         None,
     )
     on_failure: OnFailure | None = key(

@@ -85,6 +85,12 @@ class Execution(Section):
     lock_hold_warning_seconds: float = key(
         SECONDS, "Warn if a table is locked against everybody for longer than this.", 5
     )
+    max_bystander_wait_seconds: float | None = key(
+        decimal("seconds", least=0.5, most=LONGEST, null=True),
+        "Cancel a migration and roll it back when other sessions have waited because of it for longer than this; null:"
+        " they wait.",
+        None,
+    )
     lock_wait_seconds: float = key(SECONDS, "How long to wait for another runner of migrations.", 60)
     late_migrations: LatePolicy = key(
         choice(LatePolicy), "What to do with a pending migration whose number is below that of an applied one.", "apply"
