@@ -186,10 +186,10 @@ class Run:
             return
         what = f"{tried} of {plural(len(records), 'migration')} were tried, and rolled back."
         screen.line(f"Dry run on {self.call.target}: {what if untried else 'everything was rolled back.'}")
+        _show_felt(screen, records)
         locks = _lock_rows(records)
         if locks:
             screen.table(("Version", "Locked", "Mode"), locks)
-        _show_felt(screen, records)
 
 
 def _not_tried(records: Iterable[Record]) -> list[Record]:
