@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class MigrationLink(BaseOperatorLink):
     """From the task of a migration to that migration on the page "Migrations".
 
-    Airflow keeps the address when the task ends, so a task that was skipped has none.
+    Of a task with one migration the plugin makes it when somebody looks, so that no task has to leave it in Airflow.
+    The task of the history leaves it when it ends, because only then it is known at which migration it failed.
     """
 
     name = "Migration"
@@ -23,7 +24,8 @@ class MigrationLink(BaseOperatorLink):
         """The page inside Airflow's own frame; the address of Airflow is `[api] base_url`."""
         group = ti_key.task_id.rpartition(".")[0] or "plan"
         group += f"[{ti_key.map_index}]" if ti_key.map_index >= 0 else ""
-        of_one = {} if operator.version is None else {"version": str(operator.version)}
+        version = "" if operator.version is None else str(operator.version)
+        of_one = {"version": version} if version.isdigit() else {}  # a template has been rendered for the task alone
         return page_address(dag=ti_key.dag_id, group=group, **of_one)
 
 

@@ -12,7 +12,6 @@ from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
 from .defaults import chosen_environment, given, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
-from .links import MigrationLink
 from .steps import refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
 from .telling.summaries import plain, plan_lines, plan_markdown
@@ -167,7 +166,6 @@ class _StepOperator(DocumentedTask, FolderOperator):
     """
 
     template_fields = (*FolderOperator.template_fields, "version", "checksum")
-    operator_extra_links = (MigrationLink(),)
 
     def __init__(
         self,

@@ -34,6 +34,16 @@ class WMigratePlugin(AirflowPlugin):
         ]
 
     @property
+    def operator_extra_links(self) -> list[Any]:  # type: ignore[override]
+        """From a task to its migration on the page; asked for in the API server."""
+        from airflow_provider_wmigrate.links import MigrationLink
+        from airflow_provider_wmigrate.operators import ApplyMigrationOperator, RollBackMigrationOperator
+
+        link = MigrationLink()
+        link.operators = [ApplyMigrationOperator, RollBackMigrationOperator]  # type: ignore[misc]
+        return [link]
+
+    @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Evaluated when the API server mounts it; anywhere else it costs nothing."""
         from .api import create_app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -96,6 +97,26 @@ def test_the_link_on_a_task(admin: Any, warehouse: Place) -> None:
     links = admin.get(f"/api/v2/dags/warehouse/dagRuns/{stock['run_id']}/taskInstances/{stock['task_id']}/links")
     address = links.json()["extra_links"]["Migration"]
     assert address.endswith("/plugin/wmigrate/wmigrate/?dag=warehouse&group=migrate&version=002")
+
+
+def test_a_task_that_did_not_run_has_the_link_too(admin: Any, make_place: Callable[..., Place]) -> None:
+    place = make_place("linked")
+    run = place.migrate(to="001")
+    task = f"/api/v2/dags/linked/dagRuns/{run.run_id}/taskInstances/migrate.003_views/links"
+    address = admin.get(task).json()["extra_links"]["Migration"]
+    assert address.endswith("/plugin/wmigrate/wmigrate/?dag=linked&group=migrate&version=003")
+
+
+def test_the_link_of_a_version_that_is_a_template_leads_to_the_group() -> None:
+    from types import SimpleNamespace
+
+    from airflow.models.taskinstancekey import TaskInstanceKey
+
+    from airflow_provider_wmigrate.links import MigrationLink
+
+    key = TaskInstanceKey("d", "g.apply", "r")
+    address = MigrationLink().get_link(SimpleNamespace(version="{{ params.version }}"), ti_key=key)
+    assert address.endswith("/plugin/wmigrate/wmigrate/?dag=d&group=g")
 
 
 @pytest.mark.parametrize(
