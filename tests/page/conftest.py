@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.page.browser import chromium_or_skip
 from tests.page.stub import StubServer
@@ -30,10 +30,47 @@ def server() -> Iterator[StubServer]:
     server.close()
 
 
+class Tab:
+    """One page for many tests: to make it, and to load the page's modules into it, takes most of a short test.
+
+    :param options: of its browser context, beside its size.
+    """
+
+    def __init__(self, browser: Browser, server: StubServer, options: dict[str, Any]) -> None:
+        self.complaints: list[str] = []
+        self._server = server
+        self._context = browser.new_context(**options)
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(8_000)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._hear)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and LOGGED_BY_THE_BROWSER not in message.text:
+            self.complaints.append(message.text)
+
+    def clear(self) -> None:
+        """What a test left: what is stored, what was answered for the server, what was set."""
+        self._context.set_offline(False)
+        self.page.unroute_all()
+        self.page.emulate_media(color_scheme=None, reduced_motion=None)
+        self.page.mouse.move(0, 0)
+        self.page.goto(f"{self._server.root}/empty")
+        self.page.evaluate("localStorage.clear(), sessionStorage.clear()")
+        self._context.clear_cookies()
+        self.complaints.clear()
+
+
+@pytest.fixture(scope="session")
+def tabs() -> dict[str, Tab]:
+    """Context options -> the page that has them."""
+    return {}
+
+
 @pytest.fixture
-def open_page(browser: Browser, server: StubServer) -> Iterator[Open]:
+def open_page(browser: Browser, server: StubServer, tabs: dict[str, Tab]) -> Iterator[Open]:
     """Open the page at a hash, in a world; what the browser complains of fails the test."""
-    contexts, complaints = [], []
+    used: list[Tab] = []
 
     def open_(
         hash: str = "",
@@ -42,25 +79,26 @@ def open_page(browser: Browser, server: StubServer) -> Iterator[Open]:
         width: int = 1280,
         height: int = 860,
         outer: str | None = None,
+        color_scheme: Any = None,
+        reduced_motion: Any = None,
         **context: Any,
     ) -> Page:
+        name = str(context)
+        tab = tabs[name] = tabs.get(name) or Tab(browser, server, context)
+        used.append(tab)
+        page = tab.page
+        page.goto("about:blank")  # a page that is only sent to another hash is not loaded again
         server.world = world or make_world()
         server.requests.clear()
-        made = browser.new_context(viewport={"width": width, "height": height}, **context)
-        contexts.append(made)
-        page = made.new_page()
-        page.set_default_timeout(8_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda m: complaints.append(m.text) if m.type == "error" and LOGGED_BY_THE_BROWSER not in m.text else None,
-        )
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
         page.goto(server.url + hash if outer is None else f"{server.root}/outer?theme={outer}")
         if outer is None:
             page.wait_for_selector("main[aria-busy=false]")
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    complaints = [each for tab in used for each in tab.complaints]
+    for tab in used:
+        tab.clear()
     assert complaints == []

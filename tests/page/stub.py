@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         file = STATIC / name
         if not file.is_file():
             return self._problem(404, "the page has no such file", "not_found")
-        return self._send(200, TYPES[file.suffix] + "; charset=utf-8", file.read_bytes())
+        return self._send(200, TYPES[file.suffix] + "; charset=utf-8", file.read_bytes(), kept="max-age=31536000")
 
     def _status_of_production(self, world: World) -> BaseModel:
         there = world.status.group.model_copy(update={"conn_id": "production_db", "environment": "production"})
@@ -169,13 +169,15 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._send(status, "application/problem+json", json.dumps(body).encode())
 
-    def _send(self, status: int, kind: str, content: bytes, policy: str | None = POLICY) -> None:
+    def _send(
+        self, status: int, kind: str, content: bytes, policy: str | None = POLICY, kept: str = "no-store"
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         if policy:
             self.send_header("Content-Security-Policy", policy)
-        self.send_header("Cache-Control", "no-store")
+        self.send_header("Cache-Control", kept)
         self.end_headers()
         self.wfile.write(content)
 

@@ -57,8 +57,8 @@ def test_what_is_rolled_back_in_another_environment_is_read_there(open_page: Ope
     dialog.get_by_label("Version that stays").select_option("012")
     expect(dialog).to_contain_text("4 migrations will be rolled back")
     dialog.get_by_label("Environment").select_option("production")
-    assert _listed(dialog) == ["014 invoices", "013 customer accounts"]
     expect(dialog).to_contain_text("production_db")
+    assert _listed(dialog) == ["014 invoices", "013 customer accounts"]
     expect(dialog.get_by_label("Version that stays")).to_have_value("012")
 
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from tests.page import worlds
@@ -41,9 +41,13 @@ def _focused(page: Page) -> str:
     )
 
 
+AXE = f"""async () => {{ if (!window.axe) {{ {AXE_SCRIPT} }}
+  return (await axe.run({{ resultTypes: ['violations'] }})).violations; }}"""
+
+
 def _axe(page: Page) -> list[str]:
-    found: dict[str, Any] = Axe().run(page).response
-    return [f"{v['id']}: {json.dumps([n['html'][:160] for n in v['nodes'][:3]])}" for v in found["violations"]]
+    found: list[dict[str, Any]] = page.evaluate(AXE)
+    return [f"{v['id']}: {json.dumps([n['html'][:160] for n in v['nodes'][:3]])}" for v in found]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
