@@ -9,23 +9,26 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .catalog.server import refuse_standby
-from .errors import HistoryError, RollbackFailed, StatementFailed, WMigrateError
+from .errors import RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
 from .folder.folder import normalise_version
 from .ledger.metadata import system_values
-from .model import Direction, Entry, Migration, Status
-from .plan import planner, rollback
-from .plan.statuses import status_of
+from .model import Direction
 from .planning import Planning
-from .record import Outcome, Record
-from .run.directions import Applying, Directed, RollingBack
-from .run.job import Job
+from .record import Record
+from .run.directions import Applying, RollingBack
 from .run.series import Series
 from .session.session import Session
 from .sql.analysis import Analyses
+
+if TYPE_CHECKING:
+    from .run.trial import Trial
+
+
+_D = TypeVar("_D", Applying, RollingBack)
 
 
 @dataclass
@@ -114,25 +117,7 @@ class Migrator(Planning):
         if not dry_run:
             return self.apply_each([version])[0]
         self._allow(dry_run=True, direction="apply")
-        migration, applying = self.migrations[version], self._applying()
-        with self._access.open(f"apply {version}") as session:
-            self._access.ensure(session, create=False)
-            chain = self._pending_chain(migration, behind, self._access.entries(session))
-            running = [m.version for m in chain]
-            locks = self._access.locks_of(running, {d for m in chain for d in m.dependencies})
-            self._access.lock(session, locks, version)
-            entries = self._access.entries(session)
-            known = {e.version: e for e in entries}
-            mine = known.get(version)
-            if mine is not None and status_of(migration, mine) is Status.APPLIED:
-                return self._finished(applying.nothing_done(version, Outcome.ALREADY_APPLIED, by=mine.identity))
-            chain = self._pending_chain(migration, behind, entries)
-            refused = planner.refusals(migration, known, assume=[m.version for m in chain])
-            jobs = [] if refused else [applying.job(m) for m in chain]
-            refused = refused or applying.lacking(session, *jobs)
-            if refused:
-                applying.refuse(session, version, refused, dry_run=True)
-            return self._try(session, applying, jobs, entries)
+        return self._trial().apply(self._directed(Applying), version, behind)
 
     def apply_each(
         self,
@@ -158,7 +143,9 @@ class Migrator(Planning):
             self._access.ensure(session)
             with self._whole(session, whole, versions) as records:
                 if jobs == 1:
-                    records += Series(session, self._access, self._applying(), versions, self._tell, go_on).run()
+                    records += Series(
+                        session, self._access, self._directed(Applying), versions, self._tell, go_on
+                    ).run()
                 else:
                     records += self._side_by_side(versions, jobs, go_on)
             return records
@@ -171,7 +158,7 @@ class Migrator(Planning):
 
     def _apply_alone(self, session: Session, version: str) -> list[Record]:
         """On a session that has run others, beside other sessions."""
-        records = Series(session, self._access, self._applying(), [version], self._tell).run()
+        records = Series(session, self._access, self._directed(Applying), [version], self._tell).run()
         with self._access.reaching(session):
             session.locks.release_all()  # or whoever needs this version would wait
         return records
@@ -188,26 +175,7 @@ class Migrator(Planning):
         if not dry_run:
             return self.roll_back_each([version])[0]
         self._allow(dry_run=True, direction="rollback")
-        back = self._rolling_back()
-        with self._access.open(f"rollback {version}") as session:
-            self._access.ensure(session, create=False)
-            known = {*self.migrations, *(e.version for e in self._access.entries(session))}
-            version = normalise_version(version, known, where="this folder or the ledger")
-            chain = self._applied_chain(session, version, behind)
-            if chain:
-                self._access.lock(session, self._access.locks_of(chain), version)
-                chain = self._applied_chain(session, version, behind)
-            if not chain:
-                return self._finished(back.not_applied(version))
-            entries = {e.version: e for e in self._access.entries(session)}
-            found = rollback.dependents(version, list(entries.values()), leaving=chain)
-            try:
-                jobs = [] if found else [back.job(entries[v], session) for v in chain]
-            except HistoryError as error:
-                found = error.findings
-            if found:
-                back.refuse(session, version, found, dry_run=True)
-            return self._try(session, back, [job for job in jobs if job], list(entries.values()))
+        return self._trial().roll_back(self._directed(RollingBack), version, behind)
 
     def roll_back_each(
         self,
@@ -230,10 +198,10 @@ class Migrator(Planning):
             known = {*self.migrations, *(e.version for e in entries)}
             versions = [normalise_version(v, known, where="this folder or the ledger") for v in versions]
             if not there:
-                return [self._finished(self._rolling_back().not_applied(version)) for version in versions]
+                return [self._finished(self._directed(RollingBack).not_applied(version)) for version in versions]
             refuse_standby(session.login.standby)
             try:
-                back = replace(self._rolling_back(), only_incomplete=only_incomplete)
+                back = replace(self._directed(RollingBack), only_incomplete=only_incomplete)
                 with self._whole(session, whole, versions) as records:
                     records += Series(session, self._access, back, versions, self._tell, go_on).run()
                 return records
@@ -244,38 +212,15 @@ class Migrator(Planning):
         """Cancel on the server whatever this migrator is doing. Safe in a signal handler."""
         self._access.cancel()
 
-    # Deciding under the lock
-
-    def _pending_chain(
-        self, migration: Migration, behind: Collection[str], entries: Sequence[Entry]
-    ) -> list[Migration]:
-        there = {e.version for e in entries if (e.status, e.direction) != ("incomplete", "apply")}
-        wanted = {migration.version, *(v for v in behind if v in self.migrations)}
-        needed = (self.graph.ancestors(wanted) | wanted) - (there - {migration.version})
-        return [self.migrations[v] for v in self.graph.order if v in needed]
-
-    def _applied_chain(self, session: Session, version: str, behind: Collection[str]) -> tuple[str, ...]:
-        entries = self._access.entries(session)
-        known = {e.version for e in entries}
-        return rollback.applied_chain([version, *behind], entries) if version in known else ()
-
-    def _applying(self) -> Applying:
-        return Applying(
+    def _directed(self, kind: type[_D]) -> _D:
+        return kind(
             self.migrations, self._access, self.settings, self._identity, self._tell, self._connect, self.analyses
         )
 
-    def _rolling_back(self) -> RollingBack:
-        return RollingBack(
-            self.migrations, self._access, self.settings, self._identity, self._tell, self._connect, self.analyses
-        )
+    def _trial(self) -> Trial:
+        from .run.trial import Trial
 
-    def _try(self, session: Session, directed: Directed, jobs: Sequence[Job], entries: Sequence[Entry]) -> Record:
-        """Run the last job in a transaction that is rolled back, and before it the others."""
-        from .run.dry_run import DryRun
-
-        refuse_standby(session.login.standby)
-        begun = {e.version for e in entries if e.status == "incomplete" and e.direction == directed.direction}
-        return self._finished(DryRun(directed.execution(session), frozenset(begun), self._finished).run(jobs))
+        return Trial(self.graph, self._access, self._finished)
 
     def _finished(self, record: Record) -> Record:
         self._tell(Finished(record))

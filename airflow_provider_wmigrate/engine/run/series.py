@@ -5,7 +5,6 @@ Nothing is asked again that the ledger's head shows to be as it was: every chang
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.events import Finished, Listener
+from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.ledger.access import LedgerAccess
 from airflow_provider_wmigrate.engine.ledger.trail import damaged
 from airflow_provider_wmigrate.engine.model import Entry
@@ -23,6 +22,7 @@ from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.message import ask, refusal
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
 
+from .commits import Commits
 from .directions import LARGE, Decided, Directed
 from .in_transaction import InTransaction
 from .job import Job
@@ -30,8 +30,6 @@ from .opening import Opened, Opening
 
 CATCH_UP = 16
 """A run of so many migrations does not wait for the disk after each."""
-_BETWEEN_FLUSHES = 0.25
-"""Seconds, at the most about, after which what was committed is on the disk, and is told."""
 
 
 @dataclass
@@ -46,8 +44,6 @@ class Series:
     versions: Sequence[str]
     tell: Listener
     go_on: Callable[[], bool] = lambda: True
-    records: list[Record] = field(default_factory=list, init=False)
-    """Of what is done and on the disk."""
     entries: dict[str, Entry] = field(default_factory=dict, init=False)
     head: str | None = field(default=None, init=False)
     """Of the audit log, as of which the entries are."""
@@ -55,31 +51,30 @@ class Series:
     """By version, as the entries are now."""
     opened: Opened | None = field(default=None, init=False)
     """The transaction of the next version, begun behind the last commit."""
-    _unflushed: list[Record] = field(default_factory=list, init=False)
-    _flushed_at: float = field(default_factory=time.monotonic, init=False)
+    _commits: Commits = field(init=False)
     _spoils: bool = field(default=False, init=False)
     """The script that runs may leave what no statement takes away."""
+
+    def __post_init__(self) -> None:
+        self._commits = Commits(self.session, self.access.ledger, self.tell, self.ledger)
 
     def run(self) -> list[Record]:
         """Run all of them, or those before the first that fails.
 
-        :raises WMigrateError: one failed; `records` has those before it.
+        :raises WMigrateError: one failed; those before it are told.
         """
         try:
             self._read(self.direct.seen(self.versions))
             for at, version in enumerate(self.versions):
                 if not self.go_on():
                     break
-                record, flushed = self._one(at, version)
-                self._unflushed.append(record)
-                if flushed:
-                    self._told()
-            self._flush()
+                self._commits.add(*self._one(at, version))
+            self._commits.flush()
         except BaseException:
             with suppress(WMigrateError, psycopg.Error):
-                self._flush()
+                self._commits.flush()
             raise
-        return self.records
+        return self._commits.records
 
     # One version
 
@@ -110,7 +105,7 @@ class Series:
         self._read(self.direct.seen(self.versions[at:]))
         decided = self.direct.decide(version, self.entries, self.session)
         if decided.done is not None:
-            return decided.done, not self._unflushed
+            return decided.done, self._commits.all_flushed
         if decided.refused or decided.job is None:
             self.direct.refuse(self.session, version, decided.refused)
         if decided.in_one_transaction:
@@ -215,31 +210,10 @@ class Series:
 
     def is_flushed(self, at: int) -> bool:
         """Whether a commit waits for the disk: the last one does, and the one before whatever is in no transaction."""
-        late = time.monotonic() - self._flushed_at > _BETWEEN_FLUSHES
-        if late or len(self.versions) < CATCH_UP or at + 1 >= len(self.versions):
+        if self._commits.late or len(self.versions) < CATCH_UP or at + 1 >= len(self.versions):
             return True
         following = self._ahead(at + 1)
         return following.job is None or following.unfinished or following.job.by_statement
-
-    def _flush(self) -> None:
-        """Have on the disk what was committed, by one more commit that waits for it."""
-        for tries_left in (2, 1, 0):
-            if not self._unflushed or self.session.conn.closed:
-                return
-            try:
-                self.session.roll_back()
-                with self.ledger(), self.session.transaction():
-                    self.access.ledger.writer(self.session.conn).touch()
-                self._told()
-            except psycopg.errors.QueryCanceled:  # a cancel that was meant for a script
-                if not tries_left:
-                    raise
-
-    def _told(self) -> None:
-        for record in self._unflushed:
-            self.tell(Finished(record))
-        self.records += self._unflushed
-        self._unflushed, self._flushed_at = [], time.monotonic()
 
 
 def _spoils(job: Job) -> bool:

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
-from airflow_provider_wmigrate.engine.catalog.aggregates import filled_in_steps
-from airflow_provider_wmigrate.engine.catalog.timescale_calls import put_in_columnstore
-from airflow_provider_wmigrate.engine.catalog.transactions import at_most_one_between, transaction_number
+from airflow_provider_wmigrate.engine.catalog.transactions import transaction_number
 from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
     ROLLED_BACK,
@@ -36,9 +34,8 @@ from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
-from .aggregate_work import AggregateWork
-from .index_work import IndexWork
 from .script_progress import ScriptProgress
+from .statement_work import StatementWork
 
 
 @dataclass(slots=True)
@@ -99,7 +96,7 @@ class ScriptRun:
             return found.done
         index = found.done
         with self._progress.own_statements(index):
-            ran = self._has_run(index)
+            ran = self._work(index).has_run()
         if ran is None and self._read_again(index):
             ran = True
         elif ran is None and not self.repeatable:
@@ -108,18 +105,6 @@ class ScriptRun:
         done = index + 1 if ran else index
         self._progress.write(done, done, self._state.kept)
         return done
-
-    def _has_run(self, index: int) -> bool | None:
-        """Whether a statement that was begun has run; None: only a person can tell."""
-        statement = self.analysis.statements[index]
-        if statement.kind == "index_stmt" and statement.outside:
-            return self._index_work(index).prepare(begun=True)
-        if filled_in_steps(statement):
-            return self._aggregate_work(index).has_run()
-        if chunk := probe.half_done(self.session.conn, statement):
-            put_in_columnstore(self.session.conn, chunk)
-            self._progress.told(index, index + 1, "put its chunk into the columnstore again, which it had left outside")
-        return probe.ran(self.session.conn, statement)
 
     def _read_again(self, index: int) -> bool:
         """Run a SELECT that only reads once more, in a transaction that lets nothing else pass."""
@@ -190,7 +175,7 @@ class ScriptRun:
         with self._progress.own_statements(index):
             self._state.be_the_script()
             self._state.limit(self.alone)
-            ran = self._cleared(index)
+            ran = self._work(index).cleared()
         if ran:
             self._progress.write_ran(index, self._state.kept)
             return 0
@@ -203,16 +188,16 @@ class ScriptRun:
         try:
             rows = self._send(index)
         except StatementFailed as error:
-            effect = self._effect(index, before, error)
+            effect = self._work(index).effect(before, error)
             self.nothing_kept = nothing_yet and effect is Effect.NOTHING
             self._write_failed(index, effect)
             raise self._progress.told_kept(error, index, effect) from error
         with self._progress.own_statements(index):
             self._state.look()
-            built = self._index_work(index).built()
+            built = self._work(index).built()
         if not built:
             self._progress.write(index, index, self._state.kept)
-            raise self._invalid(index)
+            raise self._work(index).invalid()
         self._progress.write_ran(index, self._state.kept)
         return rows
 
@@ -237,36 +222,16 @@ class ScriptRun:
             outcome = "what ran before is kept, and another runner went on with it"
             raise LockTimeout("the advisory lock of this migration", 0.0, outcome=outcome)
 
-    def _cleared(self, index: int) -> bool:
-        """Take away or finish what an earlier try of the statement left half done; True: with that it has run."""
-        if self._index_work(index).prepare():
-            return True
-        if filled_in_steps(self.analysis.statements[index]):
-            return self._aggregate_work(index).there()
-        finished = probe.finish_detaching(self.session.conn, self.analysis.statements[index])
-        if finished:
-            self._progress.told(index, index + 1, "finished the detaching, which had been left half done")
-        return finished
-
-    def _index_work(self, index: int) -> IndexWork:
-        return IndexWork(
+    def _work(self, index: int) -> StatementWork:
+        return StatementWork(
             self.session,
             self.migration,
             self.analysis,
             index,
+            self.repeatable,
             self.alone.lock,
             self.retrying,
             self.tell,
-            lambda note: self._progress.told(index, index + 1, note),
-        )
-
-    def _aggregate_work(self, index: int) -> AggregateWork:
-        return AggregateWork(
-            self.session,
-            self.analysis.statements[index],
-            self.migration.version,
-            self.analysis.script.file,
-            self.retrying,
             lambda note: self._progress.told(index, index + 1, note),
         )
 
@@ -290,46 +255,12 @@ class ScriptRun:
 
     # Failures
 
-    def _effect(self, index: int, before: int | None, error: StatementFailed) -> Effect:
-        """What a statement left that failed outside a transaction: it may have committed on its way.
-
-        :param before: the session's transaction number just before it.
-        """
-        statement = self.analysis.statements[index]
-        if error.sqlstate and first_in_session(statement.kind, statement.node):
-            return Effect.NOTHING  # it ran on another session, in one transaction
-        try:
-            if at_most_one_between(before, transaction_number(self.session.conn)):
-                return Effect.NOTHING
-            if filled_in_steps(statement):
-                return self._aggregate_work(index).failed()
-            if probe.half_done(self.session.conn, statement):
-                return Effect.LOST  # the next run puts an end to it
-            ran = probe.ran(self.session.conn, statement)
-        except psycopg.Error:
-            return Effect.LOST
-        if ran is None:
-            return Effect.REPEATABLE if self.repeatable else Effect.OPEN
-        return Effect.RAN if ran else Effect.REPEATABLE
-
     def _write_failed(self, index: int, effect: Effect) -> None:
         """What is open stays in flight, as if the runner had died."""
         if effect in (Effect.NOTHING, Effect.REPEATABLE):
             self._progress.write(index, index, self._state.kept)
         elif effect is Effect.RAN:
             self._progress.write_ran(index, self._state.kept)
-
-    def _invalid(self, index: int) -> StatementFailed:
-        statement = self.analysis.statements[index]
-        return StatementFailed(
-            self.migration.version,
-            self.analysis.script.file,
-            f"index {statement.node.idxname} exists but is invalid",
-            outcome=journal.outcome(index, Effect.REPEATABLE),
-            line=statement.line,
-            statement=self.analysis.excerpt(statement),
-            retryable=True,
-        )
 
 
 _NOT_READ_ONLY = ("25006", "25001")
