@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from enum import Enum
@@ -116,6 +116,12 @@ class Bystanders:
     """Transactions of others that the server ended meanwhile, in the whole database; None: not measured."""
     not_measured: str | None = None
     """Why nothing, or not all of it, was measured."""
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Bystanders:
+        """From the plain values, also of another version of wmigrate."""
+        known = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+        return cls(**{"unseen_ms": 0, **known, "relations": tuple(known.get("relations", ()))})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
+from airflow_provider_wmigrate.engine.record import Bystanders
 
 from . import schemas
 from .group_view import GroupView
@@ -22,12 +24,18 @@ def audit_item(view: GroupView, row: AuditRow) -> schemas.AuditRowItem:
 
 def event_item(view: GroupView, row: AuditRow) -> schemas.HistoryEvent:
     """An audit row as an event of history."""
-    return schemas.HistoryEvent(**{**row.details, **_told(view, row), "dry_run": row.details.get("dry_run") is True})
+    known = {**_told(view, row), "felt": _felt(row.details), "dry_run": row.details.get("dry_run") is True}
+    return schemas.HistoryEvent(**{**row.details, **known})
 
 
 def _told(view: GroupView, row: AuditRow) -> dict[str, Any]:
     url = view.log_url(row.dag_id, row.run_id, row.task_id)
     return {**asdict(row), "authenticated": row.authenticated or None, "url": url}
+
+
+def _felt(told: Mapping[str, Any]) -> str | None:
+    felt = told.get("bystanders")
+    return str(Bystanders.of(felt)) if felt else None
 
 
 def events_from_runs(view: GroupView) -> list[schemas.HistoryEvent]:
@@ -41,6 +49,7 @@ def _event_of(record: TaskResult) -> schemas.HistoryEvent:
     is_dry = record.outcome in ("dry_run", "not_tried")
     dag_id, run_id, map_index = record.key
     known = {"event": record.outcome, "at": record.at, "actor": record.actor, "dry_run": is_dry}
+    known["felt"] = _felt(record.value)
     where = {"run_id": run_id, "dag_id": dag_id, "task_id": record.task_id}
     return schemas.HistoryEvent(
         **{**record.value, **known, **where}, url=task_url(dag_id, run_id, record.task_id, map_index)

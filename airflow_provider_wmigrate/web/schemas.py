@@ -13,7 +13,7 @@ from pydantic import Field
 from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.model import Finding, Step
-from airflow_provider_wmigrate.engine.record import LockTaken
+from airflow_provider_wmigrate.engine.record import Bystanders, LockTaken
 
 from .described import Answer
 from .described import Choices as Choices
@@ -151,6 +151,8 @@ class HistoryEvent(_InAirflow):
     rows: int | None = None
     statements: int | None = None
     locks: list[LockTaken] = Field(default_factory=list, description="Held just before the end.")
+    bystanders: Bystanders | None = Field(default=None, description="What others felt of it; null: nobody looked.")
+    felt: str | None = Field(default=None, description="The same as a sentence.")
 
 
 class HistoryAnswer(_OfGroup):

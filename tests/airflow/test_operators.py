@@ -12,6 +12,8 @@ import psycopg
 import pytest
 from airflow_runner import Run, Runner, TaskLog, applied, audit, relations
 
+from airflow_provider_wmigrate.engine.record import Bystanders
+
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
 
@@ -122,11 +124,13 @@ def test_the_report_waits_for_the_sibling_of_a_failed_task(runner: Runner, make_
 # What a run leaves behind
 
 
-def test_xcom_has_records_and_no_sql(runner: Runner, make_folder: MakeFolder) -> None:
+def test_xcom_has_records_and_no_sql(runner: Runner, make_folder: MakeFolder, task_log: TaskLog) -> None:
     run = runner.run(runner.migrations(make_folder({**A, **B, "003_c.sql": "INSERT INTO a VALUES (1), (2);"})))
     record = run.returned("003_c")
     assert (record["version"], record["outcome"], record["rows"], record["statements"]) == ("003", "applied", 2, 1)
     assert [(lock["relation"], lock["mode"]) for lock in record["locks"]] == [("public.a", "RowExclusiveLock")]
+    assert record["bystanders"] == Bystanders.of(record["bystanders"]).as_dict()
+    assert f"  nobody waited longer than {record['bystanders']['unseen_ms']} ms" in task_log.lines
     assert record["identity"] == {
         "actor": "alice",
         "dag_id": run.dag.dag_id,

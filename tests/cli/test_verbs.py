@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from airflow_provider_wmigrate.cli.parser import build_parser
 from airflow_provider_wmigrate.cli.verbs import COMMON, VERBS, WMIGRATE, options
+from airflow_provider_wmigrate.engine.record import Bystanders
 
 Conn = psycopg.Connection[Any]
 Wmigrate = Callable[..., Any]
@@ -152,6 +155,7 @@ def test_up_and_down(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     result = wmigrate("up", "--yes")
     assert result.code == 0
     assert result.out.startswith("Applied 3 migrations in ")
+    assert re.fullmatch(r"Nobody waited longer than \S+ m?s\.", result.out.splitlines()[-1])
     assert "002_price: applied in" in result.err
     assert "2 statements, 2 rows changed" in result.err
     assert versions(conn) == ["001", "002", "003"]
@@ -163,12 +167,35 @@ def test_up_and_down(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     assert versions(conn) == []
 
 
+def test_who_waited_is_told_of_the_migration_and_in_the_end(shop: Path, wmigrate: Wmigrate, database: str) -> None:
+    (shop / "004_slow.sql").write_text("LOCK TABLE shop;\nSELECT pg_sleep(1);")
+    wmigrate("up", "--yes", "--to", "3")
+
+    def shopping() -> None:
+        with psycopg.connect(database, autocommit=True) as other:
+            locked = "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'shop'::regclass"
+            while not other.execute(locked).rowcount:
+                time.sleep(0.01)
+            other.execute("SELECT * FROM shop")
+
+    customer = threading.Thread(target=shopping)
+    customer.start()
+    result = wmigrate("up", "--yes")
+    customer.join(20)
+    said = result.out.splitlines()[-1]
+    assert re.fullmatch(r"1 session waited \S+ m?s, for public\.shop\.", said)
+    assert f"  {said.rstrip('.')}\n" in result.err
+
+
 def test_up_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
     data = wmigrate("up", "--yes", "--json").json
     assert [(r["version"], r["outcome"]) for r in data["records"]] == [
         ("001", "applied"), ("002", "applied"), ("003", "applied")
     ]  # fmt: skip
     assert re.fullmatch(r"\d+:[0-9a-f]{64}", data["records"][-1]["audit_head"])
+    felt = [Bystanders.of(record["bystanders"]) for record in data["records"]]
+    assert [each.as_dict() for each in felt] == [record["bystanders"] for record in data["records"]]
+    assert {each.sessions for each in felt} <= {None, 0}
     assert data["not_tried"] == data["findings"] == []
     events = [e["event"] for e in wmigrate("audit", "--json").json["events"]]
     assert events[::-1] == ["ledger_created", "planned", *["applied"] * 3]

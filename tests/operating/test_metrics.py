@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
@@ -14,11 +17,12 @@ import pytest
 from airflow_runner import Runner, connection
 from listeners import Datagrams, otlp, statsd
 
-from airflow_provider_wmigrate.engine.errors import LockTimeout
-from airflow_provider_wmigrate.engine.events import Failed, Started, Waiting
+from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed
+from airflow_provider_wmigrate.engine.events import Failed, Finished, Started, Waiting
+from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity, Script
-from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.record import Bystanders, LockTaken, Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.hooks import MigrationHook
 from airflow_provider_wmigrate.telling.lineage import facets
@@ -50,16 +54,17 @@ def heard(metadata_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=False)
 
 
-def ours(heard: Datagrams) -> dict[str, list[tuple[str, dict[str, str]]]]:
-    """Values and tags of our metrics by name, without Airflow's prefix."""
-    import time
+def ours(heard: Datagrams, *, felt: bool = False) -> dict[str, list[tuple[str, dict[str, str]]]]:
+    """Values and tags of our metrics by name, without Airflow's prefix.
 
+    :param felt: those of what others felt; else all but those, which a busy machine sends of a short migration too.
+    """
     time.sleep(0.1)
     found: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for line in heard.lines:
         key, _, value = line.rpartition(":")
         name, *tags = key.split(",")
-        if name.startswith("airflow.wmigrate."):
+        if name.startswith("airflow.wmigrate.") and name.startswith("airflow.wmigrate.bystanders.") == felt:
             pairs = dict(tag.split("=", 1) for tag in tags)
             found.setdefault(name.removeprefix("airflow."), []).append((value, pairs))
     return found
@@ -123,6 +128,55 @@ def test_a_wait_for_another_runner(
     assert [value for value, _ in found["wmigrate.lock.waits"]] == ["1|c"]
     assert found["wmigrate.lock.waits"][0][1] == {"target": "target", "version": "001"}
     assert len(found["wmigrate.lock.wait_duration"]) == 1
+
+
+def test_what_others_felt(
+    runner: Runner, heard: Datagrams, make_folder: MakeFolder, conn: psycopg.Connection, database: str
+) -> None:
+    """Of one that failed as well; nothing is sent of one that nobody could look at."""
+    conn.execute("CREATE TABLE t (id int)")
+    slow = "LOCK TABLE t;\nSELECT pg_sleep(0.8);"
+    files = {"001_a.sql": slow, "002_b.sql": slow + "\nSELECT 1 / 0;", "003_c.sql": "SELECT 1;", **CONFIG}
+    migrator = MigrationHook("target").migrator(read_folder(make_folder(files)), identity=Identity("tester"))
+
+    def shopping() -> None:
+        with psycopg.connect(database, autocommit=True) as other:
+            locked = "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 't'::regclass"
+            while not other.execute(locked).rowcount:
+                time.sleep(0.01)
+            other.execute("SELECT * FROM t")
+
+    for version, outcome in (("001", nullcontext()), ("002", pytest.raises(StatementFailed))):
+        customer = threading.Thread(target=shopping)
+        customer.start()
+        with outcome:
+            migrator.apply(version)
+        customer.join(20)
+    found = ours(heard, felt=True)
+    assert set(found) == {"wmigrate.bystanders.sessions", "wmigrate.bystanders.longest_wait"}
+    assert found["wmigrate.bystanders.sessions"] == [
+        ("1|g", {"target": "target", "version": "001"}),
+        ("1|g", {"target": "target", "version": "002"}),
+    ]
+    waited = [float(value.removesuffix("|ms")) for value, _ in found["wmigrate.bystanders.longest_wait"]]
+    assert all(400 < each < 4000 for each in waited)
+
+
+def record(felt: Bystanders) -> Record:
+    return Record("001", "a", Outcome.APPLIED, "c1", Identity("tester"), bystanders=felt)
+
+
+def test_what_could_not_be_measured_or_ended_in_a_deadlock(heard: Datagrams) -> None:
+    listener = MetricsListener(Metrics(), target="t", identity=Identity("tester"))
+    listener(Finished(record(Bystanders(9, not_measured="no right"))))
+    listener(Finished(record(Bystanders(9, 3, 0, 0, (), 2))))
+    found = {name: [value for value, _ in values] for name, values in ours(heard, felt=True).items()}
+    assert found == {
+        "wmigrate.bystanders.not_measured": ["1|c"],
+        "wmigrate.bystanders.sessions": ["0|g"],
+        "wmigrate.bystanders.longest_wait": found["wmigrate.bystanders.longest_wait"],
+        "wmigrate.bystanders.deadlocks": ["2|c"],
+    }
 
 
 def test_a_look_at_the_target(runner: Runner, heard: Datagrams, make_folder: MakeFolder) -> None:

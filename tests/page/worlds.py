@@ -304,6 +304,8 @@ def _events(items: Sequence[s.MigrationItem]) -> list[s.HistoryEvent]:
         statements=3,
         rows=12,
         locks=[s.LockTaken("warehouse.products", "AccessExclusiveLock", held_ms=35)],
+        bystanders=(felt := s.Bystanders(60, 12, 2, 640, ("a.b",), 0)),
+        felt=str(felt),
     )
     left = s.HistoryEvent(
         at=ago(days=1),

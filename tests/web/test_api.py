@@ -183,6 +183,9 @@ def test_a_dry_run(admin: Any, viewer: Any, make_place: MakePlace) -> None:
         assert {v: e["event"] for v, e in found.items()} == {"001": "dry_run", "002": "not_tried"}
         assert [lock["relation"] for lock in found["001"]["locks"]] != []
         assert found["001"]["duration_ms"] is not None
+        felt = found["001"]["bystanders"]
+        assert found["001"]["felt"] == f"nobody waited longer than {felt['unseen_ms']} ms"
+        assert (felt["relations"], found["002"]["bystanders"], found["002"]["felt"]) == ([], None, None)
         assert found["002"]["reason"].startswith("002_index.sql")
         assert {e["dry_run"] for e in found.values()} == {True}
         assert (answer["runs"][0]["dry_run"], list(answer["runs"][0]["not_tried"])) == (["001"], ["002"])

@@ -94,7 +94,7 @@ export function history(events, { withVersion = null } = {}) {
   return table("Events, newest first", [
     { title: "When", cell: (event) => when(event.at) },
     ...(withVersion ? [{ title: "Version", cell: (event) => event.version && h("a", { class: "mono", href: detail(withVersion, event.version) }, event.version) }] : []),
-    { title: "Event", cell: (event) => [badge(event.event), event.error && h("p", { class: "error-text" }, event.error), found(event)] },
+    { title: "Event", cell: (event) => [badge(event.event), event.error && h("p", { class: "error-text" }, event.error), event.felt && h("p", { class: "muted" }, event.felt), found(event)] },
     { title: "Who", cell: (event) => event.actor ?? "–" },
     { title: "Took", number: true, cell: (event) => duration(event.duration_ms) },
     { title: "Log", cell: (event) => event.url && airflowLink(event.url, "Log", { mark: "log", label: `Log of ${words(event.event)} ${event.version ?? ""}` }) },
