@@ -23,11 +23,14 @@ from pathlib import Path
 from dev.cluster import Cluster
 from dev.pages import RunCommand, WriteFile, steps
 from dev.ports import free_ports
+from dev.timescale_root import timescale_server
 from dev.watchdog import Watchdog, stop_sessions
 
 PATIENCE = 300.0
 """Seconds for one command."""
 PORT_OF_AIRFLOW = "8080"
+NEEDS_TIMESCALEDB = "<!-- needs timescaledb -->"
+"""In a page that is followed on a native TimescaleDB of the community edition."""
 
 _CHANGES = {
     r"\b(127\.0\.0\.1|localhost):\d+": "HOST",
@@ -208,9 +211,9 @@ def main() -> int:
     parser.add_argument("--update", action="store_true", help="write what was printed into the page")
     options = parser.parse_args()
     failed = False
-    with Cluster.temporary() as cluster:
-        for file in options.pages:
-            page = file.read_text(encoding="utf-8")
+    for file in options.pages:
+        page = file.read_text(encoding="utf-8")
+        with timescale_server() if NEEDS_TIMESCALEDB in page else Cluster.temporary() as cluster:
             told: list[Told] = []
             try:
                 for answer in walk(page, cluster):

@@ -70,6 +70,7 @@ _FINDINGS = {
     "outside_transaction": (E, "it must run outside a transaction, but this is forbidden", "remove it, or allow it"),
     "unnamed_index": (E, "`CREATE INDEX CONCURRENTLY` without a name", "name the index"),
     "drops_all_hypertables": (E, "`DROP EXTENSION timescaledb CASCADE` deletes their rows", "drop tables by name"),
+    "timescaledb_lost": (W, "what applied migrations made of TimescaleDB's is gone", "follow the message"),
     "refresh_unbounded": (W, "a refresh deletes the buckets whose rows were dropped", "give it a lower bound"),
     "policy_window": (W, "a policy's window never reaches rows that come late", "a longer `start_offset`"),
     "allow_ddl_violated": (E, "it defines objects, but `validation.sql.allow_ddl` is false", "remove it or allow it"),

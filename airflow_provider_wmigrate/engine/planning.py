@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from .catalog.timescale_state import lost
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.access import LedgerAccess
@@ -132,7 +133,9 @@ class Planning:
         with self._access.open("read") as session, self._access.reaching(session):
             found = self.ledger.continues(session.conn, known_head) if known_head else None
             state, lacking = self.ledger.state_and_rights(session.conn)
-            return state, (*((found,) if found else ()), *lacking)
+            applied = {entry.version for entry in state.entries if entry.status == "applied"}
+            gone = lost(session.conn, (m.script for m in self.migrations.values() if m.version in applied))
+            return state, (*((found,) if found else ()), *lacking, *gone)
 
 
 def _with(found: Sequence[Finding], plan: Plan) -> Plan:

@@ -9,10 +9,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dev.walkthrough import WalkError
+from dev.walkthrough import NEEDS_TIMESCALEDB, WalkError
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDES = sorted(p for p in (ROOT / "docs" / "how-to").glob("*.md") if "```console" in p.read_text(encoding="utf-8"))
+TEXTS = {page: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "how-to").glob("*.md"))}
+GUIDES = [page for page, text in TEXTS.items() if "```console" in text and NEEDS_TIMESCALEDB not in text]
+"""Those for TimescaleDB are followed in tests/timescale_native."""
 PATTERNS = (ROOT / "docs" / "how-to" / "zero-downtime.md").read_text(encoding="utf-8")
 Follow = Callable[[str], int]
 

@@ -62,6 +62,7 @@ def test_the_shipped_folder_up_down_up(migrator: Migrator, database: str) -> Non
         assert conn.execute("SELECT quantity, notes FROM telemetry.inventory_movements").fetchall() == [(5, "kept")]
         conn.execute("TRUNCATE telemetry.inventory_movements")
 
+    assert [f for f in migrator.plan().findings if f.code == "timescaledb_lost"] == []
     for step in migrator.plan_rollback(to=None).steps:
         migrator.roll_back(step.version)
     assert looked_at(database) == before

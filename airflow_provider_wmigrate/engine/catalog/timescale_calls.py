@@ -7,6 +7,8 @@ from typing import Any
 
 from psycopg import Connection
 
+from airflow_provider_wmigrate.engine.sql.arguments import constants
+
 from .policies import POLICIES, has_policy
 
 _AGAIN = frozenset({
@@ -54,27 +56,6 @@ def half_recompressed(conn: Connection[Any], call: Any) -> str | None:
 def put_in_columnstore(conn: Connection[Any], chunk: str) -> None:
     """:param chunk: as to_regclass reads it."""
     conn.execute("SELECT compress_chunk(pg_catalog.to_regclass(%s))", [chunk])
-
-
-def constants(arguments: Any) -> list[str]:
-    """The strings among arguments and in their arrays, with or without a cast; what is anything else makes them
-    none."""
-    found: list[str] = []
-    for argument in arguments:
-        node = argument.type_cast.arg if argument.WhichOneof("node") == "type_cast" else argument
-        kind = node.WhichOneof("node")
-        if kind == "named_arg_expr":
-            continue
-        if kind == "a_array_expr":
-            inside = constants(node.a_array_expr.elements)
-            if len(inside) != len(node.a_array_expr.elements):
-                return []
-            found += inside
-        elif kind == "a_const" and node.a_const.WhichOneof("val") == "sval":
-            found.append(node.a_const.sval.sval)
-        else:
-            return []
-    return found
 
 
 def _policy(conn: Connection[Any], arguments: Any) -> bool | None:

@@ -1,79 +1,98 @@
 """Whether TimescaleDB's catalogs still have what the applied migrations made: a restore without TimescaleDB's own steps
-leaves plain tables and views, and jobs that are doubled or call what is gone."""
+leaves plain tables and views without policies, and jobs that are doubled or call what is gone."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from psycopg import Connection
 
-from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.model import Finding, Script
+from airflow_provider_wmigrate.engine.sql.made import AGGREGATE, HYPERTABLE, JOB, Made, made
 
-from .builds import quoted
-from .timescale_calls import constants
-
-_MAKES = re.compile(r"\b(?:create_hypertable|timescaledb\s*\.\s*continuous)\b", re.IGNORECASE)
+from .policies import POLICIES
 
 
-def contradictions(conn: Connection[Any], applied: Iterable[Script]) -> Iterator[str]:
-    """What is not as it was made, one sentence each. Without TimescaleDB, and without a script that uses it, nothing is
-    asked.
+def lost(conn: Connection[Any], applied: Iterable[Script]) -> Iterator[Finding]:
+    """What is not as it was made. Without a script that makes something of TimescaleDB's, nothing is asked.
 
     :param applied: scripts of applied migrations, in order.
     """
-    made = [script for script in applied if _MAKES.search(script.text)]
-    if not made:
+    expected = [one for one in made(applied) if one.what in (HYPERTABLE, AGGREGATE, JOB) or one.what in POLICIES]
+    if not expected:
         return
-    row = conn.execute("SELECT pg_catalog.to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone()
-    if row != (True,):
-        yield "TimescaleDB is not in this database, and applied migrations use it"
+    state = conn.execute(_READABLE).fetchone()
+    if state is None:
+        yield _finding("TimescaleDB is not in this database, and applied migrations use it", _RESTORE)
+    if state != (True,):
         return
-    for what, name in dict.fromkeys(pair for script in made for pair in _made(script)):
-        if conn.execute(_LOST[what], {"name": name}).fetchone() == (True,):
-            yield f"{name.replace(chr(34), '')} was made a {what}, and is none any more"
+    yield from _missing(conn, expected)
     for number, procedure in conn.execute(_PROCEDURE_GONE).fetchall():
-        yield f"job {number} calls {procedure}, which is gone"
+        yield _finding(
+            f"job {number} calls {procedure}, which is gone", f"make it again, or SELECT delete_job({number})"
+        )
     for procedure, numbers in conn.execute(_DOUBLED).fetchall():
-        yield f"jobs {numbers} do the same ({procedure})"
+        yield _finding(
+            f"jobs {numbers} do the same ({procedure})", "keep one, and take the others away with delete_job"
+        )
 
 
-def _made(script: Script) -> Iterator[tuple[str, str]]:
-    from postgast import find_nodes
-    from postgast.pg_query_pb2 import FuncCall
-
-    try:
-        statements = analyse(script).statements
-    except WMigrateError:
-        return
-    for statement in statements:
-        if statement.node is None:
+def _missing(conn: Connection[Any], expected: list[Made]) -> Iterator[Finding]:
+    columns = [[*each] for each in zip(*((m.schema, m.name, POLICIES.get(m.what)) for m in expected), strict=True)]
+    for one, (relation, hypertable, aggregate, policy, job) in zip(expected, conn.execute(_LOOK, columns), strict=True):
+        here = {HYPERTABLE: hypertable, AGGREGATE: aggregate, JOB: job}.get(one.what, policy)
+        if here:
             continue
-        if statement.kind == "create_table_as_stmt" and statement.node.into.options:
-            yield "continuous aggregate", quoted(statement.node.into.rel)
-        elif statement.kind == "select_stmt":
-            for call in find_nodes(statement.node, FuncCall):
-                names = constants(call.args[:1])
-                if call.funcname[-1].string.sval == "create_hypertable" and names:
-                    yield "hypertable", names[0]
+        if one.what == JOB:
+            yield _finding(f"a job that calls {one} was added, and is gone", _AGAIN, one)
+        elif one.what in POLICIES and (hypertable or aggregate):
+            yield _finding(f"the {one.what.replace('_', ' ')} of {one} was added, and is gone", _AGAIN, one)
+        elif one.what in (HYPERTABLE, AGGREGATE):
+            how = "is none any more" if relation else "is gone"
+            yield _finding(f"{one} was made a {one.what}, and {how}", _RESTORE, one)
 
 
-_LOST = {
-    "hypertable": "SELECT pg_catalog.to_regclass(%(name)s) IS NOT NULL AND NOT EXISTS (SELECT"
-    " FROM timescaledb_information.hypertables WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I',"
-    " hypertable_schema, hypertable_name)) = pg_catalog.to_regclass(%(name)s))",
-    "continuous aggregate": "SELECT pg_catalog.to_regclass(%(name)s) IS NOT NULL AND NOT EXISTS (SELECT"
-    " FROM timescaledb_information.continuous_aggregates WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I',"
-    " view_schema, view_name)) = pg_catalog.to_regclass(%(name)s))",
-}
-"""What is there under the name, and is not what it was. What is gone may have been dropped by a later migration."""
+_RESTORE = "restore with timescaledb_pre_restore() and timescaledb_post_restore(), or make it again in a migration"
+_AGAIN = "add it again, or write a migration that takes it away"
+
+
+def _finding(message: str, nxt: str, one: Made | None = None) -> Finding:
+    file, line = (one.file, one.line) if one else (None, None)
+    return Finding("timescaledb_lost", message, nxt, "warning", file=file, line=line)
+
+
+# No row: there is no such view. An error would end the transaction of whoever looks.
+_READABLE = """
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'timescaledb_information' AND c.relname = 'jobs'
+"""
+# A name without a schema is looked for in all of them: the script may have had a search path of its own.
+_LOOK = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relname = m.name AND c.relkind IN ('r', 'p', 'v', 'm') AND m.schema IN ('', n.nspname)),
+       EXISTS (SELECT FROM timescaledb_information.hypertables h
+                WHERE h.hypertable_name = m.name AND m.schema IN ('', h.hypertable_schema)),
+       EXISTS (SELECT FROM timescaledb_information.continuous_aggregates a
+                WHERE a.view_name = m.name AND m.schema IN ('', a.view_schema)),
+       EXISTS (SELECT FROM timescaledb_information.jobs j
+                 LEFT JOIN timescaledb_information.continuous_aggregates a
+                   ON a.materialization_hypertable_schema = j.hypertable_schema
+                  AND a.materialization_hypertable_name = j.hypertable_name
+                WHERE j.proc_name = m.policy AND coalesce(a.view_name, j.hypertable_name) = m.name
+                  AND m.schema IN ('', coalesce(a.view_schema, j.hypertable_schema))),
+       EXISTS (SELECT FROM timescaledb_information.jobs j
+                WHERE j.proc_name = m.name AND m.schema IN ('', j.proc_schema))
+  FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[]),
+                  pg_catalog.unnest(%s::pg_catalog.text[])) WITH ORDINALITY AS m (schema, name, policy, number)
+ ORDER BY m.number
+"""
 _PROCEDURE_GONE = """
 SELECT job_id, pg_catalog.format('%I.%I', proc_schema, proc_name) FROM timescaledb_information.jobs j
- WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-                    WHERE n.nspname = j.proc_schema AND p.proname = j.proc_name) ORDER BY 1
+ WHERE j.job_id >= 1000 AND NOT EXISTS (
+           SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+            WHERE n.nspname = j.proc_schema AND p.proname = j.proc_name) ORDER BY 1
 """
 _DOUBLED = """
 SELECT pg_catalog.format('%I.%I', proc_schema, proc_name), pg_catalog.string_agg(job_id::text, ', ' ORDER BY job_id)

@@ -93,7 +93,7 @@ def checksums(plan: Plan, wrong: Sequence[Finding] = ()) -> Check:
     return Check("checksums", "healthy", f"{_count(applied, 'applied migration')} as in the folder")
 
 
-def failures(plan: Plan, lost: Sequence[str] = ()) -> Check:
+def failures(plan: Plan, lost: Sequence[Finding] = ()) -> Check:
     """Incomplete migrations, and those whose last attempt failed with nothing after it that settled it.
 
     :param lost: what applied migrations made and TimescaleDB's catalogs do not have any more.
@@ -103,8 +103,7 @@ def failures(plan: Plan, lost: Sequence[str] = ()) -> Check:
     failed = [a for version, a in plan.failures.items() if version not in told]
     reasons = [f.message for f in incomplete] + [_failed(a) for a in failed]
     if not reasons and lost:
-        nxt = "restore with timescaledb_pre_restore() and timescaledb_post_restore(), or make it again in a migration"
-        return Check("failures", "unhealthy", _several(lost), nxt)
+        return Check("failures", "unhealthy", _several([f.message for f in lost]), lost[0].next_step)
     if not reasons:
         return Check("failures", "healthy", "no last attempt failed")
     rollbacks = any(a.direction == "rollback" for a in failed)

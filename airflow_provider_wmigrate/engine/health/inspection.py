@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.server import is_standby
-from airflow_provider_wmigrate.engine.catalog.timescale_state import contradictions
+from airflow_provider_wmigrate.engine.catalog.timescale_state import lost
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
 from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -140,7 +140,7 @@ class _Look:
         plan = planner.plan_apply(list(migrations), self._folder.graph, state, late=late)
         self._tell(checks.checksums(plan, self._folder.wrong))
         applied = [m.script for m in migrations if plan.statuses.get(m.version) is Status.APPLIED]
-        self._tell(checks.failures(plan, tuple(contradictions(session.conn, applied))))
+        self._tell(checks.failures(plan, tuple(lost(session.conn, applied))))
         self._pending = len(plan.steps)
         self._tell(checks.pending(plan, self._ledger.lacking_rights(session.conn, state.ledger_version)))
         holders = lock_holders(session.conn, self._ledger, versions)

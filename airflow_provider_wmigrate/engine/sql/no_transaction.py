@@ -55,10 +55,14 @@ def _has_option(options: Any, *names: str) -> bool:
     return any(o.def_elem.defname in names for o in options)
 
 
+def timescale_option(options: Any, name: str) -> bool:
+    """Whether `timescaledb.name`, or `tsdb.name`, is among the options of WITH."""
+    return any(o.def_elem.defnamespace in ("timescaledb", "tsdb") and o.def_elem.defname == name for o in options)
+
+
 def continuous_with_data(node: Any) -> bool:
     """Of CREATE MATERIALIZED VIEW: whether it makes a continuous aggregate and then fills it."""
-    options = {(o.def_elem.defnamespace, o.def_elem.defname) for o in node.into.options}
-    return bool(options & {("timescaledb", "continuous"), ("tsdb", "continuous")}) and not node.into.skip_data
+    return timescale_option(node.into.options, "continuous") and not node.into.skip_data
 
 
 def _detaches_concurrently(node: Any) -> bool:
