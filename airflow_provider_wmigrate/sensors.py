@@ -94,7 +94,7 @@ class MigrationSensor(BaseSensorOperator):
         except WMigrateError as error:
             if not error.retryable:
                 raise as_airflow_error(error) from None
-            self.log.warning("the target is out of reach: %s", error)
+            self.log.warning("the target database cannot be reached: %s", error)
             return False
         applied = {e.version for e in state.entries if e.status == "applied"}
         waiting = [v for v in versions if v not in applied]

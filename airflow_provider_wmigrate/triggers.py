@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg.rows import TupleRow
 
+    from .engine.errors import WMigrateError
+
     Conn = psycopg.AsyncConnection[TupleRow]
 
 log = logging.getLogger(__name__)
@@ -50,17 +52,16 @@ class LedgerTrigger(BaseTrigger):
         import psycopg
 
         from .engine.errors import WMigrateError
-        from .engine.session.connection import not_let_in
 
         while True:
             try:
                 await self._wait()
-            except (psycopg.OperationalError, WMigrateError) as error:
-                known = error if isinstance(error, WMigrateError) else not_let_in(error)
+            except (psycopg.Error, WMigrateError) as error:
+                known = error if isinstance(error, WMigrateError) else _in_words(error)
                 if not known.retryable:
                     yield TriggerEvent({"error": str(known)})
                     return
-                log.warning("the target is out of reach, trying again in %s s: %s", self.poll_interval, known)
+                log.warning("the target database cannot be reached, next try in %s s: %s", self.poll_interval, known)
                 await asyncio.sleep(self.poll_interval)
             else:
                 yield TriggerEvent({"versions": self.versions})
@@ -99,7 +100,7 @@ class LedgerTrigger(BaseTrigger):
         import psycopg
         from psycopg import sql
 
-        from .engine.errors import WMigrateError
+        from .engine.session.connection import in_words
 
         query = sql.SQL("SELECT version FROM {}.schema_migrations WHERE status = 'applied'")
         try:
@@ -108,5 +109,11 @@ class LedgerTrigger(BaseTrigger):
             return False  # no ledger yet: nothing is applied
         except psycopg.errors.InsufficientPrivilege as error:
             hint = f"grant the role USAGE on schema {self.ledger_schema} and SELECT on its tables"
-            raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}", hint=hint) from error
+            raise in_words(error, "the ledger cannot be read", hint=hint) from error
         return set(self.versions) <= {version for (version,) in await cursor.fetchall()}
+
+
+def _in_words(error: psycopg.Error) -> WMigrateError:
+    from .engine.session.connection import in_words, is_over, not_let_in
+
+    return not_let_in(error) if is_over(error) else in_words(error, "the ledger cannot be read")

@@ -120,7 +120,7 @@ def _database_error(error: Any) -> WMigrateError:
     message = _one_line(error.diag.message_primary or str(error) or type(error).__name__)
     if error.sqlstate == "42501":
         hint = "grant the role USAGE on the ledger's schema and SELECT on its tables"
-        return WMigrateError(f"the ledger is out of reach: {message}", hint=hint)
+        return WMigrateError(f"the ledger cannot be used: {message}", hint=hint)
     if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
         return ConnectionFailed(message)
     return WMigrateError(f"the server refused: {message} (SQLSTATE {error.sqlstate})")

@@ -249,18 +249,22 @@ class LedgerNotWritten(WMigrateError):
     """The script ran, but the ledger could not be written: it was dropped, altered, or is locked.
 
     :param outcome: what of the script was kept.
+    :param hint: the way forward, where the server's words tell it.
     """
 
     remedy = "look at the ledger's tables, then run again"
 
-    def __init__(self, file: str, message: str, *, outcome: str, sqlstate: str | None) -> None:
+    def __init__(self, file: str, message: str, *, outcome: str, sqlstate: str | None, hint: str | None = None) -> None:
         self.file, self.sqlstate, self.outcome = file, sqlstate, outcome
         code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
         super().__init__(
             f"{file}: the ledger could not be written: {message}{code}; {outcome}",
-            hint="take out what makes the transaction read-only"
-            if sqlstate == "25006"
-            else "look at the ledger's tables: a script must leave them alone",
+            hint=hint
+            or (
+                "take out what makes the transaction read-only"
+                if sqlstate == "25006"
+                else "look at the ledger's tables: a script must leave them alone"
+            ),
             retryable=retryable_sqlstate(sqlstate),
         )
 

@@ -13,15 +13,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
-from .errors import ConnectionFailed, WMigrateError
+from .ledger.access import open_ledger
 from .ledger.last_events import CHANGED
 from .ledger.ledger import Ledger
 from .ledger.storable import server_encoding, storable
 from .model import Identity
-from .session.session import Connect, Session, open_session
+from .session.session import Connect, Session
 
 
 class Incidents:
@@ -74,17 +73,12 @@ class Incidents:
     @contextmanager
     def _in_ledger(self) -> Iterator[Session | None]:
         """A transaction in the ledger; None where there is none."""
-        try:
-            with open_session(self._connect, application_name="wmigrate alert") as session:
-                if self._ledger.version(session.conn) is None:
-                    yield None
-                    return
-                with session.transaction():
-                    yield session
-        except psycopg.OperationalError as error:
-            raise ConnectionFailed(str(error)) from error
-        except psycopg.Error as error:
-            raise WMigrateError(f"the ledger is out of reach: {error}") from error
+        with open_ledger(self._connect, self._ledger, application_name="wmigrate alert") as session:
+            if self._ledger.version(session.conn) is None:
+                yield None
+                return
+            with session.transaction():
+                yield session
 
     def _append(self, conn: Connection[Any], event: str, version: str | None, details: dict[str, Any]) -> None:
         self._ledger.log.append(conn, event, self._identity, version=version, details=details)

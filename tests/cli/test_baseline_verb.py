@@ -147,8 +147,8 @@ def test_a_role_without_rights_is_told_what_it_lacks(
     result = wmigrate("baseline", "2", *WHY)
     conn.execute(f"DROP ROLE {role}".encode())
     assert result.code == 1
-    said = f"the ledger is out of reach: permission denied for database {conn.info.dbname}"
-    assert f'{said}; let somebody who may run: CREATE SCHEMA "wmigrate" AUTHORIZATION "{role}"' in result.err
+    said = f"the ledger cannot be used: permission denied for database {conn.info.dbname}"
+    assert f'{said}; ask a database administrator to run: CREATE SCHEMA "wmigrate" AUTHORIZATION "{role}"' in result.err
     assert not has_ledger(conn)
 
 

@@ -157,7 +157,7 @@ def test_all_or_nothing(declare: Declare, conn: Conn) -> None:
     with pytest.raises(WMigrateError) as refused:
         declare(SHOP, "3")
     assert str(refused.value) == (
-        "the ledger is out of reach: no, in PL/pgSQL function no() line 1 at RAISE; that is not wmigrate's own"
+        "the ledger cannot be used: no, in PL/pgSQL function no() line 1 at RAISE; that is not wmigrate's own"
         " (an event trigger?): fix it, or make it ignore schema wmigrate"
     )
     assert everything(conn) == before

@@ -54,7 +54,7 @@ def lacks(role: str, *statements: str) -> Finding:
     return Finding(
         "ledger_rights",
         f"the role {role} may not write the ledger in schema wmigrate, so nothing can be run",
-        f"let somebody who may run: {'; '.join(statements)}",
+        f"ask a database administrator to run: {'; '.join(statements)}",
         severity="warning",
     )
 
@@ -101,8 +101,9 @@ def test_what_is_missing_is_said_beforehand_and_when_it_is_missed(
     assert runner.plan().findings == (lacks(role, grant),)
     health = check_health(lambda: psycopg.connect(dsn), read_folder(make_folder(FILES)), timeout_seconds=60)
     (pending,) = (c for c in health.checks if c.name == "pending")
-    assert (pending.status, pending.next_step) == ("degraded", f"let somebody who may run: {grant}")
-    said = f"the ledger is out of reach: {refused.format(database=conn.info.dbname)}; let somebody who may run: {grant}"
+    assert (pending.status, pending.next_step) == ("degraded", f"ask a database administrator to run: {grant}")
+    why = refused.format(database=conn.info.dbname)
+    said = f"the ledger cannot be used: {why}; ask a database administrator to run: {grant}"
     for call in (
         lambda: runner.apply("001"),
         lambda: runner.apply("001", dry_run=True),
@@ -126,8 +127,8 @@ def test_a_ledger_of_somebody_else(migrator: MakeMigrator, runner: Any, conn: Co
     ]
     with pytest.raises(WMigrateError) as error:
         runner.plan()
-    where = "the ledger is out of reach: permission denied for schema wmigrate"
-    assert str(error.value) == f"{where}; let somebody who may run: {'; '.join(grants)}"
+    where = "the ledger cannot be used: permission denied for schema wmigrate"
+    assert str(error.value) == f"{where}; ask a database administrator to run: {'; '.join(grants)}"
     conn.execute(grants[0].encode())
     for table in ("application_metadata", "audit_log", "schema_migrations"):
         conn.execute(f'GRANT SELECT ON wmigrate.{table} TO "{role}"'.encode())
@@ -151,7 +152,7 @@ def test_an_event_triggers_refusal_is_not_a_missing_grant(runner: Any, conn: Con
         "CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note()"
     )
     said = (
-        "the ledger is out of reach: permission denied for table ddl_audit, in PL/pgSQL function note() line 1 at SQL"
+        "the ledger cannot be used: permission denied for table ddl_audit, in PL/pgSQL function note() line 1 at SQL"
         " statement; that is not wmigrate's own (an event trigger?): fix it, or make it ignore schema wmigrate"
     )
     for how in ({}, {"dry_run": True}):

@@ -197,16 +197,23 @@ _REMEDIES = {
 
 
 def remedy(sqlstate: str | None, message: str) -> str | None:
-    """What to do about a server's refusal that an extension explains; None: not one of those."""
+    """What to do about a server's refusal that an extension or its library explains; None: not one of those."""
     if sqlstate in ("42883", "42809", "22023") and re.search(_TIMESCALE_WORDS, message):
         return (
             "it is TimescaleDB's: create that extension before it and name timescaledb under requires_extensions, or"
             " correct the call"
         )
+    if LIBRARY.search(message):
+        return "install the package of this library on the server, in the version that the database uses"
     if sqlstate not in ("0A000", "XX000"):
         return None
     return next((fix for says, fix in _REMEDIES.items() if re.search(says, message)), None)
 
+
+LIBRARY = re.compile(
+    r'could not (access file|load library) "|could not find function ".*" in file "|incompatible library "'
+)
+"""What a server says whose packages lack a library, or have another version of it."""
 
 _TIMESCALE_WORDS = (
     r"\b(create_hypertable|create_distributed_hypertable|add_dimension|set_chunk_time_interval|set_integer_now_func"

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
+from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.session.connection import in_words
 
 from .ledger import Ledger
 
@@ -20,7 +21,7 @@ def reaching_the_ledger(ledger: Ledger, conn: psycopg.Connection[Any]) -> Iterat
 
     :raises ConnectionFailed: the connection broke.
     :raises WMigrateError: somebody holds a lock on its tables, or the call was cancelled.
-    :raises WMigrateError: the role lacks a right, or a function that others made refused it.
+    :raises WMigrateError: the role lacks a right, a function that others made refused it, or the server could not.
     """
     try:
         yield
@@ -28,18 +29,16 @@ def reaching_the_ledger(ledger: Ledger, conn: psycopg.Connection[Any]) -> Iterat
         message = f"the ledger did not answer in time: {error.diag.message_primary}"
         hint = f"look in pg_stat_activity who keeps a lock on the tables in schema {ledger.schema}; then try again"
         raise WMigrateError(message, hint=hint, retryable=True) from error
-    except psycopg.OperationalError as error:
-        raise ConnectionFailed(str(error)) from error
     except psycopg.Error as error:
-        if error.diag.severity_nonlocalized == "FATAL":
-            # It ended this session: so does TimescaleDB after an update with each that has loaded the version before.
-            raise ConnectionFailed(error.diag.message_primary or str(error)) from error
         function = _function(error.diag.context or "")
-        if not function and error.sqlstate != "42501":
+        where = hint = ""
+        if function:
+            where, hint = f", in {function}", _in_function(ledger.schema)
+        elif error.sqlstate == "42501":
+            hint = _granting(ledger, conn)
+        elif not isinstance(error, psycopg.OperationalError | psycopg.InternalError):
             raise
-        hint = _in_function(ledger.schema) if function else _granting(ledger, conn)
-        where = f", in {function}" if function else ""
-        raise WMigrateError(f"the ledger is out of reach: {error.diag.message_primary}{where}", hint=hint) from error
+        raise in_words(error, "the ledger cannot be used", where=where, hint=hint) from error
 
 
 def _in_function(schema: str) -> str:

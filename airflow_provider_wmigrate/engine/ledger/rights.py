@@ -97,7 +97,7 @@ def lacking_rights(rights: Rights, schema: str, *, version: int | None, newest: 
     if not missing:
         return ()
     message = f"the role {rights.role} may not write the ledger in schema {schema}, so nothing can be run"
-    nxt = f"let somebody who may run: {'; '.join(missing)}"
+    nxt = f"ask a database administrator to run: {'; '.join(missing)}"
     return (Finding("ledger_rights", message, nxt, severity="warning"),)
 
 

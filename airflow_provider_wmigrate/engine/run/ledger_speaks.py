@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.errors import LedgerNotWritten
 from airflow_provider_wmigrate.engine.session.session import Session
 
@@ -23,4 +24,5 @@ def ledger_speaks(session: Session, version: str, file: str, *, outcome: str) ->
         if session.conn.closed:
             raise session.sender.failure(error, version, file, outcome=outcome) from error
         message = (error.diag.message_primary or str(error)).strip()
-        raise LedgerNotWritten(file, message, outcome=outcome, sqlstate=error.sqlstate) from error
+        fix = remedy(error.sqlstate, message)
+        raise LedgerNotWritten(file, message, outcome=outcome, sqlstate=error.sqlstate, hint=fix) from error

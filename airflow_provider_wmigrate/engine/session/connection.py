@@ -14,7 +14,8 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader, Transformer
 from psycopg.rows import tuple_row
 
-from airflow_provider_wmigrate.engine.errors import ConnectionFailed
+from airflow_provider_wmigrate.engine.catalog.extensions import LIBRARY, remedy
+from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError, retryable_sqlstate
 
 from .answering import Limit, keep_alive, limit_answers
 from .message import exchange, literal, refusal, values
@@ -110,8 +111,31 @@ _REFUSED = {
     "permission denied for database": "grant the role CONNECT on the database",
     r'role "[^"]*" does not exist': "correct the user, or create the role",
     r'database "[^"]*" does not exist': "correct the database's name, or create it",
+    LIBRARY.pattern: "install that library on the server, or take it out of session_preload_libraries",
 }
 """The server's words for what waiting cannot heal -> what can."""
+
+
+def is_over(error: psycopg.Error) -> bool:
+    """Whether the session has ended: the server's last word was FATAL, or none came. psycopg's OperationalError says
+    less: a deadlock, a full disk and a library that the server lacks are of that class too."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+
+
+def in_words(error: psycopg.Error, what: str, *, where: str = "", hint: str = "") -> WMigrateError:
+    """A statement of ours that failed, in the engine's words.
+
+    :param what: what cannot be done if the session stands and the server refused.
+    :param where: the place of it, behind the server's words.
+    :param hint: the way forward, where it is known.
+    """
+    said = (error.diag.message_primary or str(error)).strip()
+    if is_over(error):
+        return ConnectionFailed(said)
+    hint = hint or remedy(error.sqlstate, said) or f"SQLSTATE {error.sqlstate}: look at the server's log"
+    return WMigrateError(f"{what}: {said}{where}", hint=hint, retryable=retryable_sqlstate(error.sqlstate))
 
 
 def untouched(
@@ -149,6 +173,7 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
 
     :param connect: opens another connection, to find out what a pooler does with two.
     :raises ConnectionFailed: it broke, or a pooler does not keep it on one server process.
+    :raises WMigrateError: the server refused.
     """
     readable(conn)
     try:
@@ -160,7 +185,7 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
                 raise not_one_session()
             login = _settle(conn, application_name, login.pid)
     except psycopg.Error as error:
-        raise ConnectionFailed(str(error)) from error
+        raise in_words(error, "the session cannot be made ready") from error
     return login
 
 
