@@ -27,13 +27,26 @@ def _make_home() -> Path:
     home = Path(tempfile.mkdtemp(prefix="wmigrate-airflow-", dir=_MEMORY if _MEMORY.is_dir() else None))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     (home / "dags").mkdir()
-    core = {"load_examples": False, "dags_folder": home / "dags", "min_serialized_dag_update_interval": 0}
+    core = {
+        "load_examples": False,
+        "dags_folder": home / "dags",
+        "min_serialized_dag_update_interval": 0,
+        "dagbag_import_timeout": 0,  # it would take away the alarm that is pytest's limit of a test
+    }
     (home / "airflow.cfg").write_text("[core]\n" + "".join(f"{key} = {value}\n" for key, value in core.items()))
     return home
 
 
 os.environ["AIRFLOW_HOME"] = str(_make_home())
 os.environ.pop("AIRFLOW_CONFIG", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A task's own limit takes away the alarm that is pytest's. A thread's limit stays: it ends the whole process, and
+    tells where it stood."""
+    for item in items:
+        if "metadata_database" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(method="thread"))
 
 
 @functools.cache

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from airflow_home import metadata_database, runner, task_log
+from airflow_home import metadata_database, pytest_collection_modifyitems, runner, task_log
 
-__all__ = ["metadata_database", "runner", "task_log"]
+__all__ = ["metadata_database", "pytest_collection_modifyitems", "runner", "task_log"]

@@ -132,7 +132,7 @@ def test_a_rollback_is_a_dry_run_unless_asked(runner: Runner, conn: Conn) -> Non
 
 
 def test_the_pipeline_waits_for_the_views(runner: Runner, conn: Conn) -> None:
-    run(runner, "warehouse_migrations", **APPLY)
+    assert run(runner, "warehouse_migrations", **APPLY).state == "success"
     pipeline = run(runner, "stock_pipeline")
     assert pipeline.state == "success"
     assert pipeline.order == ["schema_ready", "low_stock"]

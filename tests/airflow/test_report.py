@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from airflow_runner import Run, Runner, applied, audit
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
+from tests.waiting import PATIENCE, wait_until
 
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
@@ -38,13 +38,6 @@ def error(run: Run, task: str) -> str:
     assert isinstance(raised, AirflowFailException), raised
     assert "\n" not in str(raised)
     return str(raised)
-
-
-def wait_until(what: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 # Asset events
@@ -158,7 +151,7 @@ def drive_in_a_process(run: Run) -> multiprocessing.Process:
 
         settings.engine.dispose(close=False)  # its connections are the parent's
         supervisor.in_process_api_server.cache_clear()
-        run.drive(patience=60)
+        run.drive()
 
     process = multiprocessing.get_context("fork").Process(target=drive, daemon=True)
     process.start()
@@ -180,10 +173,10 @@ def test_of_two_reports_at_one_moment_one_tells(
         "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
         " AND application_name LIKE 'wmigrate report manual__%'"
     )
-    wait_until(lambda: conn.execute(query).rowcount == 2, 60)
+    wait_until(lambda: conn.execute(query).rowcount == 2)
     conn.execute("SELECT pg_advisory_unlock(4711)")
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE)
     assert [(process.exitcode, run.state) for process, run in zip(processes, runs, strict=True)] == [(0, "success")] * 2
     assert sorted([*told(runs[0]), *told(runs[1])]) == [(["001"], []), (["002"], [])]
 

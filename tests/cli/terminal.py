@@ -33,7 +33,7 @@ class Terminal:
             heed_ctrl_c()
             os.execve(COMMAND[0], [*COMMAND, *words], {**os.environ, "TERM": "xterm-256color", **(environment or {})})
 
-    def until(self, text: str, seconds: float = 20) -> None:
+    def until(self, text: str, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < end, f"{text!r} never came: {self.text!r}"

@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine.events import Started
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
+from tests.waiting import PATIENCE, wait_until
 
 Conn = psycopg.Connection[Any]
 
@@ -129,7 +130,7 @@ def test_not_a_terminal_gets_plain_text(shop: Path, process: Any) -> None:
 
 
 def slow(shop: Path) -> None:
-    (shop / "003_view.sql").write_text("CREATE TABLE slow ();\nSELECT pg_sleep(60);")
+    (shop / "003_view.sql").write_text("CREATE TABLE slow ();\nSELECT pg_sleep(1000);")
 
 
 def running(conn: Conn) -> int:
@@ -173,18 +174,11 @@ def test_what_another_runner_did_meanwhile_for_programs(shop: Path, wmigrate: An
     )
     runner = threading.Thread(target=other.apply, args=["1"])
     runner.start()
-    assert began.wait(20)
+    assert began.wait(PATIENCE)
     data = wmigrate("up", "--to", "2", "--yes", "--json").json
     runner.join()
     assert [(r["version"], r["outcome"]) for r in data["records"]] == [("001", "already_applied"), ("002", "applied")]
     assert data["by_another_runner"] == ["001"]
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "SIGTERM"])
@@ -215,7 +209,7 @@ def test_an_interrupted_run_for_programs(shop: Path, conn: Conn) -> None:
         wait_until(lambda: running(conn) == 1)
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
-        out, _ = child.communicate(timeout=20)
+        out, _ = child.communicate(timeout=PATIENCE)
     data = json.loads(out)
     assert (child.returncode, data["error"]["code"]) == (1, "interrupted")
     assert [record["version"] for record in data["partial"]["records"]] == ["001", "002"]
@@ -230,7 +224,7 @@ def test_sigterm_ends_a_verb_that_only_looks(shop: Path, conn: Conn) -> None:
         with subprocess.Popen([*COMMAND, "status", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             wait_until(lambda: conn.execute(WAITS).fetchone() is not None)
             child.send_signal(signal.SIGTERM)
-            out, said = child.communicate(timeout=60)
+            out, said = child.communicate(timeout=PATIENCE)
     assert (child.returncode, said) == (1, b"")
     assert json.loads(out)["error"]["message"] == "interrupted; nothing was changed"
 
@@ -254,7 +248,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(shop: Path, conn:
             for _ in range(3):
                 child.send_signal(signal.SIGINT)
                 time.sleep(0.7)
-            out, said = child.communicate(timeout=90)
+            out, said = child.communicate(timeout=PATIENCE)
         finally:
             os.kill(pid, signal.SIGCONT)
     error = json.loads(out)["error"]
@@ -263,7 +257,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_server_that_hangs(shop: Path, conn:
 
 
 SLEEPING = (
-    "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+    "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()"
     " AND state = 'active' AND datname = current_database()"
 )
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from terminal import COMMAND
 
 from dev.cluster import Cluster
 from dev.ports import free_port
+from tests.waiting import PATIENCE
 
 Wmigrate = Callable[..., Any]
 
@@ -59,9 +59,7 @@ def test_a_server_that_starts_meanwhile(start_cluster: Any, tmp_path: Path, clus
 
 
 def test_the_time_is_over(wmigrate: Wmigrate) -> None:
-    start = time.monotonic()
     result = wmigrate("wait", "--timeout", "1", "--dsn", "host=127.0.0.1 port=1 dbname=x password=s3cret")
-    assert time.monotonic() - start < 30
     assert (result.code, result.out) == (3, "")
     *_, last = result.err.splitlines()
     assert last.startswith("wmigrate: the target of --dsn is not ready after 1 s and ")
@@ -111,6 +109,6 @@ def test_it_can_be_stopped() -> None:
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         timer = threading.Timer(2, os.kill, [child.pid, signal.SIGTERM])
         timer.start()
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=PATIENCE)
     error = json.loads(out)["error"]
     assert (child.returncode, err, error["code"]) == (1, "", "interrupted")

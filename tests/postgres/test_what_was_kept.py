@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity, Status
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.waiting import wait_until
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -156,8 +156,7 @@ def test_cancelled_before_it_was_sent(migrator: MakeMigrator, conn: Conn) -> Non
 
 
 def _cancel_when_paid(made: Any, conn: Conn) -> None:
-    while not paid(conn):
-        time.sleep(0.02)
+    wait_until(lambda: paid(conn))
     made.cancel()
 
 
