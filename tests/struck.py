@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,20 +16,12 @@ import psycopg
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
+from tests.waiting import eventually
 
 Conn = psycopg.Connection[Any]
 
 WORKING = "datname = current_database() AND application_name LIKE 'wmigrate%'"
 WAITS = f"SELECT pid FROM pg_stat_activity WHERE {WORKING} AND wait_event_type = 'Lock'"
-
-
-def eventually(conn: Conn, query: str, found: Callable[[list[Any]], bool] = bool, seconds: float = 20.0) -> list[Any]:
-    """The rows, as soon as they are as wanted."""
-    deadline = time.monotonic() + seconds
-    while not found(rows := conn.execute(query.encode()).fetchall()):
-        assert time.monotonic() < deadline, f"{query} still gives {rows}"
-        time.sleep(0.05)
-    return rows
 
 
 def apply_one(dsn: str, folder: Path, version: str = "001") -> None:

@@ -11,7 +11,8 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.record import Outcome
-from tests.struck import WORKING, eventually, in_background, killed_while
+from tests.struck import WORKING, in_background, killed_while
+from tests.waiting import eventually
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

@@ -15,7 +15,8 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.record import Outcome
-from tests.struck import WAITS, eventually, in_background, killed_while
+from tests.struck import WAITS, in_background, killed_while
+from tests.waiting import eventually
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

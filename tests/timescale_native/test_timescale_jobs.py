@@ -16,7 +16,8 @@ from native import fill, running_server, skip_unless_full
 from airflow_provider_wmigrate.engine.events import Event, Noticed
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
-from tests.struck import eventually, killed_while
+from tests.struck import killed_while
+from tests.waiting import eventually
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]

@@ -14,7 +14,8 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed
 from airflow_provider_wmigrate.engine.events import Blocked, Event, Retrying, Waiting
 from airflow_provider_wmigrate.engine.record import Outcome
-from tests.struck import WORKING, eventually
+from tests.struck import WORKING
+from tests.waiting import eventually
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
