@@ -71,7 +71,6 @@ def airflow(*commands: str, **environ: str) -> list[str]:
         [sys.executable, "-c", AIRFLOW, words],
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
         env={**os.environ, **environ},
     )

@@ -15,7 +15,6 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_provider_wmigrate.cli.main import main
-from tests.waiting import PATIENCE
 
 FILES = {
     "001_shop.sql": "CREATE TABLE shop (id int);",
@@ -94,6 +93,6 @@ def process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, **more}
-        return subprocess.run([*COMMAND, *words], text=True, timeout=PATIENCE, check=False, **more)
+        return subprocess.run([*COMMAND, *words], text=True, check=False, **more)
 
     return run

@@ -277,6 +277,5 @@ def test_who_reads_has_read_enough(shop: Path) -> None:
         ["bash", "-c", f"{command} graph | head -c 1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert (answer.stdout, answer.stderr) == ("f0\n", "")

@@ -140,7 +140,6 @@ def test_the_real_airflow_command(shop: Path, pg_environment: dict[str, str], tm
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
             check=False,
         )
 

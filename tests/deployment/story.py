@@ -75,7 +75,7 @@ class Story:
 
     def wait(self, run_id: str) -> dict[str, Any]:
         """Until the run has succeeded, with nobody clearing anything; its tasks by the last part of their id."""
-        state = self.deployment.wait_run(DAG, run_id, 150)
+        state = self.deployment.wait_run(DAG, run_id)
         tasks = {task["task_id"].rpartition(".")[2]: task for task in self.deployment.task_instances(DAG, run_id)}
         assert state == "success", {name: task["state"] for name, task in tasks.items()}
         return tasks

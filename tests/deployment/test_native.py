@@ -14,7 +14,7 @@ import pytest
 
 from tests.deployment.story import Story, deployed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.needs_program("redis-server", "curl")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.needs_program("redis-server", "curl")]
 
 CELERY = {"AIRFLOW_EXECUTOR": "CeleryExecutor", "COMPOSE_PROFILES": "celery"}
 AIRFLOW = ["triggerer", "dag-processor", "scheduler", "api-server"]

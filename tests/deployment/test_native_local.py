@@ -9,7 +9,7 @@ import pytest
 
 from tests.deployment.story import Story, deployed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.needs_program("curl")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.needs_program("curl")]
 
 
 @pytest.fixture(scope="module")

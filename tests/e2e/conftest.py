@@ -14,6 +14,7 @@ import pytest
 
 from dev.airflow_server import AirflowServer, without_schedule
 from dev.cluster import Cluster
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "warehouse_migrations"
@@ -44,11 +45,11 @@ class Story:
         return run_id, *self.wait(dag_id, run_id)
 
     def wait(self, dag_id: str, run_id: str) -> tuple[str, dict[str, str]]:
-        state = self.server.wait_run(dag_id, run_id, 180)
+        state = self.server.wait_run(dag_id, run_id)
         states = self.server.task_states(dag_id, run_id)
         return state, {task_id.rpartition(".")[2]: task_state for task_id, task_state in states.items()}
 
-    def wait_for(self, what: str, done: Callable[[], bool], seconds: float = 90) -> None:
+    def wait_for(self, what: str, done: Callable[[], bool], seconds: float = 3 * PATIENCE) -> None:
         assert self.server.poll(done, seconds), f"{what} did not happen within {seconds} s"
 
     def write(self, name: str, sql: str, *, rollback: str | None = None) -> None:

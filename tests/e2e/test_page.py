@@ -13,8 +13,9 @@ from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.e2e.conftest import DAG, Story
 from tests.page.browser import chromium_or_skip
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def admin(story: Story) -> Iterator[BrowserContext]:
     """A browser in which the admin has logged in."""
     with chromium_or_skip() as browser:
         context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light")
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE * 1000)
         login = {"username": story.server.user, "password": story.server.password}
         token = context.request.post(f"{story.server.url}/auth/token", data=login).json()["access_token"]
         context.add_cookies([{"name": "_token", "value": token, "url": story.server.url}])
@@ -44,7 +45,7 @@ def test_the_navigation_leads_to_the_databases(story: Story, page: Page) -> None
     page.goto(story.server.url)
     page.get_by_role("button", name="Browse").click()
     page.get_by_role("menuitem", name="Migrations").click()
-    expect(_frame(page).get_by_role("heading", name="Migrations", level=1)).to_be_visible(timeout=30_000)
+    expect(_frame(page).get_by_role("heading", name="Migrations", level=1)).to_be_visible()
     expect(_frame(page).get_by_role("link", name="warehouse_db")).to_be_visible()
     expect(_frame(page).locator("html")).to_have_attribute("data-theme", "light")
 
@@ -54,13 +55,13 @@ def test_the_dags_tab_shows_its_migrations_and_starts_a_dry_run(story: Story, pa
     page.goto(f"{story.server.url}/dags/{DAG}")
     page.get_by_role("link", name="Migrations", exact=True).click()
     frame = _frame(page)
-    expect(frame.get_by_role("row").filter(has_text="warehouse tables")).to_contain_text("pending", timeout=30_000)
+    expect(frame.get_by_role("row").filter(has_text="warehouse tables")).to_contain_text("pending")
     frame.get_by_role("button", name="Dry run…").click()
     dialog = frame.get_by_role("dialog")
     expect(dialog).to_contain_text("warehouse_db")
     dialog.get_by_role("button", name=re.compile(r"Dry run \d+ migrations")).click()
     told = frame.locator(".group-run")
-    expect(told).to_contain_text(re.compile("Dry run (succeeded|failed)"), timeout=150_000)
+    expect(told).to_contain_text(re.compile("Dry run (succeeded|failed)"))
     run = story.server.api("GET", f"/api/v2/dags/{DAG}/dagRuns?order_by=-run_after&limit=1")["dag_runs"][0]
     assert run["triggering_user_name"] == story.server.user
     assert run["conf"]["mode"] == "dry_run"

@@ -10,8 +10,9 @@ import pytest
 
 from dev.airflow_client import AirflowClient
 from tests.e2e.conftest import DAG, Story
+from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DONE = {"plan": "success", "report": "success"}
 SHIPPED = [
@@ -120,7 +121,7 @@ def test_a_task_killed_in_the_middle_leaves_nothing(story: Story) -> None:
     sleeping = "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
     story.wait_for("the slow statement", lambda: bool(story.query(sleeping)))
     os.kill(process_of(story.server, run_id, "migrate.011_slow"), signal.SIGKILL)
-    story.wait_for("the end of the orphan", lambda: not story.query(sleeping), 10)
+    story.wait_for("the end of the orphan", lambda: not story.query(sleeping), 50)
     assert story.query("SELECT to_regclass('warehouse.slow') IS NULL") == [(True,)]
 
     story.write("011_slow", slow.format(0))
@@ -135,7 +136,7 @@ def test_a_task_killed_in_the_middle_leaves_nothing(story: Story) -> None:
 @pytest.mark.parametrize("how", ["marked failed", "cleared while it runs"])
 def test_a_person_stops_a_task(story: Story, how: str) -> None:
     """The statement ends on the server within seconds, and nothing of the migration is kept."""
-    seconds = {"marked failed": 61, "cleared while it runs": 62}[how]
+    seconds = {"marked failed": 161, "cleared while it runs": 162}[how]
     story.write("012_stopped", f"CREATE TABLE warehouse.stopped ();\nSELECT pg_sleep({seconds});")
     story.wait_task_known("migrate.012_stopped")
     run_id = story.server.trigger(DAG)
@@ -144,7 +145,7 @@ def test_a_person_stops_a_task(story: Story, how: str) -> None:
     story.write("012_stopped", "CREATE TABLE warehouse.stopped ();", rollback="DROP TABLE warehouse.stopped;")
     if how == "marked failed":
         story.server.set_task_state(DAG, run_id, "migrate.012_stopped", "failed")
-        story.wait_for("the end of the statement", lambda: not story.query(sleeping), 20)
+        story.wait_for("the end of the statement", lambda: not story.query(sleeping), PATIENCE)
         assert story.query("SELECT to_regclass('warehouse.stopped') IS NULL") == [(True,)]
         assert story.wait(DAG, run_id)[0] == "failed"
     else:

@@ -20,7 +20,7 @@ from dev.airflow_server import AirflowServer
 from dev.cluster import Cluster
 from tests.e2e.conftest import Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DAG_FILE = """
     from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -145,7 +145,7 @@ def use(story: Story, cluster: Cluster) -> Use:
 def test_every_kind_of_gate_skips_the_whole_group(use: Use) -> None:
     run_id = use.server.trigger("gated")
     use.reject("gated", run_id)
-    state = use.server.wait_run("gated", run_id, 180)
+    state = use.server.wait_run("gated", run_id)
     states = use.server.task_states("gated", run_id)
     assert state == "success", json.dumps(states)
     assert {state for task, state in states.items() if task.startswith("after_")} == {"skipped"}, json.dumps(states)
@@ -154,18 +154,18 @@ def test_every_kind_of_gate_skips_the_whole_group(use: Use) -> None:
 
 def test_a_run_and_its_event(use: Use) -> None:
     run_id = use.server.trigger("used")
-    assert use.server.wait_run("used", run_id, 180) == "success"
+    assert use.server.wait_run("used", run_id) == "success"
     assert use.applied() == ["001", "002"]
     assert [(event["applied"], event["rolled_back"]) for event in use.events()] == [(["001", "002"], [])]
     use.server.clear("used", run_id, ["migrate.report"])
-    assert use.server.wait_run("used", run_id, 180) == "success"
+    assert use.server.wait_run("used", run_id) == "success"
     assert len(use.events()) == 1, "nobody is told twice"
 
 
 def test_a_rejected_rollback_rolls_nothing_back(use: Use) -> None:
     run_id = use.server.trigger("gated_rollback")
     use.reject("gated_rollback", run_id)
-    assert use.server.wait_run("gated_rollback", run_id, 180) == "success"
+    assert use.server.wait_run("gated_rollback", run_id) == "success"
     states = use.server.task_states("gated_rollback", run_id)
     assert {state for task, state in states.items() if task.startswith("rollback.")} == {"skipped"}
     assert use.applied() == ["001", "002"]
@@ -179,7 +179,7 @@ def test_a_cleared_run_keeps_what_it_applied_before(use: Use) -> None:
     run_id = run["dag_run_id"]
     tasks = [task["task_id"] for task in use.server.api("GET", "/api/v2/dags/used/tasks")["tasks"]]
     use.server.clear("used", run_id, tasks, run_on_latest_version=True)
-    assert use.server.wait_run("used", run_id, 180) == "failed"
+    assert use.server.wait_run("used", run_id) == "failed"
     states = use.server.task_states("used", run_id)
     assert (states["migrate.003_three"], states["migrate.roll_back_run"]) == ("failed", "success")
     assert use.server.xcom("used", run_id, "migrate.roll_back_run") == []
@@ -191,19 +191,19 @@ def test_what_a_failed_run_had_applied_is_told_by_the_next_green_one(use: Use) -
     use.write("004_four", "SELECT * FROM nowhere;", "SELECT 1;")
     use.story.wait_task_known("kept.004_four", "kept")
     failed = use.server.trigger("kept")
-    assert use.server.wait_run("kept", failed, 180) == "failed"
+    assert use.server.wait_run("kept", failed) == "failed"
     assert (use.applied(), use.events("kept")) == (["001", "002", "003"], [])
     for file in use.folder.glob("004_*"):
         file.unlink()
     use.server.read_again("kept")
     run_id = use.server.trigger("kept")
-    assert use.server.wait_run("kept", run_id, 180) == "success"
+    assert use.server.wait_run("kept", run_id) == "success"
     assert [event["applied"] for event in use.events("kept")] == [["003"]]
 
 
 def test_a_group_mapped_over_what_another_task_returns(use: Use) -> None:
     run_id = use.server.trigger("fleet")
-    assert use.server.wait_run("fleet", run_id, 180) == "success"
+    assert use.server.wait_run("fleet", run_id) == "success"
     states = use.server.task_states("fleet", run_id)
     for index in (0, 1):
         assert states[f"tenants.migrate.001_one[{index}]"] == "success"
@@ -224,7 +224,7 @@ def test_what_was_merged_late_is_rolled_back_first(use: Use, tmp_path: Path) -> 
     apply(tmp_path, "003")
     apply(use.folder, "002")
     run_id = use.server.trigger("undone")
-    assert use.server.wait_run("undone", run_id, 180) == "success"
+    assert use.server.wait_run("undone", run_id) == "success"
     with psycopg.connect(use.targets["used_two"]) as conn:
         rows = conn.execute("SELECT version FROM wmigrate.audit_log WHERE event = 'rolled_back' ORDER BY position")
         assert [version for (version,) in rows] == ["002", "003", "001"]

@@ -69,7 +69,7 @@ def world(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[AirflowServer, Mai
 def test_a_run_that_is_late_and_then_fails(world: tuple[AirflowServer, Mailbox, Datagrams]) -> None:
     server, mail, heard = world
     run_id = server.trigger("watched", {})
-    assert server.wait_run("watched", run_id, 150) == "failed"
+    assert server.wait_run("watched", run_id) == "failed"
     assert server.poll(lambda: len(mail.mails) >= 2, 60), mail.subjects
     assert sorted(mail.subjects) == [
         "[wmigrate] deadline missed: watched on target",

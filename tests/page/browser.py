@@ -9,10 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 from playwright._impl._driver import compute_driver_executable
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, expect, sync_playwright
 
 from dev.programs import browser_environment, find
 from tests.needs import lacks, need
+from tests.waiting import PATIENCE
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 ARGS = [
     "--no-sandbox",

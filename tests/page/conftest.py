@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from tests.page.browser import chromium_or_skip
 from tests.page.stub import StubServer
 from tests.page.worlds import World, make_world
+from tests.waiting import PATIENCE
 
 LOGGED_BY_THE_BROWSER = "Failed to load resource"
 
@@ -41,7 +42,7 @@ class Tab:
         self._server = server
         self._context = browser.new_context(**options)
         self.page = self._context.new_page()
-        self.page.set_default_timeout(8_000)
+        self.page.set_default_timeout(PATIENCE * 1000)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._hear)
 

@@ -134,7 +134,7 @@ def test_while_a_run_goes_on_the_list_follows_it(open_page: Open, server: StubSe
     done = [m.model_copy(update={"status": "applied"}) if m.version == "019" else m for m in world.status.migrations]
     world.status = world.status.model_copy(update={"migrations": done})
     world.tasks_done = 9
-    expect(row).to_contain_text("applied", timeout=20_000)
+    expect(row).to_contain_text("applied")
     expect(search).to_be_focused()
     expect(search).to_have_value("sensors")
     server.requests.clear()
@@ -148,7 +148,7 @@ def test_when_the_run_has_ended_nobody_asks_any_more(open_page: Open, server: St
     world.run_states = ["running", "success"]
     page = open_page(AT, world)
     world.status = world.status.model_copy(update={"last_run": worlds.make_run()})
-    expect(page.locator(".group-run")).to_contain_text("Apply succeeded.", timeout=20_000)
+    expect(page.locator(".group-run")).to_contain_text("Apply succeeded.")
     expect(page.locator(".group-head")).to_contain_text("success")
     page.wait_for_timeout(500)
     server.requests.clear()
@@ -177,14 +177,14 @@ def test_a_page_that_nobody_sees_asks_nothing(open_page: Open, server: StubServe
     assert server.requests == []
     _set_hidden(page, False)
     world.run_states = ["success"]
-    expect(page.locator(".group-run")).to_contain_text("Apply succeeded.", timeout=20_000)
+    expect(page.locator(".group-run")).to_contain_text("Apply succeeded.")
 
 
 def test_a_dry_run_leads_to_what_it_found(open_page: Open) -> None:
     page = open_page(AT)
     page.get_by_role("button", name="Dry run…").click()
     page.get_by_role("dialog").get_by_role("button", name="Dry run 3 migrations").click()
-    page.get_by_role("link", name="See what it found").click(timeout=30_000)
+    page.get_by_role("link", name="See what it found").click()
     events = page.get_by_role("table").nth(1)
     for text in (
         "dry run",
@@ -224,6 +224,6 @@ def test_while_a_run_goes_on_the_graph_follows_it_and_stays_where_it_is(open_pag
     world.status = world.status.model_copy(update={"migrations": done})
     world.tasks_done = 9
     node = page.get_by_label("019 temperature sensors, applied, depends on 010, 018")
-    expect(node).to_be_attached(timeout=20_000)
+    expect(node).to_be_attached()
     expect(node).to_be_focused()
     assert graph.evaluate("one => [one.scrollLeft, one.scrollTop]") == before
