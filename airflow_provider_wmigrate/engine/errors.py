@@ -253,18 +253,15 @@ class LedgerNotWritten(WMigrateError):
     """
 
     remedy = "look at the ledger's tables, then run again"
+    _LEAVE = "look at the ledger's tables: a script must leave them alone"
 
     def __init__(self, file: str, message: str, *, outcome: str, sqlstate: str | None, hint: str | None = None) -> None:
         self.file, self.sqlstate, self.outcome = file, sqlstate, outcome
         code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+        hint = hint or ("take out what makes the transaction read-only" if sqlstate == "25006" else self._LEAVE)
         super().__init__(
             f"{file}: the ledger could not be written: {message}{code}; {outcome}",
-            hint=hint
-            or (
-                "take out what makes the transaction read-only"
-                if sqlstate == "25006"
-                else "look at the ledger's tables: a script must leave them alone"
-            ),
+            hint=hint,
             retryable=retryable_sqlstate(sqlstate),
         )
 
