@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -45,3 +46,24 @@ def in_background(work: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
     """Do it in a thread meanwhile; what is given returns its result, or raises what it raised."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(work).result
+
+
+def apply_until(dsn: str, folder: Path, version: str, event: int) -> None:
+    """Apply one migration, and die of SIGKILL at the event of that number, from 0."""
+    told = itertools.count()
+
+    def die(_: object) -> None:
+        if next(told) == event:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    folder_read = read_folder(folder)
+    Migrator(lambda: psycopg.connect(dsn), folder_read, identity=Identity("killed"), on_event=die).apply(version)
+
+
+def killed_at_event(dsn: str, folder: Path, version: str, event: int) -> bool:
+    """Apply one migration in a process that is shot at that event; whether it was, else it has applied it."""
+    process = multiprocessing.get_context("spawn").Process(target=apply_until, args=[dsn, folder, version, event])
+    process.start()
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
