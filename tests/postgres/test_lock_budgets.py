@@ -99,16 +99,21 @@ def test_a_deadlock_is_tried_again(database: str, migrator: MakeMigrator, conn: 
     script = "UPDATE t SET id = 2;\nSELECT pg_sleep(0.6);\nUPDATE u SET id = 2;"
     files = {"001_a.sql": script, "migration_config.yaml": budgets(lock_timeout_seconds=20)}
 
+    ready = threading.Event()
+
     def crosswise() -> None:
         with psycopg.connect(database) as other:
             other.execute("SET deadlock_timeout = '30s'")  # so that the migration is the one that is chosen
             other.execute("UPDATE u SET id = 3")
-            time.sleep(0.3)
+            ready.set()
+            theirs = "SELECT 1 FROM pg_locks WHERE relation = 't'::regclass AND mode = 'RowExclusiveLock'"
+            while not other.execute(theirs).rowcount:
+                time.sleep(0.01)
             other.execute("UPDATE t SET id = 3")
 
     thread = threading.Thread(target=crosswise)
     thread.start()
-    time.sleep(0.1)
+    assert ready.wait(20)
     record = migrator(files).apply("001")
     thread.join()
     assert record.attempts == 2
