@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.model import canonical_version
 from airflow_provider_wmigrate.folding import HISTORY
 from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
 
-from .messages import NEXT_STEPS, SWITCHES, Alert, engine_error, kind_of, links, send_by_all, where
+from .messages import NEXT_STEPS, Alert, engine_error, kind_of, links, send_by_all, wanted, where
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -221,14 +221,6 @@ def tell(context: Any, alert: Alert, *, subject: str, version: str | None = None
     errors = send_by_all(context["task"].notifiers, context, alert)
     if len(errors) == len(task.notifiers):
         memory.release(alert.kind, subject, version=version, error="; ".join(errors))
-
-
-def wanted(kind: str, folder: Folder | None) -> bool:
-    """A folder that cannot be read is no reason to be silent."""
-    if folder is None:
-        return True
-    alerts = folder.config.monitoring.alerts
-    return alerts.enabled and (kind not in SWITCHES or bool(getattr(alerts, SWITCHES[kind])))
 
 
 def _folder(task: Any) -> Folder | None:

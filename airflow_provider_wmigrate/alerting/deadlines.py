@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from .alerts import wanted
-from .messages import NEXT_STEPS, Alert, NotifierData, as_data, from_data, send
+from .messages import NEXT_STEPS, Alert, NotifierData, as_data, from_data, send, wanted
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context, DeadlineAlert  # type: ignore[attr-defined] # not in its stub
@@ -29,15 +28,15 @@ def deadline_alert(
 
     if not notifiers or not wanted("deadline_missed", folder):
         return None
-    arguments = {
-        "conn_id": conn_id,
-        "minutes": within.total_seconds() / 60,
-        "notifiers": [as_data(notifier) for notifier in notifiers],
-    }
+    callback = SyncCallback(*callback_for(within, conn_id, notifiers))
+    return DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=within, callback=callback)
+
+
+def callback_for(within: timedelta, conn_id: str, notifiers: Sequence[BaseNotifier]) -> tuple[str, dict[str, object]]:
+    """What Airflow is to call: the path of a function, and its arguments as plain values."""
+    minutes, plain = within.total_seconds() / 60, [as_data(notifier) for notifier in notifiers]
     path = f"{__name__}.{tell_missed_deadline.__name__}"
-    return DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=within, callback=SyncCallback(path, kwargs=arguments)
-    )
+    return path, {"conn_id": conn_id, "minutes": minutes, "notifiers": plain}
 
 
 def tell_missed_deadline(

@@ -23,6 +23,8 @@ from airflow_provider_wmigrate.engine.errors import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context
 
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+
 log = logging.getLogger(__name__)
 
 TITLES = {
@@ -58,6 +60,14 @@ NEXT_STEPS = {
     "task_failed": "read the task's log; where a migration above may be why, fix it with another one",
     "healed": "nothing",
 }
+
+
+def wanted(kind: str, folder: Folder | None) -> bool:
+    """A folder that cannot be read is no reason to be silent."""
+    if folder is None:
+        return True
+    alerts = folder.config.monitoring.alerts
+    return alerts.enabled and (kind not in SWITCHES or bool(getattr(alerts, SWITCHES[kind])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,14 @@ def facets(relations: Iterable[str] | None, *, conn_id: str) -> Any:
         return OperatorLineage()
     from airflow.sdk import BaseHook
 
-    connection = BaseHook.get_connection(conn_id)
-    namespace = f"postgres://{connection.host or 'localhost'}:{connection.port or 5432}"
-    names = [f"{connection.schema or 'postgres'}.{relation}" for relation in dict.fromkeys(relations)]
-    return OperatorLineage(outputs=[Dataset(namespace=namespace, name=name) for name in names])
+    at = BaseHook.get_connection(conn_id)
+    found = named(relations, host=at.host, port=at.port, database=at.schema)
+    return OperatorLineage(outputs=[Dataset(namespace=namespace, name=name) for namespace, name in found])
+
+
+def named(
+    relations: Iterable[str], *, host: str | None, port: int | None, database: str | None
+) -> list[tuple[str, str]]:
+    """Each relation once, by namespace and name; what a connection leaves out is as libpq has it."""
+    namespace = f"postgres://{host or 'localhost'}:{port or 5432}"
+    return [(namespace, f"{database or 'postgres'}.{relation}") for relation in dict.fromkeys(relations)]

@@ -24,7 +24,7 @@ from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, Outcome
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, Tracer
 
     Values = dict[str, str | int]
 
@@ -50,7 +50,11 @@ class Stats(Protocol):
     def timing(self, stat: str, dt: float, *, tags: dict[str, str]) -> None: ...
 
 
-def _emit(send: Callable[[Stats], None]) -> None:
+Emit = Callable[[Callable[[Stats], None]], None]
+
+
+def to_airflow(send: Callable[[Stats], None]) -> None:
+    """Give Airflow's `stats` to what sends numbers. Never raises."""
     try:
         from airflow.sdk.observability import stats
 
@@ -65,10 +69,11 @@ class MetricsListener:
     :param settings: `monitoring.metrics` of the config.
     :param target: the connection id, as the tag `target`.
     :param identity: who acts: the tags `dag_id` and `task_id`.
+    :param emit: where the numbers go.
     """
 
-    def __init__(self, settings: Metrics, *, target: str, identity: Identity) -> None:
-        self._settings, self._identity = settings, identity
+    def __init__(self, settings: Metrics, *, target: str, identity: Identity, emit: Emit = to_airflow) -> None:
+        self._settings, self._identity, self._emit = settings, identity, emit
         self._tags = {"target": target, **_present(dag_id=identity.dag_id, task_id=identity.task_id)}
         self._waiting_since: float | None = None
         self._dry_run = False
@@ -124,16 +129,14 @@ class MetricsListener:
         """Nothing is sent of what was not measured, above all no 0."""
         if felt is None or felt.not_measured == NO_LOOK:
             return
-        tags = {**self._tags, "version": version}
         if felt.not_measured is not None:
             self._incr("bystanders.not_measured", version=version)
         if felt.sessions is not None:
-            sessions, longest = felt.sessions, felt.longest_wait_ms or 0
-            _emit(lambda stats: stats.gauge("wmigrate.bystanders.sessions", sessions, tags=tags))
-            self._timing("bystanders.longest_wait", longest, version=version)
+            sessions, tags = felt.sessions, {**self._tags, "version": version}
+            self._emit(lambda stats: stats.gauge("wmigrate.bystanders.sessions", sessions, tags=tags))
+            self._timing("bystanders.longest_wait", felt.longest_wait_ms or 0, version=version)
         if felt.deadlocks:
-            deadlocks = felt.deadlocks
-            _emit(lambda stats: stats.incr("wmigrate.bystanders.deadlocks", deadlocks, tags=tags))
+            self._incr("bystanders.deadlocks", felt.deadlocks, version=version)
 
     def _fail(self, event: Failed) -> None:
         self._felt(event.version, event.bystanders)
@@ -146,22 +149,22 @@ class MetricsListener:
             kind = event.sqlstate or "none"
             self._incr(f"{what}.error.{kind}", version=event.version, sqlstate=kind)
 
-    def _incr(self, name: str, **tags: str | None) -> None:
+    def _incr(self, name: str, count: int = 1, **tags: str | None) -> None:
         every = {**self._tags, **_present(**tags)}
-        _emit(lambda stats: stats.incr(f"wmigrate.{name}", tags=every))
+        self._emit(lambda stats: stats.incr(f"wmigrate.{name}", count, tags=every))
 
     def _timing(self, name: str, milliseconds: float, **tags: str | None) -> None:
         every = {**self._tags, **_present(**tags)}
-        _emit(lambda stats: stats.timing(f"wmigrate.{name}", milliseconds, tags=every))
+        self._emit(lambda stats: stats.timing(f"wmigrate.{name}", milliseconds, tags=every))
 
 
-def send_pending(settings: Metrics, *, target: str, count: int) -> None:
+def send_pending(settings: Metrics, *, target: str, count: int, emit: Emit = to_airflow) -> None:
     """How many migrations are pending: the plan knows it, and every look at the target."""
     if settings.enabled:
-        _emit(lambda stats: stats.gauge("wmigrate.pending", count, tags={"target": target}))
+        emit(lambda stats: stats.gauge("wmigrate.pending", count, tags={"target": target}))
 
 
-def send_health(settings: Metrics, health: Health, *, target: str) -> None:
+def send_health(settings: Metrics, health: Health, *, target: str, emit: Emit = to_airflow) -> None:
     """The outcome of one look at the target."""
     if not settings.enabled:
         return
@@ -174,9 +177,9 @@ def send_health(settings: Metrics, health: Health, *, target: str) -> None:
         if settings.collect_timing:
             stats.timing("wmigrate.health.duration", health.duration_ms, tags=tags)
 
-    _emit(send)
+    emit(send)
     if health.pending is not None:
-        send_pending(settings, target=target, count=health.pending)
+        send_pending(settings, target=target, count=health.pending, emit=emit)
 
 
 def _present(**tags: str | None) -> dict[str, str]:
@@ -187,10 +190,12 @@ class SpanListener:
     """A span per migration, inside the task's own, and one per statement where the engine tells them apart.
 
     Without OpenTelemetry, or with tracing switched off, the spans are nothing and cost nothing.
+
+    :param tracer: makes the spans; None: that of the process.
     """
 
-    def __init__(self, *, target: str) -> None:
-        self._target = target
+    def __init__(self, *, target: str, tracer: Tracer | None = None) -> None:
+        self._target, self._tracer = target, tracer
         self._migration: Span | None = None
         self._statement: Span | None = None
 
@@ -225,7 +230,8 @@ class SpanListener:
         attributes: Values = {"db.system.name": "postgresql", "wmigrate.target": self._target}
         attributes |= {f"wmigrate.{key}": value for key, value in values.items()}
         context = trace.set_span_in_context(parent) if parent is not None else None
-        return trace.get_tracer("airflow_provider_wmigrate").start_span(name, context=context, attributes=attributes)
+        tracer = self._tracer or trace.get_tracer("airflow_provider_wmigrate")
+        return tracer.start_span(name, context=context, attributes=attributes)
 
     def _end_statement(self, error: str | None = None) -> None:
         span, self._statement = self._statement, None

@@ -22,7 +22,7 @@ from airflow_provider_wmigrate.engine.events import Failed, Finished, Started, W
 from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity, Script
-from airflow_provider_wmigrate.engine.record import Bystanders, LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.record import Bystanders, Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.hooks import MigrationHook
 from airflow_provider_wmigrate.telling.lineage import facets
@@ -300,7 +300,5 @@ def test_without_the_lineage_provider_nothing_is_told() -> None:
 def test_with_it_the_relations_that_were_locked_are_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("airflow.providers.openlineage.extractors")
     monkeypatch.setenv("AIRFLOW_CONN_TARGET", "postgresql://user:secret@db.example:5433/warehouse")
-    locks = (LockTaken("public.a", "AccessExclusiveLock"),)
-    record = Record("001", "a", Outcome.APPLIED, "checksum", Identity("tester"), locks=locks)
-    (output,) = facets(record, conn_id="target").outputs
+    (output,) = facets(["public.a"], conn_id="target").outputs
     assert (output.namespace, output.name) == ("postgres://db.example:5433", "warehouse.public.a")
