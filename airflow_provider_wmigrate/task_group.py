@@ -143,32 +143,24 @@ class _FolderTaskGroup(TaskGroup):
             both[migration.version not in folded].append(migration)
         return both
 
+    def _work(self, task_id: str, budget: timedelta) -> dict[str, Any]:
+        """What the arguments of every task that changes the target have in common."""
+        given = {"task_id": task_id, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.NONE_FAILED}
+        return {**self._shared, **given, **self._unless_given(execution_timeout=budget)}
+
     def _history(self, migrations: Sequence[Migration]) -> dict[str, Any]:
         """The arguments of the task of those that are folded."""
         # It may have to do all of them, each within a budget of its own.
         net = sum((_longest(m, self._settings) for m in migrations), timedelta())
-        return {
-            **self._shared,
-            "task_id": HISTORY,
-            "migrations": tuple(migrations),
-            "config": self._folder.config,
-            "plan_task_id": self._id("plan"),
-            "trigger_rule": TriggerRule.NONE_FAILED,
-            **self._unless_given(execution_timeout=net),
-        }
+        return {**self._work(HISTORY, net), "migrations": tuple(migrations), "config": self._folder.config}
 
     def _step(self, migration: Migration) -> dict[str, Any]:
         hidden = None if self._may_show_sql else HIDDEN
-        doc = partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden)
         return {
-            **self._shared,
-            "task_id": migration.stem,
+            **self._work(migration.stem, _longest(migration, self._settings)),
             "version": migration.version,
             "checksum": migration.script.checksum,
-            "plan_task_id": self._id("plan"),
-            "trigger_rule": TriggerRule.NONE_FAILED,
-            "migration_doc": doc,
-            **self._unless_given(execution_timeout=_longest(migration, self._settings)),
+            "migration_doc": partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden),
         }
 
     def _undo(self) -> BaseOperator:
@@ -206,14 +198,12 @@ class _FolderTaskGroup(TaskGroup):
         """
         rollback = isinstance(self, RollbackTaskGroup)
         for name, needs in self._folding.parents.items():
-            parents = [tasks[parent] for parent in needs]
-            if rollback:
-                tasks[name].set_downstream(parents)
-            else:
-                tasks[name].set_upstream(parents)
+            for parent in needs:
+                _edge(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
         first = self._folding.leaves if rollback else self._folding.roots
         chain(plan, [tasks[name] for name in first] or after)
-        after.set_upstream(list(tasks.values()))
+        for task in tasks.values():
+            _edge(task, after)
 
 
 class MigrationTaskGroup(_FolderTaskGroup):
@@ -325,6 +315,13 @@ class RollbackTaskGroup(_FolderTaskGroup):
             if folded:
                 tasks[HISTORY] = RollBackHistoryOperator(tasks=self._ids, **{**self._history(folded), **net})
             self._join(plan, tasks, self._report())
+
+
+def _edge(first: BaseOperator, then: BaseOperator) -> None:
+    """As `first >> then` makes it of tasks of one DAG. That asks for each edge whether they are, which takes half the
+    time of parsing a thousand migrations."""
+    first.downstream_task_ids.add(then.task_id)
+    then.upstream_task_ids.add(first.task_id)
 
 
 def _task_of_this_process() -> str | None:
