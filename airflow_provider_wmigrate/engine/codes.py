@@ -86,7 +86,10 @@ _FINDINGS = {
 FINDINGS = {code: FindingCode(code, *row) for code, row in _FINDINGS.items()}
 """By code."""
 
-_FAILURE = "`direction`, `error`, `sqlstate`, `dry_run`; if said: `detail`, `hint`, `context`, `constraint`, `function`"
+_FAILURE = (
+    "`direction`, `error`, `sqlstate`, `dry_run`, `bystanders`;"
+    " if said: `detail`, `hint`, `context`, `constraint`, `function`"
+)
 
 _EVENTS = (
     AuditEvent("ledger_created", "The ledger was created.", "`ledger_version`"),

@@ -314,7 +314,10 @@ def test_a_failed_statement_leaves_nothing_and_says_where(
     assert error.statement == (case.statement or None)
     assert error.sqlstate == case.sqlstate
     assert not error.retryable
-    assert events[-1] == Failed("001", "apply", str(error), case.sqlstate, dry_run, case.said)
+    told = events[-1]
+    assert isinstance(told, Failed)
+    assert told.bystanders is not None
+    assert told == Failed("001", "apply", str(error), case.sqlstate, dry_run, case.said, told.bystanders)
 
     assert relations(conn) == []
     assert applied(conn) == []
@@ -323,7 +326,7 @@ def test_a_failed_statement_leaves_nothing_and_says_where(
     assert set(details.pop("session")) == {"user", "address", "pid"}
     words = {name: text for name, text in asdict(case.said).items() if text}
     expected = {"direction": "apply", "error": str(error), "sqlstate": case.sqlstate, "dry_run": dry_run}
-    assert details == expected | words
+    assert details == expected | words | {"bystanders": told.bystanders.as_dict()}
 
 
 def test_a_script_that_makes_its_transaction_read_only(migrator: MakeMigrator) -> None:
