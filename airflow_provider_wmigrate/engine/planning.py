@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from .catalog import refreshes
 from .catalog.timescale_state import lost
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
@@ -135,10 +136,15 @@ class Planning:
             state, lacking = self.ledger.state_and_rights(session.conn)
             applied = {entry.version for entry in state.entries if entry.status == "applied"}
             gone = lost(session.conn, (m.script for m in self.migrations.values() if m.version in applied))
-            return state, (*((found,) if found else ()), *lacking, *gone)
+            to_run = (m for m in self.migrations.values() if m.version not in applied)
+            emptied = (finding for m in to_run for finding in refreshes.findings(session.conn, m))
+            return state, (*((found,) if found else ()), *lacking, *gone, *emptied)
 
 
 def _with(found: Sequence[Finding], plan: Plan) -> Plan:
-    """The plan with what was found before it; rights that are missing matter only where there is something to do."""
+    """The plan with what was found before it; rights that are missing matter only where there is something to do, and
+    what a script would do only where it is to run."""
+    steps = {step.version for step in plan.steps if step.action == "apply"}
     findings = [f for f in found if plan.steps or f.code != "ledger_rights"]
+    findings = [f for f in findings if f.code != "refresh_unbounded" or f.version in steps]
     return replace(plan, findings=(*findings, *plan.findings))

@@ -190,6 +190,25 @@ class ServerWords:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenAway:
+    """What a script took away of TimescaleDB's, or what a retention policy that it added drops at its first run."""
+
+    what: str
+    """`chunks`, `buckets`, `aggregate`, `job`, or `due_chunks` of such a policy."""
+    name: str
+    """Of the hypertable or aggregate; of a job its number."""
+    said: str
+    """The same in words."""
+    number: int | None = None
+    """How many chunks or buckets."""
+    rows: int | None = None
+    """Of chunks that are gone; None: not known."""
+
+    def __str__(self) -> str:
+        return self.said
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
 
@@ -213,6 +232,8 @@ class Record:
     """Of `not_tried`: why, with file and line."""
     bystanders: Bystanders | None = None
     """What others felt of it; None: nothing was run."""
+    taken_away: tuple[TakenAway, ...] = ()
+    """What is gone of TimescaleDB's."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""
@@ -225,6 +246,7 @@ class Record:
             "locks": [lock.as_dict() for lock in self.locks],
             "blocked_by": [blocker.as_dict() for blocker in self.blocked_by],
             "bystanders": self.bystanders.as_dict() if self.bystanders else None,
+            "taken_away": [asdict(each) for each in self.taken_away],
         }
 
 

@@ -86,3 +86,73 @@ def test_what_goes_with_an_aggregate(make: Make, conn: Conn, events: list[Event]
     ]
     details = [e.message for e in events if isinstance(e, Noticed) and "cascades" in e.message]
     assert all("(" in said for said in details)
+
+
+def closed_buckets(conn: Conn) -> None:
+    """Ten days of raw rows are dropped; their ten buckets stay in the aggregate."""
+    conn.execute("CALL refresh_continuous_aggregate('daily', NULL, NULL)")
+    conn.execute("SELECT drop_chunks('readings', older_than => '2025-11-11Z'::timestamptz)")
+
+
+UNBOUNDED = "CALL refresh_continuous_aggregate('public.daily', NULL, NULL);"
+CLOSED = "10 buckets of public.daily, from 2025-11-01 00:00:00+00 to 2025-11-10 00:00:00+00, whose raw rows are gone"
+
+
+def test_a_refresh_that_deletes_closed_buckets_is_told_before_it_runs(
+    make: Make, conn: Conn, database: str, events: list[Event]
+) -> None:
+    closed_buckets(conn)
+    found = [f for f in make(UNBOUNDED).plan().findings if f.code == "refresh_unbounded"]
+    conn.execute("SET default_transaction_read_only = off")  # this server's sessions share their settings
+    assert [(str(f), f.severity, f.version) for f in found] == [
+        (
+            f"001_a.sql:1: the refresh has no lower bound, and deletes up to {CLOSED}; give it a lower bound that is"
+            " younger than the oldest row that is kept",
+            "warning",
+            "001",
+        )
+    ]
+    record = make(UNBOUNDED).apply("001")
+    gone = "10 buckets of public.daily are gone, from 2025-11-01 00:00:00+00 on: their raw rows had been dropped"
+    assert warnings(events) == [f"a refresh without a lower bound deletes up to {CLOSED}", gone]
+    kept = {"what": "buckets", "name": "public.daily", "said": gone, "number": 10, "rows": None}
+    assert record.as_dict()["taken_away"] == [kept]
+    audited = "SELECT details -> 'taken_away' FROM wmigrate.audit_log WHERE event = 'applied'"
+    assert conn.execute(audited.encode()).fetchall() == [([kept],)]
+    assert number(conn, "SELECT count(*) FROM daily") == 10
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CALL refresh_continuous_aggregate('daily', '2025-11-11Z', NULL);",
+        "CALL refresh_continuous_aggregate('nowhere', NULL, NULL) -- fails;",
+    ],
+)
+def test_a_refresh_that_deletes_none(make: Make, conn: Conn, script: str) -> None:
+    closed_buckets(conn)
+    assert [f for f in make(script).plan().findings if f.code == "refresh_unbounded"] == []
+    conn.execute("SET default_transaction_read_only = off")
+
+
+def test_what_goes_is_in_the_record_and_in_the_audit_row(make: Make, conn: Conn) -> None:
+    script = "SELECT drop_chunks('readings', older_than => '2025-11-15Z'::timestamptz);\nDROP MATERIALIZED VIEW weekly;"
+    record = make(script).apply("001")
+    assert [(each.what, each.name, each.number, each.rows) for each in record.taken_away] == [
+        ("chunks", "public.readings", 14, 336),
+        ("aggregate", "public.weekly", None, None),
+    ]
+    audited = "SELECT details -> 'taken_away' FROM wmigrate.audit_log WHERE event = 'applied'"
+    assert conn.execute(audited.encode()).fetchall() == [(record.as_dict()["taken_away"],)]
+
+
+def test_what_a_script_takes_away_that_runs_by_statement(
+    conn: Conn, migrator: Callable[..., Migrator], events: list[Event]
+) -> None:
+    files = {
+        "001_a.sql": "SELECT drop_chunks('readings', older_than => '2025-11-15Z'::timestamptz);",
+        "migration_config.yaml": "migrations: [{version: 1, transactional: false}]",
+    }
+    record = migrator(files).apply("001")
+    assert [str(each) for each in record.taken_away] == ["14 chunks of public.readings with 336 rows are gone"]
+    assert warnings(events) == ["14 chunks of public.readings with 336 rows are gone"]

@@ -1,4 +1,4 @@
-"""TimescaleDB's policies: which job each of them is, and whether a hypertable or a continuous aggregate has one."""
+"""TimescaleDB's policies: which job each of them is, whether a table has one, and whether one may look."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ POLICIES = {
     "continuous_aggregate_policy": "policy_refresh_continuous_aggregate",
 }
 """The procedure of its job, by the name of a policy as it stands behind `add_` and `remove_`."""
+
+
+def readable(conn: Connection[Any]) -> bool | None:
+    """Whether this role may read TimescaleDB's views; None: the database has none of them. To read what one must not
+    would end the transaction of whoever looks."""
+    row = conn.execute(_READABLE).fetchone()
+    return None if row is None else bool(row[0])
+
+
+_READABLE = """
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'timescaledb_information' AND c.relname = 'jobs'
+"""
 
 
 def has_policy(conn: Connection[Any], procedure: str, relation: str) -> bool | None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg import Connection, sql
 
+from airflow_provider_wmigrate.engine.record import TakenAway
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
+from . import refreshes
+from .policies import readable
+
 _WORTH_LOOKING = re.compile(
-    r"\b(?:drop_chunks|\w+_policy|delete_job|detach_chunk|run_job|drop\s+materialized\s+view|cascade)\b", re.IGNORECASE
+    r"\b(?:drop_chunks|\w+_policy|delete_job|detach_chunk|run_job|refresh_continuous_aggregate"
+    r"|drop\s+materialized\s+view|cascade)\b",
+    re.IGNORECASE,
 )
 _ROWS_COUNTED = 200
 """Chunks whose rows are counted where the server has no estimate."""
@@ -30,6 +36,8 @@ class Objects:
     chunks: dict[str, dict[str, float]]
     aggregates: frozenset[str]
     jobs: dict[int, str]
+    closed: tuple[refreshes.Closed, ...] = ()
+    """Buckets that a refresh of the script may delete."""
 
 
 def objects(conn: Connection[Any], analysis: Analysis) -> Objects | None:
@@ -37,8 +45,11 @@ def objects(conn: Connection[Any], analysis: Analysis) -> Objects | None:
     mentions nothing of the kind costs no question."""
     if not _WORTH_LOOKING.search(analysis.script.text):
         return None
-    row = conn.execute("SELECT pg_catalog.to_regclass('timescaledb_information.jobs') IS NOT NULL").fetchone()
-    return _objects(conn) if row == (True,) else None
+    if not readable(conn):
+        return None
+    found = _counted(conn, _objects(conn), analysis)
+    names = dict.fromkeys(name for _, name in refreshes.unbounded(analysis))
+    return replace(found, closed=tuple(filter(None, (refreshes.closed(conn, name) for name in names))))
 
 
 def _objects(conn: Connection[Any]) -> Objects:
@@ -49,36 +60,53 @@ def _objects(conn: Connection[Any]) -> Objects:
     return Objects(chunks, aggregates, dict(conn.execute(_JOBS).fetchall()))
 
 
-def counted(conn: Connection[Any], before: Objects, analysis: Analysis) -> Objects:
-    """The same with rows counted where the server has no estimate, if the script drops chunks and they are not many."""
+def _counted(conn: Connection[Any], before: Objects, analysis: Analysis) -> Objects:
+    """The same with rows counted where the server has no estimate and this role may read them, if the script drops
+    chunks and they are not many."""
     if "drop_chunks" not in analysis.script.text.lower():
         return before
     unknown = [(t, c) for t, chunks in before.chunks.items() for c, rows in chunks.items() if rows < 0]
-    for table, chunk in unknown if len(unknown) <= _ROWS_COUNTED else ():
+    if len(unknown) > _ROWS_COUNTED:
+        return before
+    own = {name for (name,) in conn.execute(_MAY_READ, [[chunk for _, chunk in unknown]]).fetchall()}
+    for table, chunk in (each for each in unknown if each[1] in own):
         query = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(*chunk.split(".", 1)))
         row = conn.execute(query).fetchone()
         before.chunks[table][chunk] = row[0] if row else -1
     return before
 
 
-def taken_away(conn: Connection[Any], before: Objects) -> Iterator[str]:
-    """What is gone, and what is going to be: one sentence each."""
+def taken_away(conn: Connection[Any], before: Objects) -> Iterator[TakenAway]:
+    """What is gone, and what is going to be."""
     after = _objects(conn)
     for table, chunks in before.chunks.items():
         left = after.chunks.get(table, {})
         if gone := [rows for chunk, rows in chunks.items() if chunk not in left]:
-            yield f"{_chunks(len(gone))} of {table} with {_rows(gone)} are gone"
+            said = f"{_chunks(len(gone))} of {table} with {_rows(gone)} are gone"
+            yield TakenAway("chunks", table, said, len(gone), None if min(gone) < 0 else round(sum(gone)))
     for aggregate in sorted(before.aggregates - after.aggregates):
-        yield f"continuous aggregate {aggregate} is gone"
+        yield TakenAway("aggregate", aggregate, f"continuous aggregate {aggregate} is gone")
     for number, job in before.jobs.items():
         if number not in after.jobs:
-            yield f"job {number} is gone: {job}"
+            yield TakenAway("job", str(number), f"job {number} is gone: {job}")
+    yield from _emptied(conn, before, after)
     for number, table, life, due, all_of_it in conn.execute(_RETENTION).fetchall():
         if number not in before.jobs:
-            yield (
+            yield TakenAway(
+                "due_chunks",
+                table,
                 f"the retention policy of {table} (job {number}) drops {due} of {_chunks(all_of_it)} at its first run:"
-                f" what is older than {life}"
+                f" what is older than {life}",
+                due,
             )
+
+
+def _emptied(conn: Connection[Any], before: Objects, after: Objects) -> Iterator[TakenAway]:
+    for closed in before.closed:
+        if closed.aggregate in after.aggregates and (number := refreshes.gone(conn, closed)):
+            many = f"{number:,} bucket{'' if number == 1 else 's'}"
+            said = f"{many} of {closed.aggregate} are gone, from {closed.first} on: their raw rows had been dropped"
+            yield TakenAway("buckets", closed.aggregate, said, number)
 
 
 def _chunks(number: int) -> str:
@@ -109,6 +137,12 @@ SELECT j.job_id, pg_catalog.concat_ws(' of ', j.proc_name,
                   CASE WHEN j.hypertable_name IS NOT NULL
                        THEN pg_catalog.format('%I.%I', j.hypertable_schema, j.hypertable_name) END))
   FROM timescaledb_information.jobs j WHERE j.job_id >= 1000 ORDER BY 1
+"""
+_MAY_READ = """
+SELECT name FROM pg_catalog.unnest(%s::pg_catalog.text[]) AS each (name)
+  JOIN pg_catalog.pg_class c ON c.relname = pg_catalog.split_part(name, '.', 2)
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = pg_catalog.split_part(name, '.', 1)
+ WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT')
 """
 _RETENTION = """
 SELECT j.job_id, pg_catalog.format('%I.%I', j.hypertable_schema, j.hypertable_name), j.config ->> 'drop_after',

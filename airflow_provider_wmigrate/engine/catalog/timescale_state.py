@@ -11,7 +11,7 @@ from psycopg import Connection
 from airflow_provider_wmigrate.engine.model import Finding, Script
 from airflow_provider_wmigrate.engine.sql.made import AGGREGATE, HYPERTABLE, JOB, Made, made
 
-from .policies import POLICIES
+from .policies import POLICIES, readable
 
 
 def lost(conn: Connection[Any], applied: Iterable[Script]) -> Iterator[Finding]:
@@ -22,10 +22,10 @@ def lost(conn: Connection[Any], applied: Iterable[Script]) -> Iterator[Finding]:
     expected = [one for one in made(applied) if one.what in (HYPERTABLE, AGGREGATE, JOB) or one.what in POLICIES]
     if not expected:
         return
-    state = conn.execute(_READABLE).fetchone()
+    state = readable(conn)
     if state is None:
         yield _finding("TimescaleDB is not in this database, and applied migrations use it", _RESTORE)
-    if state != (True,):
+    if not state:
         return
     yield from _missing(conn, expected)
     for number, procedure in conn.execute(_PROCEDURE_GONE).fetchall():
@@ -62,12 +62,6 @@ def _finding(message: str, nxt: str, one: Made | None = None) -> Finding:
     return Finding("timescaledb_lost", message, nxt, "warning", file=file, line=line)
 
 
-# No row: there is no such view. An error would end the transaction of whoever looks.
-_READABLE = """
-SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = 'timescaledb_information' AND c.relname = 'jobs'
-"""
 # A name without a schema is looked for in all of them: the script may have had a search path of its own.
 _LOOK = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -4,7 +4,7 @@ in the entry, which stays `incomplete` until the last one has run."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Rows
@@ -42,12 +42,14 @@ class ByStatement:
                 raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
             started = entry.started(begun)
             execution.told_start(job, dry_run=False)
+            there = execution.objects(job)
             statements, rows = self._statements(started, entry)
             duration = round((time.monotonic() - start) * 1000)
             with execution.ledger_speaks(job, kept(total)), session.transaction():
                 leave_script(session.conn)
                 locks, outcome = execution.locks(job, watch), execution.done_outcome()
-                return self._recorded(execution.record_of(job, outcome, duration, rows, statements, locks, watch))
+                record = execution.record_of(job, outcome, duration, rows, statements, locks, watch)
+                return self._recorded(replace(record, taken_away=execution.taken_away(job, there)))
 
     def _statements(self, started: Entry, entry: JournalledEntry) -> tuple[int, int]:
         """Run what is left of the script."""

@@ -203,7 +203,7 @@ class DryRun:
             leave_script(session.conn, last=last)
         except psycopg.Error as error:
             raise execution.at_end(job, error) from error
-        execution.tell_taken_away(job, before)
+        gone = execution.taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         writer, total = execution.ledger.writer(session.conn), len(job.analysis.statements)
         with execution.ledger_speaks(job, ROLLED_BACK):
@@ -212,7 +212,8 @@ class DryRun:
             else:
                 writer.delete_entry(version)
         locks = execution.locks(job, watch)
-        return execution.record_of(job, Outcome.DRY_RUN, duration, sent.rows, sent.statements, locks, watch)
+        tried = execution.record_of(job, Outcome.DRY_RUN, duration, sent.rows, sent.statements, locks, watch)
+        return replace(tried, taken_away=gone)
 
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
         migration = job.migration

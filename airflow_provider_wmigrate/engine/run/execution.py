@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg
@@ -14,7 +14,7 @@ import psycopg
 from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs as paused_jobs
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.catalog.parts import by_table
-from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, counted, objects, taken_away
+from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, objects, taken_away
 from airflow_provider_wmigrate.engine.errors import (
     ROLLED_BACK,
     LedgerNotWritten,
@@ -32,7 +32,7 @@ from airflow_provider_wmigrate.engine.folder.config.settings import Execution as
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.recording import Recording, server_time
 from airflow_provider_wmigrate.engine.model import Direction, Identity
-from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record, TakenAway
 from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
@@ -73,12 +73,17 @@ class Execution:
     def objects(self, job: Job) -> Objects | None:
         """Before a script, what it may take away."""
         before = objects(self.session.conn, job.analysis)
-        return None if before is None else counted(self.session.conn, before, job.analysis)
-
-    def tell_taken_away(self, job: Job, before: Objects | None) -> None:
-        """Behind it, in the same transaction, what it took away."""
-        for said in taken_away(self.session.conn, before) if before else ():
+        for closed in before.closed if before else ():
+            said = f"a refresh without a lower bound deletes up to {closed}"
             self.tell(Noticed(job.migration.version, "WARNING", said))
+        return before
+
+    def taken_away(self, job: Job, before: Objects | None) -> tuple[TakenAway, ...]:
+        """Behind it, before the commit, what it took away."""
+        found = tuple(taken_away(self.session.conn, before)) if before else ()
+        for each in found:
+            self.tell(Noticed(job.migration.version, "WARNING", str(each)))
+        return found
 
     def pause_jobs(self, job: Job) -> None:
         for paused in paused_jobs(self.session.conn, job.analysis):
@@ -261,4 +266,5 @@ def details_of(record: Record) -> dict[str, Any]:
         "attempts": record.attempts,
         "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
         "bystanders": record.bystanders.as_dict() if record.bystanders else None,
+        **({"taken_away": [asdict(each) for each in record.taken_away]} if record.taken_away else {}),
     }

@@ -72,13 +72,15 @@ class InTransaction:
         if sent.tail and answer.ntuples:
             session.check_process(pid)
             session.sender.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
-        execution.tell_taken_away(job, before)
+        gone = execution.taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)
         done = execution.done_outcome()
         record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken, watch)
         with execution.ledger_speaks(job, ROLLED_BACK):
-            statements, record = execution.statements_of(job, replace(record, attempts=number), head, at)
+            statements, record = execution.statements_of(
+                job, replace(record, attempts=number, taken_away=gone), head, at
+            )
             self.turn.commit(statements, record, head)
         return record
 
