@@ -66,7 +66,9 @@ class Progress:
             return f"  {event}" if loud else ""
         if isinstance(event, Finished):
             return self._finished(event)
-        return "" if isinstance(event, Failed) else f"  {event}"  # a failure is what the command ends with
+        if isinstance(event, Failed):  # it is what the command ends with, what others felt apart
+            return f"  {event.bystanders}" if event.bystanders and event.bystanders.noticed else ""
+        return f"  {event}"
 
     def _finished(self, event: Finished) -> str:
         record = event.record
@@ -81,7 +83,7 @@ class Progress:
         if self._screen.verbose:
             lines += [f"  locked {lock}" for lock in record.locks]
         felt = record.bystanders
-        if felt and (self._screen.verbose or felt.sessions or felt.deadlocks):
+        if felt and (self._screen.verbose or felt.noticed):
             lines.append(f"  {felt}")
         return "\n".join(lines)
 

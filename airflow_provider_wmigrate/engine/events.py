@@ -143,7 +143,8 @@ class Failed:
 
     def __str__(self) -> str:
         dry = "dry run of " if self.dry_run else ""
-        return "\n".join([f"{dry}{self.direction} of {self.version} failed: {self.error}", *self.said.lines()])
+        lines = [f"{dry}{self.direction} of {self.version} failed: {self.error}", *self.said.lines()]
+        return "\n".join([*lines, *([str(self.bystanders)] if self.bystanders and self.bystanders.noticed else [])])
 
 
 Event = Waiting | Started | Stepped | Blocked | HeldLong | OthersWait | Retrying | Noticed | Finished | Failed

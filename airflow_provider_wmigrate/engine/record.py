@@ -127,6 +127,11 @@ class Bystanders:
         """Plain values for JSON, XCom and audit rows."""
         return {**asdict(self), "relations": list(self.relations)}
 
+    @property
+    def noticed(self) -> bool:
+        """Somebody else felt it."""
+        return bool(self.sessions or self.deadlocks)
+
     def __str__(self) -> str:
         killed = self.deadlocks or 0
         said = f"; {killed} {'transactions' if killed > 1 else 'transaction'} ended in a deadlock" if killed else ""

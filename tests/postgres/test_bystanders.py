@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -236,6 +237,25 @@ def test_no_connection_is_left(migrator: MakeMigrator, database: str, conn: Conn
         r"no connection to the target database: .*FATAL:  too many connections for role \"felt_\w+\"",
         unmeasured(record, events),
     )
+
+
+def test_nobody_waits_for_a_connection_that_does_not_come(make_folder: Callable[..., Path], database: str) -> None:
+    """As of a pooler whose connections are all taken."""
+    made, over = itertools.count(), threading.Event()
+
+    def connect() -> Conn:
+        if next(made):
+            over.wait(20)
+        return psycopg.connect(database)
+
+    folder = read_folder(make_folder({"001_a.sql": SLOW.replace("1.2", "0.5")}))
+    start = time.monotonic()
+    felt = Migrator(connect, folder, identity=Identity("tester")).apply("001").bystanders
+    lasted = time.monotonic() - start
+    over.set()
+    assert felt == Bystanders(getattr(felt, "unseen_ms", 0), not_measured=NO_LOOK)
+    assert felt.unseen_ms >= 500
+    assert lasted < 2.4
 
 
 def test_the_second_connection_is_lost(migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:

@@ -7,9 +7,18 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_wmigrate.engine.events import Blocked, Event, Failed, HeldLong, Started, Stepped, Waiting
+from airflow_provider_wmigrate.engine.events import (
+    Blocked,
+    Event,
+    Failed,
+    HeldLong,
+    OthersWait,
+    Started,
+    Stepped,
+    Waiting,
+)
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, ServerWords
+from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, LockTaken, ServerWords
 
 EAST = datetime(2025, 1, 2, 1, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 """Still the first of January in UTC."""
@@ -88,6 +97,15 @@ def test_what_the_server_said() -> None:
         (Stepped("001", 2, 2, 3, 4, "runs"), "statement 2 of 3 (line 4): runs"),
         (Failed("001", "rollback", "no", None), "rollback of 001 failed: no"),
         (Failed("001", "apply", "no", None, True, ServerWords("d")), "dry run of apply of 001 failed: no\nDETAIL: d"),
+        (
+            Failed("001", "apply", "no", None, bystanders=Bystanders(60, 9, 1, 1500, ("a.b",), 0)),
+            "apply of 001 failed: no\n1 session waited 1.5 s, for a.b",
+        ),
+        (Failed("001", "apply", "no", None, bystanders=Bystanders(60, 9, 0, 0, (), 0)), "apply of 001 failed: no"),
+        (
+            OthersWait("001", Bystanders(0, 1, 2, 1500, ("a.b",))),
+            "others wait because of it: 2 sessions waited, the longest 1.5 s, for a.b",
+        ),
     ],
 )
 def test_an_event_in_words(event: Event, words: str) -> None:

@@ -69,6 +69,7 @@ class Watch:
         self._begun = 0.0
         self._held_since: dict[str, float] = {}
         self._warned = _WARN_AFTER
+        self._connected = False
 
     def held_ms(self, relation: str) -> int | None:
         """How long an AccessExclusive lock on a relation that existed before was seen to be held, in milliseconds.
@@ -99,7 +100,7 @@ class Watch:
     ) -> None:
         self._over.set()
         self._wanted.set()
-        if self._thread is not None:
+        if self._thread is not None and self._connected:  # nobody waits for a pooler that has no connection left
             self._thread.join(timeout=2.0)
 
     def on_wait(self, now: float) -> None:
@@ -114,6 +115,7 @@ class Watch:
         except psycopg.Error as error:
             self._blind(str(not_let_in(error)))
             return
+        self._connected = True
         try:
             with conn:
                 readable(conn)
