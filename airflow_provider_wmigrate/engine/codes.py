@@ -57,6 +57,7 @@ _FINDINGS = {
     "other_layout": (E, "no migration, but SQL in another layout", "give the right folder, or rename the files"),
     "config_error": (E, "a key or a value of the config is wrong", "correct the key at that line"),
     "empty_script": (f"{W}; `allow_empty: false` {E}", "a script without a statement", "nothing, or write one"),
+    "late_lock": (W, "a table is locked behind something that may take long", "put it into a migration of its own"),
     "planned_key": ("as the key", "a key of the config that has no effect yet", "remove it"),
     "version_gap": (E, "a version is left out, and `require_sequential_versions` is on", "add it or renumber"),
     "description_missing": (E, "no description, and `require_description` is on", "describe it in the config"),

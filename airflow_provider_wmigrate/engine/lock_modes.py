@@ -45,6 +45,14 @@ class LockMode(IntEnum):
         """
         return _BY_SHOWN[shown]
 
+    @classmethod
+    def named(cls, keyword: str) -> LockMode:
+        """The mode that LOCK TABLE takes by this name, in upper case.
+
+        :raises KeyError: there is none.
+        """
+        return cls[keyword.replace(" ", "_")]
+
     def conflicts(self, other: LockMode) -> bool:
         """Whether two transactions cannot hold these on the same table."""
         return other in _CONFLICTS[self]

@@ -1,4 +1,4 @@
-"""The nouns of folder, ledger and plan, as frozen values. No module below this one; nothing here acts."""
+"""The nouns of folder, ledger and plan, as frozen values. Nothing here acts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, Protocol
+
+from .lock_modes import LockMode
 
 CHECKSUM_ALGORITHM = "sha256"
 """Over canonical text: UTF-8, no byte order mark, line ends LF. The name is stored beside every checksum."""
@@ -158,6 +160,9 @@ class Migration:
     lock_timeout_seconds: float | None = None
     lock_attempts: int | None = None
     max_bystander_wait_seconds: float | None = None
+    lock_first: bool | None = None
+    locks: tuple[tuple[str, LockMode], ...] = ()
+    """Tables, as in SQL, that it locks beside those that its SQL shows."""
     on_failure: OnFailure = "rollback"
     requires_extensions: tuple[RequiredExtension, ...] = ()
     rollback_supported: bool | None = None

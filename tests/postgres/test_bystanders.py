@@ -23,7 +23,7 @@ from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, Outcome
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
 
-PATIENT = "settings: {execution: {lock_timeout_seconds: 20}}"
+PATIENT = "settings: {execution: {lock_timeout_seconds: 20, lock_first: false}}"
 SLOW = "ALTER TABLE t ADD COLUMN w int;\nSELECT pg_sleep(1.2);"
 
 
@@ -305,7 +305,7 @@ def test_one_that_waits_itself_is_tried_again(
     shop.runs("SELECT count(*) FROM t", behind="mode = 'AccessExclusiveLock' AND relation = 't'::regclass")
     files = {
         "001_a.sql": "ALTER TABLE t ADD COLUMN w int;",
-        "migration_config.yaml": limit(0.5, lock_timeout_seconds=9),
+        "migration_config.yaml": limit(0.5, lock_timeout_seconds=9, lock_first="false"),
     }
     with psycopg.connect(database) as reader:
 

@@ -97,7 +97,7 @@ def test_the_total_budget_ends_the_attempts(database: str, migrator: MakeMigrato
 def test_a_deadlock_is_tried_again(database: str, migrator: MakeMigrator, conn: Conn, events: list[Event]) -> None:
     conn.execute("CREATE TABLE u (id int); INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)")
     script = "UPDATE t SET id = 2;\nSELECT pg_sleep(0.6);\nUPDATE u SET id = 2;"
-    files = {"001_a.sql": script, "migration_config.yaml": budgets(lock_timeout_seconds=20)}
+    files = {"001_a.sql": script, "migration_config.yaml": budgets(lock_timeout_seconds=20, lock_first="false")}
 
     ready = threading.Event()
 
@@ -147,8 +147,8 @@ def test_readers_wait_no_longer_than_the_budget(database: str, migrator: MakeMig
         over.set()
         for reader in readers:
             reader.join()
-    assert max(waits) > budget / 2, "the storm met the migration"
-    assert max(waits) < 20 * budget, "each attempt ends with the budget, and the readers come between two"
+    assert max(waits) > budget / 20, "the storm met the migration"
+    assert max(waits) < 20 * budget, "each wait is a part of the budget, and the readers come between two"
 
 
 @pytest.mark.usefixtures("table")
@@ -217,7 +217,7 @@ def test_the_limit_that_held_is_told(database: str, migrator: MakeMigrator, conn
         error = lock_timeout(migrator({"001_a.sql": script, "migration_config.yaml": config}))
     assert re.fullmatch(
         rf"001_a\.sql:2: a lock of this migration was not free {says}rolled back, nothing of it was kept; .*",
-        str(error),
+        re.sub(r", held by pid \d+;", ";", str(error)),
     )
 
 

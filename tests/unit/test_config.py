@@ -37,6 +37,7 @@ def test_a_folder_without_a_config_has_the_defaults(tmp_path: Path) -> None:
         "lock_timeout_seconds": 2,
         "lock_timeout_max_seconds": 30,
         "lock_attempts": 6,
+        "lock_first": True,
         "concurrent_lock_timeout_seconds": 600,
         "lock_hold_warning_seconds": 5,
         "max_bystander_wait_seconds": None,
@@ -283,6 +284,7 @@ def test_a_block_is_taken_whole() -> None:
         "migrations:\n- version: 7\n  filename: 007_a.sql\n  description: ' why '\n  dependencies: [1, 02]\n"
         "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
         "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  max_bystander_wait_seconds: 2.5\n  on_failure: none\n"
+        '  lock_first: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
     ).blocks
     assert block.as_dict() == {
         "version": "007",
@@ -297,6 +299,8 @@ def test_a_block_is_taken_whole() -> None:
         "lock_timeout_seconds": 0.5,
         "lock_attempts": 1,
         "max_bystander_wait_seconds": 2.5,
+        "lock_first": True,
+        "locks": {"public.orders": "ACCESS EXCLUSIVE", '"S p"."a.b"': "SHARE"},
         "on_failure": "none",
         "requires_extensions": (),
     }
@@ -307,6 +311,7 @@ def test_a_block_is_taken_whole() -> None:
         "description": "",
         "transactional": {"apply": "auto", "rollback": "auto"},
         "repeatable": {"apply": False, "rollback": False},
+        "locks": {},
         "requires_extensions": (),
     }
 
@@ -360,7 +365,7 @@ EVERY_SETTING = {
         **dict.fromkeys(["lock_timeout_max_seconds", "concurrent_lock_timeout_seconds"], 11),
         **dict.fromkeys(["lock_attempts", "lock_hold_warning_seconds"], 8),
         **dict.fromkeys(["retry_attempts", "retry_delay_seconds", "lock_wait_seconds"], 7),
-        **dict.fromkeys(["dry_run_enabled", "rollback_enabled"], "false"),
+        **dict.fromkeys(["dry_run_enabled", "rollback_enabled", "lock_first"], "false"),
         "late_migrations": "warn",
         "on_failure": "none",
         "when_extension_missing": "skip",

@@ -53,7 +53,8 @@ KEYS = [
         BLOCK + "line: 7",
         "3: migrations[0].line: is not a known key (known here: version, filename, description, dependencies, "
         "rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
-        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, on_failure, requires_extensions)",
+        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, locks, on_failure,"
+        " requires_extensions)",
     ),
     (
         "environments:\n  production:\n    settings:\n      execution: {}",
@@ -425,6 +426,21 @@ EVERY = [
             "5: migrations[3].filename: 002_a.sql does not begin with the version of its block, 001",
             "7: migrations[4].on_failure: cannot be rollback where rollback_supported is false",
             "9: migrations[4].lock_attempts: must be a whole number of attempts greater than 0, not 0",
+        ],
+    ),
+    (
+        "migrations:\n- version: 1\n  locks:\n    public.a: SHARE\n    b: SHARE\n    public.c: exclusiv\n"
+        "- version: 2\n  transactional: false\n  lock_first: true\n- version: 3\n  lock_first: false\n"
+        "  locks: {public.a: SHARE}\n- version: 4\n  locks: public.a\n",
+        [
+            "5: migrations[0].locks.b: is no table; write schema.table, as in SQL",
+            "6: migrations[0].locks.public.c: must be ACCESS SHARE, ROW SHARE, ROW EXCLUSIVE, SHARE UPDATE EXCLUSIVE,"
+            " SHARE, SHARE ROW EXCLUSIVE, EXCLUSIVE or ACCESS EXCLUSIVE, not exclusiv; did you mean EXCLUSIVE?",
+            "9: migrations[1].lock_first: has no effect where transactional is false: each statement takes its own"
+            " locks",
+            "12: migrations[2].locks: has no effect where lock_first is false",
+            "14: migrations[3].locks: must be a mapping from tables to lock modes, such as public.orders: ACCESS"
+            " EXCLUSIVE, not public.a",
         ],
     ),
     (

@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.folder.folder import (
     version_that_stays,
     with_scripts,
 )
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import (
     NOT_READ,
     Migration,
@@ -275,13 +276,14 @@ def test_a_migration_is_whole_with_a_block_and_without(make_folder: MakeFolder) 
 migrations:
   - {version: 2, transactional: {apply: false}, repeatable: {rollback: true}, lock_timeout_seconds: 0.5,
      lock_attempts: 4, timeout_seconds: 8, rollback_supported: true}
-  - {version: 3, repeatable: {apply: true}, dependencies: []}
+  - {version: 3, repeatable: {apply: true}, dependencies: [], locks: {public.t: SHARE}}
+  - {version: 1, lock_first: false}
 """
     files = {"001_a.sql": "SELECT 1", "002_b.sql": "SELECT 2", "003_c.sql": "SELECT 3", CONFIG: config}
     folder = read_folder(make_folder(files | {"002_b.rollback.sql": "SELECT 4"}))
     first = Migration(
         "001", "a", Script.of("001_a.sql", "SELECT 1"), timeout_seconds=300, on_failure="rollback",
-        dependencies_implied=True,
+        dependencies_implied=True, lock_first=False, config_line=5,
     )  # fmt: skip
     second = Migration(
         "002", "b", Script.of("002_b.sql", "SELECT 2"), Script.of("002_b.rollback.sql", "SELECT 4"),
@@ -291,7 +293,7 @@ migrations:
     )  # fmt: skip
     third = Migration(
         "003", "c", Script.of("003_c.sql", "SELECT 3"), repeatable=True, timeout_seconds=300, on_failure="rollback",
-        config_line=4,
+        config_line=4, locks=(("public.t", LockMode.SHARE),),
     )  # fmt: skip
     assert folder.under(folder.config.settings) == (first, second, third)
 

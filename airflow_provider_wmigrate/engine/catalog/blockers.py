@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.record import Blocker
 
-_CONFLICTS = {
-    "AccessShareLock": {"AccessExclusiveLock"},
-    "RowShareLock": {"ExclusiveLock", "AccessExclusiveLock"},
-    "RowExclusiveLock": {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"},
-    "ShareUpdateExclusiveLock": {
-        "ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
-    },
-    "ShareLock": {
-        "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
-    },
-}  # fmt: skip
-"""Which locks keep each lock waiting (PostgreSQL's manual, table 13.2); those that are not here wait for nearly all."""
-_FREE_OF = {"ShareRowExclusiveLock": {"AccessShareLock", "RowShareLock"}, "ExclusiveLock": {"AccessShareLock"}}
+
+class Wanted(NamedTuple):
+    """A lock that a server process waits for."""
+
+    relation: str = ""
+    """Schema and name, quoted; empty: it is on no table."""
+    oid: int = 0
+    mode: LockMode | None = None
+    """None: it waits for a row, for a transaction to end, or for another thing that is no table."""
+
+
+def wanted(conn: Connection[Any], pid: int) -> Wanted | None:
+    """What a process waits for; None: for nothing."""
+    row = conn.execute(
+        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.oid::pg_catalog.int8, l.mode"
+        " FROM pg_catalog.pg_locks l LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+        " ON n.oid = c.relnamespace) ON l.locktype = 'relation' AND c.oid = l.relation AND c.relkind IN ('r', 'p')"
+        " WHERE l.pid = %s AND NOT l.granted LIMIT 1",
+        [pid],
+    ).fetchone()
+    if row is None:
+        return None
+    return Wanted(row[0], row[1], LockMode.of(row[2])) if row[1] else Wanted()
 
 
 def blockers(conn: Connection[Any], pid: int) -> tuple[Blocker, ...]:
@@ -49,12 +60,33 @@ def _prepared(conn: Connection[Any], pid: int) -> tuple[Blocker, ...]:
         " JOIN pg_catalog.pg_locks x ON x.locktype = 'transactionid' AND x.pid IS NULL AND x.mode = 'ExclusiveLock'"
         " AND x.virtualtransaction = h.virtualtransaction"
         " JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid"
-        " WHERE w.pid = %s AND NOT w.granted AND h.granted AND h.pid IS NULL ORDER BY p.prepared, p.gid",
+        " WHERE w.pid = %s AND NOT w.granted AND h.granted AND h.pid IS NULL AND h.mode <> 'SIReadLock'"
+        " ORDER BY p.prepared, p.gid",
         [pid],
     ).fetchall()
     found = {
         gid: Blocker(0, owner, None, since, gid)
         for gid, owner, since, wanted, held in rows
-        if held in _CONFLICTS.get(wanted, {held} - _FREE_OF.get(wanted, set()))
+        if LockMode.of(wanted).conflicts(LockMode.of(held))
     }
     return tuple(found.values())
+
+
+def holders(conn: Connection[Any], relation: int, mode: LockMode) -> tuple[tuple[Blocker, LockMode], ...]:
+    """Who holds what keeps a lock on a table from being taken, whether or not somebody waits for it.
+
+    :param relation: its identifier.
+    """
+    conflicting = [other.shown for other in LockMode if mode.conflicts(other)]
+    rows = conn.execute(
+        "SELECT DISTINCT coalesce(l.pid, 0), coalesce(p.owner, a.usename, a.backend_type), a.application_name,"
+        " coalesce(p.prepared, a.query_start), p.gid, l.mode FROM pg_catalog.pg_locks l"
+        " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_catalog.pg_locks x ON l.pid IS NULL"
+        " AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction"
+        " LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid"
+        " WHERE l.locktype = 'relation' AND l.granted AND l.relation = %s AND l.mode = ANY (%s)"
+        " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+        " AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() ORDER BY 1, 5",
+        [relation, conflicting],
+    ).fetchall()
+    return tuple((Blocker(*row), LockMode.of(held)) for *row, held in rows)

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 Name = tuple[str, str]
@@ -28,13 +29,15 @@ class PausedJobs:
 
     table: str
     jobs: tuple[str, ...]
+    need: LockNeed
+    """The lock for which they wait."""
 
     def __str__(self) -> str:
         return f"{self.table} is locked from here on, so that its {', '.join(self.jobs)} waits until this has ended"
 
 
-def pause_jobs(conn: Connection[Any], analysis: Analysis) -> tuple[PausedJobs, ...]:
-    """Lock, in the open transaction, the hypertables with jobs that the script first works on and then changes.
+def jobs_to_pause(conn: Connection[Any], analysis: Analysis) -> tuple[PausedJobs, ...]:
+    """The hypertables with jobs that the script first works on and then changes; they are to be locked first.
 
     A script without such a table costs nothing, a database without TimescaleDB one query at the most.
     """
@@ -43,17 +46,17 @@ def pause_jobs(conn: Connection[Any], analysis: Analysis) -> tuple[PausedJobs, .
         return ()
     schemas, relations = [list(part) for part in zip(*names, strict=True)]
     paused = []
-    for schema, table in conn.execute(_TABLES, [schemas, relations]).fetchall():
+    for schema, table, oid, quoted in conn.execute(_TABLES, [schemas, relations]).fetchall():
         jobs = tuple(f"{procedure} (job {number})" for number, procedure in conn.execute(_JOBS, [schema, table]))
         if jobs:
-            conn.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(schema, table)))
-            paused.append(PausedJobs(f"{schema}.{table}", jobs))
+            paused.append(PausedJobs(f"{schema}.{table}", jobs, LockNeed(quoted, oid, LockMode.ACCESS_EXCLUSIVE, 0, 0)))
     return tuple(paused)
 
 
 # The jobs' view is there and may be read, the table is there and may be locked: an error would end the transaction.
 _TABLES = """
-SELECT DISTINCT n.nspname, c.relname FROM pg_catalog.pg_class c
+SELECT DISTINCT n.nspname, c.relname, c.oid::pg_catalog.int8, pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+  FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   JOIN ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[]))
        AS named (schema, relation)

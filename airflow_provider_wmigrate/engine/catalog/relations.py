@@ -165,15 +165,16 @@ class RelationFacts:
         return found
 
 
-def relations_query(analysis: Analysis, server_version: int = 0) -> str:
+def relations_query(analysis: Analysis, server_version: int = 0, also: Iterable[str] = ()) -> str:
     """One SELECT of one text, for a message of several statements too: the facts of what a script names.
 
     It looks at the schemas that the session's search path has when it runs.
 
     :param server_version: of the target, as libpq tells it; the text is the same for all so far.
+    :param also: further names, without their schemas.
     """
     wanted = named(analysis)
-    return relations_sql.text(wanted.all, wanted.falling, incoming=wanted.spreading)
+    return relations_sql.text(wanted.all.union(also), wanted.falling, incoming=wanted.spreading)
 
 
 def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:

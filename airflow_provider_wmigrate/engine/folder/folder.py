@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, UnknownVersion, nearest
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import (
     NOT_READ,
     ConfigFinding,
@@ -231,6 +232,8 @@ def _declared(migration: Migration, block: MigrationBlock) -> Migration:
         lock_timeout_seconds=block.lock_timeout_seconds,
         lock_attempts=block.lock_attempts,
         max_bystander_wait_seconds=block.max_bystander_wait_seconds,
+        lock_first=block.lock_first,
+        locks=tuple((table, LockMode.named(mode)) for table, mode in block.locks.items()),
         rollback_supported=block.rollback_supported,
         estimated_duration_seconds=block.estimated_duration_seconds,
         config_line=block.line,

@@ -18,14 +18,18 @@ from airflow_provider_wmigrate.engine.catalog.probe import any_exists
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, StatementFailed, place
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
+from airflow_provider_wmigrate.engine.lock_modes import LockNeed, LockSet
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.message import ask, values
+from airflow_provider_wmigrate.engine.session.sending import Sent, Tail
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
 from .execution import Execution, details_of
 from .job import Job
+from .lock_taking import LockTaking, first_limits
+from .opening import facts_query, foreseen
 
 _NEW_ENUM_VALUE, _OUT_OF_MEMORY = "55P04", "53200"
 
@@ -158,10 +162,11 @@ class DryRun:
 
     def _prepare(self, job: Job, chain: _Chain) -> None:
         execution, session = self.execution, self.execution.session
+        limits = first_limits(job, execution.settings, session)
         if job is not chain.jobs[0]:
-            session.next_script(job.budget(execution.settings))
+            session.next_script(limits)
             return
-        session.begin(job.budget(execution.settings))
+        session.begin(limits)
         with reaching_the_ledger(execution.ledger, session.conn):  # so that it is not told as the script's error
             if execution.ledger.version(session.conn) is None:
                 make_current(execution.ledger, session.conn, execution.identity)
@@ -174,7 +179,7 @@ class DryRun:
             session.conn.execute("SAVEPOINT wmigrate_dry_run")
             execution.told_start(job, dry_run=True)
             try:
-                record = self._script(job, watch, last=job is chain.jobs[-1])
+                record = self._script(job, chain, watch)
             except StatementFailed as error:
                 reason = chain.only_after_commit(job, error)
                 if reason is None:
@@ -188,19 +193,27 @@ class DryRun:
         chain.not_tried[job.migration.version] = reason
         return self._not_tried(job, chain)
 
-    def _script(self, job: Job, watch: Watch, *, last: bool) -> Record:
-        """Run a script in the open transaction and write its entry.
+    def _send(self, job: Job, paused: Sequence[LockNeed], *, holds: bool) -> Sent:
+        """As for good, but there is one attempt.
 
-        :param last: no other script follows in the same transaction.
+        :param holds: there are locks of a script before it.
         """
+        execution, session = self.execution, self.execution.session
+        taking = LockTaking(session, job, execution.settings, execution.tell, execution.waits, holds)
+        found = LockSet()
+        if job.foresees(execution.settings):
+            found = foreseen(job, ask(session.conn, facts_query(session.conn, job))[0])
+        return taking.send(found, job.budget(execution.settings), Tail(b"", 0), paused)
+
+    def _script(self, job: Job, chain: _Chain, watch: Watch) -> Record:
+        """Run a script in the open transaction and write its entry."""
         execution, session = self.execution, self.execution.session
         start, version, schema = time.monotonic(), job.migration.version, execution.ledger.schema
         execution.names.update(relation_names(values(ask(session.conn, names_query(schema).encode())[0])[0]))
-        execution.pause_jobs(job)
-        before = execution.objects(job)
-        sent = session.sender.send(version, job.analysis)
+        paused, before = execution.jobs_to_pause(job), execution.objects(job)
+        sent = self._send(job, paused, holds=job is not chain.jobs[0])
         try:
-            leave_script(session.conn, last=last)
+            leave_script(session.conn, last=job is chain.jobs[-1])
         except psycopg.Error as error:
             raise execution.at_end(job, error) from error
         gone = execution.taken_away(job, before)

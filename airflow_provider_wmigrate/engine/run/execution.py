@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.jobs import pause_jobs as paused_jobs
+from airflow_provider_wmigrate.engine.catalog.jobs import jobs_to_pause
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.catalog.parts import by_table
 from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, objects, taken_away
@@ -31,6 +31,7 @@ from airflow_provider_wmigrate.engine.events import (
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.recording import Recording, server_time
+from airflow_provider_wmigrate.engine.lock_modes import LockNeed
 from airflow_provider_wmigrate.engine.model import Direction, Identity
 from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record, TakenAway
 from airflow_provider_wmigrate.engine.session.message import ask, rows
@@ -85,9 +86,12 @@ class Execution:
             self.tell(Noticed(job.migration.version, "WARNING", str(each)))
         return found
 
-    def pause_jobs(self, job: Job) -> None:
-        for paused in paused_jobs(self.session.conn, job.analysis):
+    def jobs_to_pause(self, job: Job) -> tuple[LockNeed, ...]:
+        """The locks that keep background jobs away from what the script changes."""
+        found = jobs_to_pause(self.session.conn, job.analysis)
+        for paused in found:
             self.tell(Noticed(job.migration.version, "NOTICE", str(paused)))
+        return tuple(paused.need for paused in found)
 
     def at_end(self, job: Job, error: psycopg.Error) -> StatementFailed:
         """A deferred constraint: of this script, whatever others share the transaction."""

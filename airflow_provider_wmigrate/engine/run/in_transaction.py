@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
 from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Rows
+from airflow_provider_wmigrate.engine.lock_modes import LockNeed
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.message import exchange, refusal, rows, values
-from airflow_provider_wmigrate.engine.session.sending import Tail
+from airflow_provider_wmigrate.engine.session.sending import Sent, Tail
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget
 from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS, leaving
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
 from .execution import Execution
 from .job import Job
+from .lock_taking import LockTaking
 from .opening import Opened
 
 
@@ -50,23 +52,25 @@ class InTransaction:
     def run(self, opened: Opened) -> Record:
         """:param opened: the transaction, with nothing sent in it yet."""
         execution, job = self.execution, self.job
+        locks = LockTaking(execution.session, job, execution.settings, execution.tell, execution.waits)
 
         def attempt(number: int, budget: Budget) -> Record:
-            begun = opened if number == 1 else self.turn.open_again(budget)
+            begun = opened if number == 1 else self.turn.open_again(locks.limits(budget))
             execution.names.update(begun.names)
-            return self._attempt(number, watch)
+            return self._attempt(number, watch, lambda tail, more: locks.send(begun.locks, budget, tail, more))
 
         with execution.recorded(job), execution.limited(job) as watch:
             execution.told_start(job, dry_run=False)
             return execution.retrying(job, attempt)
 
-    def _attempt(self, number: int, watch: Watch) -> Record:
+    def _attempt(self, number: int, watch: Watch, send: Callable[[Tail, Sequence[LockNeed]], Sent]) -> Record:
+        """:param send: takes the locks, also those that are given to it, and runs the script."""
         execution, job, session = self.execution, self.job, self.execution.session
         start, version = time.monotonic(), job.migration.version
-        execution.pause_jobs(job)
+        paused = execution.jobs_to_pause(job)
         before = execution.objects(job)
         with execution.ledger_speaks(job, ROLLED_BACK):
-            sent = session.sender.send(version, job.analysis, tail=self._tail())
+            sent = send(self._tail(), paused)
             *_, locks, answer = sent.tail or self._look()
         head, at, start_of_transaction, pid = values(answer) if answer.ntuples else [None] * 4
         if sent.tail and answer.ntuples:

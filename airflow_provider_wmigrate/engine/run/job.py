@@ -7,7 +7,9 @@ from typing import NamedTuple
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
+from airflow_provider_wmigrate.engine.plan.lock_order import rules_its_waits
 from airflow_provider_wmigrate.engine.session.settings import Budget
+from airflow_provider_wmigrate.engine.sql.own import only_its_own
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
@@ -23,6 +25,15 @@ class Job(NamedTuple):
     @property
     def by_statement(self) -> bool:
         return runs_by_statement(self.analysis, self.transactional)
+
+    def locks_first(self, settings: Execution) -> bool:
+        """Whether its transaction takes its locks before its first statement."""
+        chosen = settings.lock_first if self.migration.lock_first is None else self.migration.lock_first
+        return chosen and not rules_its_waits(self.analysis)
+
+    def foresees(self, settings: Execution) -> bool:
+        """Whether it is worth to ask what its locks are."""
+        return self.locks_first(settings) and not (only_its_own(self.analysis) and not self.migration.locks)
 
     def total(self, settings: Execution) -> float:
         """Seconds that it may take."""

@@ -10,13 +10,22 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from psycopg import Connection
+
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
+from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_query
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
+from airflow_provider_wmigrate.engine.lock_modes import LockSet
+from airflow_provider_wmigrate.engine.plan.lock_order import with_declared
+from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.connection import set_config
 from airflow_provider_wmigrate.engine.session.message import literal, table, values
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget, Session
+from airflow_provider_wmigrate.engine.sql.named import names_in
 from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+from .job import Job
 
 BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -30,18 +39,22 @@ class Opened(NamedTuple):
     """Of the audit log, read when the locks were held."""
     names: Mapping[int, str] = MappingProxyType({})
     """Of relations, by identifier, as others know them."""
+    locks: LockSet = LockSet()
+    """What the script will lock."""
 
 
 class Opening(NamedTuple):
     """:param schema: of the ledger.
     :param locks: to be taken in place of all that are held; None: those are kept.
+    :param foresees: what the script will lock is to be foreseen.
     :param flushed: the commit waits until the disk has it.
     """
 
     schema: str
-    analysis: Analysis
+    job: Job
     budget: Budget
     locks: Sequence[AdvisoryLock] | None
+    foresees: bool
     flushed: bool = True
 
     def message(self, session: Session) -> bytes:
@@ -57,8 +70,9 @@ class Opening(NamedTuple):
             table(self.schema, "application_metadata"),
             literal(conn, HEAD),
         )
-        names = [names_query(self.schema).encode()] if _drops(self.analysis) else []
-        return b"; ".join([BEGIN, *new, look, *names])
+        names = [names_query(self.schema).encode()] if _drops(self.job.analysis) else []
+        facts = [facts_query(conn, self.job)] if self.foresees else []
+        return b"; ".join([BEGIN, *new, look, *names, *facts])
 
     def read(self, session: Session, answers: Sequence[Any]) -> Opened:
         """What the server has answered. From here on the transaction is open.
@@ -66,9 +80,12 @@ class Opening(NamedTuple):
         :raises ConnectionFailed: another server process has answered.
         :raises LedgerDamaged: its log has no head.
         """
-        names: dict[int, str] = {}
+        names, found = dict[int, str](), LockSet()
         session.used = True
-        if _drops(self.analysis):
+        if self.foresees:
+            *answers, last = answers
+            found = foreseen(self.job, last)
+        if _drops(self.job.analysis):
             *answers, last = answers
             names = relation_names(values(last)[0])
         if not answers[-1].ntuples:
@@ -80,7 +97,19 @@ class Opening(NamedTuple):
         if self.locks is not None:
             locked = "f" not in values(answers[-2])[-len(self.locks) :]
             session.locks.hold(self.locks if locked else ())
-        return Opened(locked, head, names)
+        return Opened(locked, head, names, found)
+
+
+def facts_query(conn: Connection[Any], job: Job) -> bytes:
+    """One SELECT of what has to be known before a script, to foresee its locks."""
+    also = [name for table, _ in job.migration.locks for name in names_in(table)]
+    return relations_query(job.analysis, conn.info.server_version, also).encode()
+
+
+def foreseen(job: Job, answer: Any) -> LockSet:
+    """What the answer to it means."""
+    facts = relation_facts(values(answer)[0])
+    return with_declared(locks_needed(job.analysis, facts), facts, job.migration.locks)
 
 
 def _taking(locks: Sequence[AdvisoryLock]) -> bytes:

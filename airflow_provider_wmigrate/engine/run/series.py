@@ -26,6 +26,7 @@ from .commits import Commits
 from .directions import LARGE, Decided, Directed
 from .in_transaction import InTransaction
 from .job import Job
+from .lock_taking import first_limits
 from .opening import Opened, Opening
 
 CATCH_UP = 16
@@ -232,14 +233,16 @@ class _Turn:
 
     def open(self, locks: Sequence[AdvisoryLock] | None) -> Opened:
         """Open its transaction, in a message of its own."""
-        return self._open(locks, self.job.budget(self.series.direct.settings.execution))
+        series = self.series
+        return self._open(locks, first_limits(self.job, series.direct.settings.execution, series.session))
 
     def open_again(self, budget: Budget) -> Opened:
         return self._open(None, budget)
 
     def _open(self, locks: Sequence[AdvisoryLock] | None, budget: Budget) -> Opened:
         series = self.series
-        opening = Opening(series.access.ledger.schema, self.job.analysis, budget, locks, flushed=self.flushed)
+        foresees = self.job.foresees(series.direct.settings.execution)
+        opening = Opening(series.access.ledger.schema, self.job, budget, locks, foresees, self.flushed)
         with series.ledger():
             return opening.read(series.session, ask(series.session.conn, opening.message(series.session)))
 
@@ -265,7 +268,7 @@ class _Turn:
 
     def _following(self, job: Job) -> Opening:
         series, version = self.series, job.migration.version
-        budget = job.budget(series.direct.settings.execution)
-        flushed = series.is_flushed(self.at + 1)
+        settings, flushed = series.direct.settings.execution, series.is_flushed(self.at + 1)
+        budget, locks = first_limits(job, settings, series.session), series.direct.locks(version)
         series.name_session(version)
-        return Opening(series.access.ledger.schema, job.analysis, budget, series.direct.locks(version), flushed=flushed)
+        return Opening(series.access.ledger.schema, job, budget, locks, job.foresees(settings), flushed)

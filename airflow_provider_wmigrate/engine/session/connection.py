@@ -61,6 +61,8 @@ class Login(NamedTuple):
     """The server only follows another one."""
     watched: bool
     """The server watches its client."""
+    deadlock_seconds: float = 1.0
+    """How long a wait for a lock lasts before the server looks for a deadlock, and may end somebody for it."""
 
 
 def ready(connect: Connect, application_name: str, limit: Limit | None = None) -> tuple[psycopg.Connection[Any], Login]:
@@ -191,7 +193,8 @@ def prepare(conn: psycopg.Connection[Any], connect: Connect, application_name: s
 
 _LOGIN = (
     b"SELECT pg_catalog.pg_backend_pid(), session_user, pg_catalog.host(pg_catalog.inet_client_addr()),"
-    b" pg_catalog.pg_is_in_recovery()"
+    b" pg_catalog.pg_is_in_recovery(), pg_catalog.date_part('epoch',"
+    b" pg_catalog.current_setting('deadlock_timeout')::pg_catalog.interval)"
 )
 
 
@@ -203,8 +206,8 @@ def _settle(conn: psycopg.Connection[Any], application_name: str, pid: int) -> L
         answers = exchange(conn, b"%s; SELECT %s WHERE pg_catalog.pg_backend_pid() = %d" % (_LOGIN, chosen, pid))
         error = refusal(answers)
         if error is None:
-            there, user, address, standby = values(answers[0])
-            return Login(int(there or 0), user or "", address, standby == "t", watched)
+            there, user, address, standby, deadlock = values(answers[0])
+            return Login(int(there or 0), user or "", address, standby == "t", watched, float(deadlock or 1))
         if not watched:  # else the platform may have no way to watch a client
             raise error
     raise AssertionError("the last try returns or raises")

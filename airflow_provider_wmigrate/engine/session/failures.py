@@ -169,7 +169,7 @@ def _unsendable(error: psycopg.Error, analysis: Analysis, part: Part) -> int | N
     if error.sqlstate != "22P05":
         return None
     named = bytes(int(byte, 16) for byte in _BYTES.findall(error.diag.message_primary or ""))
-    found = analysis.script.text.find(named.decode(errors="replace"), part.start) if named else -1
+    found = analysis.script.text.find(named.decode(errors="replace"), max(part.start, 0)) if named else -1
     return found if found >= 0 else None
 
 

@@ -15,7 +15,7 @@ from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, PERHAPS_COMMITTED
 from .answering import limit_answers
 from .connection import Login, untouched
 from .interruption import Interruption
-from .sending import Failed, Sent, Tail, send_part
+from .sending import Failed, Sent, Tail, as_sent, send_part
 from .settings import Budget
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Sender:
                 raise self.failure(cancelled, version, analysis.script.file, outcome=self._outcome())
             self._began_statement = time.monotonic()
             last = tail if not (following or part.data or analysis.unparsed) else None
-            failed = self._failed_in(version, analysis, part)
+            failed = self._failed_in(version, analysis, as_sent(part, last))
             sent = sent.and_then(send_part(self.acting, analysis, part, failed, last))
             part = following
         return sent

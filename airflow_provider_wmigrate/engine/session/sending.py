@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -29,12 +30,33 @@ _COPY = {
 _COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
 
 
+class Head(NamedTuple):
+    """Statements of ours that go to the server in one message with a script of one piece, before it."""
+
+    text: bytes
+    statements: int
+    """How many."""
+
+
 class Tail(NamedTuple):
     """Statements of ours that go to the server in one message with a piece of a script, behind it."""
 
     text: bytes
     statements: int
     """How many."""
+    head: Head = Head(b"", 0)
+    """What goes before it."""
+
+
+class HeadRefused(Exception):
+    """The server refused a statement of the head, so nothing of the script was run.
+
+    :param number: of the statement, from 0.
+    """
+
+    def __init__(self, number: int, error: psycopg.Error) -> None:
+        self.number, self.error = number, error
+        super().__init__(str(error))
 
 
 class Sent(NamedTuple):
@@ -52,26 +74,39 @@ class Sent(NamedTuple):
         return Sent(self.statements + other.statements, self.rows + other.rows, other.tail)
 
 
+def as_sent(part: Part, tail: Tail | None) -> Part:
+    """A piece as it stands in its message, where the server counts characters."""
+    before = len(tail.head.text.decode()) if tail else 0
+    return replace(part, start=part.start - before) if before else part
+
+
 def send_part(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed, tail: Tail | None = None) -> Sent:
     """Run one piece.
 
     :param tail: only with a piece whose statements are known and that has no data.
     :raises WMigrateError: what `failed` made of the server's refusal.
+    :raises HeadRefused: the server refused a statement before the piece.
     :raises ScriptError: a COPY that has nothing to read from or to write to.
     """
     return _copy(conn, analysis, part, failed) if part.data else _simple(conn, analysis, part, failed, tail)
 
 
 def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed, tail: Tail | None) -> Sent:
+    before = tail.head if tail else Head(b"", 0)
     try:
-        results = exchange(conn, part.sql + b"\n;" + tail.text if tail else part.sql)
+        results = exchange(conn, b"%s%s\n;%s" % (before.text, part.sql, tail.text) if tail else part.sql)
     except psycopg.Error as error:
         raise failed(error, None) from error
     done = rows = 0
-    for result in results:
+    for number, result in enumerate(results):
         index = part.first + done
         if result.status == pq.ExecStatus.FATAL_ERROR:
-            raise failed(psycopg.errors.error_from_result(result, "utf-8"), index)
+            refused = psycopg.errors.error_from_result(result, "utf-8")
+            if 0 < number < before.statements:  # the first one cannot fail, unless the server cannot read the message
+                raise HeadRefused(number, refused)
+            raise failed(refused, index)
+        if number < before.statements:
+            continue
         if result.status in _COPY:
             conn.close()  # the server waits for the other end; the transaction goes with the connection
             raise _refused(analysis, index, *_COPY[pq.ExecStatus(result.status)])
@@ -79,7 +114,7 @@ def _simple(conn: Connection[Any], analysis: Analysis, part: Part, failed: Faile
         rows += _rows(result)
     if tail is None:
         return Sent(done, rows)
-    return Sent(done - tail.statements, rows, tuple(results[-tail.statements :]))
+    return Sent(done - tail.statements, rows, tuple(results[len(results) - tail.statements :]))
 
 
 def _copy(conn: Connection[Any], analysis: Analysis, part: Part, failed: Failed) -> Sent:

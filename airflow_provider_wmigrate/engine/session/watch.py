@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.blockers import blockers
+from airflow_provider_wmigrate.engine.catalog.blockers import Wanted, blockers, wanted
 from airflow_provider_wmigrate.engine.catalog.bystanders import deadlocks, waiters
 from airflow_provider_wmigrate.engine.events import Blocked, Listener, Noticed, OthersWait, Waiting
 from airflow_provider_wmigrate.engine.record import Blocker, Bystanders
@@ -46,6 +46,15 @@ class Waits:
     blockers: dict[Key, Blocker] = field(default_factory=dict)
     longest: float = 0.0
     felt: Felt = field(default_factory=Felt)
+    wanted: Wanted | None = None
+    """What it was last seen to wait for."""
+    _told: tuple[Key, ...] = ()
+
+    def met(self, found: Sequence[Blocker]) -> bool:
+        """Keep in mind who holds it up, and return whether it is somebody else than before."""
+        self.blockers.update({blocker.key: blocker for blocker in found})
+        before, self._told = self._told, tuple(blocker.key for blocker in found)
+        return bool(found) and self._told != before
 
 
 class Watch:
@@ -135,7 +144,6 @@ class Watch:
             self._tell(Noticed(self._version, "WARNING", said))
 
     def _look(self, conn: psycopg.Connection[Any]) -> None:
-        told: tuple[Key, ...] = ()
         since = time.monotonic() - _FIRST_LOOK
         standby, others_at = _Standby(self._standby), 0.0
         prompt = conn.info.server_version >= 150000  # before, its statistics may let one wait
@@ -144,6 +152,7 @@ class Watch:
             if last:
                 self._wanted.clear()
             self._look_at_bystanders(conn)
+            self._waits.wanted = wanted(conn, self._session.sender.acting_pid) or self._waits.wanted
             cost = time.monotonic() - begun
             if last and prompt:
                 self._felt.counted(deadlocks(conn))
@@ -152,7 +161,7 @@ class Watch:
             if begun >= others_at:
                 others_at = begun + _BETWEEN_OTHERS
                 self._felt.counted(deadlocks(conn))
-                told, since = self._look_at_blockers(conn, told, since)
+                since = self._look_at_blockers(conn, since)
                 self._look_at_locks(conn)
                 standby.look(conn, self._session.sender.acting_pid)
             self._wanted.wait(self._pause(cost))
@@ -185,18 +194,15 @@ class Watch:
     def _standby(self, waited: float) -> None:
         self._tell(Waiting(self._version, "a synchronous standby to confirm the commit", waited))
 
-    def _look_at_blockers(
-        self, conn: psycopg.Connection[Any], told: tuple[Key, ...], since: float
-    ) -> tuple[tuple[Key, ...], float]:
+    def _look_at_blockers(self, conn: psycopg.Connection[Any], since: float) -> float:
+        """:return: since when it waits, on the monotonic clock."""
         found = blockers(conn, self._session.sender.acting_pid)
-        who = tuple(blocker.key for blocker in found)
-        if not who:
-            return (), time.monotonic()
+        if not found:
+            return time.monotonic()
         self._waits.longest = max(self._waits.longest, time.monotonic() - since)
-        self._waits.blockers.update({blocker.key: blocker for blocker in found})
-        if who != told and not self._over.is_set():
+        if self._waits.met(found) and not self._over.is_set():
             self._tell(Blocked(self._version, found, time.monotonic() - since))
-        return who, since
+        return since
 
     def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
         held = set(_access_exclusive(conn, self._session.sender.acting_pid))

@@ -41,10 +41,28 @@ def _in_block(block: MigrationBlock, first_lines: dict[str, int | None]) -> Iter
         yield "filename", f"{block.filename} is a rollback script; write the migration's own file"
     if block.on_failure == "rollback" and block.rollback_supported is False:
         yield "on_failure", "cannot be rollback where rollback_supported is false"
+    yield from _of_locks(block)
     for number, needed in enumerate(block.requires_extensions):
         if needed.license is not None and needed.name != "timescaledb":
             reason = f"only timescaledb is known by its licence, not {needed.name}"
             yield f"requires_extensions[{number}].license", reason
+
+
+def _of_locks(block: MigrationBlock) -> Iterator[tuple[str, str]]:
+    """What is said of locks where it can have no effect."""
+    alone = block.transactional.apply is False and block.transactional.rollback is False
+    for name in ("lock_first", "locks"):
+        if alone and name in block.given:
+            yield name, "has no effect where transactional is false: each statement takes its own locks"
+    if block.locks and block.lock_first is False:
+        yield "locks", "has no effect where lock_first is false"
+    for table in block.locks:
+        if not _TABLE.fullmatch(table):
+            yield f"locks.{table}", "is no table; write schema.table, as in SQL"
+
+
+_NAME = r'(?:[^\W\d][\w$]*|"(?:[^"\0]|"")+")'
+_TABLE = re.compile(rf"{_NAME}\.{_NAME}")
 
 
 def _has_version(filename: str, version: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import OnFailure, Transactional, canonical_version
 
 from .kinds import (
@@ -42,6 +43,18 @@ def _transactional(scalar: Scalar) -> Transactional:
 
 VERSION = Kind("the number of a migration, such as 001", _version)
 _IN_TRANSACTION = Kind("auto, true or false", _transactional, ("auto", "true", "false"))
+
+
+def _lock_mode(scalar: Scalar) -> str:
+    word = " ".join(scalar.text.upper().split())
+    if word not in _LOCK_MODES:
+        raise Refused
+    return word
+
+
+_LOCK_MODES = tuple(mode.keyword for mode in LockMode)
+_LOCK_MODE = Kind(f"{', '.join(_LOCK_MODES[:-1])} or {_LOCK_MODES[-1]}", _lock_mode, _LOCK_MODES)
+_LOCKS = Kind("a mapping from tables to lock modes, such as public.orders: ACCESS EXCLUSIVE", wants=dict, of=_LOCK_MODE)
 
 
 class Directions(Section):
@@ -126,6 +139,13 @@ class MigrationBlock(Section):
         decimal("seconds", least=0.5, most=LONGEST),
         "How long others may wait because of this migration; absent: settings.execution.max_bystander_wait_seconds.",
         None,
+    )
+    lock_first: bool | None = key(BOOLEAN, "The same for this migration; absent: settings.execution.lock_first.", None)
+    locks: dict[str, str] = key(
+        _LOCKS,
+        "Tables that the migration locks beside those that its SQL shows (in DO blocks and functions), each as"
+        " schema.table, with the mode of the lock.",
+        {},
     )
     on_failure: OnFailure | None = key(
         ON_FAILURE, "The same for this migration; absent: settings.execution.on_failure.", None

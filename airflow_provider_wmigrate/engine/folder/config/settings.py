@@ -71,13 +71,18 @@ class Execution(Section):
         None,
     )
     lock_timeout_seconds: float = key(
-        SECONDS, "How long a statement waits for a lock on a table at the first attempt.", 2
+        SECONDS, "How long the first attempt tries to get its locks on tables, or a statement waits for one.", 2
     )
-    lock_timeout_max_seconds: float = key(SECONDS, "The longest such wait: it doubles with every attempt.", 30)
+    lock_timeout_max_seconds: float = key(SECONDS, "The longest such time: it doubles with every attempt.", 30)
     lock_attempts: int = key(
         whole("attempts", least=1, most=1000),
         "How often a transaction is tried in all, when a lock is not free or after a deadlock.",
         6,
+    )
+    lock_first: bool = key(
+        BOOLEAN,
+        "Whether a transaction takes its locks before its first statement, and waits for none while it holds one.",
+        True,
     )
     concurrent_lock_timeout_seconds: float = key(
         SECONDS, "How long a statement outside a transaction waits for locks and for older transactions to end.", 600

@@ -1,0 +1,188 @@
+"""Which locks a script takes before its first statement, and which just before the statement that needs them. Pure.
+
+A transaction that waits for a lock while it holds another one can be a part of a deadlock. So all locks come first,
+the strongest one in front, and only while nothing is held one of them is waited for. A lock that keeps others away and
+would be held through something long comes just before its statement; it is never waited for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, Unforeseen
+from airflow_provider_wmigrate.engine.model import Finding, Migration
+from airflow_provider_wmigrate.engine.sql.lock_limit import own_limit
+from airflow_provider_wmigrate.engine.sql.named import names_in
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+from .folder_rules import finding_in
+
+SMALL = 8 * 1024 * 1024
+"""Bytes of a table with its indexes: whatever is done with all of it is over in a moment."""
+_SHOWN = 6
+"""Relations that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A lock that is taken just before its statement."""
+
+    need: LockNeed
+    behind: int
+    """Number from 0 of a long statement through which it would be held otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockOrder:
+    """When each lock of a script is taken."""
+
+    first: tuple[LockNeed, ...] = ()
+    """Before the first statement, in this order."""
+    late: tuple[Late, ...] = ()
+    """By statement."""
+    left: tuple[LockNeed, ...] = ()
+    """What LOCK TABLE cannot take: its statement takes it."""
+    unforeseen: tuple[Unforeseen, ...] = ()
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """Numbers from 0 of the statements before which the script pauses for a late lock."""
+        return tuple(sorted({late.need.strongest for late in self.late}))
+
+    def words(self, analysis: Analysis) -> Iterator[str]:
+        """As the plan shows it: one sentence for each time at which locks are taken."""
+        if self.first:
+            yield f"takes first, or none of them: {_named(self.first)}"
+        for stop in self.stops:
+            group = [late for late in self.late if late.need.strongest == stop]
+            why = f"since line {_line(analysis, group[0].behind)} may take long"
+            yield f"takes just before line {_line(analysis, stop)}, {why}: {_named([late.need for late in group])}"
+        if self.left:
+            yield f"leaves to their statements: {_named(self.left)}"
+        for statement in self.unforeseen:
+            yield f"cannot foresee what line {statement.line} locks: {statement.why}"
+
+
+def lock_order(
+    analysis: Analysis, found: LockSet, *, learnt: Sequence[LockNeed] = (), all_first: bool = False
+) -> LockOrder:
+    """When the locks of a script are taken.
+
+    :param learnt: what an earlier try has waited for although nobody had foreseen it; it is taken first of all.
+    :param all_first: an earlier try did not get a late one.
+    """
+    first: list[LockNeed] = []
+    late: list[Late] = []
+    left: list[LockNeed] = []
+    long = () if all_first else tuple(number for number in found.long if not _is_small(found, number))
+    for need in found.needs:
+        if _does_not_wait(analysis, need.strongest):
+            continue
+        behind = next((number for number in long if number < need.strongest), None)
+        if not need.lockable:
+            left.append(need)
+        elif behind is None or not _keeps_others_away(need.mode):
+            first.append(need)
+        else:
+            late.append(Late(need, behind))
+            if need.statement < need.strongest:  # it is used before, and that must not be waited for either
+                first.append(replace(need, mode=LockMode.ROW_EXCLUSIVE, strongest=need.statement))
+    late.sort(key=lambda each: each.need.strongest)
+    first = _with_learnt(first, learnt)
+    return LockOrder(tuple(first), tuple(late), tuple(left), found.unforeseen)
+
+
+def with_declared(found: LockSet, facts: RelationFacts, declared: Sequence[tuple[str, LockMode]]) -> LockSet:
+    """The set with what the migration says that it locks. A table that is not there needs no lock: the script makes it,
+    or fails.
+
+    :param declared: names as in SQL, with their schema.
+    """
+    at = min((hidden.statement for hidden in found.unforeseen), default=0)
+    needs = {need.relation: need for need in found.needs}
+    for table, mode in declared:
+        relation = facts.by_name.get(tuple(names_in(table)))  # type: ignore[arg-type]
+        for oid in (relation.oid, *facts.descendants(relation.oid)) if relation else ():
+            member = facts.relations.get(oid)
+            if member is not None and (member.quoted not in needs or needs[member.quoted].mode < mode):
+                able, size = member.right >= mode, member.size_bytes
+                needs[member.quoted] = LockNeed(member.quoted, oid, mode, at, at, able, None, size, member.kind)
+    ordered = sorted(needs.values(), key=lambda need: (-need.mode, need.relation))
+    return replace(found, needs=tuple(ordered))
+
+
+def _with_learnt(first: Sequence[LockNeed], learnt: Sequence[LockNeed]) -> list[LockNeed]:
+    """The stronger one of two for the same relation; what was learnt in front."""
+    modes = {need.relation: need.mode for need in first}
+    more = [need for need in learnt if modes.get(need.relation, 0) < need.mode]
+    stronger = {need.relation for need in more}
+    front = {need.relation for need in learnt}
+    kept = [*more, *(need for need in first if need.relation not in stronger)]
+    return sorted(kept, key=lambda need: need.relation not in front)
+
+
+def rules_its_waits(analysis: Analysis) -> bool:
+    """Whether the script limits its waits for locks so that nobody can see it from outside: then it keeps its way."""
+    if analysis.unparsed:
+        return True
+    if not _LIMIT.search(analysis.script.text) and _RESETS.isdisjoint(analysis.kinds()):
+        return False
+    end = len(analysis.statements)
+    limit = own_limit(analysis, end)
+    if limit is not None and limit.seconds is None:
+        return True
+    seen = sum(1 for _, node in analysis.nodes("variable_set_stmt") if node.name == "lock_timeout")
+    return len(_LIMIT.findall(_COMMENT.sub(" ", analysis.body))) > seen
+
+
+def own_patience(analysis: Analysis, need: LockNeed, given: float) -> float:
+    """Seconds for which a lock may be tried: as the script says before its statement, else as given."""
+    own = own_limit(analysis, need.strongest)
+    return own.seconds if own is not None and own.seconds else given
+
+
+def better_split(migration: Migration, analysis: Analysis, order: LockOrder) -> Iterator[Finding]:
+    """A finding for each statement whose lock has to come late: in a file of its own it would come first."""
+    for stop in order.stops:
+        group = [late for late in order.late if late.need.strongest == stop]
+        what, behind = _named([late.need for late in group]), _line(analysis, group[0].behind)
+        message = f"locks {what} behind line {behind}, which may take long, so that what was locked before waits for it"
+        nxt = "put it into a migration of its own"
+        line = _line(analysis, stop)
+        found = finding_in("late_lock", migration, message, nxt, file=analysis.script.file, line=line)
+        yield replace(found, severity="warning")
+
+
+def _keeps_others_away(mode: LockMode) -> bool:
+    """Readers or writers of rows."""
+    return mode.conflicts(LockMode.ROW_EXCLUSIVE)
+
+
+def _is_small(found: LockSet, number: int) -> bool:
+    """Whether a statement works on small tables alone, so that it does not take long."""
+    worked_on = [need for need in found.needs if need.work and number in (need.statement, need.strongest)]
+    return bool(worked_on) and all(need.size_bytes < SMALL and need.work != "call" for need in worked_on)
+
+
+def _does_not_wait(analysis: Analysis, number: int) -> bool:
+    """LOCK TABLE ... NOWAIT never queues."""
+    statement = analysis.statements[number] if number < len(analysis.statements) else None
+    return statement is not None and statement.kind == "lock_stmt" and bool(statement.node and statement.node.nowait)
+
+
+def _named(needs: Sequence[LockNeed]) -> str:
+    names = [f"{need.relation} ({need.mode.keyword})" for need in needs]
+    more = len(names) - _SHOWN
+    return ", ".join(names if more <= 1 else [*names[:_SHOWN], f"and {more} others"])
+
+
+def _line(analysis: Analysis, number: int) -> int:
+    return analysis.statements[number].line
+
+
+_RESETS = {"variable_set_stmt", "discard_stmt"}
+_LIMIT = re.compile(r"\block_timeout\b", re.IGNORECASE)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)

@@ -1,0 +1,362 @@
+"""Locks are taken before the first statement, none is waited for while one is held: the application is never killed for
+a migration, and waits for it only for a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, WMigrateError
+from airflow_provider_wmigrate.engine.events import Event, Finished, Retrying
+from airflow_provider_wmigrate.engine.record import Outcome
+
+MakeMigrator = Callable[..., Any]
+Conn = psycopg.Connection[Any]
+
+TABLES = """
+CREATE TABLE a (id int PRIMARY KEY, v int);
+CREATE TABLE b (id int PRIMARY KEY, v int);
+INSERT INTO a SELECT g, 0 FROM generate_series(1, 100) g;
+INSERT INTO b SELECT g, 0 FROM generate_series(1, 100) g;
+"""
+
+
+def config(**execution: object) -> str:
+    return f"settings: {{execution: {{{', '.join(f'{key}: {value}' for key, value in execution.items())}}}}}\n"
+
+
+def retries(events: list[Event]) -> list[str]:
+    return [e.reason for e in events if isinstance(e, Retrying)]
+
+
+@pytest.fixture(autouse=True)
+def tables(conn: Conn) -> None:
+    conn.execute(TABLES.encode())
+
+
+@contextmanager
+def in_thread(what: Callable[[], None]) -> Iterator[None]:
+    thread = threading.Thread(target=what)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+class Load:
+    """Statements of an application, one transaction after another, each beside what it cost."""
+
+    def __init__(self, dsn: str, *statements: str, writers: int = 1, pause: float = 0.003) -> None:
+        self._dsn, self._statements, self._pause = dsn, statements, pause
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(1, writers + 1)]
+        self.killed: list[str | None] = []
+        self.longest = 0.0
+
+    def _run(self, number: int) -> None:
+        with psycopg.connect(self._dsn) as conn:
+            while not self._over.is_set():
+                start = time.monotonic()
+                try:
+                    for statement in self._statements:
+                        conn.execute(statement.replace(":n", str(number)).encode())
+                        time.sleep(self._pause)
+                    conn.commit()
+                except psycopg.Error as error:
+                    self.killed.append(error.sqlstate)
+                    conn.rollback()
+                self.longest = max(self.longest, time.monotonic() - start)
+                time.sleep(self._pause)
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        time.sleep(0.1)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+# The case that has to be won
+
+BOTH = "ALTER TABLE a ADD COLUMN c int;\nALTER TABLE b ADD COLUMN c int;"
+BACK = "ALTER TABLE a DROP COLUMN c;\nALTER TABLE b DROP COLUMN c;"
+CROSSWISE = "UPDATE b SET v = v + 1 WHERE id = :n", "UPDATE a SET v = v + 1 WHERE id = :n"
+
+
+def test_two_tables_beside_four_writers_in_the_other_order(database: str, migrator: MakeMigrator) -> None:
+    runner = migrator({"001_a.sql": BOTH, "001_a.rollback.sql": BACK})
+    with Load(database, *CROSSWISE, writers=4) as load:
+        for _ in range(15):
+            assert runner.apply("001").outcome is Outcome.APPLIED
+            assert runner.roll_back("001").outcome is Outcome.ROLLED_BACK
+    assert load.killed == []
+    assert load.longest < 5
+
+
+def crosswise(database: str, killed: list[str | None], *, until: float = 30.0) -> None:
+    """A transaction that has b, and wants a as soon as the migration has it."""
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as look:
+        other.execute("UPDATE b SET v = 1 WHERE id = 1")
+        end = time.monotonic() + until
+        while time.monotonic() < end and not look.execute(_A_IS_LOCKED).fetchone():
+            time.sleep(0.005)
+        try:
+            other.execute("UPDATE a SET v = 1 WHERE id = 1")
+        except psycopg.Error as error:
+            killed.append(error.sqlstate)
+
+
+_A_IS_LOCKED = (
+    "SELECT 1 FROM pg_locks WHERE relation = 'a'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+SLOW = "ALTER TABLE a ADD COLUMN c int;\nSELECT pg_sleep(0.4);\nALTER TABLE b ADD COLUMN c int;"
+
+
+def test_without_it_the_application_is_killed(database: str, migrator: MakeMigrator) -> None:
+    killed: list[str | None] = []
+    runner = migrator({"001_a.sql": SLOW, "migration_config.yaml": config(lock_first="false", lock_timeout_seconds=5)})
+    with in_thread(lambda: crosswise(database, killed)), suppress(WMigrateError):
+        time.sleep(0.1)
+        runner.apply("001")
+    assert killed == ["40P01"]
+
+
+def test_a_late_lock_is_never_waited_for_and_then_comes_first(
+    database: str, migrator: MakeMigrator, events: list[Event]
+) -> None:
+    """Nobody knows how long the call takes, so the second lock comes late; who has it waits for the first one."""
+    killed: list[str | None] = []
+    runner = migrator({"001_a.sql": SLOW, "migration_config.yaml": config(lock_timeout_seconds=0.3)})
+    with in_thread(lambda: crosswise(database, killed)):
+        time.sleep(0.1)
+        record = runner.apply("001")
+    assert (record.outcome, record.attempts) == (Outcome.APPLIED, 2)
+    assert killed == []
+    assert retries(events) == ["a lock was not free within its budget"]
+
+
+# How it waits
+
+
+def test_who_stands_behind_it_waits_for_a_moment_only(database: str, migrator: MakeMigrator) -> None:
+    files = {"001_a.sql": "ALTER TABLE a ADD COLUMN c int;", "migration_config.yaml": config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as idler, Load(database, "SELECT count(*) FROM a") as load:
+        pid = idler.info.backend_pid
+        idler.execute("SELECT FROM a")
+        threading.Timer(1.5, idler.rollback).start()
+        record = migrator(files).apply("001")
+    assert record.attempts == 1
+    assert pid in [b.pid for b in record.blocked_by]
+    assert 0.02 < load.longest < 1.2, "not for the 1.5 s for which the migration had to try"
+
+
+def test_nothing_is_held_while_it_waits(database: str, migrator: MakeMigrator) -> None:
+    files = {"001_a.sql": BOTH, "migration_config.yaml": config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as idler, Load(database, "UPDATE a SET v = 1 WHERE id = 1") as load:
+        idler.execute("SELECT FROM b")
+        threading.Timer(1.0, idler.rollback).start()
+        record = migrator(files).apply("001")
+    assert record.attempts == 1
+    assert load.longest < 0.5, "the first table was free for everybody"
+
+
+def test_partitions_are_not_waited_for_with_their_parent_in_hand(
+    database: str, migrator: MakeMigrator, conn: Conn
+) -> None:
+    conn.execute("CREATE TABLE p (id int, v int) PARTITION BY LIST (id)")
+    for n in range(20):
+        conn.execute(f"CREATE TABLE p{n} PARTITION OF p FOR VALUES IN ({n})".encode())
+    files = {"001_a.sql": "ALTER TABLE p ADD COLUMN c int;", "migration_config.yaml": config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as idler, Load(database, "INSERT INTO p (id) VALUES (1)") as load:
+        idler.execute("SELECT FROM ONLY p7")
+        threading.Timer(1.0, idler.rollback).start()
+        record = migrator(files).apply("001")
+    assert record.attempts == 1
+    assert load.killed == []
+    assert load.longest < 0.7
+
+
+def test_in_the_script_a_wait_ends_before_anybody_looks_for_a_deadlock(
+    database: str, migrator: MakeMigrator, conn: Conn
+) -> None:
+    """Also after it had to wait for its locks."""
+    script = "ALTER TABLE a ADD COLUMN c text DEFAULT current_setting('lock_' || 'timeout');"
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM a")
+        threading.Timer(0.2, idler.rollback).start()
+        migrator({"001_a.sql": script}).apply("001")
+    assert conn.execute("SELECT DISTINCT c FROM a").fetchall() == [("600ms",)]
+
+
+def test_what_nobody_foresaw_is_put_first_in_the_next_attempt(
+    database: str, migrator: MakeMigrator, events: list[Event]
+) -> None:
+    script = "ALTER TABLE a ADD COLUMN c int;\nDO $$ BEGIN ALTER TABLE b ADD COLUMN c int; END $$;"
+    files = {"001_a.sql": script, "migration_config.yaml": config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as idler, Load(database, "UPDATE a SET v = 1 WHERE id = 1") as load:
+        idler.execute("SELECT FROM b")
+        threading.Timer(2.5, idler.rollback).start()
+        record = migrator(files).apply("001")
+    assert (record.attempts, retries(events)) == (2, ["a lock was not free within its budget"])
+    assert load.longest < 1.5, "the second attempt has waited for b alone"
+
+
+def test_a_lock_can_be_declared(database: str, migrator: MakeMigrator) -> None:
+    script = "ALTER TABLE a ADD COLUMN c int;\nDO $$ BEGIN ALTER TABLE b ADD COLUMN c int; END $$;"
+    declared = "migrations: [{version: 1, locks: {public.b: access exclusive, nowhere.x: SHARE}}]\n"
+    files = {"001_a.sql": script, "migration_config.yaml": declared + config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as idler, Load(database, "UPDATE a SET v = 1 WHERE id = 1") as load:
+        idler.execute("SELECT FROM b")
+        threading.Timer(1.0, idler.rollback).start()
+        record = migrator(files).apply("001")
+    assert record.attempts == 1
+    assert load.longest < 0.5
+
+
+# What cannot be locked, and what is gone
+
+
+def test_a_table_that_goes_while_it_is_waited_for(database: str, migrator: MakeMigrator) -> None:
+    for change in ("DROP TABLE b", "ALTER TABLE a RENAME TO old"):
+        files = {"001_a.sql": "SELECT 1;\n" + BOTH, "migration_config.yaml": config(lock_timeout_seconds=20)}
+        with psycopg.connect(database) as other:
+            other.execute(change.encode())
+            threading.Timer(0.3, other.commit).start()
+            with pytest.raises(StatementFailed) as failed:
+                migrator(files).apply("001")
+        name, line = ("b", 3) if change.startswith("DROP") else ("a", 2)
+        assert str(failed.value).startswith(f'001_a.sql:{line}: relation "{name}" does not exist (SQLSTATE 42P01)')
+
+
+def test_without_the_right_to_lock_the_statement_takes_its_lock(
+    database: str, migrator: MakeMigrator, conn: Conn
+) -> None:
+    conn.execute("CREATE ROLE lock_owner; ALTER TABLE a OWNER TO lock_owner; ALTER TABLE b OWNER TO lock_owner")
+    conn.execute("CREATE ROLE lock_migrator LOGIN IN ROLE lock_owner NOINHERIT")
+    conn.execute("GRANT CREATE ON SCHEMA public TO lock_owner")
+    try:
+        name = conn.execute("SELECT current_database()").fetchone()
+        conn.execute(f"GRANT CREATE ON DATABASE {name[0] if name else ''} TO lock_migrator".encode())
+        dsn = f"{database}?user=lock_migrator".replace("postgres@", "lock_migrator@")
+        migrator({"001_a.sql": f"SET ROLE lock_owner;\n{BOTH}"}, dsn=dsn).apply("001")
+        assert conn.execute("SELECT count(a.c) + count(b.c) FROM a, b").fetchone() == (0,)
+    finally:
+        conn.execute(
+            "REASSIGN OWNED BY lock_owner, lock_migrator TO CURRENT_USER; DROP OWNED BY lock_owner, lock_migrator"
+        )
+        conn.execute("DROP ROLE lock_migrator; DROP ROLE lock_owner")
+
+
+def test_names_of_any_kind(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    name = '"S p"."we""ird; DROP TABLE public.a; --é"'
+    conn.execute(f'CREATE SCHEMA "S p"; CREATE TABLE {name} (id int)'.encode())
+    with psycopg.connect(database) as idler:
+        idler.execute(f"SELECT FROM {name}".encode())
+        threading.Timer(0.3, idler.rollback).start()
+        record = migrator({"001_a.sql": f"ALTER TABLE {name} ADD COLUMN c int;"}).apply("001")
+    assert [(lock.relation, lock.mode) for lock in record.locks] == [(name, "AccessExclusiveLock")]
+
+
+def test_a_temporary_table_is_the_scripts_own(database: str, migrator: MakeMigrator) -> None:
+    script = "CREATE TEMP TABLE a (id int);\nALTER TABLE a ADD COLUMN c int;\nDROP TABLE a;"
+    files = {"001_a.sql": script, "migration_config.yaml": config(lock_timeout_seconds=0.1, lock_attempts=1)}
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM a")
+        assert migrator(files).apply("001").outcome is Outcome.APPLIED
+
+
+def test_a_view_is_left_to_its_statement(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    conn.execute("CREATE VIEW v AS SELECT 1 AS one")
+    record = migrator({"001_a.sql": "DROP VIEW v;\nALTER TABLE a ADD COLUMN c int;"}).apply("001")
+    assert {lock.relation for lock in record.locks} == {"public.v", "public.a"}
+
+
+# How it ends
+
+
+def test_a_lock_that_is_never_free(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    files = {"001_a.sql": BOTH, "migration_config.yaml": config(lock_timeout_seconds=0.2, lock_attempts=2)}
+    with psycopg.connect(database, application_name="idler") as idler:
+        idler.execute("SELECT FROM b")
+        pid = idler.info.backend_pid
+        with pytest.raises(LockTimeout) as failed:
+            migrator(files).apply("001")
+    said, _, held = str(failed.value).partition(f"; pid {pid} (postgres, idler")
+    assert said == (
+        f"001_a.sql:2: a lock of this migration was not free within 0.4 s, held by pid {pid}; rolled back, nothing of"
+        " it was kept"
+    )
+    assert held.endswith(" held it up")
+    assert failed.value.retryable
+    row = conn.execute("SELECT count(*) FROM information_schema.columns WHERE column_name = 'c'").fetchone()
+    assert row == (0,)
+
+
+def test_a_cancel_while_it_waits(database: str, migrator: MakeMigrator) -> None:
+    runner = migrator({"001_a.sql": BOTH, "migration_config.yaml": config(lock_timeout_seconds=20)})
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM b")
+        threading.Timer(0.5, runner.cancel).start()
+        with pytest.raises(StatementFailed, match="cancelled on request"):
+            runner.apply("001")
+
+
+def test_a_session_that_is_ended_while_it_waits(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    runner = migrator({"001_a.sql": BOTH, "migration_config.yaml": config(lock_timeout_seconds=20)})
+    end = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name LIKE 'wmigrate apply%' AND datname = current_database()"
+    )
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM b")
+        threading.Timer(0.5, lambda: conn.execute(end.encode())).start()
+        with pytest.raises(StatementFailed) as failed:
+            runner.apply("001")
+        assert failed.value.retryable
+        idler.rollback()
+    assert runner.apply("001").outcome is Outcome.APPLIED
+
+
+# The script beside them
+
+
+def test_a_mistake_is_told_at_its_place(migrator: MakeMigrator) -> None:
+    """The server counts characters from the beginning of the message, in which the locks stand in front."""
+    script = "-- ä\nALTER TABLE a ADD COLUMN c int;\nSELECT nope FROM b;"
+    with pytest.raises(StatementFailed) as failed:
+        migrator({"001_a.sql": script}).apply("001")
+    assert str(failed.value).startswith('001_a.sql:3:8: column "nope" does not exist (SQLSTATE 42703) in SELECT nope')
+
+
+def test_rows_below_a_copy_come_behind_the_locks(database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    script = "ALTER TABLE a ADD COLUMN c int;\nCOPY b FROM stdin;\n1001\t1\n\\.\nALTER TABLE b ADD COLUMN c int;"
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM a")
+        threading.Timer(0.3, idler.rollback).start()
+        record = migrator({"001_a.sql": script}).apply("001")
+    assert (record.rows, record.statements, record.attempts) == (1, 3, 1)
+    assert conn.execute("SELECT v, c FROM b WHERE id = 1001").fetchone() == (1, None)
+
+
+def test_a_dry_run_takes_them_alike(database: str, migrator: MakeMigrator, events: list[Event]) -> None:
+    """And it never waits with the locks of the script before in its hands."""
+    needs = "migrations: [{version: 2, dependencies: [1]}]\n"
+    files = {"001_a.sql": "ALTER TABLE a ADD COLUMN c int;", "002_b.sql": "ALTER TABLE b ADD COLUMN c int;"}
+    files["migration_config.yaml"] = needs + config(lock_timeout_seconds=5)
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM b")
+        threading.Timer(0.4, idler.rollback).start()
+        migrator(files).apply("002", dry_run=True)
+    assert [e.record.version for e in events if isinstance(e, Finished)] == ["001", "002"]

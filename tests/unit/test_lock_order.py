@@ -1,0 +1,159 @@
+"""Which locks come first, which late, and what is told of it: pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, LongWork, Unforeseen
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
+from airflow_provider_wmigrate.engine.plan.lock_order import (
+    SMALL,
+    Late,
+    LockOrder,
+    better_split,
+    lock_order,
+    own_patience,
+    rules_its_waits,
+)
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+AE, SHARE, WRITE = LockMode.ACCESS_EXCLUSIVE, LockMode.SHARE, LockMode.ROW_EXCLUSIVE
+
+
+def script(*statements: str) -> Analysis:
+    return analyse(Script.of("001_a.sql", "".join(f"{statement};\n" for statement in statements)))
+
+
+def need(
+    name: str, mode: LockMode = AE, at: int = 0, first: int | None = None, work: LongWork | None = None, size: int = 0
+) -> LockNeed:
+    return LockNeed(f"public.{name}", ord(name), mode, at if first is None else first, at, work=work, size_bytes=size)
+
+
+TWO = script("ALTER TABLE a ADD x int", "ALTER TABLE b ADD x int")
+LONG = script("ALTER TABLE a ADD x int", "UPDATE c SET x = 1", "ALTER TABLE b ADD x int")
+
+
+def test_without_anything_long_all_come_first() -> None:
+    needs = (need("a"), need("b", at=1))
+    assert lock_order(TWO, LockSet(needs)) == LockOrder(first=needs)
+
+
+def test_a_strong_lock_behind_something_long_comes_late() -> None:
+    a, b, c = need("a"), need("b", at=2), need("c", WRITE, at=1, work="rows", size=SMALL)
+    order = lock_order(LONG, LockSet((a, b, c), long=(1,)))
+    assert order == LockOrder(first=(a, c), late=(Late(b, behind=1),))
+    assert order.stops == (2,)
+    assert [*order.words(LONG)] == [
+        "takes first, or none of them: public.a (ACCESS EXCLUSIVE), public.c (ROW EXCLUSIVE)",
+        "takes just before line 3, since line 2 may take long: public.b (ACCESS EXCLUSIVE)",
+    ]
+
+
+@pytest.mark.parametrize("mode", [m for m in LockMode if m < SHARE])
+def test_a_lock_that_keeps_no_rows_from_anybody_comes_first(mode: LockMode) -> None:
+    b = need("b", mode, at=2)
+    assert lock_order(LONG, LockSet((b,), long=(1,))) == LockOrder(first=(b,))
+
+
+def test_small_tables_do_not_take_long() -> None:
+    b, c = need("b", at=2), need("c", WRITE, at=1, work="rows", size=SMALL - 1)
+    assert lock_order(LONG, LockSet((b, c), long=(1,))) == LockOrder(first=(b, c))
+    big = replace(c, size_bytes=SMALL)
+    assert lock_order(LONG, LockSet((b, big), long=(1,))).late == (Late(b, behind=1),)
+
+
+def test_nobody_knows_how_long_a_call_takes() -> None:
+    b, c = need("b", at=2), need("c", WRITE, at=1, work="call", size=1)
+    assert lock_order(LONG, LockSet((b, c), long=(1,))).late == (Late(b, behind=1),)
+    assert lock_order(LONG, LockSet((b,), long=(1,))).late == (Late(b, behind=1),), "on no table that is known"
+
+
+def test_what_is_used_before_is_not_waited_for_then_either() -> None:
+    b = need("b", at=2, first=1, work="rows", size=SMALL)
+    order = lock_order(LONG, LockSet((b,), long=(1,)))
+    assert order == LockOrder(first=(replace(b, mode=WRITE, strongest=1),), late=(Late(b, behind=1),))
+
+
+def test_after_a_late_one_was_not_had_all_come_first() -> None:
+    b = need("b", at=2)
+    assert lock_order(LONG, LockSet((b,), long=(1,)), all_first=True) == LockOrder(first=(b,))
+
+
+def test_what_was_learnt_comes_first_of_all() -> None:
+    a, b = need("a"), need("b", at=1)
+    learnt, weak = need("z", SHARE), need("a", WRITE)
+    assert lock_order(TWO, LockSet((a, b)), learnt=(learnt,)).first == (learnt, a, b)
+    assert lock_order(TWO, LockSet((a, b)), learnt=(b,)).first == (b, a)
+    assert lock_order(TWO, LockSet((a, b)), learnt=(weak,)).first == (a, b)
+
+
+def test_what_cannot_be_locked_is_left_and_what_is_not_foreseen_is_said() -> None:
+    view = LockNeed("public.v", 1, AE, 0, 0, lockable=False)
+    unforeseen = Unforeseen(1, 2, "a DO block may do anything")
+    order = lock_order(TWO, LockSet((view,), (unforeseen,)))
+    assert order == LockOrder(left=(view,), unforeseen=(unforeseen,))
+    assert [*order.words(TWO)] == [
+        "leaves to their statements: public.v (ACCESS EXCLUSIVE)",
+        "cannot foresee what line 2 locks: a DO block may do anything",
+    ]
+
+
+def test_a_statement_that_does_not_wait_is_left_alone() -> None:
+    analysis = script("LOCK TABLE a NOWAIT", "LOCK TABLE b")
+    b = need("b", at=1)
+    assert lock_order(analysis, LockSet((need("a"), b))) == LockOrder(first=(b,))
+
+
+def test_many_relations_are_not_all_named() -> None:
+    order = LockOrder(first=tuple(need(name) for name in "abcdefghij"))
+    (said,) = order.words(TWO)
+    assert said.endswith("public.f (ACCESS EXCLUSIVE), and 4 others")
+
+
+def test_splitting_the_file_would_be_better() -> None:
+    order = lock_order(LONG, LockSet((need("a"), need("b", at=2)), long=(1,)))
+    assert [*better_split(Migration("001", "a", LONG.script), LONG, order)] == [
+        Finding(
+            "late_lock",
+            "locks public.b (ACCESS EXCLUSIVE) behind line 2, which may take long, so that what was locked before waits"
+            " for it",
+            "put it into a migration of its own",
+            "warning",
+            version="001",
+            file="001_a.sql",
+            line=3,
+        )
+    ]
+    assert [*better_split(Migration("001", "a", TWO.script), TWO, LockOrder(first=(need("a"),)))] == []
+
+
+# What the script itself says about waiting
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("ALTER TABLE a ADD x int", False),
+        ("SET lock_timeout = '1s'; ALTER TABLE a ADD x int", False),
+        ("SET LOCAL LOCK_TIMEOUT TO '1s'; ALTER TABLE a ADD x int", False),
+        ("-- lock_timeout is set by the runner\nALTER TABLE a ADD x int", False),
+        ("RESET lock_timeout; ALTER TABLE a ADD x int", True),
+        ("SET lock_timeout TO DEFAULT; ALTER TABLE a ADD x int", True),
+        ("RESET ALL; ALTER TABLE a ADD x int", True),
+        ("SELECT set_config('lock_timeout', '1s', true); ALTER TABLE a ADD x int", True),
+        ("DO $$ BEGIN SET LOCAL lock_timeout = '1s'; END $$; ALTER TABLE a ADD x int", True),
+        ("no sql at all", True),
+    ],
+)
+def test_a_script_that_limits_its_waits_unseen_keeps_its_way(text: str, rules: bool) -> None:
+    assert rules_its_waits(script(text)) is rules
+
+
+def test_the_patience_is_the_one_that_the_script_asks_for() -> None:
+    analysis = script("ALTER TABLE a ADD x int", "SET lock_timeout = '5s'", "ALTER TABLE b ADD x int")
+    assert own_patience(analysis, need("a"), 2.0) == 2.0
+    assert own_patience(analysis, need("b", at=2), 2.0) == 5.0
