@@ -131,9 +131,4 @@ def _one_line(text: str) -> str:
 
 
 def _snake(name: str) -> str:
-    return (
-        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-        .lower()
-        .replace("wmigrate_error", "failed")
-        .replace("wmigrateerror", "failed")
-    )
+    return "failed" if name == "WMigrateError" else re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

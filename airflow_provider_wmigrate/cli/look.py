@@ -94,16 +94,7 @@ def _remarks(standing: Standing) -> Iterator[str]:
 def _entry_document(entry: Entry | None) -> dict[str, Any]:
     if entry is None:
         return dict.fromkeys(("applied_at", "duration_ms", "actor", "dag_id", "run_id", "task_id", "try_number"))
-    who = entry.identity
-    return {
-        "applied_at": entry.applied_at,
-        "duration_ms": entry.duration_ms,
-        "actor": who.actor,
-        "dag_id": who.dag_id,
-        "run_id": who.run_id,
-        "task_id": who.task_id,
-        "try_number": who.try_number,
-    }
+    return {"applied_at": entry.applied_at, "duration_ms": entry.duration_ms, **entry.identity.columns()}
 
 
 def health(call: Call) -> Answer:

@@ -118,18 +118,17 @@ def _verify(call: Call) -> Answer:
 
 
 def _page(page: EventPage) -> dict[str, Any]:
-    more = page.total > len(page.rows)
     return {
         "events": [{**asdict(row), "authenticated": row.authenticated} for row in page.rows],
         "total": page.total,
-        "next": page.rows[-1].position if page.rows and more else None,
+        "next": page.next_before,
     }
 
 
 def _foot(screen: Screen, call: Call, page: EventPage, noun: str) -> None:
     screen.line(f"{summary(len(page.rows), page.total, noun)} on {call.target}.")
-    if page.rows and page.total > len(page.rows):
-        screen.line(f"Older ones: --before {page.rows[-1].position}")
+    if page.next_before is not None:
+        screen.line(f"Older ones: --before {page.next_before}")
 
 
 def _event(row: AuditRow) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from airflow_provider_wmigrate.engine.errors import UnknownVersion
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
+
 from . import schemas
 from .catalog import GroupTasks
 from .problems import ProblemError
@@ -33,6 +36,17 @@ def allowed(group: GroupTasks, key: str) -> list[str]:
     """The values a param allows; empty: it does not say."""
     param = group.params.get(key)
     return [str(value) for value in param.schema.get("enum", ())] if param else []
+
+
+def known_version(group: GroupTasks, version: str) -> str:
+    """A version that was typed, as the group writes it.
+
+    :raises ProblemError: the group has no such migration.
+    """
+    try:
+        return normalise_version(version, [step.version for step in group.steps], where="this group")
+    except UnknownVersion as error:
+        raise ProblemError(422, "unknown_target_version", str(error)) from None
 
 
 def check_environment(group: GroupTasks, environment: str) -> None:

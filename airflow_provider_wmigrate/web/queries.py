@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from airflow_provider_wmigrate.engine.errors import UnknownVersion
-from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, EventPage, events
 from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, canonical_version
 
 from . import access, migration_states, response_parts, schemas
+from .choices import known_version
 from .group_view import GroupView
 from .happened import event_item, events_from_runs
 from .problems import ProblemError
@@ -76,11 +75,7 @@ def status(view: GroupView, *, search: str | None = None, only: list[Any]) -> sc
 
 def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
-    try:
-        wanted = normalise_version(to, [s.version for s in view.group.steps], where="this group") if to else None
-    except UnknownVersion as error:
-        raise ProblemError(422, "unknown_target_version", str(error)) from None
-    known, source, _ = view.states(to=wanted)
+    known, source, _ = view.states(to=known_version(view.group, to) if to else None)
     made = known.overview.plan
     return schemas.PlanAnswer(
         group=view.described,
@@ -123,12 +118,11 @@ def history(view: GroupView, *, version: str | None, before: int | None, limit: 
     if not happened and not before:  # a dry run makes no ledger, so that Airflow alone knows of it
         rows = events_from_runs(view)
         happened = [event for event in rows if version in (None, event.version)][:limit]
-    more = found is not None and found.total > len(found.rows)
     return schemas.HistoryAnswer(
         group=view.described,
         runs=runs(view),
         events=happened,
-        next_before=found.rows[-1].position if found and more and found.rows else None,
+        next_before=found.next_before if found else None,
         source=view.source(reason, live=found is not None),
     )
 

@@ -59,12 +59,11 @@ def audit(view: GroupView, where: EventFilter, *, limit: int, verify: bool) -> s
     """A page of the audit log; the chain is recomputed on a connection of its own, with its own limit."""
     found, reason = view.live(lambda conn, ledger: _page(conn, ledger, where, limit))
     page, head = found or (EventPage(), None)
-    more = page.total > len(page.rows)
     return schemas.AuditAnswer(
         group=view.described,
         rows=[audit_item(view, row) for row in page.rows],
         total_entries=page.total if found else None,
-        next_before=page.rows[-1].position if more and page.rows else None,
+        next_before=page.next_before,
         chain=_chain(view, head, verify=verify and found is not None),
         source=view.source(reason, live=found is not None),
     )

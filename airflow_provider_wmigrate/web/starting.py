@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel
 
-from airflow_provider_wmigrate.engine.errors import UnknownVersion
-from airflow_provider_wmigrate.engine.folder.folder import normalise_version
-
 from . import access, requests
 from .catalog import GroupTasks
-from .choices import allowed, modes
+from .choices import allowed, known_version, modes
 from .group_view import GroupView
 from .problems import ProblemError
 from .urls import run_url
@@ -26,7 +23,7 @@ log = logging.getLogger(__name__)
 def migrate(view: GroupView, request: requests.MigrateRequest) -> requests.Started:
     """Start a run that applies."""
     _check_right(view, view.group, "")
-    to = _known_version(view.group, request.to) if request.to else None
+    to = known_version(view.group, request.to) if request.to else None
     conf = _conf(view, view.group, request, to)
     what = f"up to {to}" if to else "of everything that is pending"
     verb = "a dry run" if request.mode == "dry_run" else "a run"
@@ -44,7 +41,7 @@ def roll_back(view: GroupView, request: requests.RollbackRequest) -> requests.St
         )
     _check_right(view, undo, ", the DAG that rolls back")
     everything = not request.to.strip("0") and "000" not in {step.version for step in view.group.steps}
-    to = "0" if everything else _known_version(view.group, request.to)
+    to = "0" if everything else known_version(view.group, request.to)
     conf = _conf(view, undo, request, to)
     what = "everything" if everything else f"what is above {to}"
     verb = "a dry run of rolling back" if request.mode == "dry_run" else "rolling back"
@@ -57,13 +54,6 @@ def _check_right(view: GroupView, group: GroupTasks, what: str) -> None:
         raise ProblemError(409, "mapped_group", every)
     if not access.may_start(view.session, view.user, group.dag_id):
         raise ProblemError(403, "forbidden", f"you may not start runs of {group.dag_id}{what}; ask for that right")
-
-
-def _known_version(group: GroupTasks, version: str) -> str:
-    try:
-        return normalise_version(version, [step.version for step in group.steps], where="this group")
-    except UnknownVersion as error:
-        raise ProblemError(422, "unknown_target_version", str(error)) from None
 
 
 def _conf(

@@ -47,6 +47,11 @@ class EventPage:
     total: int = 0
     """Rows that pass the filter, on this page or not."""
 
+    @property
+    def next_before(self) -> int | None:
+        """The position before which the next page begins; None: this is the last one."""
+        return self.rows[-1].position if self.rows and self.total > len(self.rows) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Day:
