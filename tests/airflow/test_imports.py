@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +43,21 @@ def loaded_by(statement: str, *packages: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*({set(packages)!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     return set(answer.stdout.split())
+
+
+def test_what_the_docs_have_workers_load_is_loaded_before_tasks_are_forked(tmp_path: Path) -> None:
+    """Airflow reads the file while it is itself being loaded."""
+    page = (ROOT / "docs" / "airflow.md").read_text()
+    (line,) = re.findall(r"```python\n(import [^\n]*engine\.migrator[^\n]*\n)```", page)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "airflow_local_settings.py").write_text(line)
+    code = "import airflow.settings, sys; airflow.settings.initialize(); print(*sys.modules)"
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, env=environment
+    )
+    needed = {"psycopg", "postgast", "airflow_provider_wmigrate.engine.run.execution"}
+    assert needed <= set(answer.stdout.split())
 
 
 @pytest.mark.parametrize("module", ["airflow_provider_wmigrate", "airflow_provider_wmigrate.provider"])
