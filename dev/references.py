@@ -20,6 +20,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 from dev import airflow_reference
 from dev.cluster import Cluster
+from dev.lock_table import PAGE_OF, lock_schema, locks_page
 from dev.markdown import table, with_generated
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -167,12 +168,17 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 TABLES = "reference/ledger-tables.md"
 """The page of `ledger_tables`."""
+LOCKS = "reference/locks.md"
+"""The page of `locks_page`, made with the version of PostgreSQL that it names."""
 
 
 def main() -> None:
     """Write them all."""
     with Cluster.temporary() as cluster, psycopg.connect(cluster.dsn(), autocommit=True) as conn:
         texts = {name: generated() for name, generated in PAGES.items()} | {TABLES: ledger_tables(conn)}
+        if conn.info.server_version // 10000 == PAGE_OF:
+            with lock_schema(cluster) as locks:
+                texts[LOCKS] = locks_page(locks)
     for name, text in texts.items():
         page = (DOCS / name).read_text(encoding="utf-8")
         (DOCS / name).write_text(with_generated(page, text), encoding="utf-8")

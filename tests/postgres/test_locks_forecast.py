@@ -1,4 +1,4 @@
-"""The locks that are foreseen for a command are those that pg_locks shows for it."""
+"""The locks that are foreseen for a command are those that pg_locks shows for it, in each version of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,67 +8,39 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_query
-from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockSet
-from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
-from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from dev.cluster import Cluster
-from tests.postgres.lock_commands import COMMANDS, SCHEMA
-
-Locks = dict[str, LockMode]
-
-
-def commands() -> list[str]:
-    return [line for line in COMMANDS.strip().splitlines() if not line.startswith("#")]
-
-
-_HELD = """
-SELECT k.name, l.mode FROM pg_lock_status() l JOIN known k ON k.oid = l.relation
-WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.granted
-"""
-_KNOWN = """
-CREATE TABLE public.known AS SELECT c.oid, format('%I.%I', n.nspname, relname) AS name
-FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE n.nspname IN ('app', 'other') AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-"""
+from dev.lock_table import PAGE_OF, UNFORESEEN, Compared, compare, lock_schema, locks_page, sections
+from dev.markdown import with_generated
+from dev.references import DOCS, LOCKS
 
 
 @pytest.fixture(scope="module")
 def schema(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
-    """The schema of all commands, in a transaction that nobody commits."""
-    dsn = cluster.create_database("lock_commands", template="template0")
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute(SCHEMA.encode())
-        conn.execute(_KNOWN.encode())
-    with psycopg.connect(dsn, options="-c search_path=app,public") as conn:
+    with lock_schema(cluster) as conn:
         yield conn
-    cluster.drop_database("lock_commands")
 
 
-def foreseen(conn: psycopg.Connection[Any], command: str) -> LockSet:
-    analysis = analyse(Script.of("001_a.sql", command))
-    row = conn.execute(relations_query(analysis, conn.info.server_version).encode()).fetchone()
-    conn.rollback()
-    return locks_needed(analysis, relation_facts(row[0] if row else None))
+def compared(conn: psycopg.Connection[Any], heading: str) -> list[Compared]:
+    return [compare(conn, command) for command in sections(conn.info.server_version // 10000)[heading]]
 
 
-def seen(conn: psycopg.Connection[Any], command: str) -> Locks:
-    """As `locks_needed` does it: row locks count only beside a lock that keeps writers out."""
-    found: Locks = {}
-    conn.execute(command.encode())
-    for name, shown in conn.execute(_HELD.encode()):
-        mode = LockMode.of(shown)
-        if name != "public.known" and mode > LockMode.ACCESS_SHARE:
-            found[name] = max(mode, found.get(name, mode))
-    conn.rollback()
-    if all(mode < LockMode.SHARE for mode in found.values()):
-        return {name: mode for name, mode in found.items() if mode > LockMode.ROW_SHARE}
-    return found
+@pytest.mark.parametrize("heading", sections(99))
+def test_the_forecast_of_a_command_is_what_the_server_takes(schema: psycopg.Connection[Any], heading: str) -> None:
+    found = compared(schema, heading)
+    assert {c.command: c.foreseen for c in found} == {c.command: c.seen for c in found}
+    assert [c.command for c in found if c.forecast.unforeseen] == []
+    assert {c.command: c.rewritten - c.foreseen_rewrites for c in found if c.command.startswith("ALTER TABLE")} == {
+        c.command: frozenset() for c in found if c.command.startswith("ALTER TABLE")
+    }
 
 
-@pytest.mark.parametrize("command", commands())
-def test_the_forecast_is_what_the_server_takes(schema: psycopg.Connection[Any], command: str) -> None:
-    forecast = foreseen(schema, command)
-    strong = {n.relation: n.mode for n in forecast.needs if n.kind in "rpvmSf" and n.mode > LockMode.ACCESS_SHARE}
-    assert strong == seen(schema, command)
+def test_what_cannot_be_foreseen_is_a_short_list(schema: psycopg.Connection[Any]) -> None:
+    found = [compare(schema, command) for command in UNFORESEEN]
+    assert [c.command for c in found if c.foreseen == c.seen and not c.forecast.unforeseen] == []
+
+
+def test_the_page_of_locks_is_current(schema: psycopg.Connection[Any]) -> None:
+    if schema.info.server_version // 10000 != PAGE_OF:
+        pytest.skip(f"the page is made with PostgreSQL {PAGE_OF}")
+    written = (DOCS / LOCKS).read_text(encoding="utf-8")
+    assert written == with_generated(written, locks_page(schema)), "write it anew: python -m dev.references"

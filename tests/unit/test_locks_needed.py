@@ -22,7 +22,7 @@ EMPTY = ["inherits", "defaults", "constraints", "bases", "sequences", "columns",
 def facts(**more: Any) -> RelationFacts:
     """Three tables in app and one in other; c references a."""
     relations = [
-        [oid, *name.split("."), name, "r", 8, 2, None, 0, oid + 100] for name, oid in TABLES.items()
+        [oid, *name.split("."), name, "r", 8, 2, None, 0, oid + 100, False] for name, oid in TABLES.items()
     ]  # fmt: skip
     return relation_facts(
         {
@@ -101,7 +101,7 @@ def test_names_are_what_they_are_at_that_place_of_the_script(text: str, relation
 
 def test_what_only_runs_can_tell_is_said_with_its_line() -> None:
     text = "SELECT 1;\nDO 'BEGIN END';\n\nCALL p();\nSELECT f(1);\nUPDATE a SET x = 1;\nEXECUTE nothing;"
-    found = needed(text, triggers=[[1, "watch", 17]], rules=[[2, "log", "3"]])
+    found = needed(text, triggers=[[1, "watch", 17, "O"], [1, "off", 17, "D"]], rules=[[2, "log", "3"]])
     assert found.unforeseen == (
         Unforeseen(1, 2, "a DO block runs"),
         Unforeseen(2, 4, "CALL runs a procedure"),
@@ -140,7 +140,8 @@ def test_of_a_script_that_the_grammar_does_not_read_nothing_is_foreseen() -> Non
         ("ADD CHECK (x > '') NOT VALID", None),
         ("ADD UNIQUE (x)", "build"),
         ("ADD UNIQUE USING INDEX i", None),
-        ("SET LOGGED", "rewrite"),
+        ("SET LOGGED", None),
+        ("SET UNLOGGED", "rewrite"),
         ("RENAME x TO y", None),
     ],
 )

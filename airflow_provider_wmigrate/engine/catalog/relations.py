@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from airflow_provider_wmigrate.engine.sql.named import named
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from . import relations_sql
+from .relations_wanted import wanted
 
 BLOCK = 8192
 """Bytes of a page; a server that was built with others has sizes that are told too small or too large."""
@@ -37,6 +37,7 @@ class Relation(NamedTuple):
     of_type: int
     """Of a typed table: the type."""
     row_type: int
+    unlogged: bool
 
     @property
     def size_bytes(self) -> int:
@@ -75,6 +76,24 @@ class Sequence(NamedTuple):
     oid: int
     how: str
     """identity, owned, or default: the column's default calls it."""
+
+
+class Trigger(NamedTuple):
+    """One that a user made."""
+
+    name: str
+    kind: int
+    """pg_trigger.tgtype."""
+    enabled: str
+
+    @property
+    def fires(self) -> bool:
+        """Outside of replication."""
+        return self.enabled in ("O", "A")
+
+    @property
+    def for_each_row(self) -> bool:
+        return bool(self.kind & 1)
 
 
 class Thing(NamedTuple):
@@ -121,7 +140,6 @@ class RelationFacts:
     sequences: Grouped = field(default_factory=dict)
     columns: Grouped = field(default_factory=dict)
     triggers: Grouped = field(default_factory=dict)
-    """Table -> names and tgtype of those that a user made and that fire."""
     rules: Grouped = field(default_factory=dict)
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict)
@@ -170,11 +188,11 @@ def relations_query(analysis: Analysis, server_version: int = 0, also: Iterable[
 
     It looks at the schemas that the session's search path has when it runs.
 
-    :param server_version: of the target, as libpq tells it; the text is the same for all so far.
+    :param server_version: of the target, as libpq tells it.
     :param also: further names, without their schemas.
     """
-    wanted = named(analysis)
-    return relations_sql.text(wanted.all.union(also), wanted.falling, incoming=wanted.spreading)
+    asked = wanted(analysis)
+    return relations_sql.text(replace(asked, names=asked.names.union(also)), server_version)
 
 
 def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
@@ -182,7 +200,7 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
     found = json.loads(answer) if isinstance(answer, str) else answer
     if not found:
         return RelationFacts()
-    rows: dict[str, list[list[Any]]] = {key: value or [] for key, value in found.items()}
+    rows: dict[str, list[Any]] = defaultdict(list, {key: value or [] for key, value in found.items()})
     relations = {row[0]: Relation(*row) for row in rows["relations"]}
     constraints = [_constraint(row) for row in rows["constraints"]]
     edges = [(Thing(*row[:3]), Thing(*row[3:6]), row[6]) for row in rows["depends"]]
@@ -190,7 +208,7 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
         version=found["version"],
         user=found["user"],
         path=tuple(found["path"]),
-        schemas=frozenset(found["schemas"] or ()),
+        schemas=frozenset(rows["schemas"]),
         relations=relations,
         by_name={(relation.schema, relation.name): relation for relation in relations.values()},
         children=_grouped((parent, child) for child, parent in rows["inherits"]),
@@ -201,11 +219,11 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
         bases=_grouped(rows["bases"]),
         sequences=_grouped((row[0], Sequence(*row[1:])) for row in rows["sequences"]),
         columns=_grouped((row[0], Column(*row[1:])) for row in rows["columns"]),
-        triggers=_grouped((row[0], (row[1], row[2])) for row in rows["triggers"]),
+        triggers=_grouped((row[0], Trigger(*row[1:])) for row in rows["triggers"]),
         rules=_grouped((row[0], (row[1], row[2])) for row in rows["rules"]),
         published=_grouped(rows["published"]),
         functions=_grouped((row[1], Function(*row)) for row in rows["functions"]),
-        domains=frozenset(found["domains"] or ()),
+        domains=frozenset(rows["domains"]),
         objects=_grouped(((row[0], row[2]), (row[1], row[3])) for row in rows["objects"]),
         parts={(row[0], row[1]): row[2] for row in rows["parts"]},
         dependents=_grouped(((on.catalog, on.oid), (on.column, thing, how)) for thing, on, how in edges),

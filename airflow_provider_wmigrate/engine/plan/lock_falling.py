@@ -16,8 +16,6 @@ from .lock_scope import Hidden, Lock, Scope, Taken
 EXCLUSIVE = LockMode.ACCESS_EXCLUSIVE
 CASCADE = 2
 """DropBehavior."""
-_STATISTICS_LOCK = 150000
-"""Since this version of the server a table is locked when its extended statistics go."""
 
 
 def fallen(scope: Scope, roots: Iterable[Thing], *, cascade: bool) -> Iterator[Lock]:
@@ -26,10 +24,8 @@ def fallen(scope: Scope, roots: Iterable[Thing], *, cascade: bool) -> Iterator[L
         if thing.catalog == "pg_class":
             yield from _relation(scope, thing)
         elif (table := scope.facts.parts.get((thing.catalog, thing.oid))) is not None:
-            if thing.catalog != "pg_statistic_ext":
-                yield Lock(table, EXCLUSIVE)
-            elif scope.facts.version >= _STATISTICS_LOCK:
-                yield Lock(table, LockMode.SHARE_UPDATE_EXCLUSIVE)
+            statistics = thing.catalog == "pg_statistic_ext"
+            yield Lock(table, LockMode.SHARE_UPDATE_EXCLUSIVE if statistics else EXCLUSIVE)
 
 
 def _relation(scope: Scope, thing: Thing) -> Iterator[Lock]:
@@ -66,7 +62,7 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
             if oid is not None:
                 yield from fallen(scope, [Thing("pg_class", oid)], cascade=cascade)
             elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
-                yield Lock(table, EXCLUSIVE)
+                yield from (Lock(oid, EXCLUSIVE) for oid in scope.with_partitions(table))
         elif kind in ("TRIGGER", "RULE", "POLICY"):
             yield from _of_table(scope, names, kind)
         elif kind in _CATALOGS:
@@ -86,7 +82,9 @@ def row_trigger(scope: Scope, table: int, name: str) -> bool:
     """Whether it is one for each row of a partitioned table, which every partition has too."""
     relation = scope.relation(table)
     partitioned = relation is not None and relation.kind == "p"
-    return partitioned and any(found == name and kind & 1 for found, kind in scope.facts.triggers.get(table, ()))
+    return partitioned and any(
+        trigger.name == name and trigger.for_each_row for trigger in scope.facts.triggers.get(table, ())
+    )
 
 
 def objects(scope: Scope, catalog: str, names: list[str]) -> list[Thing]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
 
-from .lock_alter import attached, referenced, typed
-from .lock_falling import CASCADE, EXCLUSIVE, RELATIONS, objects, parts_of, row_trigger
+from .lock_falling import CASCADE, EXCLUSIVE, RELATIONS, objects, parts_of
+from .lock_kinship import attached, referenced, typed
 from .lock_rows import rows
 from .lock_scope import Lasting, Lock, Scope, Taken, owner_sequences
 from .lock_work import key_of
@@ -73,18 +73,14 @@ def create_index(node: Any, scope: Scope) -> Iterator[Taken]:
     if table is None:
         yield Lasting("build")
         return
-    relation = scope.relation(table)
-    partitioned = relation is not None and relation.kind == "p"
-    for oid in scope.family(table, whole=partitioned and node.relation.inh):
+    for oid in scope.with_partitions(table, whole=node.relation.inh):
         yield Lock(oid, LockMode.SHARE, "build")
 
 
 def create_trigger(node: Any, scope: Scope) -> Iterator[Taken]:
     table = scope.of(node.relation)
     if table is not None:
-        relation = scope.relation(table)
-        partitioned = relation is not None and relation.kind == "p"
-        yield from (Lock(oid, _KEY) for oid in scope.family(table, whole=partitioned and node.row))
+        yield from (Lock(oid, _KEY) for oid in scope.with_partitions(table, whole=node.row))
     if node.HasField("constrrel"):
         yield from one(scope, node.constrrel, _READ)
 
@@ -126,7 +122,7 @@ def rename(node: Any, scope: Scope) -> Iterator[Taken]:
     if relation.kind == "c":
         yield from typed(scope, table, cascade=node.behavior == CASCADE)
     below = kind == "COLUMN" or (kind == "TABCONSTRAINT" and _is_check(scope, table, node.subname))
-    below = below or (kind == "TRIGGER" and scope.facts.version >= 150000 and row_trigger(scope, table, node.subname))
+    below = below or (kind == "TRIGGER" and scope.facts.version >= 150000 and relation.kind == "p")
     if below and node.relation.inh:
         yield from (Lock(oid, EXCLUSIVE) for oid in scope.facts.descendants(table))
 

@@ -131,9 +131,7 @@ def _keys(scope: Scope, table: int) -> Iterator[Constraint]:
 
 def _key_read(scope: Scope, key: Constraint) -> Iterator[Lock]:
     """The check of a foreign key locks a row of the other table."""
-    relation = scope.relation(key.references)
-    partitioned = relation is not None and relation.kind == "p"
-    yield from (Lock(oid, _ROWS) for oid in scope.family(key.references, whole=partitioned))
+    yield from (Lock(oid, _ROWS) for oid in scope.with_partitions(key.references))
 
 
 def _update(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -223,9 +221,9 @@ def fired(scope: Scope, table: int, event: int) -> Iterator[Hidden]:
     """Triggers and rules that the change of a row sets off."""
     relation = scope.relation(table)
     name = relation.quoted if relation else "a table"
-    for trigger, kind in scope.facts.triggers.get(table, ()):
-        if kind & event:
-            yield Hidden(f"trigger {trigger} of {name} runs a function")
+    for trigger in scope.facts.triggers.get(table, ()):
+        if trigger.kind & event and trigger.fires:
+            yield Hidden(f"trigger {trigger.name} of {name} runs a function")
     for rule, on in scope.facts.rules.get(table, ()):
         if _RULE_EVENTS.get(on) == event:
             yield Hidden(f"rule {rule} of {name} runs other statements")

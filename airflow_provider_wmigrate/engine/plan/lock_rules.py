@@ -92,8 +92,10 @@ def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
     for item in node.rels:
         table = scope.of(item.vacuum_relation.relation)
         relation = scope.relation(table) if table is not None else None
-        if relation is not None:
-            yield from (Lock(oid, _SHARED, "scan") for oid in scope.family(relation.oid, whole=relation.kind == "p"))
+        if relation is not None and relation.kind in "rpmf":
+            below = relation.kind == "p" or scope.facts.version >= 180000
+            whole = below and item.vacuum_relation.relation.inh
+            yield from (Lock(oid, _SHARED, "scan") for oid in scope.family(relation.oid, whole=whole))
     yield Lasting("scan")
 
 

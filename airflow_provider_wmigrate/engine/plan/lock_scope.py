@@ -83,6 +83,11 @@ class Scope:
         if whole:
             yield from self.facts.descendants(oid)
 
+    def with_partitions(self, table: int, *, whole: bool = True) -> Iterator[int]:
+        """A table and its partitions, which have its indexes and triggers too; not what merely inherits from it."""
+        relation = self.relation(table)
+        return self.family(table, whole=whole and relation is not None and relation.kind == "p")
+
     def table_of_new_index(self, names: list[str]) -> int | None:
         """The table of an index that the script has made, if it was there before."""
         for schema in self._searched(names[-2] if len(names) > 1 else ""):

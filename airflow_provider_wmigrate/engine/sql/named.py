@@ -8,56 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from .script import Analysis
 from .statements import Statement
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """:param all: of relations, types, functions, schemas.
-    :param falling: those that a statement may drop or change together with what hangs on them.
-    :param spreading: a statement goes along foreign keys: TRUNCATE ... CASCADE, DELETE.
-    """
-
-    all: frozenset[str] = frozenset()
-    falling: frozenset[str] = frozenset()
-    spreading: bool = False
-
-
-def named(analysis: Analysis) -> Named:
-    """What a script writes. What its grammar does not understand has no names."""
-    found: set[str] = set()
-    falling: set[str] = set()
-    spreading = False
-    for statement in analysis.statements:
-        if statement.outside is None and statement.kind not in _NAMELESS:
-            here = _names(analysis, statement)
-            found |= here
-            if statement.kind in _FELLING and statement.node is not None:
-                falling |= here
-            spreading = spreading or statement.kind in ("truncate_stmt", "delete_stmt", "merge_stmt")
-            spreading = spreading or (statement.kind in _READING and _deletes(statement.node))
-    return Named(frozenset(found), frozenset(falling), spreading)
-
-
-_NAMELESS = frozenset({"do_stmt", "transaction_stmt", "listen_stmt", "notify_stmt", "create_role_stmt", "load_stmt"})
-_READING = frozenset({"select_stmt", "insert_stmt", "update_stmt"})
-_FELLING = frozenset(
-    {"drop_stmt", "alter_table_stmt", "alter_domain_stmt", "alter_type_stmt", "rename_stmt", "alter_extension_stmt"}
-)
-
-
-def _deletes(node: Any) -> bool:
-    return node is not None and any(
-        cte.common_table_expr.ctequery.WhichOneof("node") in ("delete_stmt", "merge_stmt")
-        for cte in node.with_clause.ctes
-    )
-
-
-def _names(analysis: Analysis, statement: Statement) -> set[str]:
+def names_of(analysis: Analysis, statement: Statement) -> set[str]:
+    """What a statement names, without schemas."""
     if statement.node is None:
         target = target_of(analysis.script.text[statement.start : statement.start + 1000])
         return {target[1]} if target else set()

@@ -1,0 +1,122 @@
+"""Which facts about relations a script's locks depend on: only these are asked for, since planning the whole question
+costs more than most migrations. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from airflow_provider_wmigrate.engine.sql.named import names_of, walk
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.statements import Statement
+
+Section = Literal[
+    "falling", "incoming", "keys", "bases", "sequences", "columns", "triggers", "published", "functions", "domains"
+]
+"""What falls with an object; foreign keys along all tables; foreign keys and other constraints; what views read; the
+columns' sequences; columns; triggers and rules; a publication's tables; functions that are called; domains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """:param names: of relations, types, functions, schemas, without their schemas.
+    :param falling: those of them that a statement may drop or change together with what hangs on them.
+    """
+
+    names: frozenset[str] = frozenset()
+    falling: frozenset[str] = frozenset()
+    sections: frozenset[Section] = frozenset()
+
+
+def wanted(analysis: Analysis) -> Wanted:
+    """What a script names, and what has to be known of it. What its grammar does not understand has no names."""
+    names: set[str] = set()
+    falling: set[str] = set()
+    sections: set[Section] = set()
+    for statement in analysis.statements:
+        if statement.outside is None and statement.kind not in _NAMELESS:
+            here, more = names_of(analysis, statement), set(_sections(statement))
+            names |= here
+            sections |= more
+            if "falling" in more:
+                falling |= here
+    return Wanted(frozenset(names), frozenset(falling), frozenset(sections))
+
+
+_NAMELESS = frozenset({"do_stmt", "transaction_stmt", "listen_stmt", "notify_stmt", "create_role_stmt", "load_stmt"})
+
+_ROWS: tuple[Section, ...] = ("keys", "bases", "sequences", "columns", "triggers")
+_READS: tuple[Section, ...] = ("bases",)
+_BY_KIND: dict[str, tuple[Section, ...]] = {
+    **dict.fromkeys(("insert_stmt", "update_stmt", "copy_stmt"), _ROWS),
+    **dict.fromkeys(("delete_stmt", "merge_stmt"), (*_ROWS, "incoming")),
+    **dict.fromkeys(("view_stmt", "create_table_as_stmt", "refresh_mat_view_stmt", "lock_stmt", "rule_stmt"), _READS),
+    **dict.fromkeys(("create_policy_stmt", "alter_policy_stmt"), _READS),
+    "truncate_stmt": ("keys", "incoming", "sequences", "triggers"),
+    "drop_stmt": ("falling", "triggers"),
+    "alter_domain_stmt": ("falling",),
+    "rename_stmt": ("falling", "keys", "triggers"),
+    "alter_object_schema_stmt": ("sequences",),
+    "alter_publication_stmt": ("published",),
+}
+_BY_COMMAND: dict[str, tuple[Section, ...]] = {
+    "AT_AddColumn": ("domains",),
+    "AT_DropColumn": ("falling", "columns"),
+    "AT_AlterColumnType": ("falling", "columns", "sequences"),
+    "AT_DropConstraint": ("falling", "keys"),
+    **{f"AT_{how}Trig{which}": ("triggers", "keys") for how in ("Enable", "Disable") for which in ("", "All", "User")},
+    **dict.fromkeys(("AT_EnableAlwaysTrig", "AT_EnableReplicaTrig"), ("triggers",)),
+    "AT_AlterConstraint": ("keys",),
+    **dict.fromkeys(("AT_SetNotNull", "AT_DropNotNull"), ("columns",)),
+    "AT_AddConstraint": ("columns",),
+    **dict.fromkeys(("AT_SetIdentity", "AT_DropIdentity"), ("columns", "sequences")),
+    **dict.fromkeys(("AT_ChangeOwner", "AT_SetLogged", "AT_SetUnLogged"), ("sequences",)),
+    **dict.fromkeys(("AT_AttachPartition", "AT_DetachPartition", "AT_ValidateConstraint"), ("keys",)),
+}
+"""By sub-command of ALTER TABLE."""
+
+
+def _sections(statement: Statement) -> Iterator[Section]:
+    yield from _BY_KIND.get(statement.kind, ())
+    node = statement.node
+    if node is None:
+        return
+    if statement.kind == "alter_table_stmt":
+        yield from _of_commands(node)
+    elif statement.kind == "create_stmt" and node.HasField("partbound"):
+        yield "keys"
+    elif statement.kind in _QUERIES:
+        yield from _of_parts(node)
+    if any(message.DESCRIPTOR.name == "FuncCall" for message in walk(node)):
+        yield "functions"
+
+
+def _of_commands(node: Any) -> Iterator[Section]:
+    from postgast.pg_query_pb2 import AlterTableType, ObjectType
+
+    if node.objtype == ObjectType.OBJECT_TYPE:
+        yield "falling"
+    for item in node.cmds:
+        yield from _BY_COMMAND.get(AlterTableType.Name(item.alter_table_cmd.subtype), ())
+
+
+_QUERIES = frozenset(
+    {"select_stmt", "insert_stmt", "update_stmt", "explain_stmt", "prepare_stmt", "declare_cursor_stmt", "rule_stmt",
+     "create_table_as_stmt"}
+)  # fmt: skip
+"""Statements with parts that may change rows: WITH ... AS (DELETE ...)."""
+_PARTS = {
+    "InsertStmt": "insert_stmt",
+    "UpdateStmt": "update_stmt",
+    "DeleteStmt": "delete_stmt",
+    "MergeStmt": "merge_stmt",
+}
+
+
+def _of_parts(node: Any) -> Iterator[Section]:
+    for message in walk(node):
+        kind = message.DESCRIPTOR.name
+        if kind == "RangeVar":
+            yield "bases"
+        yield from _BY_KIND.get(_PARTS.get(kind, ""), ())

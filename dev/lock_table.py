@@ -1,0 +1,165 @@
+"""What each command of PostgreSQL locks, seen in pg_locks and foreseen: the page docs/reference/locks.md."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_query
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockSet
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from dev.cluster import Cluster
+from dev.lock_schema import SCHEMA
+from dev.markdown import table
+
+Locks = dict[str, LockMode]
+DATABASE, ROLE = "lock_commands", "lock_reader"
+PAGE_OF = 15
+"""The version of PostgreSQL that the page is made with."""
+
+UNFORESEEN = {
+    "DO 'BEGIN TRUNCATE lonely; END'": "what a block of code does",
+    "CALL empty_lonely()": "what a procedure does",
+    "SELECT emptied()": "what a function does that is neither immutable nor one of C",
+    "UPDATE counted SET what = 'x'": "what a trigger's function does",
+    "INSERT INTO logged VALUES (1)": "what a rule of the table does",
+    "EXECUTE nobody_knows": "what was prepared outside of the script",
+    "DROP OWNED BY lock_reader CASCADE": "what a role owns",
+    "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE pg_default": "what a tablespace holds",
+    "INSERT INTO events VALUES (3, '2024-01-05')": "which partition a row goes to: only the parent is foreseen",
+    "UPDATE events SET what = 'x' WHERE day = '2024-01-01'": "which partitions are left out: all are foreseen",
+}
+"""Commands of which only the run can tell all locks, and what it is that nobody knows before."""
+
+COMMANDS = Path(__file__).with_name("lock_commands.txt")
+"""One command a line, under headings; `15+` before one is the first version that has it."""
+
+_KNOWN = """
+CREATE TABLE public.known AS
+SELECT c.oid, n.nspname || '.' || relname AS name, regexp_replace(format('%I.%I', n.nspname, relname), '^app\\.', '')
+  AS shown, relfilenode
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE n.nspname IN ('app', 'other') AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+"""
+_HELD = """
+SELECT k.shown, l.mode FROM pg_lock_status() l JOIN public.known k ON k.oid = l.relation
+WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.granted
+"""
+_REWRITTEN = """
+SELECT k.shown FROM public.known k JOIN pg_class c USING (oid)
+WHERE c.relkind IN ('r', 'm') AND c.relfilenode <> k.relfilenode
+"""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One command: what was foreseen, and what the server did."""
+
+    command: str
+    forecast: LockSet
+    seen: Locks
+    rewritten: frozenset[str]
+
+    @property
+    def foreseen(self) -> Locks:
+        """As `seen`: no indexes, no plain readers."""
+        needs = [n for n in self.forecast.needs if n.kind in "rpvmSf" and n.mode > LockMode.ACCESS_SHARE]
+        return {need.relation.removeprefix("app."): need.mode for need in needs}
+
+    @property
+    def foreseen_rewrites(self) -> frozenset[str]:
+        needs = [need for need in self.forecast.needs if need.work == "rewrite"]
+        return frozenset(need.relation.removeprefix("app.") for need in needs)
+
+
+@contextlib.contextmanager
+def lock_schema(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
+    """A database with the schema of all commands; nothing done there is committed."""
+    dsn = cluster.create_database(DATABASE, template="template0")
+    try:
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute(SCHEMA.encode())
+            conn.execute(_KNOWN.encode())
+        with psycopg.connect(dsn, options="-c search_path=app,public") as conn:
+            conn.prepare_threshold = None  # DEALLOCATE ALL would take psycopg's own statements away
+            yield conn
+            conn.rollback()
+    finally:
+        cluster.drop_database(DATABASE)
+        cluster.execute(f"DROP ROLE IF EXISTS {ROLE}")
+
+
+def sections(version: int) -> dict[str, list[str]]:
+    """The commands that a major version has, by heading."""
+    found: dict[str, list[str]] = {}
+    for line in COMMANDS.read_text().strip().splitlines():
+        since, command = re.fullmatch(r"(?:(\d+)\+ )?(.*)", line).groups()  # type: ignore[union-attr]
+        if line.startswith("# "):
+            found[line[2:]] = []
+        elif int(since or 0) <= version:
+            found[list(found)[-1]].append(command)
+    return found
+
+
+def compare(conn: psycopg.Connection[Any], command: str) -> Compared:
+    """Foresee its locks, run it, look, and roll back. A command that fails has what it had until then."""
+    forecast = _foreseen(conn, command)
+    found: Locks = {}
+    with contextlib.suppress(psycopg.errors.InvalidSqlStatementName):
+        conn.execute(command.encode())
+        for name, shown in conn.execute(_HELD.encode()):
+            mode = LockMode.of(shown)
+            if mode > LockMode.ACCESS_SHARE:
+                found[name] = max(mode, found.get(name, mode))
+    rewritten = frozenset(name for (name,) in conn.execute(_REWRITTEN.encode())) if found else frozenset()
+    conn.rollback()
+    conn.execute("DEALLOCATE ALL")
+    conn.rollback()
+    if all(mode < LockMode.SHARE for mode in found.values()):  # as locks_needed does it
+        found = {name: mode for name, mode in found.items() if mode > LockMode.ROW_SHARE}
+    return Compared(command, forecast, found, rewritten)
+
+
+def _foreseen(conn: psycopg.Connection[Any], command: str) -> LockSet:
+    analysis = analyse(Script.of("001_a.sql", command))
+    row = conn.execute(relations_query(analysis, conn.info.server_version).encode()).fetchone()
+    conn.rollback()
+    return locks_needed(analysis, relation_facts(row[0] if row else None))
+
+
+def locks_page(conn: psycopg.Connection[Any]) -> str:
+    """Both tables, from what the server does."""
+    parts = []
+    for heading, commands in sections(PAGE_OF).items():
+        rows = [_row(compare(conn, command)) for command in commands]
+        parts.append(f"\n## {heading}\n{table('command|locks|what takes long', rows)}")
+    unforeseen = [_unforeseen(compare(conn, command), why) for command, why in UNFORESEEN.items()]
+    parts.append(f"\n## What cannot be foreseen\n{table('command|what nobody knows|foreseen|seen', unforeseen)}")
+    return "".join(parts)
+
+
+def _row(found: Compared) -> tuple[str, ...]:
+    long = {need.work: None for need in found.forecast.needs if need.work}
+    return f"`{found.command}`", _locks(found.seen), ", ".join(map(str, long))
+
+
+def _unforeseen(found: Compared, why: str) -> tuple[str, ...]:
+    said = ["it is said to be unforeseen"] if found.forecast.unforeseen else []
+    foreseen = _locks(found.foreseen)
+    return f"`{found.command}`", why, "; ".join([*said, *filter(None, [foreseen])]), _locks(found.seen)
+
+
+def _locks(locks: Locks) -> str:
+    """By mode, the strongest first."""
+    by_mode: dict[LockMode, list[str]] = {}
+    for name, mode in sorted(locks.items()):
+        by_mode.setdefault(mode, []).append(f"`{name}`")
+    return "; ".join(f"{mode.keyword}: {', '.join(names)}" for mode, names in sorted(by_mode.items(), reverse=True))
