@@ -12,6 +12,7 @@ from conftest import API, CONFIG, FILES, Place, make_dags, told
 
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Status
+from airflow_provider_wmigrate.engine.record import Bystanders
 from tests.waiting import wait_until
 
 MakePlace = Callable[..., Place]
@@ -184,7 +185,7 @@ def test_a_dry_run(admin: Any, viewer: Any, make_place: MakePlace) -> None:
         assert [lock["relation"] for lock in found["001"]["locks"]] != []
         assert found["001"]["duration_ms"] is not None
         felt = found["001"]["bystanders"]
-        assert found["001"]["felt"] == f"nobody waited longer than {felt['unseen_ms']} ms"
+        assert found["001"]["felt"] == str(Bystanders.of(felt))
         assert (felt["relations"], found["002"]["bystanders"], found["002"]["felt"]) == ([], None, None)
         assert found["002"]["reason"].startswith("002_index.sql")
         assert {e["dry_run"] for e in found.values()} == {True}
