@@ -72,8 +72,8 @@ def test_a_lock_table_that_is_too_small(
             migrator({"001_a.sql": "SELECT 1;\nALTER TABLE m ADD COLUMN note text;"}, dsn=dsn).apply("001")
     assert (failed.value.sqlstate, failed.value.line, failed.value.retryable) == ("53200", 2, False)
     assert failed.value.hint == (
-        "the tables it names have about 1800 chunks, partitions and indexes of them, each of which takes a place in the"
-        " lock table, and all sessions share 200: set max_locks_per_transaction to 123 or more (now 10) and restart the"
-        " server, or change fewer chunks in one migration"
+        "the tables it names have 900 chunks or partitions, for which it needs 1,800 places in the lock table, and all"
+        " sessions share 200: set max_locks_per_transaction to 123 or more (now 10) and restart the server, or change"
+        " fewer chunks in one migration"
     )
     assert not [e for e in events if isinstance(e, Retrying)]

@@ -68,7 +68,7 @@ KINDS = {
     ),
     "recompress_chunk": Kind(
         "CALL recompress_chunk('{5}', true);",
-        ("SELECT status FROM _timescaledb_catalog.chunk WHERE '{5}' LIKE '%' || table_name", 1),
+        ("SELECT _timescaledb_functions.chunk_status('{5}')", 1),
         (*COMPRESSED, "INSERT INTO m VALUES ('2026-01-06 00:30Z', 9, 1)"),
     ),
     "run_job of a policy": Kind(

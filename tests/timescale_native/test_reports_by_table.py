@@ -14,6 +14,16 @@ Conn = psycopg.Connection[Any]
 pytestmark = pytest.mark.usefixtures("hypertable")
 
 
+def test_what_the_columnstore_keeps_is_of_the_hypertable_too(
+    migrator: MakeMigrator, conn: Conn, full_edition: None
+) -> None:
+    conn.execute("ALTER TABLE m SET (timescaledb.compress)")
+    conn.execute("SELECT compress_chunk(c) FROM show_chunks('m') c LIMIT 2")
+    locks = [str(lock) for lock in migrator({"001_a.sql": "ALTER TABLE m ADD COLUMN note text;"}).apply("001").locks]
+    assert not [lock for lock in locks if "hyper_" in lock and "_compressed_hypertable_" not in lock], locks
+    assert [lock for lock in locks if lock.startswith("public.m and its ")]
+
+
 @pytest.mark.parametrize(
     ("script", "told"),
     [

@@ -59,13 +59,21 @@ def test_what_needs_no_extension_beside_it(
     up_down_up(migrator(shipped), ["001", "002", "004", "005"], lambda: dump(cluster, database))
 
 
+EVERY = [f"00{number}" for number in range(1, 9)]
+
+
 @pytest.mark.usefixtures("full_edition")
 def test_the_whole_folder(cluster: Cluster, database: str, migrator: MakeMigrator, conn: Conn) -> None:
     runner = migrator(SHIPPED)
-    assert [step.version for step in runner.plan().steps] == ["001", "002", "003", "004", "005"]
-    up_down_up(runner, ["001", "002", "003", "004", "005"], lambda: dump(cluster, database))
+    assert [step.version for step in runner.plan().steps] == EVERY
+    up_down_up(runner, EVERY, lambda: dump(cluster, database))
     jobs = "SELECT proc_name, count(*) FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL GROUP BY 1"
-    assert dict(conn.execute(jobs).fetchall()) == {"policy_refresh_continuous_aggregate": 3, "policy_retention": 5}
+    assert dict(conn.execute(jobs).fetchall()) == {
+        "policy_refresh_continuous_aggregate": 4,
+        "policy_compression": 5,
+        "policy_retention": 4,
+    }
+    assert [f for f in runner.plan().findings if f.code == "timescaledb_lost"] == []
     assert runner.ledger.verify(conn) == ()
 
 
@@ -73,7 +81,7 @@ def test_the_whole_folder(cluster: Cluster, database: str, migrator: MakeMigrato
 def test_the_whole_folder_creates_the_extension(bare: str, migrator: MakeMigrator) -> None:
     runner = migrator(SHIPPED, dsn=bare)
     assert runner.plan().errors == ()
-    assert [runner.apply(step.version).outcome for step in runner.plan().steps] == [Outcome.APPLIED] * 5
+    assert [runner.apply(step.version).outcome for step in runner.plan().steps] == [Outcome.APPLIED] * 8
 
 
 MAKE = "CREATE TABLE h (at timestamptz NOT NULL, v int);\nSELECT create_hypertable('h', by_range('at'));\n"

@@ -102,9 +102,10 @@ _COMPRESSED, _TO_BE_RECOMPRESSED = 1, 2 | 8
 def _status(conn: Connection[Any], chunk: str) -> int | None:
     """None: there is no such chunk."""
     row = conn.execute(
-        "SELECT c.status FROM _timescaledb_catalog.chunk c WHERE pg_catalog.to_regclass("
-        "pg_catalog.format('%%I.%%I', c.schema_name, c.table_name)) = pg_catalog.to_regclass(%s)",
-        [chunk],
+        "SELECT _timescaledb_functions.chunk_status(pg_catalog.to_regclass(%s)) FROM timescaledb_information.chunks"
+        " WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', chunk_schema, chunk_name))"
+        " = pg_catalog.to_regclass(%s)",
+        [chunk, chunk],
     ).fetchone()
     return int(row[0]) if row else None
 
