@@ -63,7 +63,7 @@ _BY_KIND: dict[str, tuple[Section, ...]] = {
 _BY_COMMAND: dict[str, tuple[Section, ...]] = {
     "AT_AddColumn": ("domains",),
     "AT_DropColumn": ("falling", "columns"),
-    "AT_AlterColumnType": ("falling", "columns", "sequences"),
+    "AT_AlterColumnType": ("falling", "keys", "columns", "sequences"),
     "AT_DropConstraint": ("falling", "keys"),
     **{f"AT_{how}Trig{which}": ("triggers", "keys") for how in ("Enable", "Disable") for which in ("", "All", "User")},
     **dict.fromkeys(("AT_EnableAlwaysTrig", "AT_EnableReplicaTrig"), ("triggers",)),

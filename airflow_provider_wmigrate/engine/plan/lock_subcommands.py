@@ -141,10 +141,10 @@ def _alter_type(altering: Altering, command: Any) -> Iterator[Taken]:
         if column is not None:
             things = scope.facts.falls([Thing("pg_class", table, column.number)], cascade=True)
             rebuilt = [thing for thing in things if thing.catalog in ("pg_constraint", "pg_trigger")]
-            for thing in rebuilt:
-                other = scope.facts.parts.get((thing.catalog, thing.oid))
-                if other is not None:
-                    yield Lock(other, EXCLUSIVE)
+            parts = (scope.facts.parts.get((thing.catalog, thing.oid)) for thing in rebuilt)
+            yield from (Lock(other, EXCLUSIVE) for other in parts if other is not None)
+            keys = [key for key in scope.facts.constraints.get(table, ()) if column.number in key.columns]
+            yield from (Lock(key.references, KEY) for key in keys if key.references)
 
 
 def _drop_constraint(altering: Altering, command: Any) -> Iterator[Taken]:

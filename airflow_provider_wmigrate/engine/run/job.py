@@ -8,8 +8,8 @@ from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
 from airflow_provider_wmigrate.engine.plan.lock_order import rules_its_waits
+from airflow_provider_wmigrate.engine.plan.lock_touching import touches_existing
 from airflow_provider_wmigrate.engine.session.settings import Budget
-from airflow_provider_wmigrate.engine.sql.own import only_its_own
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
@@ -33,7 +33,7 @@ class Job(NamedTuple):
 
     def foresees(self, settings: Execution) -> bool:
         """Whether it is worth to ask what its locks are."""
-        return self.locks_first(settings) and not (only_its_own(self.analysis) and not self.migration.locks)
+        return self.locks_first(settings) and (touches_existing(self.analysis) or bool(self.migration.locks))
 
     def total(self, settings: Execution) -> float:
         """Seconds that it may take."""
