@@ -32,7 +32,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
-from airflow_provider_wmigrate.engine.run import series
+from airflow_provider_wmigrate.engine.run import commits, series
 from airflow_provider_wmigrate.engine.session import connection
 from dev.cluster import Cluster
 
@@ -377,7 +377,7 @@ def test_a_long_run_waits_for_the_disk_now_and_then(
     database: str,
 ) -> None:
     """Nothing is told before a later commit has waited, and the last one always does."""
-    monkeypatch.setattr(series, "_BETWEEN_FLUSHES", 3600.0)
+    monkeypatch.setattr(commits, "BETWEEN_FLUSHES", 3600.0)
     look = "INSERT INTO commits SELECT current_setting('synchronous_commit');"
     files = {f"{n:03d}_t.sql": look for n in range(2, 31)} | {"001_t.sql": "CREATE TABLE commits (how text);" + look}
     files["020_t.sql"] += "VACUUM commits;"

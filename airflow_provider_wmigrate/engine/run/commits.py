@@ -14,7 +14,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.session import Session
 
-_BETWEEN_FLUSHES = 0.25
+BETWEEN_FLUSHES = 0.25
 """Seconds, at the most about, after which what was committed is on the disk, and is told."""
 
 
@@ -42,7 +42,7 @@ class Commits:
     @property
     def late(self) -> bool:
         """The next commit should wait for the disk."""
-        return time.monotonic() - self._flushed_at > _BETWEEN_FLUSHES
+        return time.monotonic() - self._flushed_at > BETWEEN_FLUSHES
 
     def add(self, record: Record, flushed: bool) -> None:
         """:param flushed: the disk has what was done, and so what was done before."""
