@@ -125,7 +125,8 @@ class Bystanders:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""
-        return {**asdict(self), "relations": list(self.relations)}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**plain, "relations": list(self.relations)}
 
     @property
     def noticed(self) -> bool:

@@ -32,7 +32,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
-from airflow_provider_wmigrate.engine.run import commits, series
+from airflow_provider_wmigrate.engine.run import commits
 from airflow_provider_wmigrate.engine.session import connection
 from dev.cluster import Cluster
 

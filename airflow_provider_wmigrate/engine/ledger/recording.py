@@ -44,7 +44,7 @@ class Rows(NamedTuple):
 
         :param values: bytes are an expression.
         """
-        given = b", ".join(self._expression(value) for value in values.values())
+        given = b", ".join([literal(self.conn, value) for value in values.values()])
         return b"INSERT INTO %s (%s) VALUES (%s)" % (table(self.schema, name), ", ".join(values).encode(), given)
 
     def insert_entry(self, values: Mapping[str, Any], applied_at: str | bytes) -> bytes:
@@ -73,7 +73,7 @@ class Rows(NamedTuple):
         :param value: what a row that is there gets.
         """
         given = b", ".join(
-            b"(%s, %s, %s)" % tuple(map(self._expression, (key, text, DESCRIPTIONS[key])))
+            b"(%s, %s, %s)" % tuple(literal(self.conn, value) for value in (key, text, DESCRIPTIONS[key]))
             for key, text in values.items()
         )
         return (
@@ -81,9 +81,6 @@ class Rows(NamedTuple):
             b" SET value = %s, updated_at = pg_catalog.clock_timestamp()"
             % (table(self.schema, "application_metadata"), given, value)
         )
-
-    def _expression(self, value: Any) -> bytes:
-        return value if isinstance(value, bytes) else literal(self.conn, value)
 
     def lock_head(self, columns: bytes = b"") -> bytes:
         """A look at the row of the log's head, which is locked by it to the end of the transaction."""

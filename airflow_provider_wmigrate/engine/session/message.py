@@ -5,7 +5,6 @@ Values stand in it as literals, escaped by libpq.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -13,19 +12,19 @@ from typing import Any
 import psycopg
 from psycopg import Connection, generators, pq, sql
 
-_NEEDS_CARE = re.compile(r"['\\\0]")
 
-
-def literal(conn: Connection[Any], value: str | int | Sequence[str] | None) -> bytes:
-    """A value as it stands in a statement; a sequence as an array of text."""
+def literal(conn: Connection[Any], value: str | int | bytes | Sequence[str] | None) -> bytes:
+    """A value as it stands in a statement; a sequence as an array of text. Bytes are an expression."""
     if isinstance(value, str):
-        if value.isascii() and _NEEDS_CARE.search(value) is None:
+        if value.isascii() and not ("'" in value or "\\" in value or "\0" in value):
             return b"'%s'" % value.encode()
         return bytes(pq.Escaping(conn.pgconn).escape_literal(value.encode()))
     if value is None:
         return b"NULL"
     if isinstance(value, int):
         return b"%d" % value
+    if isinstance(value, bytes):
+        return value
     return b"ARRAY[%s]::pg_catalog.text[]" % b", ".join(literal(conn, item) for item in value)
 
 

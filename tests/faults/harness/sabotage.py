@@ -11,7 +11,7 @@ from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.run import in_transaction, series
 from airflow_provider_wmigrate.engine.run.script_progress import ScriptProgress
-from airflow_provider_wmigrate.engine.run.stepwise import ScriptRun
+from airflow_provider_wmigrate.engine.run.statement_work import StatementWork
 from airflow_provider_wmigrate.engine.session import answering
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.waiting import SessionLocks
@@ -51,12 +51,12 @@ def _no_locks() -> None:
 
 def _errors_undo_all() -> None:
     """A statement that failed is taken to have had no effect."""
-    ScriptRun._effect = lambda *_: Effect.NOTHING  # type: ignore[method-assign]
+    StatementWork.effect = lambda *_: Effect.NOTHING  # type: ignore[method-assign]
 
 
 def _errors_are_done() -> None:
     """A statement that failed is taken to have run."""
-    ScriptRun._effect = lambda *_: Effect.RAN  # type: ignore[method-assign]
+    StatementWork.effect = lambda *_: Effect.RAN  # type: ignore[method-assign]
 
 
 def _patient() -> None:
