@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from .catalog import refreshes
-from .catalog.timescale_state import lost
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.access import LedgerAccess
 from .ledger.ledger import Ledger
 from .model import Finding, Identity, Plan, State
 from .plan.overview import Overview, overview
-from .session.session import Connect
+from .session.session import Connect, Session
 
 if TYPE_CHECKING:
     from .events import Event, Listener
@@ -135,10 +134,24 @@ class Planning:
             found = self.ledger.continues(session.conn, known_head) if known_head else None
             state, lacking = self.ledger.state_and_rights(session.conn)
             applied = {entry.version for entry in state.entries if entry.status == "applied"}
-            gone = lost(session.conn, (m.script for m in self.migrations.values() if m.version in applied))
-            to_run = (m for m in self.migrations.values() if m.version not in applied)
-            emptied = (finding for m in to_run for finding in refreshes.findings(session.conn, m))
-            return state, (*((found,) if found else ()), *lacking, *gone, *emptied)
+            looks = any(_OF_TIMESCALEDB.search(m.script.text) for m in self.migrations.values())
+            more = self._of_timescaledb(session, applied) if looks else ()
+            return state, (*((found,) if found else ()), *lacking, *more)
+
+    def _of_timescaledb(self, session: Session, applied: Collection[str]) -> Iterator[Finding]:
+        from .catalog import refreshes  # reads SQL; most folders do not pay for it
+        from .catalog.timescale_state import lost
+
+        yield from lost(session.conn, (m.script for m in self.migrations.values() if m.version in applied))
+        for migration in self.migrations.values():
+            if migration.version not in applied:
+                yield from refreshes.findings(session.conn, migration)
+
+
+_OF_TIMESCALEDB = re.compile(
+    "create_hypertable|_policy|add_job|timescaledb|tsdb|refresh_continuous_aggregate", re.IGNORECASE
+)
+"""Without one of these words a script neither makes nor empties what TimescaleDB keeps."""
 
 
 def _with(found: Sequence[Finding], plan: Plan) -> Plan:
