@@ -99,6 +99,17 @@ def test_names_are_what_they_are_at_that_place_of_the_script(text: str, relation
     assert found.unforeseen == ()
 
 
+@pytest.mark.parametrize(
+    ("right", "mode", "lockable"),
+    [(8, 8, True), (3, 3, True), (3, 2, False), (3, 4, False), (1, 1, True), (1, 2, False), (0, 1, False)],
+)
+def test_what_lock_table_would_be_refused_is_not_lockable(right: int, mode: int, lockable: bool) -> None:
+    relations = [[1, "app", "a", "app.a", "r", right, 2, None, 0, 101, False]]
+    relations.append([2, "app", "b", "app.b", "r", 8, 2, None, 0, 102, False])
+    found = needed(f"LOCK TABLE a IN {LockMode(mode).keyword} MODE; LOCK TABLE b", relations=relations)
+    assert {need.relation: need.lockable for need in found.needs} == {"app.a": lockable, "app.b": True}
+
+
 def test_what_only_runs_can_tell_is_said_with_its_line() -> None:
     text = "SELECT 1;\nDO 'BEGIN END';\n\nCALL p();\nSELECT f(1);\nUPDATE a SET x = 1;\nEXECUTE nothing;"
     found = needed(text, triggers=[[1, "watch", 17, "O"], [1, "off", 17, "D"]], rules=[[2, "log", "3"]])

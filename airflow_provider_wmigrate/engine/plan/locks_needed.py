@@ -132,8 +132,14 @@ def _need(
         lock.mode,
         first,
         strongest,
-        lockable=relation.right >= lock.mode,
+        lockable=_lockable(relation, lock.mode),
         work=work or lock.work or (known.work if known else None),
         size_bytes=relation.size_bytes,
         kind=relation.kind,
     )
+
+
+def _lockable(relation: Relation, mode: LockMode) -> bool:
+    """Whether LOCK TABLE may be said. Before PostgreSQL 16 the right to INSERT is not enough for ROW SHARE."""
+    only_inserts = relation.right == LockMode.ROW_EXCLUSIVE
+    return relation.right >= mode and not (only_inserts and mode == LockMode.ROW_SHARE)
