@@ -123,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._json(world.audit.model_copy(update={"rows": rows, "total_entries": len(rows)}))
             case ["dags", _, "groups", _, "status"] if query.get("environment") == "production":
                 return self._json(self._status_of_production(world))
+            case ["dags", _, "groups", _, "history"] if "before" in query:
+                return self._json(world.older)
             case ["dags", _, "groups", _, ("status" | "health" | "history" | "metrics") as what]:
                 return self._json(getattr(world, what))
             case ["dags", _, "groups", _, "migrations", version]:

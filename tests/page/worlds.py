@@ -80,6 +80,8 @@ class World:
     """What is told of one database of a mapped group."""
     run_states: list[str] = field(default_factory=lambda: ["queued", "running", "running", "success"])
     tasks_done: int = 3
+    older: s.HistoryAnswer | None = None
+    """What is told of the history before what `history` tells."""
     started: list[dict[str, Any]] = field(default_factory=list)
 
 

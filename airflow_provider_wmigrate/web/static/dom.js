@@ -41,6 +41,29 @@ export function replace(element, ...children) {
   return append(element, children);
 }
 
+const OPERATED = "a[href], button, input, select, summary, [tabindex]";
+
+/** Put what is in `fresh` in place of what is in `element`, and keep what a reader did there: what is unfolded, and the focus. */
+export function renew(element, fresh) {
+  const unfolded = new Set([...element.querySelectorAll("details[open]")].map(nameOf));
+  const before = [...element.querySelectorAll(OPERATED)];
+  const at = before.indexOf(document.activeElement);
+  const name = at >= 0 && nameOf(before[at]);
+  element.replaceChildren(...fresh.childNodes);
+  for (const one of element.querySelectorAll("details")) if (unfolded.has(nameOf(one))) one.open = true;
+  if (at < 0) return;
+  const now = [...element.querySelectorAll(OPERATED)];
+  const same = now.find((one) => nameOf(one) === name) ?? (now[at]?.tagName === before[at].tagName ? now[at] : null);
+  same?.focus({ preventScroll: true });
+}
+
+/** What tells an element from the others of a view: its row's moment, where it leads, what it says. */
+function nameOf(one) {
+  const row = one.closest("tr, figure");
+  const own = one.getAttribute("aria-label") ?? (one.matches("details") ? one.querySelector("summary") : one).textContent;
+  return [one.tagName, row?.querySelector("time")?.dateTime ?? row?.querySelector("h2")?.textContent, one.getAttribute("href"), own].join("\n");
+}
+
 /** Only what leads to a web page: no javascript:, data: and the like. */
 function isSafe(href) {
   try {

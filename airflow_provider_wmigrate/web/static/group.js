@@ -1,7 +1,7 @@
 // One database: its head, its tabs, and whichever tab is open. Stays while the reader moves between tabs.
 
 import { about, groups, Problem } from "./api.js";
-import { h, replace } from "./dom.js";
+import { h, renew, replace } from "./dom.js";
 import { follow, isUnfinished } from "./follow.js";
 import { words } from "./format.js";
 import { groupHead } from "./head.js";
@@ -20,6 +20,8 @@ import { showPlan } from "./view_plan.js";
 const VIEWS = { migrations: showMigrations, graph: showGraph, plan: showPlan, history: showHistory, audit: showAudit, charts: showCharts };
 const MARKS = { migrations: "list", graph: "graph", plan: "plan", history: "clock", audit: "shield", charts: "chart" };
 const FRESH_MS = 15_000;
+/** Made again, beside what is seen, whenever a run has gone on; the list and the graph know what to change. */
+const MADE_AGAIN = new Set([showPlan, showHistory, showCharts, showMigration]);
 
 /** The page of one group inside `main`; `show(route)` opens a tab. */
 export function groupPage(main, { dag, group }) {
@@ -75,10 +77,10 @@ export function groupPage(main, { dag, group }) {
     state.busy = true;
     try {
       const answer = await read();
-      if (!state.left) state.view?.update?.(answer);
+      if (!state.left) await state.view?.update?.(answer);
     } catch (problem) {
-      // The next time, or the button, tells what the server has.
-      if (!(problem instanceof Problem)) throw problem;
+      // The next time, or the button, tells what the server has; or the reader is somewhere else by now.
+      if (!(problem instanceof Problem) && problem.name !== "AbortError") throw problem;
     } finally {
       state.busy = false;
     }
@@ -98,12 +100,28 @@ export function groupPage(main, { dag, group }) {
       const status = await load(fresh);
       if (signal.aborted) return;
       document.title = `${status.group.conn_id ?? dag}: ${words(route.version ?? route.tab)} · Migrations`;
-      const context = { route, place, status, ask: (what, query) => about(place, what, query, signal), refresh, startFollowing, signal, from };
       const view = viewOf(route, status);
       const panel = h("section", { "aria-label": words(route.version ?? route.tab) });
+      const kept = {};
+      const make = async (holder, now) => {
+        const said = [essence(now)];
+        const ask = async (what, query) => {
+          const answer = await about(place, what, query, signal);
+          said.push(essence(answer));
+          return answer;
+        };
+        return { said, shown: await view(holder, { route, place, status: now, ask, refresh, startFollowing, signal, from, kept }) };
+      };
       replace(panelHolder, panel);
-      const shown = await view(panel, context);
-      if (!signal.aborted) state.view = shown?.update ? shown : null;
+      let made = await make(panel, status);
+      const makeAgain = async (now) => {
+        const fresh = h("section", {});
+        const again = await make(fresh, now);
+        if (signal.aborted || again.said.join() === made.said.join()) return;
+        made = again;
+        renew(panel, fresh);
+      };
+      if (!signal.aborted) state.view = MADE_AGAIN.has(view) ? { update: makeAgain } : made.shown?.update ? made.shown : null;
       if (moved && !signal.aborted) announce(`${words(route.version ? `migration ${route.version}` : route.tab)} shown`);
     } catch (problem) {
       if (signal.aborted || problem.name === "AbortError") return;
@@ -122,6 +140,9 @@ export function groupPage(main, { dag, group }) {
     },
   };
 }
+
+/** What an answer says, whenever it was asked for. */
+const essence = (answer) => JSON.stringify(answer, (key, value) => (["as_of", "age_seconds"].includes(key) ? undefined : value));
 
 function viewOf({ version, tab }, { source }) {
   if (tab === "migrations" && !version && isWhole(source)) return showDatabases;

@@ -8,20 +8,28 @@ import { table } from "./table.js";
 import { history } from "./view_migration.js";
 import { verb } from "./overview.js";
 
-/** The tab "history". */
-export async function showHistory(panel, { place, status, ask, refresh }) {
+/** The tab "history". `kept.pages`: how many pages of events the reader has asked for. */
+export async function showHistory(panel, { place, status, ask, refresh, kept }) {
   replace(panel, loading(4));
   const answer = await ask("history");
   const events = h("div", { class: "stack" });
   const addEvents = (page) => {
     const more = h("button", { type: "button", onclick: async () => {
       more.disabled = true;
-      addEvents(await ask("history", { before: page.next_before }));
+      await addOlder(page);
+      kept.pages += 1;
       more.remove();
     } }, "Show older events");
     append(events, [history(page.events, { withVersion: place }), page.next_before !== null && more]);
+    return page;
   };
-  addEvents(answer);
+  const addOlder = async (page) => addEvents(await ask("history", { before: page.next_before }));
+  kept.pages ??= 1;
+  let last = addEvents(answer);
+  for (let pages = 1; pages < kept.pages && last.next_before !== null; pages += 1) {
+    events.lastChild.remove();
+    last = await addOlder(last);
+  }
   replace(panel, h("div", { class: "stack" },
     answer.source.kind !== status.source.kind && sourceBanner(answer.source, refresh),
     h("section", { class: "stack" }, h("h2", {}, "Runs"), runs(answer.runs)),
