@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from dev import server_binaries
 from dev.cluster import Cluster, ClusterError, find_bindir, free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,17 +164,13 @@ def test_the_server_ends_with_a_starter_that_is_shot(place: Path) -> None:
     script = (
         "import sys, time; from dev.cluster import Cluster\n"
         "with Cluster.temporary() as cluster:\n"
-        "    print(cluster.data_dir, cluster.port, flush=True); time.sleep(60)"
+        "    print(cluster.data_dir, cluster.port, flush=True); time.sleep(1000)"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         data_dir, port = starter.stdout.readline().split()
         starter.kill()
-    deadline = time.monotonic() + 15
-    while (Path(data_dir).exists() or _listening(int(port))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _listening(int(port))
-    assert not Path(data_dir).parent.exists()
+    wait_until(lambda: not _listening(int(port)) and not Path(data_dir).parent.exists(), "the end of the server")
 
 
 def test_free_port_is_free() -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_wmigrate.engine.catalog.server import NO_LIBRARY
 from airflow_provider_wmigrate.engine.model import Extension, Finding, Migration, RequiredExtension
 
 if TYPE_CHECKING:
@@ -203,17 +204,12 @@ def remedy(sqlstate: str | None, message: str) -> str | None:
             "it is TimescaleDB's: create that extension before it and name timescaledb under requires_extensions, or"
             " correct the call"
         )
-    if LIBRARY.search(message):
+    if re.search(NO_LIBRARY, message):
         return "install the package of this library on the server, in the version that the database uses"
     if sqlstate not in ("0A000", "XX000"):
         return None
     return next((fix for says, fix in _REMEDIES.items() if re.search(says, message)), None)
 
-
-LIBRARY = re.compile(
-    r'could not (access file|load library) "|could not find function ".*" in file "|incompatible library "'
-)
-"""What a server says whose packages lack a library, or have another version of it."""
 
 _TIMESCALE_WORDS = (
     r"\b(create_hypertable|create_distributed_hypertable|add_dimension|set_chunk_time_interval|set_integer_now_func"

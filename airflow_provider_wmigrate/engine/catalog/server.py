@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 STANDBY = "the target is a standby, which takes no migrations"
 
+NO_LIBRARY = r'could not (access file|load library) "|could not find function ".*" in file "|incompatible library "'
+"""What a server says whose packages lack a library, or have another version of it."""
+
 
 def is_standby(conn: Connection[Any]) -> bool:
     """Whether the server only follows another one."""

@@ -14,7 +14,7 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader, Transformer
 from psycopg.rows import tuple_row
 
-from airflow_provider_wmigrate.engine.catalog.extensions import LIBRARY, remedy
+from airflow_provider_wmigrate.engine.catalog.server import NO_LIBRARY
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError, retryable_sqlstate
 
 from .answering import Limit, keep_alive, limit_answers
@@ -113,7 +113,7 @@ _REFUSED = {
     "permission denied for database": "grant the role CONNECT on the database",
     r'role "[^"]*" does not exist': "correct the user, or create the role",
     r'database "[^"]*" does not exist': "correct the database's name, or create it",
-    LIBRARY.pattern: "install that library on the server, or take it out of session_preload_libraries",
+    NO_LIBRARY: "install that library on the server, or take it out of session_preload_libraries",
 }
 """The server's words for what waiting cannot heal -> what can."""
 
@@ -136,6 +136,8 @@ def in_words(error: psycopg.Error, what: str, *, where: str = "", hint: str = ""
     said = (error.diag.message_primary or str(error)).strip()
     if is_over(error):
         return ConnectionFailed(said)
+    from airflow_provider_wmigrate.engine.catalog.extensions import remedy  # only a refusal needs it
+
     hint = hint or remedy(error.sqlstate, said) or f"SQLSTATE {error.sqlstate}: look at the server's log"
     return WMigrateError(f"{what}: {said}{where}", hint=hint, retryable=retryable_sqlstate(error.sqlstate))
 
