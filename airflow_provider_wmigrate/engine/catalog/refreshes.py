@@ -6,17 +6,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import Finding, Migration
-from airflow_provider_wmigrate.engine.sql.analysis import analyse
-from airflow_provider_wmigrate.engine.sql.arguments import constants
-from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .policies import readable
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 _WORTH_LOOKING = re.compile(r"\brefresh_continuous_aggregate\b", re.IGNORECASE)
 
@@ -46,6 +46,8 @@ def findings(conn: Connection[Any], migration: Migration) -> Iterator[Finding]:
     """Of a migration that is to run: each of its refreshes that would delete closed buckets now."""
     if not _WORTH_LOOKING.search(migration.script.text):
         return
+    from airflow_provider_wmigrate.engine.sql.analysis import analyse  # a plan without a refresh reads no SQL
+
     try:
         analysis = analyse(migration.script)
     except WMigrateError:
@@ -61,6 +63,8 @@ def unbounded(analysis: Analysis) -> Iterator[tuple[int, str]]:
     """Line and aggregate of each refresh without a lower bound."""
     if not _WORTH_LOOKING.search(analysis.script.text):
         return
+    from airflow_provider_wmigrate.engine.sql.arguments import constants
+
     for statement in analysis.statements:
         if statement.kind != "call_stmt" or statement.node is None:
             continue
