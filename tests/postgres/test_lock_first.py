@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, WMigrateError
-from airflow_provider_wmigrate.engine.events import Event, Finished, Retrying
+from airflow_provider_wmigrate.engine.events import Event, Finished, Noticed, Retrying
 from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
@@ -145,6 +145,10 @@ def test_a_late_lock_is_never_waited_for_and_then_comes_first(
     assert (record.outcome, record.attempts) == (Outcome.APPLIED, 2)
     assert killed == []
     assert retries(events) == ["a lock was not free within its budget"]
+    assert [str(e) for e in events if isinstance(e, Noticed)] == [
+        "WARNING: 001_a.sql:3: locks public.b (ACCESS EXCLUSIVE) behind line 2, which may take long, so that what was"
+        " locked before waits for it; put it into a migration of its own"
+    ]
 
 
 # How it waits

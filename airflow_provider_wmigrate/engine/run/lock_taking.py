@@ -18,10 +18,10 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.blockers import holders
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, StatementFailed
-from airflow_provider_wmigrate.engine.events import Blocked, Listener
+from airflow_provider_wmigrate.engine.events import Blocked, Listener, Noticed
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet
-from airflow_provider_wmigrate.engine.plan.lock_order import Late, LockOrder, lock_order, own_patience
+from airflow_provider_wmigrate.engine.plan.lock_order import Late, LockOrder, better_split, lock_order, own_patience
 from airflow_provider_wmigrate.engine.session.message import ask, exchange, refusal
 from airflow_provider_wmigrate.engine.session.sending import Head, HeadRefused, Sent, Tail
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
@@ -92,6 +92,8 @@ class LockTaking:
     """What LOCK TABLE cannot take, as has turned out."""
 
     _begun: float = field(default_factory=time.monotonic, init=False)
+    _said: bool = field(default=False, init=False)
+    """What would be better was told."""
 
     def __post_init__(self) -> None:
         self.on = self.job.locks_first(self.settings)
@@ -122,6 +124,9 @@ class LockTaking:
         self.waits.wanted = None
         self._begun = time.monotonic()
         order = lock_order(self.analysis, found, learnt=(*more, *self.learnt), all_first=self.all_first)
+        for late in better_split(self.job.migration, self.analysis, order) if not self._said else ():
+            self.tell(Noticed(self.version, "WARNING", str(late)))
+        self._said = True
         try:
             return self._send(order, budget, tail)
         except StatementFailed as error:
