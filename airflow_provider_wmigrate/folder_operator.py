@@ -53,16 +53,22 @@ class SettingsRetryPolicy(RetryPolicy):
 class FolderOperator(BaseOperator):
     """What all operators here share: a folder, a target, an environment, and a way to cancel.
 
-    :param folder: the folder of migrations; a relative one is relative to the DAG file.
-    :param conn_id: Airflow connection of the target database (templated).
-    :param environment: name of an environment of the config; empty means none (templated).
-    :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
-    :param notifiers: Airflow notifiers that send one alert per incident, and one message when it is over.
-    :param after_failure: callbacks of a failure that run before those of the user.
-    :param given: names of the arguments that the user chose for the group, which count more than the config's.
-    :param parsed: the folder as this task's own process has just read it, perhaps without scripts.
-    :param on_failure_callback: the user's, as of any operator; ours run before it.
-    :param on_success_callback: likewise.
+    :param folder: the folder with the SQL files and migration_config.yaml. A relative path counts from the DAG file's
+        folder.
+    :param conn_id: id of the Airflow connection to the target database (templated).
+    :param environment: which block below `environments` in migration_config.yaml counts; empty or None: none
+        (templated).
+    :param mode: `apply`, or `dry_run`: run the scripts, measure them, and roll everything back (templated).
+    :param notifiers: Airflow notifiers, such as SmtpNotifier or SlackNotifier. They send one message for each incident,
+        and one when it is over.
+    :param after_failure: wmigrate's own callbacks for a failed task. The task group sets them; they run before
+        `on_failure_callback`.
+    :param given: names of the arguments, such as `retries`, that were given to the task group. They count more than
+        migration_config.yaml; the group sets this.
+    :param parsed: the folder, if this process has read it already. The task group sets it, so that it is not read
+        twice.
+    :param on_failure_callback: your own callback, as for any operator; wmigrate's run before it.
+    :param on_success_callback: your own callback, as for any operator; wmigrate's run before it.
     """
 
     template_fields: Sequence[str] = ("conn_id", "environment", "mode")

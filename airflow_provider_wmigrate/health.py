@@ -39,9 +39,12 @@ class CheckHealthOperator(BaseOperator):
 
     Returns the checks as plain values. Nothing is retried, because the next look comes soon.
 
-    :param folder: the folder of migrations; a relative one is relative to the DAG file.
-    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
-    :param environment: name of an environment of the config; empty means none (templated).
+    :param folder: the folder with the SQL files and migration_config.yaml. A relative path counts from the DAG file's
+        folder.
+    :param conn_id: id of the Airflow connection to the target database (templated). None: the id that `conn_id` in
+        section `[wmigrate]` of airflow.cfg names.
+    :param environment: which block below `environments` in migration_config.yaml counts; empty or None: none
+        (templated).
     :param forget_head: accept the audit log as it is now, after a backup was restored (templated).
     :param notifiers: Airflow notifiers that send a message when the target is unhealthy, and when it is healthy again.
     """
@@ -167,7 +170,8 @@ def _not_compared(health: Health, why: WMigrateError) -> Health:
 def health_interval(folder: str | Path) -> timedelta | None:
     """`monitoring.health_check.interval_seconds` of a folder, as a DAG's schedule; None where the look is switched off.
 
-    :param folder: the folder of migrations; a relative one is relative to the DAG file.
+    :param folder: the folder with the SQL files and migration_config.yaml. A relative path counts from the DAG file's
+        folder.
     """
     import inspect
 

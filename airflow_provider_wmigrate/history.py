@@ -186,7 +186,7 @@ class RollBackHistoryOperator(_HistoryOperator):
     Steps of other tasks that stand before one of them and have not had their turn are rolled back here, as
     `RollBackMigrationOperator` does.
 
-    :param tasks: version -> id of the task that rolls it back.
+    :param tasks: for each version, the id of the task that rolls it back.
     """
 
     ui_color = "#f8ece4"

@@ -37,9 +37,10 @@ class MigrationNotifier(BaseNotifier):
 
     The tasks of wmigrate tell their own failures: give the `notifiers` to them instead.
 
-    :param notifiers: Airflow notifiers that say it.
-    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
-    :param hours: how far to look back.
+    :param notifiers: Airflow notifiers that send the message.
+    :param conn_id: id of the Airflow connection to the target database (templated). None: the id that `conn_id` in
+        section `[wmigrate]` of airflow.cfg names.
+    :param hours: how many hours to look back.
     :param ledger_schema: schema of the ledger (templated).
     """
 

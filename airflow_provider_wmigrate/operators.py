@@ -32,7 +32,7 @@ class PlanMigrationsOperator(FolderOperator):
     The plan goes to XCom (key `plan`, and `markdown` for people). Tasks that are not part of it are skipped in one
     call. The skip leaves no mark: a skipped task that is cleared runs, and decides by the ledger.
 
-    :param tasks: version -> id of the task that applies it or rolls it back.
+    :param tasks: for each version, the id of the task that applies it or rolls it back.
     :param direction: `apply` or `rollback`.
     :param to: target version; empty means everything (templated). For a rollback it stays; `0` rolls back
         everything, as `nothing` does where there is a migration 000.
@@ -161,7 +161,7 @@ class _StepOperator(DocumentedTask, FolderOperator):
 
     :param version: version of the migration. A DAG that renders native objects makes a number of 100 and above.
     :param plan_task_id: id of the plan task of the same run; None means that there is none, the ledger alone decides.
-    :param checksum: of the file as it was when the DAG was parsed: an edited file makes a new DAG version.
+    :param checksum: the script's checksum when the DAG was parsed. An edited file so makes a new version of the DAG.
     :param migration_doc: gives what the serialized DAG says of the migration; asked only where that is made.
     """
 
@@ -249,7 +249,7 @@ class RollBackMigrationOperator(_StepOperator):
     last has to go first, for it may stand on all that was there. Steps that stand before this one and have not had
     their turn are rolled back here; their own tasks then find that it is done.
 
-    :param tasks: version -> id of the task that rolls it back.
+    :param tasks: for each version, the id of the task that rolls it back.
     """
 
     ui_color = "#f8ece4"

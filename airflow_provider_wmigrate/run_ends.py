@@ -73,8 +73,8 @@ class ReportMigrationsOperator(FolderOperator):
 
     :param watched: ids of every task of the group before this one.
     :param plan_task_id: id of the plan task.
-    :param tasks: version -> id of the task that applies it or rolls it back.
-    :param folded: versions of which one task has several.
+    :param tasks: for each version, the id of the task that applies it or rolls it back.
+    :param folded: the versions that share one task, `history`.
     """
 
     tells_every_failure = False

@@ -29,11 +29,12 @@ class MigrationSensor(BaseSensorOperator):
 
     Give the versions a pipeline needs, or the folder, which means all of its migrations.
 
-    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
+    :param conn_id: id of the Airflow connection to the target database (templated). None: the id that `conn_id` in
+        section `[wmigrate]` of airflow.cfg names.
     :param versions: versions that must be applied, or a template that renders to some, separated by commas.
     :param folder: folder of migrations, all of which must be applied; a relative one is relative to the DAG file.
-    :param environment: name of an environment of the folder's config (templated).
-    :param ledger_schema: schema of the ledger when no folder says it.
+    :param environment: which block below `environments` in the folder's migration_config.yaml counts (templated).
+    :param ledger_schema: the schema of the ledger's tables, if no folder is given whose config names it.
     :param deferrable: wait in the triggerer, woken when the ledger changes, instead of holding or asking for a worker.
     """
 

@@ -217,16 +217,20 @@ class MigrationTaskGroup(_FolderTaskGroup):
     The edges between the migration tasks are the declared dependencies, no more and no fewer.
 
     :param group_id: id of the group; the tasks are `<group_id>.plan`, `<group_id>.001_initial_schema`, ...
-    :param folder: the folder of migrations; a relative one is relative to the DAG file.
-    :param conn_id: Airflow connection of the target database (templated); None: that of `[wmigrate] conn_id`.
-    :param to: last version to apply; empty means all (templated).
-    :param mode: `apply`, or `dry_run`: really execute, measure, and roll back (templated).
-    :param environment: name of an environment of migration_config.yaml (templated); empty or None: that of
-        `[wmigrate] environment`.
+    :param folder: the folder with the SQL files and migration_config.yaml. A relative path counts from the DAG file's
+        folder.
+    :param conn_id: id of the Airflow connection to the target database (templated). None: the id that `conn_id` in
+        section `[wmigrate]` of airflow.cfg names.
+    :param to: the last version to apply, such as `012`; later ones are skipped. Empty or None: all (templated).
+    :param mode: `apply`, or `dry_run`: run the scripts, measure them, and roll everything back (templated).
+    :param environment: which block below `environments` in migration_config.yaml counts (templated). Empty or None: the
+        one that `environment` in section `[wmigrate]` of airflow.cfg names, or none.
     :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
         task of its own.
-    :param notifiers: Airflow notifiers that send one alert per incident, and one message when it is over.
-    :param deadline: how long after it was queued a run of the DAG may take before the notifiers tell it.
+    :param notifiers: Airflow notifiers, such as SmtpNotifier or SlackNotifier. They send one message for each incident,
+        and one when it is over.
+    :param deadline: how long a run of the DAG may take, from when it was queued. If it takes longer, the notifiers send
+        a message; the run goes on.
     :param max_tasks: how many of the newest migrations have a task of their own; what is older is one task, `history`.
         None: every migration has one.
 
