@@ -34,6 +34,15 @@ def skip_unless_full(dsn: str) -> None:
         pytest.skip(f"needs the full edition (TIMESCALE_BINDIR), this server's licence is {row and row[0]}")
 
 
+def skip_before_218(conn: Conn) -> None:
+    ((old,),) = conn.execute(
+        "SELECT string_to_array(default_version, '.')::int[] < '{2,18}' FROM pg_available_extensions"
+        " WHERE name = 'timescaledb'"
+    ).fetchall()
+    if old:
+        pytest.skip("the columnstore's names are those of TimescaleDB 2.18")
+
+
 def fill(conn: Conn) -> None:
     conn.execute(
         "INSERT INTO m SELECT t, d, 1 FROM generate_series(timestamptz '2026-01-01 00:00Z', '2026-01-06 23:00Z',"

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from native import skip_before_218
 
 from tests.aggregates import OLD, belongings, rows, set_up, up, write
 from tests.struck import WAITS, killed_while
@@ -32,11 +33,7 @@ LIVE = "date_trunc('day', now()) - INTERVAL '20 days'"
 @pytest.fixture
 def conn(database: str, full_edition: None) -> Iterator[Conn]:
     with psycopg.connect(database, autocommit=True) as conn:
-        ((old,),) = conn.execute(
-            "SELECT string_to_array(extversion, '.')::int[] < '{2,18}' FROM pg_extension WHERE extname = 'timescaledb'"
-        ).fetchall()
-        if old:
-            pytest.skip("the columnstore's names are those of TimescaleDB 2.18")
+        skip_before_218(conn)
         set_up(conn)
         yield conn
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from native import skip_before_218
 
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
@@ -64,6 +65,7 @@ EVERY = [f"00{number}" for number in range(1, 9)]
 
 @pytest.mark.usefixtures("full_edition")
 def test_the_whole_folder(cluster: Cluster, database: str, migrator: MakeMigrator, conn: Conn) -> None:
+    skip_before_218(conn)
     runner = migrator(SHIPPED)
     assert [step.version for step in runner.plan().steps] == EVERY
     up_down_up(runner, EVERY, lambda: dump(cluster, database))
@@ -78,7 +80,8 @@ def test_the_whole_folder(cluster: Cluster, database: str, migrator: MakeMigrato
 
 
 @pytest.mark.usefixtures("full_edition")
-def test_the_whole_folder_creates_the_extension(bare: str, migrator: MakeMigrator) -> None:
+def test_the_whole_folder_creates_the_extension(bare: str, conn: Conn, migrator: MakeMigrator) -> None:
+    skip_before_218(conn)
     runner = migrator(SHIPPED, dsn=bare)
     assert runner.plan().errors == ()
     assert [runner.apply(step.version).outcome for step in runner.plan().steps] == [Outcome.APPLIED] * 8

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from native import fill, running_server, skip_unless_full
+from native import fill, running_server, skip_before_218, skip_unless_full
 
 from airflow_provider_wmigrate.engine.events import Event, Noticed
 from airflow_provider_wmigrate.engine.record import Outcome
@@ -74,6 +74,7 @@ def database(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def due(conn: Conn) -> int:
     """The job that puts the chunks of `m` into the columnstore. It begins in two seconds; one chunk is done."""
+    skip_before_218(conn)
     conn.execute("CREATE TABLE m (at timestamptz NOT NULL, device int NOT NULL, value float8)")
     conn.execute("SELECT create_hypertable('m', by_range('at', INTERVAL '1 day'))")
     fill(conn)
@@ -95,7 +96,7 @@ def test_what_happens_otherwise(database: str, conn: Conn, due: int, care: str) 
     with psycopg.connect(database) as other, pytest.raises(psycopg.errors.FeatureNotSupported) as failed:
         other.execute((care.format(due) + TYPE_CHANGE).encode())
     assert failed.value.diag.message_primary == "cannot disable columnstore on hypertable with columnstore chunks"
-    assert conn.execute(JOB).fetchone() == (1, 0)
+    assert conn.execute(JOB).fetchone() in ((1, 0), (1, 1)), "it ran, and in some versions it failed as well"
 
 
 def test_a_job_that_starts_in_the_middle_waits(
