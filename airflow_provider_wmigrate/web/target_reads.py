@@ -162,6 +162,8 @@ def _reason(error: Exception) -> Unreadable:
     import psycopg
     from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
+    from airflow_provider_wmigrate.engine.session.connection import is_over
+
     if isinstance(error, Unreadable):
         return error
     text = _first_line(error)
@@ -174,7 +176,7 @@ def _reason(error: Exception) -> Unreadable:
         return Unreadable("timeout", f"no connection within {CONNECT_SECONDS} s; {_AWAY}")
     if isinstance(error, ConnectionFailed):
         return Unreadable("unreachable", f"the target does not answer: {text}")
-    if isinstance(error, (WMigrateError, psycopg.ProgrammingError, psycopg.DataError)):
+    if isinstance(error, WMigrateError) or (isinstance(error, psycopg.Error) and not is_over(error)):
         return Unreadable("ledger_unreadable", f"the ledger cannot be read: {text}")
     if isinstance(error, AirflowNotFoundException) or "isn't defined" in str(error):
         return Unreadable("no_connection", "Airflow has no connection of that id; create it, or correct conn_id")

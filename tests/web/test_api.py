@@ -465,6 +465,24 @@ def test_who_takes_too_long_is_hung_up_on_and_does_not_shut_out_others(
     wait_until(lambda: not sleeping())
 
 
+def test_what_a_server_refuses_is_not_told_as_no_answer() -> None:
+    """A library that it lacks is of the same class for the driver as a lost connection."""
+    import psycopg
+
+    from airflow_provider_wmigrate.web import target_reads
+
+    def call(error: Exception) -> Any:
+        raise error
+
+    for error, code in (
+        (psycopg.errors.UndefinedFile('could not access file "gone"'), "ledger_unreadable"),
+        (psycopg.OperationalError("server closed the connection"), "unreachable"),
+    ):
+        with pytest.raises(target_reads.Unreadable) as failed:
+            target_reads.guarded(lambda error=error: call(error))
+        assert failed.value.reason.code == code
+
+
 def test_too_many_at_once(admin: Any, warehouse: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
