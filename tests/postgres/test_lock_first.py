@@ -217,6 +217,19 @@ def test_what_nobody_foresaw_is_put_first_in_the_next_attempt(
     assert load.longest < 1.5, "the second attempt has waited for b alone"
 
 
+def test_a_row_is_waited_for_in_the_next_attempt(database: str, migrator: MakeMigrator, events: list[Event]) -> None:
+    """No lock on a table spares it that."""
+    script = "ALTER TABLE a ADD COLUMN c int;\nUPDATE b SET v = 2 WHERE id = 1;"
+    files = {"001_a.sql": script, "migration_config.yaml": config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as other:
+        pid = other.info.backend_pid
+        other.execute("UPDATE b SET v = 1 WHERE id = 1")
+        threading.Timer(3.5, other.commit).start()
+        record = migrator(files).apply("001")
+    assert (record.attempts, retries(events)) == (2, ["a lock was not free within its budget"])
+    assert [b.pid for b in record.blocked_by] == [pid]
+
+
 def test_a_lock_can_be_declared(database: str, migrator: MakeMigrator) -> None:
     script = "ALTER TABLE a ADD COLUMN c int;\nDO $$ BEGIN ALTER TABLE b ADD COLUMN c int; END $$;"
     declared = "migrations: [{version: 1, locks: {public.b: access exclusive, nowhere.x: SHARE}}]\n"

@@ -23,7 +23,8 @@ class Wanted(NamedTuple):
 def wanted(conn: Connection[Any], pid: int) -> Wanted | None:
     """What a process waits for; None: for nothing."""
     row = conn.execute(
-        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), c.oid::pg_catalog.int8, l.mode"
+        "SELECT CASE WHEN c.oid IS NOT NULL THEN pg_catalog.format('%%I.%%I', n.nspname, c.relname) END,"
+        " c.oid::pg_catalog.int8, l.mode"
         " FROM pg_catalog.pg_locks l LEFT JOIN (pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
         " ON n.oid = c.relnamespace) ON l.locktype = 'relation' AND c.oid = l.relation AND c.relkind IN ('r', 'p')"
         " WHERE l.pid = %s AND NOT l.granted LIMIT 1",
