@@ -336,7 +336,7 @@ def test_outside_a_transaction_what_ran_is_kept(migrator: MakeMigrator, conn: Co
     shop.runs("VACUUM t", behind="mode = 'ShareUpdateExclusiveLock' AND relation = 't'::regclass")
     conn.execute(
         "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
-        " 'BEGIN IF NOT EXISTS (SELECT FROM u WHERE id = 2) THEN PERFORM pg_sleep(20); END IF; RETURN $1; END'"
+        " 'BEGIN IF NOT EXISTS (SELECT FROM public.u WHERE id = 2) THEN PERFORM pg_sleep(20); END IF; RETURN $1; END'"
     )
     script = "CREATE TABLE kept (id int);\nCREATE INDEX CONCURRENTLY t_id ON t (slow(id));"
     made = migrator({"001_a.sql": script, "migration_config.yaml": limit(0.5)})
