@@ -18,6 +18,7 @@ from .telling.summaries import plain, plan_lines, plan_markdown
 
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
+    from .engine.lock_modes import Forecast
     from .engine.migrator import Migrator
     from .engine.model import Finding, Plan
     from .engine.record import Record
@@ -75,12 +76,13 @@ class PlanMigrationsOperator(FolderOperator):
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
         findings = [*map(_healed_by_forgetting, plan.findings), *self._static_findings(folder, migrator, plan)]
-        for line in plan_lines(plan, findings):
+        foreseen = migrator.forecast(plan, migrator.analyses.of)
+        for line in plan_lines(plan, findings, foreseen):
             self.log.info("%s", line)
-        context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings))
+        context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings, foreseen))
         errors = [f for f in findings if f.severity == "error"]
         head = None if errors or dry_run else self._recorded(migrator, plan, known)
-        self._push(context, plan, findings, head)
+        self._push(context, plan, findings, foreseen, head)
         if errors:
             raise HistoryError(errors)
         keep_head(context, self.conn_id, schema, head)
@@ -113,7 +115,8 @@ class PlanMigrationsOperator(FolderOperator):
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
             known = [*migrator.migrations.values()]
-            return [*folder_findings(folder), *script_findings(about_to_run, folder.config, known)]
+            analysed = migrator.analyses.of
+            return [*folder_findings(folder), *script_findings(about_to_run, folder.config, known, analysed=analysed)]
         undone = [migrator.migrations[s.version] for s in plan.steps if s.version in migrator.migrations]
         return [*empty_rollbacks(undone)] + [
             Finding(
@@ -126,7 +129,9 @@ class PlanMigrationsOperator(FolderOperator):
             if step.version not in self.tasks
         ]
 
-    def _push(self, context: Any, plan: Plan, findings: Sequence[Finding], head: str | None) -> None:
+    def _push(
+        self, context: Any, plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Forecast], head: str | None
+    ) -> None:
         from dataclasses import asdict
 
         reasons = {v: s.value for v, s in plan.statuses.items() if v not in {step.version for step in plan.steps}}
@@ -142,6 +147,7 @@ class PlanMigrationsOperator(FolderOperator):
             "left_out": plan.left_out,
             "failures": {v: {**a.as_dict(), "at": a.at.isoformat()} for v, a in plan.failures.items()},
             "findings": [asdict(finding) for finding in findings],
+            "forecast": [forecast.as_dict() for forecast in foreseen],
             HEAD_KEY: head,
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)

@@ -25,12 +25,19 @@ def plan(call: Call) -> Answer:
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
     findings = [*made.findings, *_in_files(call, planning, made)]
-    data = {"target": call.target_document(), **_plan_document(made, findings)}
+    foreseen = {forecast.version: forecast for forecast in planning.forecast(made, call.analyses.of)}
+    data = {
+        "target": call.target_document(),
+        **_plan_document(made, findings),
+        "forecast": [forecast.as_dict() for forecast in foreseen.values()],
+    }
 
     def show(screen: Screen) -> None:
         screen.title(f"Plan for {call.target}: apply {len(made.steps)} of {plural(len(made.statuses), 'migration')}")
         for step in made.steps:
             screen.line(f"  {step.version}_{step.name}")
+            for line in foreseen[step.version].lines() if step.version in foreseen else ():
+                screen.line(f"      {line}")
         for version, reason in made.left_out.items():
             screen.line(f"  left out: {version} ({reason})")
         show_findings(screen, findings)

@@ -190,6 +190,7 @@ class Run:
         locks = _lock_rows(records)
         if locks:
             screen.table(("Version", "Locked", "Mode"), locks)
+        _show_forecasts(screen, records)
 
 
 def _not_tried(records: Iterable[Record]) -> list[Record]:
@@ -212,6 +213,18 @@ def _lock_rows(records: Iterable[Record]) -> list[tuple[str, str, str]]:
             name = f"{lock.what} (dropped)" if lock.dropped else lock.what
             first.setdefault((name, lock.mode), record.version)
     return [(version, *lock) for lock, version in first.items()]
+
+
+def _show_forecasts(screen: Screen, records: Iterable[Record]) -> None:
+    """Who would have waited, and where the forecast of that was wrong."""
+    foreseen = [record.forecast for record in records if record.forecast]
+    for title, told in (
+        ("Who would wait:", [(forecast.version, forecast.lines()) for forecast in foreseen]),
+        ("Not as foreseen:", [(forecast.version, forecast.differences) for forecast in foreseen]),
+    ):
+        lines = [f"  {version}: {line}" for version, said in told for line in said]
+        for line in [title, *lines] if lines else ():
+            screen.line(line)
 
 
 def _sleep(seconds: float, stop: Stop) -> None:

@@ -6,9 +6,9 @@ Source: PostgreSQL's manual, section 13.3.1 "Table-Level Locks".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
 """What a statement does with a table for longer than a moment: writes it anew, reads all of it, builds an index,
@@ -114,3 +114,43 @@ class LockSet:
     unforeseen: tuple[Unforeseen, ...] = ()
     long: tuple[int, ...] = ()
     """Numbers from 0 of the statements that take longer than a moment, whatever they touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockForecast:
+    """A relation of which a migration will lock something, and what that means for others."""
+
+    relation: str
+    """As the server quotes it, with its chunks and partitions: `public.orders and its 12 chunks or partitions`."""
+    mode: str
+    """As pg_locks shows it."""
+    who_waits: str
+    """In plain words, and for how long."""
+    work: LongWork | None = None
+    size_bytes: int = 0
+    """Of the table with its indexes, as the last VACUUM or ANALYZE saw them; 0: not known, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a migration will lock of what exists before it, foreseen from its script and the catalogs."""
+
+    version: str
+    locks: tuple[LockForecast, ...] = ()
+    """Strongest first. What is only read is left out: it stands in nobody's way."""
+    unforeseen: tuple[str, ...] = ()
+    """Statements whose locks only their run can tell, and why."""
+    late: tuple[str, ...] = ()
+    """Locks that are not taken before the first statement, but just before their own, and why."""
+    differences: tuple[str, ...] = ()
+    """Of a dry run: what was not as foreseen."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and XCom."""
+        locks = [asdict(lock) for lock in self.locks]
+        more = {name: list(getattr(self, name)) for name in ("unforeseen", "late", "differences")}
+        return {"version": self.version, "locks": locks, **more}
+
+    def lines(self) -> list[str]:
+        """As a person reads it; empty: it locks nothing that is there before it."""
+        return [*(lock.who_waits for lock in self.locks), *self.unforeseen, *self.late]

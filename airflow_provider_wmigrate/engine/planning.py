@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -12,12 +12,15 @@ from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.access import LedgerAccess
 from .ledger.ledger import Ledger
-from .model import Finding, Identity, Plan, State
+from .model import Finding, Identity, Plan, Script, State
 from .plan.overview import Overview, overview
+from .session.message import ask, values
 from .session.session import Connect, Session
 
 if TYPE_CHECKING:
     from .events import Event, Listener
+    from .lock_modes import Forecast
+    from .sql.script import Analysis
 
 
 def _ignore(_: object) -> None:
@@ -96,6 +99,35 @@ class Planning:
         state, found = self._read_and_compare(known_head)
         made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
         return replace(made, plan=_with(found, made.plan))
+
+    def forecast(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Forecast, ...]:
+        """What the steps of a plan will lock: one question for all of them, and none where they name nothing.
+
+        Left out are scripts that cannot be read, which are findings, and rollbacks that only the ledger has.
+
+        :param analysed: analyses a script; it may be asked for one twice.
+        """
+        from .catalog.relations import relation_facts, relations_message
+        from .catalog.relations_sql import text
+        from .catalog.relations_wanted import wanted_of_all
+        from .plan.forecast import ahead, forecasts
+        from .sql.named import names_in
+
+        scripts = (script.analysis for script in ahead(plan, self.migrations, analysed))
+        declared = {
+            name
+            for step in plan.steps
+            if step.version in self.migrations
+            for table, _ in self.migrations[step.version].locks
+            for name in names_in(table)
+        }
+        asked = wanted_of_all(scripts, declared)
+        if not asked.names:
+            return ()
+        with self._access.open("read") as session:
+            question = relations_message(text(asked, session.conn.info.server_version))
+            facts = relation_facts(values(ask(session.conn, question)[1])[0])
+        return forecasts(ahead(plan, self.migrations, analysed), facts)
 
     def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
         """What must be rolled back to leave nothing above version `to`; None or `nothing` means everything.

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
+from .lock_modes import Forecast
 from .model import Identity
 
 
@@ -240,6 +241,8 @@ class Record:
     """What others felt of it; None: nothing was run."""
     taken_away: tuple[TakenAway, ...] = ()
     """What is gone of TimescaleDB's."""
+    forecast: Forecast | None = None
+    """Of a dry run: what was foreseen of its locks, and where that was wrong."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""
@@ -253,6 +256,7 @@ class Record:
             "blocked_by": [blocker.as_dict() for blocker in self.blocked_by],
             "bystanders": self.bystanders.as_dict() if self.bystanders else None,
             "taken_away": [asdict(each) for each in self.taken_away],
+            "forecast": self.forecast.as_dict() if self.forecast else None,
         }
 
 

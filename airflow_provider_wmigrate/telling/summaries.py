@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
+    from airflow_provider_wmigrate.engine.lock_modes import Forecast
     from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan, Step
     from airflow_provider_wmigrate.engine.record import Record
 
 
-def plan_lines(plan: Plan, findings: Sequence[Finding]) -> list[str]:
+def plan_lines(plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Forecast] = ()) -> list[str]:
     """The plan as a log shows it."""
+    locks = {forecast.version: forecast for forecast in foreseen}
     return [
         f"plan: {_what(plan)}",
-        *(f"  {step.version}_{step.name}{_about(step)}" for step in plan.steps),
+        *(line for step in plan.steps for line in _step_lines(step, locks.get(step.version))),
         *(f"  {_STAYING[plan.direction]}: {version} ({reason})" for version, reason in plan.left_out.items()),
         *(f"{finding.severity}: {finding}" for finding in findings),
     ]
 
 
-def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
-    """The plan as a page shows it."""
-    lines = [f"### Plan: {_what(plan)}", ""]
+def _step_lines(step: Step, forecast: Forecast | None) -> list[str]:
+    foreseen = forecast.lines() if forecast else []
+    return [f"  {step.version}_{step.name}{_about(step)}", *(f"    {line}" for line in foreseen)]
+
+
+def plan_markdown(plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Forecast] = ()) -> str:
+    """The plan as a page shows it, with who would wait."""
+    lines, locks = [f"### Plan: {_what(plan)}", ""], {forecast.version: forecast for forecast in foreseen}
     for i, step in enumerate(plan.steps, 1):
-        lines.append(f"{i}. {_VERB[plan.direction]} `{step.version}_{step.name}`{_about(step)}")
+        number = f"{i}. "
+        lines.append(f"{number}{_VERB[plan.direction]} `{step.version}_{step.name}`{_about(step)}")
+        for line in locks[step.version].lines() if step.version in locks else ():
+            lines.append(" " * len(number) + f"- {_SPECIAL.sub(_escaped, line)}")
     lines += [f"- {_STAYING[plan.direction]}: `{version}` ({reason})" for version, reason in plan.left_out.items()]
     if findings:
         lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
@@ -34,6 +45,14 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding]) -> str:
             cells = (f"{f.severity} {f.code}", where, f.message, f.next_step)
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+_SPECIAL = re.compile(r"[\\`*<\[]")
+"""What Markdown would take for its own in the name of a table."""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "\\" + found[0]
 
 
 _VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, EventPage, events
+from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, canonical_version
 
 from . import access, migration_states, response_parts, schemas
@@ -18,6 +19,7 @@ from .runs import runs
 from .scripts import Reader
 
 _FINDINGS = TypeAdapter(list[Finding])
+_FORECASTS = TypeAdapter(list[Forecast])
 _EVENTS_OF_ONE = 50
 _TOLD = (*ACTED, "dry_run", "not_tried", "refused")
 _COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending", "late")
@@ -82,10 +84,19 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
         steps=list(made.steps),
         findings=[*made.findings, *_still_true(view, made, live=source.kind == "live")],
         left_out=made.left_out,
+        forecast=_forecast(view, made),
         planned_at=view.own_plan.at if view.own_plan else None,
         planned_run_id=view.own_plan.key.run_id if view.own_plan else None,
         source=source,
     )
+
+
+def _forecast(view: GroupView, made: Plan) -> list[Forecast]:
+    """That of the last plan, for steps whose file is the same."""
+    left = view.own_plan.value if view.own_plan else {}
+    planned = {(step["action"], step["version"], step["checksum"]) for step in left.get("steps") or ()}
+    same = {step.version for step in made.steps if (step.action, step.version, step.checksum) in planned}
+    return _FORECASTS.validate_python([each for each in left.get("forecast") or () if each["version"] in same])
 
 
 def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[Finding]:

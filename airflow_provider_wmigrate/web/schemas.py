@@ -12,6 +12,7 @@ from pydantic import Field
 
 from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.health.checks import Check
+from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.model import Finding, Step
 from airflow_provider_wmigrate.engine.record import Bystanders, LockTaken
 
@@ -172,6 +173,9 @@ class PlanAnswer(_OfGroup):
         "plan that a run made; the web server does not read the folder."
     )
     left_out: dict[str, str] = Field(description="Pending versions that are no step, with the reason.")
+    forecast: list[Forecast] = Field(
+        description="What steps will lock, and who would wait. As of the last plan that a run made."
+    )
     planned_at: datetime | None = Field(default=None, description="When a run last planned.")
     planned_run_id: str | None = None
 

@@ -138,6 +138,32 @@ def test_plan(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     assert versions(conn) == []
 
 
+def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (shop / "004_code.sql").write_text("ALTER TABLE shop ADD COLUMN code text;\nCREATE TABLE code (id int);")
+    (shop / "005_index.sql").write_text("CREATE INDEX ON shop (id);\nCREATE INDEX ON code (id);")
+    moment = "blocks reads and writes of public.shop for a moment"
+    build = "blocks writes of public.shop for as long as the statement of line 1 runs: it builds an index"
+    assert wmigrate("plan").out.splitlines()[1:] == ["  004_code", f"      {moment}", "  005_index", f"      {build}"]
+    lock = {"relation": "public.shop", "size_bytes": 0}
+    assert wmigrate("plan", "--json").json["forecast"] == [
+        {
+            "version": "004",
+            "locks": [{**lock, "mode": "AccessExclusiveLock", "who_waits": moment, "work": None}],
+            "unforeseen": [],
+            "late": [],
+            "differences": [],
+        },
+        {
+            "version": "005",
+            "locks": [{**lock, "mode": "ShareLock", "who_waits": build, "work": "build"}],
+            "unforeseen": [],
+            "late": [],
+            "differences": [],
+        },
+    ]
+
+
 def test_a_plan_with_an_error_has_exit_code_3(shop: Path, wmigrate: Wmigrate) -> None:
     wmigrate("up", "--yes", "--to", "1")
     (shop / "001_shop.sql").write_text("CREATE TABLE shop (id bigint);")
@@ -294,11 +320,37 @@ def test_locks_of_a_dry_run_are_told_once_with_what_was_dropped(shop: Path, wmig
     wmigrate("up", "--yes")
     (shop / "004_drop.sql").write_text("DROP TABLE shop CASCADE;")
     (shop / "005_more.sql").write_text("SELECT 1;")
-    table = wmigrate("up", "--dry-run").out.splitlines()[-2:]
-    assert [line.split() for line in table] == [
+    out = wmigrate("up", "--dry-run").out
+    table, forecast = out.partition("Version")[2].split("Who would wait:\n")
+    assert [line.split() for line in table.splitlines()[1:]] == [
         ["004", "public.dear", "(dropped)", "AccessExclusiveLock"],
         ["004", "public.shop", "(dropped)", "AccessExclusiveLock"],
     ]
+    assert forecast.splitlines() == [
+        "  004: blocks reads and writes of public.dear for a moment",
+        "  004: blocks reads and writes of public.shop for a moment",
+    ]
+
+
+def test_a_dry_run_tells_where_the_forecast_was_wrong(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    (shop / "004_hidden.sql").write_text("SELECT 1;\nDO $$ BEGIN LOCK TABLE shop IN SHARE MODE; END $$;")
+    result = wmigrate("up", "--dry-run")
+    assert result.out.splitlines()[-5:] == [
+        "004      public.shop  ShareLock",
+        "Who would wait:",
+        "  004: line 2 may lock more than can be foreseen: a DO block runs",
+        "Not as foreseen:",
+        "  004: public.shop was locked (ShareLock), which was not foreseen",
+    ]
+    (record,) = wmigrate("up", "--dry-run", "--json").json["records"]
+    assert record["forecast"] == {
+        "version": "004",
+        "locks": [],
+        "unforeseen": ["line 2 may lock more than can be foreseen: a DO block runs"],
+        "late": [],
+        "differences": ["public.shop was locked (ShareLock), which was not foreseen"],
+    }
 
 
 def test_a_failure_says_where_and_what_was_kept(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:

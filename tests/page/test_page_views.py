@@ -193,6 +193,12 @@ def test_plan_shows_steps_and_findings_with_place_and_next_step(open_page: Open)
     ]
     expect(page.locator("main")).to_contain_text("3 steps, in this order")
     expect(page.locator(".held")).to_contain_text("018 extension timescaledb is not available")
+    assert page.locator("tbody tr").first.locator("li").all_text_contents() == [
+        "blocks reads and writes of public.orders (12 GB) for as long as the statement of line 3 runs:"
+        " it writes the table anew",
+        "blocks writes of public.items (9.2 MB) for a moment",
+        "line 9 may lock more than can be foreseen: a DO block runs",
+    ]
 
 
 def test_history_shows_runs_and_events(open_page: Open) -> None:

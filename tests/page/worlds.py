@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_wmigrate.engine.lock_modes import LockForecast
 from airflow_provider_wmigrate.web import schemas as s
 
 from .made import (
@@ -208,9 +209,21 @@ def _plan(whole: dict[str, Any], items: Sequence[s.MigrationItem]) -> s.PlanAnsw
         steps=[s.Step(action="apply", version=i.version, name=i.name, checksum=i.checksum or "") for i in waiting],
         findings=findings,
         left_out={i.version: i.reason or "" for i in items if i.status == "left_out"},
+        forecast=[_forecast(i.version) for i in waiting[:1]],
         planned_at=ago(hours=3),
         planned_run_id="manual__1",
     )
+
+
+def _forecast(version: str) -> s.Forecast:
+    blocks = "blocks reads and writes of public.orders (12 GB) for as long as the statement of line 3 runs"
+    orders = f"{blocks}: it writes the table anew"
+    items = "blocks writes of public.items (9.2 MB) for a moment"
+    locks = (
+        LockForecast("public.orders", "AccessExclusiveLock", orders, "rewrite", 12 * 1024**3),
+        LockForecast("public.items", "ShareLock", items, None, 9_600_000),
+    )
+    return s.Forecast(version, locks, ("line 9 may lock more than can be foreseen: a DO block runs",))
 
 
 def _is_usual(items: Sequence[s.MigrationItem]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.engine.ledger.trail import AuditRow
+from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockForecast
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan, Status, Step
 from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
 from airflow_provider_wmigrate.telling.summaries import (
@@ -53,6 +54,24 @@ def test_a_plan() -> None:
         "  left out: 003 (needs extension x)",
         f"error: {findings[0]}",
         f"warning: {findings[1]}",
+    ]
+
+
+def test_a_plan_says_who_would_wait() -> None:
+    who = "blocks reads and writes of public.orders (12 GB) for a moment"
+    odd = "line 9 may lock more than can be foreseen: it calls `f`, <b>[x]* \\"
+    foreseen = [Forecast("001"), Forecast("002", (LockForecast("public.orders", "AccessExclusiveLock", who),), (odd,))]
+    assert plan_markdown(PLAN, [], foreseen).splitlines()[2:6] == [
+        "1. apply `001_users`, about 90 s",
+        "2. apply `002_orders`",
+        f"   - {who}",
+        "   - line 9 may lock more than can be foreseen: it calls \\`f\\`, \\<b>\\[x]\\* \\\\",
+    ]
+    assert plan_lines(PLAN, [], foreseen)[1:5] == [
+        "  001_users, about 90 s",
+        "  002_orders",
+        f"    {who}",
+        f"    {odd}",
     ]
 
 

@@ -222,6 +222,30 @@ def test_findings_in_scripts_are_those_of_the_last_plan(admin: Any, make_place: 
     assert found() == [], "the file is another one now"
 
 
+def test_the_forecast_is_that_of_the_last_plan(admin: Any, viewer: Any, make_place: MakePlace) -> None:
+    place = make_place("foreseen", {**FILES, "004_wide.sql": "CREATE TABLE wide (id int);"})
+    assert place.migrate().state == "success"
+    (place.folder / "005_more.sql").write_text("ALTER TABLE wide ADD COLUMN n int;")
+    place.reparse()
+    assert get(admin, place, "plan")["forecast"] == [], "no run has planned it"
+    assert place.migrate(mode="dry_run").state == "success"
+    blocks = "blocks reads and writes of public.wide for a moment"
+    lock = {
+        "relation": "public.wide",
+        "mode": "AccessExclusiveLock",
+        "who_waits": blocks,
+        "work": None,
+        "size_bytes": 0,
+    }
+    for client in (admin, viewer):
+        assert get(client, place, "plan")["forecast"] == [
+            {"version": "005", "locks": [lock], "unforeseen": [], "late": [], "differences": []}
+        ]
+    (place.folder / "005_more.sql").write_text("ALTER TABLE wide ADD COLUMN m int;")
+    place.reparse()
+    assert get(admin, place, "plan")["forecast"] == [], "the file is another one now"
+
+
 def test_what_the_server_cannot_have_is_no_reason_to_run_again(admin: Any, viewer: Any, make_place: MakePlace) -> None:
     needs = "{name: nowhere_to_be_had, when_missing: skip}"
     config = CONFIG.replace("description: Stock,", f"description: Stock, requires_extensions: [{needs}],")

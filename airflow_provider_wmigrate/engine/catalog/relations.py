@@ -195,6 +195,14 @@ def relations_query(analysis: Analysis, server_version: int = 0, also: Iterable[
     return relations_sql.text(replace(asked, names=asked.names.union(also)), server_version)
 
 
+def relations_message(query: str) -> bytes:
+    """A query for facts as a message; the answer is the second of three.
+
+    The server thinks that it costs much, and would compile it for seconds where it runs for milliseconds.
+    """
+    return b"SELECT pg_catalog.set_config('jit', 'off', true); %s; SET LOCAL jit TO DEFAULT" % query.encode()
+
+
 def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
     """What the answer to `relations_query` says."""
     found = json.loads(answer) if isinstance(answer, str) else answer

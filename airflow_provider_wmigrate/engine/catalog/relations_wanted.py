@@ -3,7 +3,7 @@ costs more than most migrations. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +27,19 @@ class Wanted:
     names: frozenset[str] = frozenset()
     falling: frozenset[str] = frozenset()
     sections: frozenset[Section] = frozenset()
+
+
+def wanted_of_all(scripts: Iterable[Analysis], also: Iterable[str] = ()) -> Wanted:
+    """What several scripts name, so that one question does for a plan.
+
+    :param also: further names, without their schemas.
+    """
+    each = [wanted(analysis) for analysis in scripts]
+    return Wanted(
+        frozenset(also).union(*(asked.names for asked in each)),
+        frozenset[str]().union(*(asked.falling for asked in each)),
+        frozenset[Section]().union(*(asked.sections for asked in each)),
+    )
 
 
 def wanted(analysis: Analysis) -> Wanted:

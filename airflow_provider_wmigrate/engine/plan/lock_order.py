@@ -56,14 +56,18 @@ class LockOrder:
         """As the plan shows it: one sentence for each time at which locks are taken."""
         if self.first:
             yield f"takes first, or none of them: {_named(self.first)}"
-        for stop in self.stops:
-            group = [late for late in self.late if late.need.strongest == stop]
-            why = f"since line {_line(analysis, group[0].behind)} may take long"
-            yield f"takes just before line {_line(analysis, stop)}, {why}: {_named([late.need for late in group])}"
+        yield from self.late_words(analysis)
         if self.left:
             yield f"leaves to their statements: {_named(self.left)}"
         for statement in self.unforeseen:
             yield f"cannot foresee what line {statement.line} locks: {statement.why}"
+
+    def late_words(self, analysis: Analysis) -> Iterator[str]:
+        """Of the locks that are taken behind the first statement."""
+        for stop in self.stops:
+            group = [late for late in self.late if late.need.strongest == stop]
+            why = f"since line {_line(analysis, group[0].behind)} may take long"
+            yield f"takes just before line {_line(analysis, stop)}, {why}: {_named([late.need for late in group])}"
 
 
 def lock_order(

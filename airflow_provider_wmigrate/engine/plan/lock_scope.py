@@ -56,6 +56,11 @@ class Scope:
         self._schemas: dict[str, str] = {}
         """Schemas that were renamed: new name -> name in the facts."""
 
+    def begin_script(self) -> None:
+        """What a script before this one has made, renamed and dropped stays so; what it has set does not."""
+        self._path = self.facts.path
+        self.prepared.clear()
+
     def relation(self, oid: int) -> Relation | None:
         return self.facts.relations.get(oid)
 

@@ -22,12 +22,13 @@ from .lock_rules import RULES
 from .lock_scope import SYSTEM, Hidden, Lasting, Lock, Scope, Taken
 
 
-def locks_needed(analysis: Analysis, facts: RelationFacts) -> LockSet:
+def locks_needed(analysis: Analysis, facts: RelationFacts, scope: Scope | None = None) -> LockSet:
     """:param facts: of a moment before the script, from `relations_query` of the same script.
+    :param scope: what names mean behind the scripts that run before it, if the facts are of a moment before these.
     :return: reads and row locks of SELECT ... FOR UPDATE are there only beside a lock that keeps writers out: alone
         they stand in nobody's way.
     """
-    scope, found = Scope(facts), _Found(facts)
+    scope, found = scope or Scope(facts), _Found(facts)
     if analysis.unparsed is not None:
         why = "PostgreSQL's grammar of this version does not read the script"
         return LockSet(unforeseen=(Unforeseen(0, 1, why),), long=(0,))

@@ -27,6 +27,7 @@ from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
 from .execution import Execution, details_of
+from .foreseeing import Foreseeing
 from .job import Job
 from .lock_taking import LockTaking, first_limits
 from .opening import facts_query, foreseen
@@ -148,13 +149,13 @@ class DryRun:
     def _try_all(self, chain: _Chain) -> list[Record]:
         """Each in a savepoint, so that one which needs a commit leaves the others as they are."""
         execution, session = self.execution, self.execution.session
-        records: list[Record] = []
+        foreseeing, records = Foreseeing(session.conn, execution.ledger.schema), list[Record]()
         total = sum(job.total(execution.settings) for job in chain.jobs)
         with execution.limited(chain.jobs[-1], total) as watch:
             for job in chain.jobs:
                 with execution.recorded(job, dry_run=True):
                     self._prepare(job, chain)
-                    records.append(self._try(job, chain, watch))
+                    records.append(self._try(job, chain, watch, foreseeing))
                 if job is not chain.jobs[-1]:
                     self.on_tried(records[-1])
             session.roll_back()
@@ -171,7 +172,7 @@ class DryRun:
             if execution.ledger.version(session.conn) is None:
                 make_current(execution.ledger, session.conn, execution.identity)
 
-    def _try(self, job: Job, chain: _Chain, watch: Watch) -> Record:
+    def _try(self, job: Job, chain: _Chain, watch: Watch, foreseeing: Foreseeing) -> Record:
         execution, session = self.execution, self.execution.session
         reason = chain.not_tried.get(job.migration.version) or chain.needs_untried(job)
         if reason is None:
@@ -179,6 +180,7 @@ class DryRun:
             session.conn.execute("SAVEPOINT wmigrate_dry_run")
             execution.told_start(job, dry_run=True)
             try:
+                told = foreseeing.beside(job)
                 record = self._script(job, chain, watch)
             except StatementFailed as error:
                 reason = chain.only_after_commit(job, error)
@@ -189,7 +191,7 @@ class DryRun:
                 session.conn.execute("RELEASE SAVEPOINT wmigrate_dry_run")
                 new = enum_values(session.conn).items() - before.items()
                 chain.added.update({value: job.migration.stem for _, value in new})
-                return record
+                return replace(record, forecast=told())
         chain.not_tried[job.migration.version] = reason
         return self._not_tried(job, chain)
 
@@ -202,7 +204,7 @@ class DryRun:
         taking = LockTaking(session, job, execution.settings, execution.tell, execution.waits, holds)
         found = LockSet()
         if job.foresees(execution.settings):
-            found = foreseen(job, ask(session.conn, facts_query(session.conn, job))[0])
+            found = foreseen(job, ask(session.conn, facts_query(session.conn, job))[1])
         return taking.send(found, job.budget(execution.settings), Tail(b"", 0), paused)
 
     def _script(self, job: Job, chain: _Chain, watch: Watch) -> Record:

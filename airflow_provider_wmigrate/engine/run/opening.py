@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
-from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_query
+from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_message, relations_query
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
 from airflow_provider_wmigrate.engine.lock_modes import LockSet
 from airflow_provider_wmigrate.engine.plan.lock_order import with_declared
@@ -83,7 +83,7 @@ class Opening(NamedTuple):
         names, found = dict[int, str](), LockSet()
         session.used = True
         if self.foresees:
-            *answers, last = answers
+            *answers, _, last, _ = answers
             found = foreseen(self.job, last)
         if _drops(self.job.analysis):
             *answers, last = answers
@@ -101,9 +101,9 @@ class Opening(NamedTuple):
 
 
 def facts_query(conn: Connection[Any], job: Job) -> bytes:
-    """One SELECT of what has to be known before a script, to foresee its locks."""
+    """Asks what has to be known before a script, to foresee its locks; the answer is the second of three."""
     also = [name for table, _ in job.migration.locks for name in names_in(table)]
-    return relations_query(job.analysis, conn.info.server_version, also).encode()
+    return relations_message(relations_query(job.analysis, conn.info.server_version, also))
 
 
 def foreseen(job: Job, answer: Any) -> LockSet:

@@ -1,0 +1,216 @@
+"""What a migration will lock, in words that an approver understands: who would wait, for what, how long. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
+from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockForecast, LockMode, LockNeed, LockSet, LongWork
+from airflow_provider_wmigrate.engine.model import Migration, Plan, Script
+from airflow_provider_wmigrate.engine.record import LockTaken
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+
+from .journal import runs_by_statement
+from .lock_order import lock_order, with_declared
+from .lock_scope import Scope
+from .locks_needed import locks_needed
+
+_BLOCKS = {
+    LockMode.ROW_EXCLUSIVE: "changes rows of {what}, and blocks only who changes the same rows",
+    LockMode.SHARE_UPDATE_EXCLUSIVE: "blocks VACUUM and changes of the schema of {what}, but no reads and writes",
+    LockMode.SHARE: "blocks writes of {what}",
+    LockMode.SHARE_ROW_EXCLUSIVE: "blocks writes of {what}",
+    LockMode.EXCLUSIVE: "blocks writes and SELECT ... FOR UPDATE of {what}",
+    LockMode.ACCESS_EXCLUSIVE: "blocks reads and writes of {what}",
+}
+"""By PostgreSQL's table of conflicts (its manual, section 13.3)."""
+_DOING: dict[LongWork, str] = {
+    "rewrite": "it writes the table anew",
+    "scan": "it reads the whole table",
+    "build": "it builds an index",
+    "rows": "it reads or changes rows",
+    "call": "nobody can see into what it calls",
+}
+_SHOWN = ("r", "p", "m", "v", "f")
+"""Kinds of relations, as pg_class.relkind has them."""
+
+
+class Ahead(NamedTuple):
+    """A script that a plan will run."""
+
+    version: str
+    analysis: Analysis
+    one_by_one: bool
+    """Each statement commits by itself, and holds nothing after that."""
+    declared: tuple[tuple[str, LockMode], ...] = ()
+    """What the migration says that it locks."""
+
+
+def ahead(plan: Plan, migrations: Mapping[str, Migration], analysed: Callable[[Script], Analysis]) -> Iterator[Ahead]:
+    """The scripts of a plan's steps, as far as the folder has them and they can be read."""
+    for step in plan.steps:
+        migration = migrations.get(step.version)
+        if migration is None:
+            continue
+        script: Script | None = migration.script
+        transactional = migration.transactional
+        if step.action == "rollback":
+            script, transactional = migration.rollback, migration.rollback_transactional
+        if script is not None:
+            with suppress(WMigrateError):
+                analysis = analysed(script)
+                yield Ahead(step.version, analysis, runs_by_statement(analysis, transactional), migration.locks)
+
+
+def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> tuple[Forecast, ...]:
+    """Of scripts that run one after the other. What an earlier one makes is new to a later one, and locks nobody.
+
+    :param facts: of a moment before the first one, of what all of them name.
+    """
+    scope = Scope(facts)
+    made = []
+    for script in scripts:
+        scope.begin_script()
+        made.append(_forecast(script, _needed(script, facts, scope), facts))
+    return tuple(made)
+
+
+def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> LockSet:
+    return with_declared(locks_needed(script.analysis, facts, scope), facts, script.declared)
+
+
+def _forecast(script: Ahead, found: LockSet, facts: RelationFacts) -> Forecast:
+    lines = [statement.line for statement in script.analysis.statements]
+    locks = []
+    for group in _gathered(found, facts):
+        what, need, size = group.what(facts), group.longest, sum(each.size_bytes for each in group.needs)
+        who = _BLOCKS[need.mode].format(what=f"{what} ({told_size(size)})" if size else what)
+        if need.mode > LockMode.ROW_EXCLUSIVE:
+            who = f"{who} {_lasts(need, found.long, lines, one_by_one=script.one_by_one)}"
+        locks.append(LockForecast(what, need.mode.shown, who, need.work, size))
+    unforeseen = tuple(f"line {each.line} may lock more than can be foreseen: {each.why}" for each in found.unforeseen)
+    late = () if script.one_by_one else tuple(lock_order(script.analysis, found).late_words(script.analysis))
+    return Forecast(script.version, tuple(locks), unforeseen, late)
+
+
+def _lasts(need: LockNeed, long: Sequence[int], lines: Sequence[int], *, one_by_one: bool) -> str:
+    """How long the lock is held: its own statement counts, and what comes behind it in the same transaction."""
+    if need.work:
+        return f"for as long as the statement of line {lines[need.strongest]} runs: {_DOING[need.work]}"
+    behind = [number for number in long if number > need.strongest]
+    if behind and not one_by_one:
+        return f"until the migration commits, and line {lines[behind[0]]} may take long"
+    return "for a moment"
+
+
+@dataclass
+class _Group:
+    """A table and those of its parts that are locked in the same mode."""
+
+    table: int
+    needs: list[LockNeed] = field(default_factory=list)
+
+    @property
+    def longest(self) -> LockNeed:
+        """One with which something is done, if there is one."""
+        return next((need for need in self.needs if need.work), self.needs[0])
+
+    def what(self, facts: RelationFacts) -> str:
+        known = facts.relations.get(self.table)
+        name = known.quoted if known else self.needs[0].relation
+        parts = sum(need.oid != self.table for need in self.needs)
+        return LockTaken(name, "", parts=parts, whole=parts < len(self.needs)).what
+
+
+def _gathered(found: LockSet, facts: RelationFacts) -> list[_Group]:
+    groups: dict[tuple[int, LockMode], _Group] = {}
+    for need in _told(found):
+        table = _root(need.oid, facts)
+        groups.setdefault((table, need.mode), _Group(table)).needs.append(need)
+    return list(groups.values())
+
+
+def _told(found: LockSet) -> Iterator[LockNeed]:
+    """What of a lock set is told: tables, views and the like that are changed. What is only read, or locked row by row,
+    stands in nobody's way; what an index or a sequence is locked for is said of its table."""
+    return (need for need in found.needs if need.mode > LockMode.ROW_SHARE and need.kind in _SHOWN)
+
+
+def _root(oid: int, facts: RelationFacts) -> int:
+    """The table of which this one is a part, at the end of all."""
+    while parents := facts.parents.get(oid):
+        oid = parents[0]
+    return oid
+
+
+def told_size(size_bytes: int) -> str:
+    """`12 GB`, by powers of 1024 as the server's pg_size_pretty tells it."""
+    size, unit = float(size_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
+
+
+# What a dry run saw
+
+Held = Mapping[int, LockMode]
+"""By oid, the strongest mode in which a transaction has locked a relation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a dry run saw of one script.
+
+    :param here: the names of what existed before the dry run, by oid.
+    :param before: held already when the script began, by those before it in the transaction: whether it takes no more
+        than that nobody can see.
+    :param after: held at its end.
+    :param rewritten: of what has rows, whether it is in another file now.
+    """
+
+    here: Mapping[int, str]
+    before: Held
+    after: Held
+    rewritten: Mapping[int, bool]
+
+
+def compared(script: Ahead, facts: RelationFacts, seen: Seen) -> Forecast:
+    """The forecast of one script, and where what it really took is not the same.
+
+    :param facts: of a moment before this script: what those before it have made is there, and locks nobody.
+    """
+    found = _needed(script, facts)
+    found = replace(found, needs=tuple(need for need in found.needs if need.oid in seen.here))
+    return replace(_forecast(script, found, facts), differences=tuple(_differences(found, seen)))
+
+
+def _differences(found: LockSet, seen: Seen) -> Iterator[str]:
+    foreseen = {need.oid: need for need in _told(found)}
+    for oid in sorted({*foreseen, *seen.after}, key=seen.here.__getitem__):
+        need = foreseen.get(oid)
+        for what in (_of_lock(oid, need, seen), _of_file(oid, need, seen)):
+            if what:
+                yield f"{seen.here[oid]} {what}"
+
+
+def _of_lock(oid: int, need: LockNeed | None, seen: Seen) -> str | None:
+    had, has = seen.before.get(oid, 0), seen.after.get(oid)
+    if need is None:
+        new = has is not None and has > max(had, LockMode.ROW_SHARE)
+        return f"was locked ({has.shown}), which was not foreseen" if has and new else None
+    if max(need.mode, had) == has:
+        return None
+    return f"was {f'locked ({has.shown})' if has else 'not locked'}, but {need.mode.shown} was foreseen"
+
+
+def _of_file(oid: int, need: LockNeed | None, seen: Seen) -> str | None:
+    was, foreseen = seen.rewritten.get(oid), need is not None and need.work == "rewrite"
+    if was is None or was == foreseen:
+        return None
+    return "was written anew, which was not foreseen" if was else "was not written anew, which was foreseen"

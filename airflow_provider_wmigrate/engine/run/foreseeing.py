@@ -1,0 +1,74 @@
+"""In a dry run, the forecast of a script's locks beside those that it has taken: the forecast is a test of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import Connection
+
+from airflow_provider_wmigrate.engine.catalog.locks import locks_query, names_query, relation_names
+from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
+from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode
+from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared
+from airflow_provider_wmigrate.engine.session.message import ask, rows, values
+
+from .job import Job
+from .opening import facts_query
+
+_FILES = (
+    "SELECT pg_catalog.json_object_agg(oid, relfilenode) FROM pg_catalog.pg_class"
+    " WHERE relkind IN ('r', 'm') AND relfilenode <> 0 AND pg_catalog.pg_relation_size(oid) > 0"
+)
+"""An empty table takes no time to write anew, and one that was emptied has a new file too."""
+_PREDICATE = "SIReadLock"
+"""Of a serializable transaction; it blocks nobody."""
+
+
+@dataclass
+class Foreseeing:
+    """Of the scripts of one dry run, in their order.
+
+    What an earlier one of them has made is new, and locks nobody. Of what it holds already nobody sees that it is taken
+    once more.
+    """
+
+    conn: Connection[Any]
+    ledger_schema: str
+    _here: dict[int, str] | None = None
+    """What existed before the first script, by oid."""
+    _files: dict[int, int] = field(default_factory=dict)
+
+    def beside(self, job: Job) -> Callable[[], Forecast]:
+        """Called before a script, and what it returns behind it, in the same transaction."""
+        conn = self.conn
+        if self._here is None:
+            self._here = relation_names(values(ask(conn, names_query(self.ledger_schema).encode())[0])[0])
+            self._files = self._look_at_files()
+        before = self._held()
+        facts = relation_facts(values(ask(conn, facts_query(conn, job))[1])[0])
+
+        def told() -> Forecast:
+            files, after = self._look_at_files(), self._held()
+            rewritten = {oid: self._files.get(oid, file) != file for oid, file in files.items()}
+            self._files = files
+            script = Ahead(job.migration.version, job.analysis, False, job.migration.locks)
+            return compared(script, facts, Seen(self._here or {}, before, after, rewritten))
+
+        return told
+
+    def _held(self) -> Held:
+        """The strongest lock on each relation that existed before."""
+        held: dict[int, LockMode] = {}
+        for number, _, _, mode in rows(ask(self.conn, locks_query(self.conn.info.server_version))[0]):
+            oid = int(number or 0)
+            if oid in (self._here or {}) and mode and mode != _PREDICATE:
+                held[oid] = max(LockMode.of(mode), held.get(oid, LockMode.ACCESS_SHARE))
+        return held
+
+    def _look_at_files(self) -> dict[int, int]:
+        """The number of the file in which each relation is, by oid: a rewrite makes a new one."""
+        answer = values(ask(self.conn, _FILES.encode())[0])[0]
+        return {int(oid): file for oid, file in json.loads(answer or "{}").items()}
