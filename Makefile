@@ -10,7 +10,7 @@ STRIKES ?= 500
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-system programs lint unit package dev deployment docs timescale postgres cli airflow operating web page bench faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
+.PHONY: help bystanders bystanders-short demo test test-system programs lint unit package dev deployment docs timescale postgres cli airflow operating web page bench faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
 	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"
+	@echo "make bystanders      every sub-command of ALTER TABLE beside an application that uses the tables"
 	@echo "make bench           what it costs, beside a plain loop and other tools; ARGS=--check, ARGS=--help"
 	@echo "make test-timescale  locks, policies and licences on a native TimescaleDB; as root, or with TIMESCALE_BINDIR"
 	@echo "make test-deployment what docker-compose.yaml starts, as processes: with Celery and with LocalExecutor"
@@ -47,7 +48,7 @@ $(VENV)/installed .demo/venv/installed: pyproject.toml constraints.txt
 	@touch $@
 
 # From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
-PARTS := lint unit package dev deployment docs timescale postgres cli airflow web page faults-short operating e2e deployment-e2e e2e-more
+PARTS := lint unit package dev deployment docs timescale postgres cli airflow web page faults-short bystanders-short operating e2e deployment-e2e e2e-more
 
 # Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
 # What was skipped for want of a program or of rights is told in one table in the end, also when a part failed.
@@ -72,11 +73,18 @@ lint: $(VENV)/installed
 
 timescale page e2e: programs
 
-$(filter-out lint e2e% %e2e faults%,$(PARTS)): $(VENV)/installed
+$(filter-out lint e2e% %e2e faults% bystanders%,$(PARTS)): $(VENV)/installed
 	$(BIN)/python -m pytest tests/$@ -m "not e2e" $(ARGS)
 
 faults-short: $(VENV)/installed
 	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+bystanders-short: $(VENV)/installed
+	$(BIN)/python -m pytest tests/bystanders $(ARGS)
+
+# The long form: what others feel of a migration. docs/bystanders.md.
+bystanders: $(VENV)/installed
+	PYTHONPATH=.:tests/bystanders $(BIN)/python -m load $(ARGS)
 
 # Not a part of `make test`: it needs root and mmdebstrap, or TIMESCALE_BINDIR. See dev/timescale_root.py.
 test-timescale: $(VENV)/installed
