@@ -12,7 +12,6 @@ from airflow_provider_wmigrate.engine.record import Record
 
 from .application import Log, Slow
 
-
 LOCK_BUDGET = 0.6
 """Seconds: the longest wait of a script that holds locks, by the server's deadlock_timeout of a second."""
 
