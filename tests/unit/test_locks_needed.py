@@ -99,6 +99,67 @@ def test_names_are_what_they_are_at_that_place_of_the_script(text: str, relation
     assert found.unforeseen == ()
 
 
+NEW = "CREATE TABLE new (x int PRIMARY KEY, y int);\n"
+END = ";\nALTER TABLE a ADD COLUMN z int REFERENCES new"
+
+
+@pytest.mark.parametrize(
+    ("text", "long"),
+    [
+        ("CREATE INDEX ON new (y)", ()),
+        ("ALTER TABLE new ADD UNIQUE (y), ADD CHECK (y > 0), ALTER y SET NOT NULL, ALTER y TYPE text", ()),
+        ("INSERT INTO new VALUES (1), (2); CREATE INDEX ON new (y)", ()),
+        ("UPDATE new SET y = 1; DELETE FROM new; CLUSTER new USING i; ANALYZE new; COPY new TO STDOUT", ()),
+        ("ALTER TABLE new RENAME TO newer; CREATE INDEX ON newer (y); CREATE TABLE new (y int)", ()),
+        ("CREATE TABLE IF NOT EXISTS new (y int); CREATE INDEX ON new (y)", ()),
+        ("CREATE TABLE n (LIKE new); ALTER TABLE n INHERIT new; CREATE INDEX ON new (y)", ()),
+        ("CREATE TABLE n (y int) PARTITION BY LIST (y); ALTER TABLE n ATTACH PARTITION new DEFAULT", ()),
+        ("INSERT INTO new SELECT 1, 2 FROM n; CREATE INDEX ON new (y)", (1, 2)),
+        ("INSERT INTO new SELECT 1, 2 FROM n; CREATE TABLE IF NOT EXISTS new (y int); CREATE INDEX ON new (y)", (1, 3)),
+        ("INSERT INTO new SELECT 1, 2 FROM n; CREATE TABLE n (y int); CREATE INDEX ON n (y)", (1,)),
+        ("CREATE TABLE n AS SELECT 1 AS y FROM c; CREATE INDEX ON n (y)", (1, 2)),
+        ("CREATE TABLE n AS SELECT 1 AS y FROM c WITH NO DATA; CREATE INDEX ON n (y)", ()),
+        ("SELECT 1 AS y INTO n FROM nowhere; CREATE INDEX ON n (y)", (1, 2)),
+        ("MERGE INTO new USING n ON true WHEN NOT MATCHED THEN INSERT VALUES (1, 2); CREATE INDEX ON new (y)", (1, 2)),
+        ("UPDATE new SET y = n.y FROM n", (1,)),
+        ("CREATE VIEW v AS SELECT * FROM nowhere; UPDATE v SET y = 1", (2,)),
+        ("CREATE TABLE n (LIKE new); ALTER TABLE nowhere INHERIT new; UPDATE new SET y = 1", (3,)),
+        ("CREATE INDEX ON nowhere (y)", (1,)),
+    ],
+)
+def test_what_is_done_with_a_table_that_the_script_has_made_is_long_only_if_it_has_rows(
+    text: str, long: tuple[int, ...]
+) -> None:
+    at = NEW.count(";") + text.count(";") + 1
+    needs = (need("app.a", EXCLUSIVE, at, at),)
+    found = needed(NEW + text + END)
+    assert LockSet(tuple(n for n in found.needs if n.mode > LockMode.ACCESS_SHARE), found.unforeseen, found.long) == (
+        LockSet(needs, (), long)
+    )
+
+
+@pytest.mark.parametrize(
+    ("hides", "why"),
+    [("DO 'BEGIN END'", "a DO block runs"), ("CALL p()", "CALL runs a procedure"), ("SELECT f()", "f() is called")],
+)
+def test_what_nobody_can_see_may_have_put_rows_into_what_the_script_has_made(hides: str, why: str) -> None:
+    assert needed(f"{NEW}{hides};\nCREATE INDEX ON new (y){END}") == LockSet(
+        (need("app.a", EXCLUSIVE, 3, 3),), (Unforeseen(1, 2, why),), (1, 2)
+    )
+
+
+def test_rows_of_a_copy_count() -> None:
+    text = f"{NEW}COPY new FROM STDIN;\n1\t2\n\\.\nCREATE INDEX ON new (y){END}"
+    assert needed(text) == LockSet((need("app.a", EXCLUSIVE, 3, 3),), (), (1, 2))
+
+
+def test_a_key_of_a_new_table_checks_no_rows() -> None:
+    text = "ALTER TABLE new ADD FOREIGN KEY (y) REFERENCES b; INSERT INTO new SELECT 1, 2 FROM n"
+    text += "; ALTER TABLE new ADD FOREIGN KEY (x) REFERENCES b"
+    key = LockMode.SHARE_ROW_EXCLUSIVE
+    assert needed(NEW + text) == LockSet((need("app.b", key, 1, 1, work="scan"),), (), (2, 3))
+
+
 @pytest.mark.parametrize(
     ("right", "mode", "lockable"),
     [(8, 8, True), (3, 3, True), (3, 2, False), (3, 4, False), (1, 1, True), (1, 2, False), (0, 1, False)],

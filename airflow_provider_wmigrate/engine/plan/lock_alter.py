@@ -46,7 +46,7 @@ def alter_table(node: Any, scope: Scope) -> Iterator[Taken]:
     mode = max(_level(name, command) for name, command in commands)
     table = scope.of(node.relation)
     relation = scope.relation(table) if table is not None else None
-    altering = Altering(scope, table, mode, node.relation.inh)
+    altering = Altering(scope, table, mode, node.relation.inh, scope.empty(node.relation))
     for name, command in commands:
         work = _work(altering, name, command)
         if table is not None:
@@ -83,6 +83,8 @@ _REWRITES = frozenset({"SetLogged", "SetUnLogged", "SetAccessMethod", "SetTableS
 def _work(altering: Altering, name: str, command: Any) -> LongWork | None:
     """What a sub-command does with a table for longer than a moment."""
     definition, table = getattr(command, "def"), altering.table
+    if altering.empty:
+        return None
     if name in ("SetLogged", "SetUnLogged") and not changes_persistence(altering, name):
         return None
     if name in _REWRITES:
@@ -97,4 +99,6 @@ def _work(altering: Altering, name: str, command: Any) -> LongWork | None:
         return None if column is not None and column.not_null else "scan"
     if name == "AddConstraint":
         return constraint_work(definition.constraint)
-    return "scan" if name in ("ValidateConstraint", "AttachPartition") else None
+    if name == "AttachPartition":
+        return None if altering.scope.empty(definition.partition_cmd.name) else "scan"
+    return "scan" if name == "ValidateConstraint" else None

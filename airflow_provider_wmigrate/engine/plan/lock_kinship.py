@@ -22,11 +22,14 @@ def typed(scope: Scope, composite: int | None, *, cascade: bool) -> Iterator[Loc
                 yield from (Lock(oid, EXCLUSIVE) for oid in scope.family(relation.oid))
 
 
-def referenced(scope: Scope, constraint: Any) -> Iterator[Lock]:
-    """The table that a new foreign key points at, with its partitions."""
+def referenced(scope: Scope, constraint: Any, *, empty: bool) -> Iterator[Lock]:
+    """The table that a new foreign key points at, with its partitions.
+
+    :param empty: the table that gets the key has no rows to be checked.
+    """
     target = scope.of(constraint.pktable)
     if target is not None:
-        work: LongWork | None = None if constraint.skip_validation else "scan"
+        work: LongWork | None = None if constraint.skip_validation or empty else "scan"
         yield from (Lock(oid, KEY, work) for oid in scope.family(target))
 
 

@@ -6,15 +6,16 @@ from typing import Any
 
 from .lock_falling import RELATIONS, parts_of
 from .lock_scope import Scope
+from .lock_subcommands import name_of
 
 
 def after(kind: str, node: Any, scope: Scope) -> None:
     """What names mean from here on."""
     if kind in ("create_stmt", "create_foreign_table_stmt"):
         made = node.base_stmt if kind == "create_foreign_table_stmt" else node
-        scope.make(made.relation, replaces=not made.if_not_exists)
+        scope.make(made.relation, replaces=not made.if_not_exists, empty=kind == "create_stmt")
     elif kind == "create_table_as_stmt":
-        scope.make(node.into.rel, replaces=not node.if_not_exists)
+        scope.make(node.into.rel, replaces=not node.if_not_exists, empty=True)
     elif kind == "select_stmt":
         _after_select(node, scope)
     elif kind == "view_stmt":
@@ -47,11 +48,22 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
         scope.set(node)
     elif kind == "prepare_stmt":
         scope.prepared[node.name] = node.query
+    elif kind == "alter_table_stmt":
+        _after_alter(node, scope)
+
+
+def _after_alter(node: Any, scope: Scope) -> None:
+    """A table has the rows of its children and partitions too."""
+    for item in node.cmds:
+        name = name_of(item.alter_table_cmd)
+        child = node.relation if name == "AddInherit" else getattr(item.alter_table_cmd, "def").partition_cmd.name
+        if name in ("AddInherit", "AttachPartition") and not scope.empty(child):
+            scope.rows_came()
 
 
 def _after_select(node: Any, scope: Scope) -> None:
     if node.HasField("into_clause"):
-        scope.make(node.into_clause.rel)
+        scope.make(node.into_clause.rel, empty=True)
     for target in node.target_list:
         call = target.res_target.val.func_call
         if call.funcname and call.funcname[-1].string.sval == "set_config":

@@ -29,7 +29,7 @@ def one(scope: Scope, node: Any, mode: LockMode, work: LongWork | None = None) -
     oid = scope.of(node)
     if oid is not None:
         yield Lock(oid, mode, work)
-    elif work is not None:
+    elif work is not None and not scope.empty(node):
         yield Lasting(work)
 
 
@@ -47,8 +47,7 @@ def create_table(node: Any, scope: Scope) -> Iterator[Taken]:
         constraints += [part.constraint for part in item.column_def.constraints]
         for constraint in constraints:
             if constraint.contype == key_of("FOREIGN"):
-                for lock in referenced(scope, constraint):
-                    yield lock._replace(work=None)  # the new table has no rows
+                yield from referenced(scope, constraint, empty=True)
 
 
 def create_as(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -71,7 +70,8 @@ def _reads_only(query: Any, scope: Scope) -> Iterator[Taken]:
 def create_index(node: Any, scope: Scope) -> Iterator[Taken]:
     table = scope.of(node.relation)
     if table is None:
-        yield Lasting("build")
+        if not scope.empty(node.relation):
+            yield Lasting("build")
         return
     for oid in scope.with_partitions(table, whole=node.relation.inh):
         yield Lock(oid, LockMode.SHARE, "build")

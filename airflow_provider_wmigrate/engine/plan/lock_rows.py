@@ -137,11 +137,18 @@ def _key_read(scope: Scope, key: Constraint) -> Iterator[Lock]:
 def _update(node: Any, scope: Scope) -> Iterator[Taken]:
     target = scope.of(node.relation)
     if target is None:
-        yield Lasting("rows")
+        yield from _of_new(node, scope)
         return
     changed = {item.res_target.name for item in node.target_list}
     for oid in scope.family(target, whole=node.relation.inh):
         yield from _updated(scope, oid, changed)
+
+
+def _of_new(node: Any, scope: Scope) -> Iterator[Taken]:
+    """UPDATE and DELETE of a table that the script has made: without rows a moment, unless others are read for it."""
+    named = sum(message.DESCRIPTOR.name == "RangeVar" for message in walk(node))
+    if named > 1 or not scope.empty(node.relation):
+        yield Lasting("rows")
 
 
 def _updated(scope: Scope, table: int, changed: set[str]) -> Iterator[Taken]:
@@ -165,7 +172,7 @@ _SPREADS = ("c", "n", "d")
 def _delete(node: Any, scope: Scope) -> Iterator[Taken]:
     target = scope.of(node.relation)
     if target is None:
-        yield Lasting("rows")
+        yield from _of_new(node, scope)
         return
     for oid in scope.family(target, whole=node.relation.inh):
         yield from _deleted(scope, oid, set())

@@ -66,7 +66,8 @@ def _copy(node: Any, scope: Scope) -> Iterator[Taken]:
         return
     oid = scope.of(node.relation)
     if oid is None:
-        yield Lasting("rows")
+        if node.is_from or not scope.empty(node.relation):
+            yield Lasting("rows")
     elif node.is_from:
         given = {item.string.sval for item in node.attlist}
         names = {column.name for column in scope.facts.columns.get(oid, ())}
@@ -96,7 +97,8 @@ def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
             below = relation.kind == "p" or scope.facts.version >= 180000
             whole = below and item.vacuum_relation.relation.inh
             yield from (Lock(oid, _SHARED, "scan") for oid in scope.family(relation.oid, whole=whole))
-    yield Lasting("scan")
+    if not node.rels or any(not scope.empty(item.vacuum_relation.relation) for item in node.rels):
+        yield Lasting("scan")
 
 
 def _within(node: Any, scope: Scope) -> Iterator[Taken]:

@@ -37,8 +37,8 @@ TEMPORARY = "pg_temp"
 SYSTEM = ("pg_catalog", "information_schema")
 """Schemas whose relations nobody's script locks in earnest."""
 _SYSTEM = SYSTEM[0]
-_NEW, _GONE = -1, -2
-"""What a name means that the script has made, and one that it has taken away."""
+_GONE = -1
+"""What a name means that the script has taken away. Below it are the numbers of what the script has made."""
 
 
 class Scope:
@@ -52,6 +52,9 @@ class Scope:
         self._path = facts.path
         self._now: dict[tuple[str, str], int] = {}
         self._at: dict[int, tuple[str, str]] = {}
+        self._last = _GONE
+        self._empty: set[int] = set()
+        """Tables that the script has made and into which nothing has put rows, as far as that can be seen."""
         self._new_indexes: dict[tuple[str, str], int | None] = {}
         self._schemas: dict[str, str] = {}
         """Schemas that were renamed: new name -> name in the facts."""
@@ -71,7 +74,18 @@ class Scope:
 
     def made(self, schema: str, name: str) -> bool:
         """Whether the script has made it."""
-        return self._look(schema, name) == _NEW
+        found = self._look(schema, name)
+        return found is not None and found < _GONE
+
+    def empty(self, node: Any) -> bool:
+        """Whether a RangeVar names a table that the script has made and that has no rows yet, or a few of VALUES:
+        whatever is done with it is over in a moment."""
+        temporary = node.relpersistence == "t"
+        return self._look(TEMPORARY if temporary else node.schemaname, node.relname) in self._empty
+
+    def rows_came(self) -> None:
+        """A statement may have put many rows into any table: partitions get those of a parent, triggers add more."""
+        self._empty.clear()
 
     def of(self, node: Any) -> int | None:
         """As `find`, of the grammar's RangeVar."""
@@ -120,21 +134,28 @@ class Scope:
         """Where an object of any kind is looked for, as the facts call it."""
         return tuple(self._schemas.get(place, place) for place in self._searched(schema))
 
-    def make(self, node: Any, *, replaces: bool = True) -> None:
+    def make(self, node: Any, *, replaces: bool = True, empty: bool = False) -> None:
         """The script has made what a RangeVar names.
 
         :param replaces: False: IF NOT EXISTS; what was there stays.
+        :param empty: it is a table; `rows_came` tells if it is made with rows.
         """
         schema = TEMPORARY if node.relpersistence == "t" else node.schemaname or self._creation()
-        if replaces or self.find(schema, node.relname) is None:
-            self._now[schema, node.relname] = _NEW
+        if replaces or self._look(schema, node.relname) is None:
+            self._now[schema, node.relname] = self._number()
+            if empty:
+                self._empty.add(self._last)
+
+    def _number(self) -> int:
+        self._last -= 1
+        return self._last
 
     def make_index(self, node: Any) -> None:
         """An index belongs to the schema of its table."""
         table = self.of(node.relation)
         schema = self._place(table)[0] if table is not None else node.relation.schemaname or self._creation()
         if node.idxname and self.find(schema, node.idxname) is None:
-            self._now[schema, node.idxname] = _NEW
+            self._now[schema, node.idxname] = self._number()
             self._new_indexes[schema, node.idxname] = table
 
     def drop(self, names: list[str]) -> None:

@@ -29,12 +29,14 @@ class Altering(NamedTuple):
     :param table: None: it is new.
     :param mode: the strongest of its sub-commands, which all of them take.
     :param whole: with children and partitions: no ONLY.
+    :param empty: it is new and has no rows.
     """
 
     scope: Scope
     table: int | None
     mode: LockMode
     whole: bool
+    empty: bool
 
     def columns(self, table: int) -> tuple[Column, ...]:
         return self.scope.facts.columns.get(table, ())
@@ -75,7 +77,7 @@ def nothing(altering: Altering, command: Any) -> Iterator[Taken]:
 def _add_column(altering: Altering, command: Any) -> Iterator[Taken]:
     for item in getattr(command, "def").column_def.constraints:
         if item.constraint.contype == key_of("FOREIGN"):
-            yield from referenced(altering.scope, item.constraint)
+            yield from referenced(altering.scope, item.constraint, empty=altering.empty)
 
 
 def _add_constraint(altering: Altering, command: Any) -> Iterator[Taken]:
@@ -84,7 +86,7 @@ def _add_constraint(altering: Altering, command: Any) -> Iterator[Taken]:
         yield from (Lock(oid, altering.mode) for oid in altering.below())
     if constraint.contype == key_of("FOREIGN"):
         yield from (Lock(oid, altering.mode, constraint_work(constraint)) for oid in altering.partitions())
-        yield from referenced(altering.scope, constraint)
+        yield from referenced(altering.scope, constraint, empty=altering.empty)
     elif is_check(constraint):
         if not constraint.is_no_inherit:
             yield from (Lock(oid, altering.mode, constraint_work(constraint)) for oid in altering.below())

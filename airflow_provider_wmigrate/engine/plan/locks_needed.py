@@ -33,11 +33,13 @@ def locks_needed(analysis: Analysis, facts: RelationFacts, scope: Scope | None =
         why = "PostgreSQL's grammar of this version does not read the script"
         return LockSet(unforeseen=(Unforeseen(0, 1, why),), long=(0,))
     for number, statement in enumerate(analysis.statements):
-        if statement.outside is None:
-            for taken in _taken(analysis, statement, scope):
-                found.add(number, statement, taken)
+        all_taken = list(_taken(analysis, statement, scope)) if statement.outside is None else []
+        for taken in all_taken:
+            found.add(number, statement, taken)
         if statement.node is not None:
             after(statement.kind, statement.node, scope)
+        if any(isinstance(taken, Hidden) or taken.work in ("rows", "call") for taken in all_taken):
+            scope.rows_came()
     return found.lock_set()
 
 
