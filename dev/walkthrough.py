@@ -37,6 +37,7 @@ _CHANGES = {
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(\+00:00|Z| UTC)?": "TIME",
     r"\b\d\d:\d\d:\d\d\b": "TIME",
     r"\b\d+(\.\d+)? (ms|s|min)\b": "DURATION",
+    r"\b\d+(\.\d+)? [kM]B\b": "SIZE",
     r"\b(server process|pid) \d+": "PROCESS",
     r"\b\w+@[\w.-]+": "WHO",
     r"\b[0-9a-f]{64}\b": "HASH",

@@ -25,7 +25,8 @@ def plan(call: Call) -> Answer:
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
     findings = [*made.findings, *_in_files(call, planning, made)]
-    foreseen = {forecast.version: forecast for forecast in planning.forecast(made, call.analyses.of)}
+    forecasts = planning.forecast(made, call.analyses.of) if made.steps else ()
+    foreseen = {forecast.version: forecast for forecast in forecasts}
     data = {
         "target": call.target_document(),
         **_plan_document(made, findings),

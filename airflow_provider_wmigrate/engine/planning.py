@@ -107,6 +107,8 @@ class Planning:
 
         :param analysed: analyses a script; it may be asked for one twice.
         """
+        if not plan.steps:  # to read SQL takes modules that nothing else needs
+            return ()
         from .catalog.relations import relation_facts, relations_message
         from .catalog.relations_sql import text
         from .catalog.relations_wanted import wanted_of_all

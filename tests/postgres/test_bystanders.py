@@ -268,9 +268,9 @@ def test_the_second_connection_is_lost(migrator: MakeMigrator, conn: Conn, event
     ending.start()
     record = migrator(LONG_ENOUGH).apply("001")
     ending.join(10)
-    assert unmeasured(record, events) == (
-        "the second connection failed (terminating connection due to administrator command)"
-    )
+    why = unmeasured(record, events)
+    assert why is not None
+    assert why.startswith("the second connection failed ("), why  # what the client hears of it depends on the moment
 
 
 # Somebody pays

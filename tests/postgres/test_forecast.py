@@ -12,6 +12,7 @@ from airflow_provider_wmigrate.engine.catalog.relations import relations_message
 from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.session.message import ask, values
+from tests.waiting import eventually
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -70,6 +71,16 @@ def test_who_would_wait(migrator: MakeMigrator, conn: Conn) -> None:
         ],
         "008": ["blocks reads and writes of public.items for a moment"],
     }  # fmt: skip
+
+
+def test_a_table_that_was_just_filled_is_not_small(migrator: MakeMigrator, conn: Conn) -> None:
+    """No VACUUM and no ANALYZE has looked at it yet."""
+    conn.execute("CREATE TABLE fresh (id int) WITH (autovacuum_enabled = false)")
+    conn.execute("INSERT INTO fresh SELECT generate_series(1, 100000)")
+    eventually(conn, "SELECT FROM pg_stat_all_tables WHERE relname = 'fresh' AND n_live_tup > 0")
+    assert foreseen(migrator({"001_a.sql": "ALTER TABLE fresh ADD COLUMN n int;"})) == {
+        "001": ["blocks reads and writes of public.fresh (13 MB) for a moment"]
+    }
 
 
 def test_what_the_plan_itself_makes_locks_nobody(migrator: MakeMigrator, conn: Conn) -> None:

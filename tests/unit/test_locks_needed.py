@@ -171,6 +171,11 @@ def test_what_lock_table_would_be_refused_is_not_lockable(right: int, mode: int,
     assert {need.relation: need.lockable for need in found.needs} == {"app.a": lockable, "app.b": True}
 
 
+def test_a_pause_takes_long_and_locks_nothing() -> None:
+    found = needed("SELECT pg_sleep(1), pg_catalog.pg_sleep_for('1 s');\nSELECT app.pg_sleep(1)")
+    assert found == LockSet(unforeseen=(Unforeseen(1, 2, "pg_sleep() is called"),), long=(0, 1))
+
+
 def test_what_only_runs_can_tell_is_said_with_its_line() -> None:
     text = "SELECT 1;\nDO 'BEGIN END';\n\nCALL p();\nSELECT f(1);\nUPDATE a SET x = 1;\nEXECUTE nothing;"
     found = needed(text, triggers=[[1, "watch", 17, "O"], [1, "off", 17, "D"]], rules=[[2, "log", "3"]])

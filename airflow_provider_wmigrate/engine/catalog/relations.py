@@ -31,7 +31,7 @@ class Relation(NamedTuple):
     right: int
     """The strongest mode that this role may take with LOCK TABLE, as a number of LockMode; 0: none."""
     pages: int
-    """Of the table, its TOAST and its indexes, as the last VACUUM or ANALYZE saw them."""
+    """Of the table, its TOAST and its indexes, as the last VACUUM or ANALYZE saw them, or about those for its rows."""
     table: int | None
     """Of an index: its table."""
     of_type: int

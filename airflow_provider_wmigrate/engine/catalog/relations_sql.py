@@ -1,8 +1,9 @@
 """The text of the one query for what a script's relations are and what hangs on them; `relations` reads its answer.
 
 It takes no lock on any relation of the user's: it reads the catalogs alone. So it never waits behind somebody, and a
-size is what the last VACUUM or ANALYZE saw, not what the files have. Sets of oids are arrays, so that the planner goes
-by the catalogs' indexes: a sequential scan costs too much where there are many relations.
+size is what the last VACUUM or ANALYZE saw, or what the statistics have counted since, not what the files have. Sets of
+oids are arrays, so that the planner goes by the catalogs' indexes: a sequential scan costs too much where there are
+many relations.
 """
 
 from __future__ import annotations
@@ -161,6 +162,12 @@ _RIGHT = """CASE WHEN c.relkind NOT IN ('r', 'p') OR NOT pg_catalog.has_schema_p
   WHEN pg_catalog.has_table_privilege(c.oid, 'SELECT') THEN 1 ELSE 0 END"""
 """The strongest mode that LOCK TABLE may take, as a number of LockMode; 0: none."""
 
+_ROWS_OF_A_PAGE = 60
+"""About, of a table of middling rows with an index or two."""
+_COUNTED = f"""CASE WHEN c.relkind IN ('r', 'm')
+  THEN pg_catalog.pg_stat_get_live_tuples(c.oid) / {_ROWS_OF_A_PAGE} ELSE 0 END"""
+"""Pages for the rows that the statistics have counted: a table that was just filled has no other size yet."""
+
 _ALWAYS = f"""
 'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
 'user', pg_catalog.current_user(),
@@ -168,9 +175,9 @@ _ALWAYS = f"""
 'schemas', (SELECT pg_catalog.json_agg(nspname) FROM pg_catalog.pg_namespace WHERE nspname = ANY ({{names}})),
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::pg_catalog.int8, n.nspname, c.relname,
     pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind, {_RIGHT},
-    greatest(c.relpages, 0)::pg_catalog.int8 + coalesce((SELECT sum(greatest(x.relpages, 0)) FROM pg_catalog.pg_class x
-      WHERE x.oid = ANY (ARRAY(SELECT indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid)
-        || c.reltoastrelid)), 0)::pg_catalog.int8,
+    greatest(greatest(c.relpages, 0)::pg_catalog.int8 + coalesce((SELECT sum(greatest(x.relpages, 0))
+      FROM pg_catalog.pg_class x WHERE x.oid = ANY (ARRAY(SELECT indexrelid FROM pg_catalog.pg_index i
+        WHERE i.indrelid = c.oid) || c.reltoastrelid)), 0)::pg_catalog.int8, {_COUNTED}),
     (SELECT indrelid::pg_catalog.int8 FROM pg_catalog.pg_index i WHERE i.indexrelid = c.oid),
     c.reloftype::pg_catalog.int8, c.reltype::pg_catalog.int8, c.relpersistence = 'u'))
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

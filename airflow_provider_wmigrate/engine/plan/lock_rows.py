@@ -249,7 +249,8 @@ def call(node: Any, scope: Scope) -> Iterator[Taken]:
         if oid is not None:
             yield Lock(oid, SEQUENCE_CALLS[name])
     elif not harmless(scope, schema, name):
-        yield Hidden(f"{name}() is called")
+        if name not in _SLEEPS or schema not in ("", "pg_catalog"):
+            yield Hidden(f"{name}() is called")
         yield Lasting("call")
 
 
@@ -264,8 +265,10 @@ def harmless(scope: Scope, schema: str, name: str) -> bool:
     return bool(known) and all(function.harmless for function in known) and name not in _SLOW
 
 
-_SLOW = frozenset({"pg_sleep", "pg_sleep_for", "pg_sleep_until", "query_to_xml", "table_to_xml", "schema_to_xml"})
-"""Builtin functions that take long, or read what a string says."""
+_SLEEPS = frozenset({"pg_sleep", "pg_sleep_for", "pg_sleep_until"})
+"""Builtin functions that take long, and lock nothing."""
+_SLOW = _SLEEPS | {"query_to_xml", "table_to_xml", "schema_to_xml"}
+"""And those that read what a string says."""
 _BUILTIN = frozenset(
     {"set_config", "current_setting", "now", "clock_timestamp", "timezone", "date_trunc", "random", "gen_random_uuid",
      "generate_series", "count", "sum", "min", "max", "avg", "coalesce", "lower", "upper", "length", "md5", "format",
