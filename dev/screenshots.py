@@ -48,6 +48,10 @@ def _press(name: str) -> Callable[[Page], None]:
     return lambda page: page.get_by_role("button", name=name).click()
 
 
+def _to_the_steps(page: Page) -> None:
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+
+
 def _to_the_sql(page: Page) -> None:
     _press("Apply…")(page)
     page.get_by_role("region", name="SQL of 998").wait_for()
@@ -91,7 +95,7 @@ SHOTS = [
     Shot("migrations-narrow", size=PHONE),
     Shot("migration", f"{AT}/migrations/016", theme="dark"),
     Shot("graph", f"{AT}/graph", size=TALL, act=_fit),
-    Shot("plan", f"{AT}/plan"),
+    Shot("plan", f"{AT}/plan", act=_to_the_steps),
     Shot("audit", f"{AT}/audit", theme="dark"),
     Shot("charts", f"{AT}/charts"),
     Shot("apply", world=_many, size=TALL, act=_to_the_sql),
