@@ -76,7 +76,8 @@ class PlanMigrationsOperator(FolderOperator):
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
         findings = [*map(_healed_by_forgetting, plan.findings), *self._static_findings(folder, migrator, plan)]
-        foreseen = migrator.forecast(plan, migrator.analyses.of)
+        foreseen, to_split = migrator.forecast(plan, migrator.analyses.of)
+        findings += to_split
         for line in plan_lines(plan, findings, foreseen):
             self.log.info("%s", line)
         context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings, foreseen))

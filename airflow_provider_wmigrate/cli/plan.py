@@ -24,8 +24,8 @@ def plan(call: Call) -> Answer:
     """What `up` would do. Findings that would stop it make the exit code 3."""
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
-    findings = [*made.findings, *_in_files(call, planning, made)]
-    forecasts = planning.forecast(made, call.analyses.of) if made.steps else ()
+    forecasts, to_split = planning.forecast(made, call.analyses.of) if made.steps else ((), ())
+    findings = [*made.findings, *_in_files(call, planning, made), *to_split]
     foreseen = {forecast.version: forecast for forecast in forecasts}
     data = {
         "target": call.target_document(),

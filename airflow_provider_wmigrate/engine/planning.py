@@ -19,7 +19,7 @@ from .session.session import Connect, Session
 
 if TYPE_CHECKING:
     from .events import Event, Listener
-    from .lock_modes import Forecast
+    from .plan.forecast import Foreseen
     from .sql.script import Analysis
 
 
@@ -100,22 +100,24 @@ class Planning:
         made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
         return replace(made, plan=_with(found, made.plan))
 
-    def forecast(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Forecast, ...]:
-        """What the steps of a plan will lock: one question for all of them, and none where they name nothing.
+    def forecast(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> Foreseen:
+        """What the steps of a plan will lock, and which should be split: one question for all of them, and none where
+        they name nothing.
 
         Left out are scripts that cannot be read, which are findings, and rollbacks that only the ledger has.
 
         :param analysed: analyses a script; it may be asked for one twice.
         """
         if not plan.steps:  # to read SQL takes modules that nothing else needs
-            return ()
+            return (), ()
         from .catalog.relations import relation_facts, relations_message
         from .catalog.relations_sql import text
         from .catalog.relations_wanted import wanted_of_all
         from .plan.forecast import ahead, forecasts
         from .sql.named import names_in
 
-        scripts = (script.analysis for script in ahead(plan, self.migrations, analysed))
+        settings = self.settings.execution
+        scripts = (script.analysis for script in ahead(plan, self.migrations, analysed, settings))
         declared = {
             name
             for step in plan.steps
@@ -125,11 +127,11 @@ class Planning:
         }
         asked = wanted_of_all(scripts, declared)
         if not asked.names:
-            return ()
+            return (), ()
         with self._access.open("read") as session:
             question = relations_message(text(asked, session.conn.info.server_version))
             facts = relation_facts(values(ask(session.conn, question)[1])[0])
-        return forecasts(ahead(plan, self.migrations, analysed), facts)
+        return forecasts(ahead(plan, self.migrations, analysed, settings), facts)
 
     def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
         """What must be rolled back to leave nothing above version `to`; None or `nothing` means everything.

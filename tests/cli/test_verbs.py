@@ -164,6 +164,28 @@ def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
     ]
 
 
+def test_a_plan_says_which_file_should_be_split(shop: Path, wmigrate: Wmigrate) -> None:
+    wmigrate("up", "--yes")
+    script = "CREATE TABLE code (id int);\nSELECT pg_sleep(0);\nALTER TABLE shop ADD COLUMN code text;\n"
+    (shop / "004_code.sql").write_text(script)
+    message = "locks public.shop (ACCESS EXCLUSIVE) behind line 2, which may take long, so that what was locked before"
+    message, following = f"{message} waits for it", "put it into a migration of its own"
+    result = wmigrate("plan")
+    assert (result.code, result.out.splitlines()[-1]) == (0, f"warning: 004_code.sql:3: {message}; {following}")
+    assert wmigrate("plan", "--json").json["findings"] == [
+        {
+            "code": "late_lock",
+            "message": message,
+            "next_step": following,
+            "severity": "warning",
+            "version": "004",
+            "file": "004_code.sql",
+            "line": 3,
+            "column": None,
+        }
+    ]
+
+
 def test_a_plan_with_an_error_has_exit_code_3(shop: Path, wmigrate: Wmigrate) -> None:
     wmigrate("up", "--yes", "--to", "1")
     (shop / "001_shop.sql").write_text("CREATE TABLE shop (id bigint);")

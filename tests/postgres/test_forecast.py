@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_wmigrate.engine.catalog.relations import relations_message
 from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.session.message import ask, values
 from tests.waiting import eventually
 
@@ -29,7 +30,7 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES IN (2);
 
 
 def foreseen(migrator: Migrator) -> dict[str, list[str]]:
-    return {each.version: each.lines() for each in migrator.forecast(migrator.plan(), migrator.analyses.of)}
+    return {each.version: each.lines() for each in migrator.forecast(migrator.plan(), migrator.analyses.of)[0]}
 
 
 def test_who_would_wait(migrator: MakeMigrator, conn: Conn) -> None:
@@ -81,6 +82,33 @@ def test_a_table_that_was_just_filled_is_not_small(migrator: MakeMigrator, conn:
     assert foreseen(migrator({"001_a.sql": "ALTER TABLE fresh ADD COLUMN n int;"})) == {
         "001": ["blocks reads and writes of public.fresh (13 MB) for a moment"]
     }
+
+
+def test_a_file_that_should_be_split(migrator: MakeMigrator, conn: Conn) -> None:
+    """Said only of a transaction that takes its locks first, and where something may take long."""
+    conn.execute(BEFORE)
+    script = "ALTER TABLE items ADD COLUMN n int;\nSELECT pg_sleep(0);\nALTER TABLE log ADD COLUMN n int;\n"
+    small = "ALTER TABLE items ADD COLUMN m int;\nUPDATE orders SET note = '';\nALTER TABLE log ADD COLUMN m int;"
+    scripts = {"001_split.sql": script, "002_off.sql": script, "003_small.sql": small}
+    scripts |= {"004_one_by_one.sql": script, "005_own.sql": f"SELECT set_config('lock_timeout', '0', true);\n{script}"}
+    config = "migrations: [{version: 2, lock_first: false}, {version: 4, transactional: false}]\n"
+    made = migrator({**scripts, "migration_config.yaml": config})
+    forecasts, findings = made.forecast(made.plan(), made.analyses.of)
+    assert findings == (
+        Finding(
+            "late_lock",
+            "locks public.log (ACCESS EXCLUSIVE) behind line 2, which may take long, so that what was locked before"
+            " waits for it",
+            "put it into a migration of its own",
+            "warning",
+            version="001",
+            file="001_split.sql",
+            line=3,
+        ),
+    )
+    assert [(each.version, each.late) for each in forecasts if each.late] == [
+        ("001", ("takes just before line 3, since line 2 may take long: public.log (ACCESS EXCLUSIVE)",))
+    ]
 
 
 def test_what_the_plan_itself_makes_locks_nobody(migrator: MakeMigrator, conn: Conn) -> None:
@@ -157,7 +185,7 @@ def test_a_rollback_is_foreseen_as_well(migrator: MakeMigrator, conn: Conn) -> N
     made.apply("002")
     plan = made.plan_rollback(to=None)
     blocks = "blocks reads and writes of public.t for a moment"
-    assert [(each.version, each.lines()) for each in made.forecast(plan, made.analyses.of)] == [
+    assert [(each.version, each.lines()) for each in made.forecast(plan, made.analyses.of)[0]] == [
         ("002", [blocks]),
         ("001", [blocks]),
     ]

@@ -36,7 +36,7 @@ def script(text: str, *, one_by_one: bool = False) -> Ahead:
 
 
 def said(text: str, *, one_by_one: bool = False) -> list[str]:
-    (found,) = forecasts([script(text, one_by_one=one_by_one)], FACTS)
+    (found,) = forecasts([script(text, one_by_one=one_by_one)], FACTS)[0]
     return found.lines()
 
 
@@ -116,7 +116,7 @@ def test_what_a_dry_run_saw() -> None:
 
 
 def test_plain_values() -> None:
-    (found,) = forecasts([script("LOCK TABLE orders; DO $$ BEGIN END $$;")], FACTS)
+    (found,) = forecasts([script("LOCK TABLE orders; DO $$ BEGIN END $$;")], FACTS)[0]
     assert found.as_dict() == {
         "version": "001",
         "locks": [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, LongWork, Unforeseen
-from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
+from airflow_provider_wmigrate.engine.model import Finding, Script
 from airflow_provider_wmigrate.engine.plan.lock_order import (
     SMALL,
     Late,
@@ -116,7 +116,7 @@ def test_many_relations_are_not_all_named() -> None:
 
 def test_splitting_the_file_would_be_better() -> None:
     order = lock_order(LONG, LockSet((need("a"), need("b", at=2)), long=(1,)))
-    assert [*better_split(Migration("001", "a", LONG.script), LONG, order)] == [
+    assert [*better_split("001", LONG, order)] == [
         Finding(
             "late_lock",
             "locks public.b (ACCESS EXCLUSIVE) behind line 2, which may take long, so that what was locked before waits"
@@ -128,7 +128,7 @@ def test_splitting_the_file_would_be_better() -> None:
             line=3,
         )
     ]
-    assert [*better_split(Migration("001", "a", TWO.script), TWO, LockOrder(first=(need("a"),)))] == []
+    assert [*better_split("001", TWO, LockOrder(first=(need("a"),)))] == []
 
 
 # What the script itself says about waiting

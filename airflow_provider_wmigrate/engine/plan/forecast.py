@@ -9,13 +9,21 @@ from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockForecast, LockMode, LockNeed, LockSet, LongWork
-from airflow_provider_wmigrate.engine.model import Migration, Plan, Script
+from airflow_provider_wmigrate.engine.folder.config.settings import Execution
+from airflow_provider_wmigrate.engine.lock_modes import (
+    Forecast,
+    LockForecast,
+    LockMode,
+    LockNeed,
+    LockSet,
+    LongWork,
+)
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script
 from airflow_provider_wmigrate.engine.record import LockTaken
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .journal import runs_by_statement
-from .lock_order import lock_order, with_declared
+from .lock_order import LockOrder, better_split, lock_order, locks_first, with_declared
 from .lock_scope import Scope
 from .locks_needed import locks_needed
 
@@ -48,9 +56,17 @@ class Ahead(NamedTuple):
     """Each statement commits by itself, and holds nothing after that."""
     declared: tuple[tuple[str, LockMode], ...] = ()
     """What the migration says that it locks."""
+    first: bool = True
+    """Its transaction takes its locks before its first statement, as far as that is good."""
 
 
-def ahead(plan: Plan, migrations: Mapping[str, Migration], analysed: Callable[[Script], Analysis]) -> Iterator[Ahead]:
+Foreseen = tuple[tuple[Forecast, ...], tuple[Finding, ...]]
+"""What the scripts of a plan will lock, and which of them should be split."""
+
+
+def ahead(
+    plan: Plan, migrations: Mapping[str, Migration], analysed: Callable[[Script], Analysis], settings: Execution
+) -> Iterator[Ahead]:
     """The scripts of a plan's steps, as far as the folder has them and they can be read."""
     for step in plan.steps:
         migration = migrations.get(step.version)
@@ -63,27 +79,36 @@ def ahead(plan: Plan, migrations: Mapping[str, Migration], analysed: Callable[[S
         if script is not None:
             with suppress(WMigrateError):
                 analysis = analysed(script)
-                yield Ahead(step.version, analysis, runs_by_statement(analysis, transactional), migration.locks)
+                first = locks_first(migration, analysis, settings)
+                one_by_one = runs_by_statement(analysis, transactional)
+                yield Ahead(step.version, analysis, one_by_one, migration.locks, first)
 
 
-def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> tuple[Forecast, ...]:
+def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> Foreseen:
     """Of scripts that run one after the other. What an earlier one makes is new to a later one, and locks nobody.
 
     :param facts: of a moment before the first one, of what all of them name.
     """
     scope = Scope(facts)
-    made = []
+    made, findings = list[Forecast](), list[Finding]()
     for script in scripts:
         scope.begin_script()
-        made.append(_forecast(script, _needed(script, facts, scope), facts))
-    return tuple(made)
+        found = _needed(script, facts, scope)
+        order = _order(script, found)
+        made.append(_forecast(script, found, facts, order))
+        findings += better_split(script.version, script.analysis, order)
+    return tuple(made), tuple(findings)
+
+
+def _order(script: Ahead, found: LockSet) -> LockOrder:
+    return lock_order(script.analysis, found) if script.first and not script.one_by_one else LockOrder()
 
 
 def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> LockSet:
     return with_declared(locks_needed(script.analysis, facts, scope), facts, script.declared)
 
 
-def _forecast(script: Ahead, found: LockSet, facts: RelationFacts) -> Forecast:
+def _forecast(script: Ahead, found: LockSet, facts: RelationFacts, order: LockOrder) -> Forecast:
     lines = [statement.line for statement in script.analysis.statements]
     locks = []
     for group in _gathered(found, facts):
@@ -93,8 +118,7 @@ def _forecast(script: Ahead, found: LockSet, facts: RelationFacts) -> Forecast:
             who = f"{who} {_lasts(need, found.long, lines, one_by_one=script.one_by_one)}"
         locks.append(LockForecast(what, need.mode.shown, who, need.work, size))
     unforeseen = tuple(f"line {each.line} may lock more than can be foreseen: {each.why}" for each in found.unforeseen)
-    late = () if script.one_by_one else tuple(lock_order(script.analysis, found).late_words(script.analysis))
-    return Forecast(script.version, tuple(locks), unforeseen, late)
+    return Forecast(script.version, tuple(locks), unforeseen, tuple(order.late_words(script.analysis)))
 
 
 def _lasts(need: LockNeed, long: Sequence[int], lines: Sequence[int], *, one_by_one: bool) -> str:
@@ -187,7 +211,7 @@ def compared(script: Ahead, facts: RelationFacts, seen: Seen) -> Forecast:
     """
     found = _needed(script, facts)
     found = replace(found, needs=tuple(need for need in found.needs if need.oid in seen.here))
-    return replace(_forecast(script, found, facts), differences=tuple(_differences(found, seen)))
+    return replace(_forecast(script, found, facts, _order(script, found)), differences=tuple(_differences(found, seen)))
 
 
 def _differences(found: LockSet, seen: Seen) -> Iterator[str]:

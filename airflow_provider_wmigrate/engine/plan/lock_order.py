@@ -12,13 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
+from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, Unforeseen
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 from airflow_provider_wmigrate.engine.sql.lock_limit import own_limit
 from airflow_provider_wmigrate.engine.sql.named import names_in
 from airflow_provider_wmigrate.engine.sql.script import Analysis
-
-from .folder_rules import finding_in
 
 SMALL = 8 * 1024 * 1024
 """Bytes of a table with its indexes: whatever is done with all of it is over in a moment."""
@@ -128,6 +127,12 @@ def _with_learnt(first: Sequence[LockNeed], learnt: Sequence[LockNeed]) -> list[
     return sorted(kept, key=lambda need: need.relation not in front)
 
 
+def locks_first(migration: Migration, analysis: Analysis, settings: Execution) -> bool:
+    """Whether a migration's transaction takes its locks before its first statement."""
+    chosen = settings.lock_first if migration.lock_first is None else migration.lock_first
+    return chosen and not rules_its_waits(analysis)
+
+
 def rules_its_waits(analysis: Analysis) -> bool:
     """Whether the script limits its waits for locks so that nobody can see it from outside: then it keeps its way."""
     if analysis.unparsed:
@@ -148,16 +153,15 @@ def own_patience(analysis: Analysis, need: LockNeed, given: float) -> float:
     return own.seconds if own is not None and own.seconds else given
 
 
-def better_split(migration: Migration, analysis: Analysis, order: LockOrder) -> Iterator[Finding]:
+def better_split(version: str, analysis: Analysis, order: LockOrder) -> Iterator[Finding]:
     """A finding for each statement whose lock has to come late: in a file of its own it would come first."""
     for stop in order.stops:
         group = [late for late in order.late if late.need.strongest == stop]
         what, behind = _named([late.need for late in group]), _line(analysis, group[0].behind)
         message = f"locks {what} behind line {behind}, which may take long, so that what was locked before waits for it"
         nxt = "put it into a migration of its own"
-        line = _line(analysis, stop)
-        found = finding_in("late_lock", migration, message, nxt, file=analysis.script.file, line=line)
-        yield replace(found, severity="warning")
+        file, line = analysis.script.file, _line(analysis, stop)
+        yield Finding("late_lock", message, nxt, "warning", version=version, file=file, line=line)
 
 
 def _keeps_others_away(mode: LockMode) -> bool:

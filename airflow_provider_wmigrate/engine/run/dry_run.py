@@ -149,7 +149,8 @@ class DryRun:
     def _try_all(self, chain: _Chain) -> list[Record]:
         """Each in a savepoint, so that one which needs a commit leaves the others as they are."""
         execution, session = self.execution, self.execution.session
-        foreseeing, records = Foreseeing(session.conn, execution.ledger.schema), list[Record]()
+        foreseeing = Foreseeing(session.conn, execution.ledger.schema, execution.settings)
+        records = list[Record]()
         total = sum(job.total(execution.settings) for job in chain.jobs)
         with execution.limited(chain.jobs[-1], total) as watch:
             for job in chain.jobs:

@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
+from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared
 from airflow_provider_wmigrate.engine.session.message import ask, rows, values
@@ -37,6 +38,7 @@ class Foreseeing:
 
     conn: Connection[Any]
     ledger_schema: str
+    settings: Execution
     _here: dict[int, str] | None = None
     """What existed before the first script, by oid."""
     _files: dict[int, int] = field(default_factory=dict)
@@ -54,7 +56,8 @@ class Foreseeing:
             files, after = self._look_at_files(), self._held()
             rewritten = {oid: self._files.get(oid, file) != file for oid, file in files.items()}
             self._files = files
-            script = Ahead(job.migration.version, job.analysis, False, job.migration.locks)
+            first = job.locks_first(self.settings)
+            script = Ahead(job.migration.version, job.analysis, False, job.migration.locks, first)
             return compared(script, facts, Seen(self._here or {}, before, after, rewritten))
 
         return told

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
-from airflow_provider_wmigrate.engine.plan.lock_order import rules_its_waits
+from airflow_provider_wmigrate.engine.plan.lock_order import locks_first
 from airflow_provider_wmigrate.engine.plan.lock_touching import touches_existing
 from airflow_provider_wmigrate.engine.session.settings import Budget
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -28,8 +28,7 @@ class Job(NamedTuple):
 
     def locks_first(self, settings: Execution) -> bool:
         """Whether its transaction takes its locks before its first statement."""
-        chosen = settings.lock_first if self.migration.lock_first is None else self.migration.lock_first
-        return chosen and not rules_its_waits(self.analysis)
+        return locks_first(self.migration, self.analysis, settings)
 
     def foresees(self, settings: Execution) -> bool:
         """Whether it is worth to ask what its locks are."""

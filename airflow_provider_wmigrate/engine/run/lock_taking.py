@@ -124,7 +124,7 @@ class LockTaking:
         self.waits.wanted = None
         self._begun = time.monotonic()
         order = lock_order(self.analysis, found, learnt=(*more, *self.learnt), all_first=self.all_first)
-        for late in better_split(self.job.migration, self.analysis, order) if not self._said else ():
+        for late in better_split(self.version, self.analysis, order) if not self._said else ():
             self.tell(Noticed(self.version, "WARNING", str(late)))
         self._said = True
         try:
