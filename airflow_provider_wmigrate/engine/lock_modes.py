@@ -93,6 +93,8 @@ class LockNeed:
     """Of the table with its indexes, as the last VACUUM or ANALYZE saw them."""
     kind: str = "r"
     """pg_class.relkind: r table, p partitioned, v view, m materialized view, S sequence, f foreign table, i I index."""
+    worked: tuple[int, ...] = ()
+    """Numbers from 0 of the statements that do such work with it, and none of which the size is not known."""
 
 
 @dataclass(frozen=True, slots=True)

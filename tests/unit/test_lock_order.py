@@ -30,7 +30,8 @@ def script(*statements: str) -> Analysis:
 def need(
     name: str, mode: LockMode = AE, at: int = 0, first: int | None = None, work: LongWork | None = None, size: int = 0
 ) -> LockNeed:
-    return LockNeed(f"public.{name}", ord(name), mode, at if first is None else first, at, work=work, size_bytes=size)
+    start, worked = at if first is None else first, (at,) if work else ()
+    return LockNeed(f"public.{name}", ord(name), mode, start, at, work=work, size_bytes=size, worked=worked)
 
 
 TWO = script("ALTER TABLE a ADD x int", "ALTER TABLE b ADD x int")

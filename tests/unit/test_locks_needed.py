@@ -52,8 +52,8 @@ def test_the_strongest_lock_of_all_statements_counts_for_each_relation() -> None
     text = "UPDATE a SET x = 1;\nCREATE INDEX ON b (x);\nALTER TABLE a ADD COLUMN y int;\nSELECT * FROM c;"
     assert needed(text) == LockSet(
         (
-            need("app.a", EXCLUSIVE, 0, 2, work="rows"),
-            need("app.b", SHARE, 1, 1, work="build"),
+            need("app.a", EXCLUSIVE, 0, 2, work="rows", worked=(0,)),
+            need("app.b", SHARE, 1, 1, work="build", worked=(1,)),
             need("app.c", LockMode.ACCESS_SHARE, 3, 3),
         ),
         (),
@@ -61,9 +61,17 @@ def test_the_strongest_lock_of_all_statements_counts_for_each_relation() -> None
     )
 
 
+def test_every_statement_that_works_on_a_table_is_known() -> None:
+    """A table that several statements read whole is small for each of them."""
+    found = needed(
+        "ALTER TABLE a ADD k int REFERENCES c;\nCOMMENT ON TABLE a IS '';\nALTER TABLE b ADD k int REFERENCES c;"
+    )
+    assert {each.relation: each.worked for each in found.needs} == {"app.a": (), "app.b": (), "app.c": (0, 2)}
+
+
 def test_reads_do_not_count_where_nothing_keeps_writers_out() -> None:
     assert needed("UPDATE a SET x = 1; SELECT * FROM b; SELECT * FROM c FOR UPDATE") == LockSet(
-        (need("app.a", WRITE, 0, 0, work="rows"),), (), (0, 1, 2)
+        (need("app.a", WRITE, 0, 0, work="rows", worked=(0,)),), (), (0, 1, 2)
     )
 
 
@@ -228,7 +236,9 @@ def test_long_work_under_a_lock_is_known(change: str, work: str | None) -> None:
         columns=[[1, 1, "x", "character varying(10)", False], [1, 2, "n", "numeric(10,2)", True]],
         functions=[["pg_catalog", "now", True, False], ["pg_catalog", "random", True, True]],
     )
-    assert found == LockSet((need("app.a", EXCLUSIVE, 0, 0, work=work),), (), (0,) if work else ())
+    assert found == LockSet(
+        (need("app.a", EXCLUSIVE, 0, 0, work=work, worked=(0,) if work else ()),), (), (0,) if work else ()
+    )
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def _keeps_others_away(mode: LockMode) -> bool:
 
 def _is_small(found: LockSet, number: int) -> bool:
     """Whether a statement works on small tables alone, so that it does not take long."""
-    worked_on = [need for need in found.needs if need.work and number in (need.statement, need.strongest)]
+    worked_on = [need for need in found.needs if number in need.worked]
     return bool(worked_on) and all(need.size_bytes < SMALL and need.work != "call" for need in worked_on)
 
 

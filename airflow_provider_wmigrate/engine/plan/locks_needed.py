@@ -8,6 +8,7 @@ itself, that are temporary, or of which the catalogs know nothing: another migra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
@@ -93,6 +94,8 @@ class _Found:
         self._needs: dict[int, LockNeed] = {}
         self._unforeseen: list[Unforeseen] = []
         self._long: set[int] = set()
+        self._worked: dict[int, dict[int, None]] = {}
+        self._lasting: set[int] = set()
 
     def add(self, number: int, statement: Statement, taken: Taken) -> None:
         if isinstance(taken, Hidden):
@@ -101,12 +104,14 @@ class _Found:
                 self._unforeseen.append(hidden)
         elif isinstance(taken, Lasting):
             self._long.add(number)
+            self._lasting.add(number)
         else:
             self._lock(number, taken)
 
     def _lock(self, number: int, lock: Lock) -> None:
         if lock.work is not None:
             self._long.add(number)
+            self._worked.setdefault(lock.relation, {})[number] = None
         relation = self._facts.relations.get(lock.relation)
         if relation is None or relation.schema in SYSTEM or relation.kind == "t":
             return
@@ -118,11 +123,14 @@ class _Found:
             self._needs[lock.relation] = _need(relation, known, first, known.strongest, None, lock.work)
 
     def lock_set(self) -> LockSet:
-        needs = list(self._needs.values())
+        needs = [replace(need, worked=self._known_work(oid)) for oid, need in self._needs.items()]
         if all(need.mode < LockMode.SHARE for need in needs):
             needs = [need for need in needs if need.mode > LockMode.ROW_SHARE]
         ordered = sorted(needs, key=lambda need: (-need.mode, need.relation))
         return LockSet(tuple(ordered), tuple(self._unforeseen), tuple(sorted(self._long)))
+
+    def _known_work(self, oid: int) -> tuple[int, ...]:
+        return tuple(number for number in self._worked.get(oid, ()) if number not in self._lasting)
 
 
 def _need(
