@@ -6,14 +6,19 @@ The long form is `make bystanders`; docs/bystanders.md says what is measured.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from load.cases import CASES
-from load.measure import LOCK_BUDGET
+from load.application import Application, Load
+from load.cases import CASES, Case
+from load.measure import LOCK_BUDGET, Felt, Window
 from load.suite import OFF, against_the_order, sub_commands
-from load.world import World, world
+from load.world import TABLES, World, world
+
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,39 @@ def test_what_the_application_felt_is_in_the_record(made: World, tmp_path: Path)
     told = (window.record.bystanders.longest_wait_ms or 0) / 1000
     assert told == pytest.approx(felt.longest_in(window), rel=0.2)
     assert window.record.bystanders.sessions == 4
+
+
+@contextmanager
+def autovacuum(made: World, table: str) -> Iterator[None]:
+    """One works on a table, for far longer than anybody here waits."""
+    slow = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 1"
+    made.execute(f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0, {slow})")
+    for _ in range(20):
+        made.execute(f"UPDATE {table} SET v = v + 1")
+    made.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    try:
+        made.execute("SELECT pg_reload_conf()")
+        works = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE '%public.{}'"
+        wait_until(lambda: made.execute(works.format(table)), "an autovacuum")
+        yield
+    finally:
+        made.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        made.execute("SELECT pg_reload_conf()")
+
+
+def test_an_autovacuum_gives_way_and_nobody_waits_meanwhile(made: World, tmp_path: Path) -> None:
+    """It does so only after deadlock_timeout, for which writers must not stand behind the migration."""
+    cases = {"one": Case("ADD COLUMN n int", "DROP COLUMN n")}
+    migrator = made.migrator(tmp_path / "vacuum", cases, TABLES[:1], {"lock_timeout_seconds": 60})
+    with autovacuum(made, "a"), Application(Load(made.dsn, (("a", "b"),))) as application:
+        time.sleep(1)
+        window = Window.of("one", lambda: migrator.apply("001"))
+        time.sleep(1)
+        felt = Felt([window], application.log())
+    assert (felt.failed, felt.aborted) == ([], [])
+    assert window.record is not None
+    assert "autovacuum worker" in [each.user for each in window.record.blocked_by]
+    assert felt.longest < LOCK_BUDGET + 0.1 + felt.noise
 
 
 def test_without_locks_first_the_application_pays(made: World, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ a migration, and waits for it only for a moment."""
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,7 +16,11 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished, Noticed, Retrying
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.migrator import Migrator
+from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.waiting import wait_until
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -104,17 +110,25 @@ def test_two_tables_beside_four_writers_in_the_other_order(database: str, migrat
     assert load.longest < 5
 
 
-def crosswise(database: str, killed: list[str | None], *, until: float = 30.0) -> None:
-    """A transaction that has b, and wants a as soon as the migration has it."""
+def crosswise(
+    database: str, killed: list[str | None], waited: list[float] | None = None, *, until: float = 30.0
+) -> None:
+    """A transaction that has b, and wants a as soon as the migration has it.
+
+    :param waited: gets the seconds until it has that too.
+    """
     with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as look:
         other.execute("UPDATE b SET v = 1 WHERE id = 1")
         end = time.monotonic() + until
         while time.monotonic() < end and not look.execute(_A_IS_LOCKED).fetchone():
             time.sleep(0.005)
+        start = time.monotonic()
         try:
             other.execute("UPDATE a SET v = 1 WHERE id = 1")
         except psycopg.Error as error:
             killed.append(error.sqlstate)
+        if waited is not None:
+            waited.append(time.monotonic() - start)
 
 
 _A_IS_LOCKED = (
@@ -151,7 +165,44 @@ def test_a_late_lock_is_never_waited_for_and_then_comes_first(
     ]
 
 
+def test_a_late_lock_is_not_tried_for_longer_than_others_may_wait(
+    database: str, migrator: MakeMigrator, events: list[Event]
+) -> None:
+    """Who has it waits for the first one meanwhile: that must not take all of the budget."""
+    waited: list[float] = []
+    runner = migrator({"001_a.sql": SLOW, "migration_config.yaml": config(lock_timeout_seconds=20)})
+    with in_thread(lambda: crosswise(database, [], waited)):
+        time.sleep(0.1)
+        record = runner.apply("001")
+    assert (record.outcome, record.attempts) == (Outcome.APPLIED, 2)
+    assert retries(events) == ["a lock was not free within its budget"]
+    assert waited[0] < 5, "about a second: the call, and as long again at most"
+
+
+def test_no_late_lock_where_several_tables_refer_to_a_small_one(
+    database: str, migrator: MakeMigrator, conn: Conn, events: list[Event]
+) -> None:
+    conn.execute("CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (id int)")
+    script = "".join(f"ALTER TABLE {table} ADD COLUMN n int REFERENCES c;\n" for table in "abd")
+    migrator({"001_a.sql": script}).apply("001")
+    assert [e for e in events if isinstance(e, Noticed)] == []
+
+
 # How it waits
+
+
+def test_nobody_stands_behind_it_while_it_waits_for_a_vacuum(database: str, migrator: MakeMigrator) -> None:
+    """That takes until the VACUUM is over, or for deadlock_timeout, after which an autovacuum gives way."""
+    files = {"001_a.sql": BOTH, "migration_config.yaml": config(lock_timeout_seconds=20)}
+    with psycopg.connect(database) as vacuum, Load(database, "UPDATE a SET v = 1 WHERE id = 1", writers=2) as load:
+        pid = vacuum.info.backend_pid
+        vacuum.execute("LOCK TABLE a IN SHARE UPDATE EXCLUSIVE MODE")
+        threading.Timer(4.0, vacuum.rollback).start()
+        record = migrator(files).apply("001")
+    assert (record.outcome, record.attempts) == (Outcome.APPLIED, 1)
+    assert pid in [b.pid for b in record.blocked_by]
+    assert load.killed == []
+    assert load.longest < 0.7, "no wait in the mode that keeps them away is longer than 0.2 s"
 
 
 def test_who_stands_behind_it_waits_for_a_moment_only(database: str, migrator: MakeMigrator) -> None:
@@ -344,6 +395,33 @@ def test_a_session_that_is_ended_while_it_waits(database: str, migrator: MakeMig
         assert failed.value.retryable
         idler.rollback()
     assert runner.apply("001").outcome is Outcome.APPLIED
+
+
+def run(dsn: str, folder: Path) -> None:
+    Migrator(lambda: psycopg.connect(dsn), read_folder(folder), identity=Identity("killed")).apply("001")
+
+
+def test_of_a_runner_that_is_killed_while_it_waits_nothing_is_left(
+    database: str, migrator: MakeMigrator, make_folder: Callable[..., Path], conn: Conn
+) -> None:
+    files = {"001_a.sql": BOTH, "migration_config.yaml": config(lock_timeout_seconds=60)}
+    folder = make_folder(files)
+    process = multiprocessing.get_context("spawn").Process(target=run, args=[database, folder])
+    with psycopg.connect(database) as idler:
+        idler.execute("SELECT FROM b")
+        process.start()
+        waits = b"SELECT count(*) FROM pg_locks WHERE relation = 'b'::regclass AND NOT granted"
+        wait_until(lambda: conn.execute(waits).fetchone() == (1,))
+        process.kill()
+        process.join()
+        sessions = b"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        wait_until(lambda: conn.execute(sessions + b" AND application_name LIKE 'wmigrate%'").fetchone() == (0,))
+        held = "SELECT relation::regclass::text, pid FROM pg_locks WHERE relation IN ('a'::regclass, 'b'::regclass)"
+        assert conn.execute(held.encode()).fetchall() == [("b", idler.info.backend_pid)]
+        assert conn.execute("SELECT event FROM wmigrate.audit_log").fetchall() == [("ledger_created",)]
+    assert migrator(folder).apply("001").outcome is Outcome.APPLIED
+    events = conn.execute("SELECT event FROM wmigrate.audit_log ORDER BY position").fetchall()
+    assert events == [("ledger_created",), ("applied",)]
 
 
 # The script beside them

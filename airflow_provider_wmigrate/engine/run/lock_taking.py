@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import psycopg
@@ -40,8 +40,7 @@ _SHARE = 0.5
 _INSIDE = 0.6
 """Of the same: the longest wait of a script. Whoever waits for us looks for a deadlock only after all of that time."""
 _VACUUM = 1.3
-"""Of the same: an autovacuum gives way only to somebody who has waited for all of it. That is one of those that hold a
-lock which little else takes."""
+"""Of the same: an autovacuum gives way only to somebody who has waited for all of it."""
 _LOOKS = 0.1
 """Of the same: after a longer wait in vain it is looked who holds the lock."""
 _PAUSE, _LONGEST_PAUSE = 0.01, 0.08
@@ -94,6 +93,10 @@ class LockTaking:
     _begun: float = field(default_factory=time.monotonic, init=False)
     _said: bool = field(default=False, init=False)
     """What would be better was told."""
+    _held_since: float = field(default=0.0, init=False)
+    """On the same clock: when this attempt had its first locks."""
+    _polled: float = field(default=0.0, init=False)
+    """Seconds for which it has tried late ones since."""
 
     def __post_init__(self) -> None:
         self.on = self.job.locks_first(self.settings)
@@ -140,6 +143,7 @@ class LockTaking:
             whole: Send = lambda head: send(self.version, self.analysis, tail=tail._replace(head=head))  # noqa: E731
             return self._first(order.first, budget, whole)
         self._first(order.first, budget, self._alone)
+        self._held_since, self._polled = time.monotonic(), 0.0
         sent, at = Sent(), 0
         for stop in order.stops:
             sent, at = sent.and_then(send(self.version, self.analysis, at, stop)), stop
@@ -154,14 +158,14 @@ class LockTaking:
             return send(Head(b"", 0))
         tries = _Tries(self, budget, self.limits(budget).lock, needs)
         while True:
-            head, before = tries.head()
+            head, asked = tries.head()
             try:
                 return send(head)
             except HeadRefused as refused:
-                at = refused.number - before
-                if not 0 <= at < len(tries.needs):
+                need = asked.get(refused.number)
+                if need is None:
                     self.fail(tries.needs[0], refused.error, budget)
-                tries.not_taken(tries.needs[at], refused.error)
+                tries.not_taken(need, refused.error)
                 if not tries.needs:
                     return send(Head(b"%s; %s;" % (_BACK, _RELEASE), 2))
 
@@ -175,11 +179,13 @@ class LockTaking:
     def _late(self, group: Sequence[Late], budget: Budget) -> None:
         """Take locks while others are held: without ever standing in a queue."""
         needs = [late.need for late in group if late.need.relation not in self.refused]
-        end, pause, head = self.end(needs, budget), _PAUSE / 2, _SAVEPOINT
+        begun, pause, head = time.monotonic(), _PAUSE / 2, _SAVEPOINT
+        end = min(self.end(needs, budget), begun + self._patience(begun))
         while needs:
             text = b"; ".join([head, *(_lock(need) for need in needs), _RELEASE])
             try:
                 _take(self.session.conn, Head(text, len(needs) + 2))
+                self._polled += time.monotonic() - begun
                 return
             except HeadRefused as refused:
                 head, need = _BACK, needs[min(max(refused.number - 1, 0), len(needs) - 1)]
@@ -191,6 +197,12 @@ class LockTaking:
             pause = min(pause * _RISES, _LONGEST_PAUSE)
         if head is _BACK:
             ask(self.session.conn, b"%s; %s" % (_BACK, _RELEASE))
+
+    def _patience(self, now: float) -> float:
+        """Seconds that are left for late locks: whoever wants what is held waits meanwhile, so that these must not be
+        many more than the script has taken itself."""
+        worked = now - self._held_since - self._polled
+        return max(worked, _INSIDE * self.session.login.deadlock_seconds) - self._polled
 
     # What is not taken
 
@@ -263,21 +275,24 @@ class _Tries:
     """Seconds for the first of them; 0: it has to be free like the others."""
     pause: float = field(default=_PAUSE, init=False)
     begun: bool = field(default=False, init=False)
-    vacuum: bool = field(default=False, init=False)
-    """Such a holder was given its time."""
+    aside: bool = field(default=False, init=False)
+    """The first of them is in the hands of a VACUUM or the like: it is waited for in that one's own mode, which is in
+    nobody's way who reads or writes, and for which an autovacuum gives way too."""
 
     def __post_init__(self) -> None:
         self.end = self.taking.end(self.needs, self.budget)
 
-    def head(self) -> tuple[Head, int]:
-        """The statements of the next try, and how many of them stand before the locks."""
-        waits = self.wait > 0
+    def head(self) -> tuple[Head, dict[int, LockNeed]]:
+        """The statements of the next try, and for which lock each of them asks, by its number."""
+        waits, aside = self.wait > 0, replace(self.needs[0], mode=LockMode.SHARE_UPDATE_EXCLUSIVE)
         before = [_BACK if self.begun else _SAVEPOINT, *([_limit(self.wait)] if waits else [])]
         behind = [*([_limit(self.inside)] if waits else []), _RELEASE]
-        locks = [_lock(need, nowait=not (waits and at == 0)) for at, need in enumerate(self.needs)]
+        wanted = [aside, *self.needs] if self.aside else self.needs
+        locks = [_lock(need, nowait=not waits or at > 0) for at, need in enumerate(wanted)]
         statements = [*before, *locks, *behind]
         self.begun = True
-        return Head(b"; ".join(statements) + b";\n", len(statements)), len(before)
+        asked = [self.needs[0], *self.needs] if self.aside else self.needs
+        return Head(b"; ".join(statements) + b";\n", len(statements)), dict(enumerate(asked, len(before)))
 
     def not_taken(self, need: LockNeed, error: psycopg.Error) -> None:
         """Prepare the next try; by now the server has let all of them go.
@@ -299,15 +314,15 @@ class _Tries:
         known = self.taking.session.login.deadlock_seconds
         if self.taking.holds:
             return 0.0
-        if need is not self.needs[0] or not self.wait:
-            return min(_SHORTEST, _SHARE * known) * random.uniform(0.8, 1.0)
-        if self.wait > _LOOKS * known:
+        was_aside, self.aside = self.aside, False
+        waited = self.wait if need is self.needs[0] else 0.0
+        if waited > _LOOKS * known:
             ask(self.taking.session.conn, _BACK)
-            held = self.taking.look(need)
-            if LockMode.SHARE_UPDATE_EXCLUSIVE in held and not self.vacuum:
-                self.vacuum = True
-                return _VACUUM * known
-        return random.uniform(0.8, 1.0) * min(self.wait * _RISES, _SHARE * known)
+            self.aside = LockMode.SHARE_UPDATE_EXCLUSIVE in self.taking.look(need)
+        if self.aside:
+            return _VACUUM * known
+        wanted = _SHORTEST if was_aside or not waited else waited * _RISES
+        return random.uniform(0.8, 1.0) * min(wanted, _SHARE * known)
 
 
 def _take(conn: psycopg.Connection[Any], head: Head) -> None:
