@@ -6,7 +6,8 @@ Source: PostgreSQL's manual, section 13.3.1 "Table-Level Locks".
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -116,6 +117,20 @@ class LockSet:
     unforeseen: tuple[Unforeseen, ...] = ()
     long: tuple[int, ...] = ()
     """Numbers from 0 of the statements that take longer than a moment, whatever they touch."""
+
+    @property
+    def hidden_at(self) -> int:
+        """Number of the first statement of which only its run can tell."""
+        return min((hidden.statement for hidden in self.unforeseen), default=0)
+
+    def with_more(self, more: Iterable[LockNeed]) -> LockSet:
+        """Also these, where they are stronger than what is known of the same relation."""
+        needs = {need.relation: need for need in self.needs}
+        for need in more:
+            if need.relation not in needs or needs[need.relation].mode < need.mode:
+                needs[need.relation] = need
+        ordered = sorted(needs.values(), key=lambda need: (-need.mode, need.relation))
+        return replace(self, needs=tuple(ordered))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished, Noticed, Retrying
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.ledger.last_dry_run import locked_in_dry_run
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
@@ -291,6 +293,45 @@ def test_a_lock_can_be_declared(database: str, migrator: MakeMigrator) -> None:
         record = migrator(files).apply("001")
     assert record.attempts == 1
     assert load.longest < 0.5
+
+
+DO_B = "DO $$ BEGIN ALTER TABLE IF EXISTS gone ADD COLUMN c int; ALTER TABLE b ADD COLUMN c int; END $$;"
+
+
+@pytest.mark.parametrize("script", [f"ALTER TABLE a ADD COLUMN c int;\n{DO_B}", DO_B])
+def test_what_a_dry_run_has_shown_is_taken_first(
+    database: str, migrator: MakeMigrator, conn: Conn, script: str
+) -> None:
+    conn.execute("CREATE TABLE gone (id int)")
+    files = {"001_a.sql": script, "migration_config.yaml": config(lock_timeout_seconds=20)}
+    runner = migrator(files)
+    runner.record("planned", details={})
+    runner.apply("001", dry_run=True)
+    conn.execute("DROP TABLE gone")
+    with psycopg.connect(database) as idler, Load(database, "UPDATE a SET v = 1 WHERE id = 1") as load:
+        idler.execute("SELECT FROM b")
+        threading.Timer(1.5, idler.rollback).start()
+        record = runner.apply("001")
+    assert (record.outcome, record.attempts) == (Outcome.APPLIED, 1)
+    assert load.longest < 0.5, "b was waited for alone, and longer than a script waits"
+
+
+def test_what_another_dry_run_has_shown_does_not_count(migrator: MakeMigrator, conn: Conn) -> None:
+    """Of another text, or together with another migration, whose locks are in the same row."""
+
+    def learnt(runner: Any, version: str) -> list[tuple[str, LockMode]]:
+        found = locked_in_dry_run(conn, runner.ledger.schema, runner.migrations[version], at=0)
+        return [(need.relation, need.mode) for need in found]
+
+    needs = {"migration_config.yaml": "migrations: [{version: 2, dependencies: [1]}]\n"}
+    runner = migrator({"001_a.sql": DO_B, "002_b.sql": "ALTER TABLE a ADD COLUMN d int;", **needs})
+    runner.record("planned", details={})
+    assert learnt(runner, "001") == []
+    runner.apply("001", dry_run=True)
+    assert learnt(runner, "001") == [("public.b", LockMode.ACCESS_EXCLUSIVE)]
+    assert runner.apply("002", dry_run=True).locks != ()
+    assert learnt(runner, "002") == []
+    assert learnt(migrator({"001_a.sql": f"{DO_B} SELECT 1;"}), "001") == []
 
 
 # What cannot be locked, and what is gone

@@ -104,17 +104,15 @@ def with_declared(found: LockSet, facts: RelationFacts, declared: Sequence[tuple
 
     :param declared: names as in SQL, with their schema.
     """
-    at = min((hidden.statement for hidden in found.unforeseen), default=0)
-    needs = {need.relation: need for need in found.needs}
+    at, more = found.hidden_at, list[LockNeed]()
     for table, mode in declared:
         relation = facts.by_name.get(tuple(names_in(table)))  # type: ignore[arg-type]
         for oid in (relation.oid, *facts.descendants(relation.oid)) if relation else ():
             member = facts.relations.get(oid)
-            if member is not None and (member.quoted not in needs or needs[member.quoted].mode < mode):
+            if member is not None:
                 able, size = member.right >= mode, member.size_bytes
-                needs[member.quoted] = LockNeed(member.quoted, oid, mode, at, at, able, None, size, member.kind)
-    ordered = sorted(needs.values(), key=lambda need: (-need.mode, need.relation))
-    return replace(found, needs=tuple(ordered))
+                more.append(LockNeed(member.quoted, oid, mode, at, at, able, None, size, member.kind))
+    return found.with_more(more)
 
 
 def _with_learnt(first: Sequence[LockNeed], learnt: Sequence[LockNeed]) -> list[LockNeed]:

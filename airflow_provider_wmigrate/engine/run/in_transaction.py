@@ -21,7 +21,7 @@ from airflow_provider_wmigrate.engine.session.watch import Watch
 from .execution import Execution
 from .job import Job
 from .lock_taking import LockTaking
-from .opening import Opened
+from .opening import Opened, with_last_dry_run
 
 
 class Turn(Protocol):
@@ -57,7 +57,11 @@ class InTransaction:
         def attempt(number: int, budget: Budget) -> Record:
             begun = opened if number == 1 else self.turn.open_again(locks.limits(budget))
             execution.names.update(begun.names)
-            return self._attempt(number, watch, lambda tail, more: locks.send(begun.locks, budget, tail, more))
+            found = begun.locks
+            if locks.on:
+                with execution.ledger_speaks(job, ROLLED_BACK):
+                    found = with_last_dry_run(execution.session.conn, execution.ledger.schema, job, found)
+            return self._attempt(number, watch, lambda tail, more: locks.send(found, budget, tail, more))
 
         with execution.recorded(job), execution.limited(job) as watch:
             execution.told_start(job, dry_run=False)

@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_message, relations_query
+from airflow_provider_wmigrate.engine.ledger.last_dry_run import locked_in_dry_run
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
 from airflow_provider_wmigrate.engine.lock_modes import LockSet
 from airflow_provider_wmigrate.engine.plan.lock_order import with_declared
@@ -110,6 +111,22 @@ def foreseen(job: Job, answer: Any) -> LockSet:
     """What the answer to it means."""
     facts = relation_facts(values(answer)[0])
     return with_declared(locks_needed(job.analysis, facts), facts, job.migration.locks)
+
+
+def with_last_dry_run(conn: Connection[Any], schema: str, job: Job, found: LockSet) -> LockSet:
+    """The set with what the last dry run of the same script has locked: asked for only where the script hides some of
+    what it does, and for no rollback.
+
+    :param schema: of the ledger.
+    """
+    hides = found.unforeseen or not _HIDING.isdisjoint(job.analysis.kinds())
+    if not hides or job.analysis.script.checksum != job.migration.script.checksum:
+        return found
+    return found.with_more(locked_in_dry_run(conn, schema, job.migration, at=found.hidden_at))
+
+
+_HIDING = {"do_stmt", "call_stmt"}
+"""Of a script of these alone nothing is asked, so that nothing is known to be unforeseen."""
 
 
 def _taking(locks: Sequence[AdvisoryLock]) -> bytes:
