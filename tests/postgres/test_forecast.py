@@ -44,6 +44,7 @@ def test_who_would_wait(migrator: MakeMigrator, conn: Conn) -> None:
         "005_parts.sql": "ALTER TABLE parts ADD COLUMN n int;",
         "006_keys.sql": "ALTER TABLE items ADD FOREIGN KEY (order_id) REFERENCES orders NOT VALID;",
         "007_rows.sql": "UPDATE orders SET note = '';\nDO $$ BEGIN TRUNCATE log; END $$;",
+        "009_change.sql": "ALTER TABLE orders ADD COLUMN n int;\nUPDATE orders SET n = 1;",
         "008_concurrently.sql": "CREATE INDEX CONCURRENTLY ON orders (id);\nALTER TABLE items ADD COLUMN k int;\n",
     }
     config = {"migration_config.yaml": "settings: {execution: {timeout_seconds: 60}}\n"}
@@ -71,6 +72,7 @@ def test_who_would_wait(migrator: MakeMigrator, conn: Conn) -> None:
             "line 2 may lock more than can be foreseen: a DO block runs",
         ],
         "008": ["blocks reads and writes of public.items for a moment"],
+        "009": [f"blocks reads and writes of {orders} until the migration commits, and line 2 may take long"],
     }  # fmt: skip
 
 

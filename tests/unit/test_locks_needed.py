@@ -69,6 +69,14 @@ def test_every_statement_that_works_on_a_table_is_known() -> None:
     assert {each.relation: each.worked for each in found.needs} == {"app.a": (), "app.b": (), "app.c": (0, 2)}
 
 
+def test_what_is_read_for_a_change_of_rows_is_worked_on_as_well() -> None:
+    """A small table can be filled from a large one, which takes as long as the large one is."""
+    text = "INSERT INTO a SELECT x FROM b;\nINSERT INTO a VALUES ((SELECT x FROM b));\n"
+    found = needed(text + "UPDATE a SET x = 1 FROM b;\nALTER TABLE c ADD COLUMN y int")
+    worked = {"app.a": (0, 2), "app.b": (0, 2), "app.c": ()}
+    assert {each.relation: each.worked for each in found.needs} == worked
+
+
 def test_reads_do_not_count_where_nothing_keeps_writers_out() -> None:
     assert needed("UPDATE a SET x = 1; SELECT * FROM b; SELECT * FROM c FOR UPDATE") == LockSet(
         (need("app.a", WRITE, 0, 0, work="rows", worked=(0,)),), (), (0, 1, 2)

@@ -123,7 +123,7 @@ def _forecast(script: Ahead, found: LockSet, facts: RelationFacts, order: LockOr
 
 def _lasts(need: LockNeed, long: Sequence[int], lines: Sequence[int], *, one_by_one: bool) -> str:
     """How long the lock is held: its own statement counts, and what comes behind it in the same transaction."""
-    if need.work:
+    if need.work and need.strongest in long:
         return f"for as long as the statement of line {lines[need.strongest]} runs: {_DOING[need.work]}"
     behind = [number for number in long if number > need.strongest]
     if behind and not one_by_one:

@@ -6,7 +6,7 @@ left out for INSERT and COPY, and all are taken for UPDATE and DELETE.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import Constraint
@@ -26,6 +26,7 @@ def rows(node: Any, scope: Scope) -> Iterator[Taken]:
     read: list[tuple[str, str]] = []
     written: list[tuple[str, str]] = []
     inner: set[str] = set()
+    work: LongWork | None = None
     for message in walk(node):
         kind = message.DESCRIPTOR.name
         if kind == "RangeVar" and message.relname:
@@ -36,7 +37,9 @@ def rows(node: Any, scope: Scope) -> Iterator[Taken]:
             yield from call(message, scope)
         elif kind in _CHANGES:
             written.append((message.relation.schemaname, message.relation.relname))
-            yield from _CHANGES[kind](message, scope)
+            changed = list(_CHANGES[kind](message, scope))
+            yield from changed
+            work = work or _work_of(changed)
         elif kind == "SelectStmt" and message.locking_clause:
             yield from _for_update(message, scope)
     for target in written:
@@ -44,7 +47,12 @@ def rows(node: Any, scope: Scope) -> Iterator[Taken]:
     for schema, name in read:
         oid = scope.find(schema, name) if schema or name not in inner else None
         if oid is not None:
-            yield from reading(scope, oid, _READ)
+            yield from reading(scope, oid, _READ, work)
+
+
+def _work_of(changed: Iterable[Taken]) -> LongWork | None:
+    """What is done for long with the rows that are changed: what is read for it is worked on as long."""
+    return next((taken.work for taken in changed if isinstance(taken, Lock) and taken.work), None)
 
 
 def reading(scope: Scope, oid: int, mode: LockMode, work: LongWork | None = None) -> Iterator[Lock]:
