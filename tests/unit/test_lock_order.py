@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, LongWork, Unforeseen
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, LongWork
 from airflow_provider_wmigrate.engine.model import Finding, Script
 from airflow_provider_wmigrate.engine.plan.lock_order import (
     SMALL,
@@ -48,8 +48,7 @@ def test_a_strong_lock_behind_something_long_comes_late() -> None:
     order = lock_order(LONG, LockSet((a, b, c), long=(1,)))
     assert order == LockOrder(first=(a, c), late=(Late(b, behind=1),))
     assert order.stops == (2,)
-    assert [*order.words(LONG)] == [
-        "takes first, or none of them: public.a (ACCESS EXCLUSIVE), public.c (ROW EXCLUSIVE)",
+    assert [*order.late_words(LONG)] == [
         "takes just before line 3, since line 2 may take long: public.b (ACCESS EXCLUSIVE)",
     ]
 
@@ -92,15 +91,9 @@ def test_what_was_learnt_comes_first_of_all() -> None:
     assert lock_order(TWO, LockSet((a, b)), learnt=(weak,)).first == (a, b)
 
 
-def test_what_cannot_be_locked_is_left_and_what_is_not_foreseen_is_said() -> None:
+def test_what_cannot_be_locked_is_left_to_its_statement() -> None:
     view = LockNeed("public.v", 1, AE, 0, 0, lockable=False)
-    unforeseen = Unforeseen(1, 2, "a DO block may do anything")
-    order = lock_order(TWO, LockSet((view,), (unforeseen,)))
-    assert order == LockOrder(left=(view,), unforeseen=(unforeseen,))
-    assert [*order.words(TWO)] == [
-        "leaves to their statements: public.v (ACCESS EXCLUSIVE)",
-        "cannot foresee what line 2 locks: a DO block may do anything",
-    ]
+    assert lock_order(TWO, LockSet((view,))) == LockOrder()
 
 
 def test_a_statement_that_does_not_wait_is_left_alone() -> None:
@@ -110,8 +103,8 @@ def test_a_statement_that_does_not_wait_is_left_alone() -> None:
 
 
 def test_many_relations_are_not_all_named() -> None:
-    order = LockOrder(first=tuple(need(name) for name in "abcdefghij"))
-    (said,) = order.words(TWO)
+    order = LockOrder(late=tuple(Late(need(name, at=1), behind=0) for name in "abcdefghij"))
+    (said,) = order.late_words(TWO)
     assert said.endswith("public.f (ACCESS EXCLUSIVE), and 4 others")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
-from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, Unforeseen
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 from airflow_provider_wmigrate.engine.sql.lock_limit import own_limit
 from airflow_provider_wmigrate.engine.sql.named import names_in
@@ -42,24 +42,11 @@ class LockOrder:
     """Before the first statement, in this order."""
     late: tuple[Late, ...] = ()
     """By statement."""
-    left: tuple[LockNeed, ...] = ()
-    """What LOCK TABLE cannot take: its statement takes it."""
-    unforeseen: tuple[Unforeseen, ...] = ()
 
     @property
     def stops(self) -> tuple[int, ...]:
         """Numbers from 0 of the statements before which the script pauses for a late lock."""
         return tuple(sorted({late.need.strongest for late in self.late}))
-
-    def words(self, analysis: Analysis) -> Iterator[str]:
-        """As the plan shows it: one sentence for each time at which locks are taken."""
-        if self.first:
-            yield f"takes first, or none of them: {_named(self.first)}"
-        yield from self.late_words(analysis)
-        if self.left:
-            yield f"leaves to their statements: {_named(self.left)}"
-        for statement in self.unforeseen:
-            yield f"cannot foresee what line {statement.line} locks: {statement.why}"
 
     def late_words(self, analysis: Analysis) -> Iterator[str]:
         """Of the locks that are taken behind the first statement."""
@@ -79,15 +66,14 @@ def lock_order(
     """
     first: list[LockNeed] = []
     late: list[Late] = []
-    left: list[LockNeed] = []
     long = () if all_first else tuple(number for number in found.long if not _is_small(found, number))
     for need in found.needs:
         if _does_not_wait(analysis, need.strongest):
             continue
         behind = next((number for number in long if number < need.strongest), None)
         if not need.lockable:
-            left.append(need)
-        elif behind is None or not _keeps_others_away(need.mode):
+            continue  # its statement takes it
+        if behind is None or not _keeps_others_away(need.mode):
             first.append(need)
         else:
             late.append(Late(need, behind))
@@ -95,7 +81,7 @@ def lock_order(
                 first.append(replace(need, mode=LockMode.ROW_EXCLUSIVE, strongest=need.statement))
     late.sort(key=lambda each: each.need.strongest)
     first = _with_learnt(first, learnt)
-    return LockOrder(tuple(first), tuple(late), tuple(left), found.unforeseen)
+    return LockOrder(tuple(first), tuple(late))
 
 
 def with_declared(found: LockSet, facts: RelationFacts, declared: Sequence[tuple[str, LockMode]]) -> LockSet:
