@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import psycopg
@@ -30,21 +30,13 @@ from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait, own_limit
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .job import Job
+from .lock_tries import BACK, LONGEST_PAUSE, PAUSE, RELEASE, RISES, SAVEPOINT, Tries, lock_statement
 
 Send = Callable[[Head], Sent]
 
-_SHORTEST, _RISES = 0.03, 1.6
-"""Seconds of the first wait, and how much longer each further one for the same lock is."""
-_SHARE = 0.5
-"""Of the server's deadlock_timeout: the longest wait with nothing in hand."""
 _INSIDE = 0.6
-"""Of the same: the longest wait of a script. Whoever waits for us looks for a deadlock only after all of that time."""
-_VACUUM = 1.3
-"""Of the same: an autovacuum gives way only to somebody who has waited for all of it."""
-_LOOKS = 0.1
-"""Of the same: after a longer wait in vain it is looked who holds the lock."""
-_PAUSE, _LONGEST_PAUSE = 0.01, 0.08
-"""Seconds between two tries, about, for those who stood behind us."""
+"""Of the server's deadlock_timeout: the longest wait of a script. Whoever waits for us looks for a deadlock only after
+all of that time."""
 
 
 def short(budget: Budget, session: Session) -> Budget:
@@ -62,7 +54,7 @@ def first_limits(job: Job, settings: Execution, session: Session) -> Budget:
 def wait_for(conn: psycopg.Connection[Any], needs: Iterable[LockNeed]) -> None:
     """Take locks one after another, as any statement does."""
     for need in needs:
-        conn.execute(_lock(need, nowait=False))
+        conn.execute(lock_statement(need, nowait=False))
 
 
 @dataclass
@@ -156,7 +148,7 @@ class LockTaking:
         needs = [need for need in wanted if need.relation not in self.refused]
         if not needs:
             return send(Head(b"", 0))
-        tries = _Tries(self, budget, self.limits(budget).lock, needs)
+        tries = Tries(self, budget, self.limits(budget).lock, needs)
         while True:
             head, asked = tries.head()
             try:
@@ -167,7 +159,7 @@ class LockTaking:
                     self.fail(tries.needs[0], refused.error, budget)
                 tries.not_taken(need, refused.error)
                 if not tries.needs:
-                    return send(Head(b"%s; %s;" % (_BACK, _RELEASE), 2))
+                    return send(Head(b"%s; %s;" % (BACK, RELEASE), 2))
 
     def _alone(self, head: Head) -> Sent:
         """Take them in a message of their own, before a script that is sent in several."""
@@ -179,24 +171,24 @@ class LockTaking:
     def _late(self, group: Sequence[Late], budget: Budget) -> None:
         """Take locks while others are held: without ever standing in a queue."""
         needs = [late.need for late in group if late.need.relation not in self.refused]
-        begun, pause, head = time.monotonic(), _PAUSE / 2, _SAVEPOINT
+        begun, pause, head = time.monotonic(), PAUSE / 2, SAVEPOINT
         end = min(self.end(needs, budget), begun + self._patience(begun))
         while needs:
-            text = b"; ".join([head, *(_lock(need) for need in needs), _RELEASE])
+            text = b"; ".join([head, *(lock_statement(need) for need in needs), RELEASE])
             try:
                 _take(self.session.conn, Head(text, len(needs) + 2))
                 self._polled += time.monotonic() - begun
                 return
             except HeadRefused as refused:
-                head, need = _BACK, needs[min(max(refused.number - 1, 0), len(needs) - 1)]
+                head, need = BACK, needs[min(max(refused.number - 1, 0), len(needs) - 1)]
                 if self.leave(need, refused.error, budget):
                     needs.remove(need)
                 elif time.monotonic() >= end or not self.session.interruption.pause(random.uniform(0.5, 1.5) * pause):
                     self.all_first = True
                     self.fail(need, refused.error, budget)
-            pause = min(pause * _RISES, _LONGEST_PAUSE)
-        if head is _BACK:
-            ask(self.session.conn, b"%s; %s" % (_BACK, _RELEASE))
+            pause = min(pause * RISES, LONGEST_PAUSE)
+        if head is BACK:
+            ask(self.session.conn, b"%s; %s" % (BACK, RELEASE))
 
     def _patience(self, now: float) -> float:
         """Seconds that are left for late locks: whoever wants what is held waits meanwhile, so that these must not be
@@ -258,73 +250,6 @@ class LockTaking:
         self.learnt = (need, *(each for each in self.learnt if each.relation != need.relation))
 
 
-@dataclass
-class _Tries:
-    """One attempt at the locks that come before the first statement.
-
-    :param inside: seconds that the script itself may wait for a lock later.
-    :param needs: those that are left, the one that is waited for in front.
-    """
-
-    taking: LockTaking
-    budget: Budget
-    inside: float
-    needs: list[LockNeed]
-    end: float = field(init=False)
-    wait: float = field(default=0.0, init=False)
-    """Seconds for the first of them; 0: it has to be free like the others."""
-    pause: float = field(default=_PAUSE, init=False)
-    begun: bool = field(default=False, init=False)
-    aside: bool = field(default=False, init=False)
-    """The first of them is in the hands of a VACUUM or the like: it is waited for in that one's own mode, which is in
-    nobody's way who reads or writes, and for which an autovacuum gives way too."""
-
-    def __post_init__(self) -> None:
-        self.end = self.taking.end(self.needs, self.budget)
-
-    def head(self) -> tuple[Head, dict[int, LockNeed]]:
-        """The statements of the next try, and for which lock each of them asks, by its number."""
-        waits, aside = self.wait > 0, replace(self.needs[0], mode=LockMode.SHARE_UPDATE_EXCLUSIVE)
-        before = [_BACK if self.begun else _SAVEPOINT, *([_limit(self.wait)] if waits else [])]
-        behind = [*([_limit(self.inside)] if waits else []), _RELEASE]
-        wanted = [aside, *self.needs] if self.aside else self.needs
-        locks = [_lock(need, nowait=not waits or at > 0) for at, need in enumerate(wanted)]
-        statements = [*before, *locks, *behind]
-        self.begun = True
-        asked = [self.needs[0], *self.needs] if self.aside else self.needs
-        return Head(b"; ".join(statements) + b";\n", len(statements)), dict(enumerate(asked, len(before)))
-
-    def not_taken(self, need: LockNeed, error: psycopg.Error) -> None:
-        """Prepare the next try; by now the server has let all of them go.
-
-        :raises StatementFailed: there is no time left for one.
-        """
-        taking, now = self.taking, time.monotonic()
-        if taking.leave(need, error, self.budget):
-            self.needs.remove(need)
-            return
-        left = self.end - now
-        if left <= 0 or not taking.session.interruption.pause(min(random.uniform(0.5, 1.5) * self.pause, left)):
-            taking.fail(need, error, self.budget)
-        self.pause = min(self.pause * _RISES, _LONGEST_PAUSE)
-        self.wait = min(self._next_wait(need), left)
-        self.needs.sort(key=lambda each: (each is not need, -each.mode))
-
-    def _next_wait(self, need: LockNeed) -> float:
-        known = self.taking.session.login.deadlock_seconds
-        if self.taking.holds:
-            return 0.0
-        was_aside, self.aside = self.aside, False
-        waited = self.wait if need is self.needs[0] else 0.0
-        if waited > _LOOKS * known:
-            ask(self.taking.session.conn, _BACK)
-            self.aside = LockMode.SHARE_UPDATE_EXCLUSIVE in self.taking.look(need)
-        if self.aside:
-            return _VACUUM * known
-        wanted = _SHORTEST if was_aside or not waited else waited * _RISES
-        return random.uniform(0.8, 1.0) * min(wanted, _SHARE * known)
-
-
 def _take(conn: psycopg.Connection[Any], head: Head) -> None:
     """:raises HeadRefused: one is not free, or cannot be taken."""
     answers = exchange(conn, head.text)
@@ -333,17 +258,5 @@ def _take(conn: psycopg.Connection[Any], head: Head) -> None:
         raise HeadRefused(len(answers) - 1, error)
 
 
-def _lock(need: LockNeed, *, nowait: bool = True) -> bytes:
-    """Without its children: the server would stand in the queue for each of them, with the others in its hands."""
-    end = " NOWAIT" if nowait else ""
-    return f"LOCK TABLE ONLY {need.relation} IN {need.mode.keyword} MODE{end}".encode()
-
-
-def _limit(seconds: float) -> bytes:
-    return b"SELECT pg_catalog.set_config('lock_timeout', '%dms', true)" % max(int(seconds * 1000), 1)
-
-
-_SAVEPOINT, _BACK = b"SAVEPOINT wmigrate_locks", b"ROLLBACK TO SAVEPOINT wmigrate_locks"
-_RELEASE = b"RELEASE SAVEPOINT wmigrate_locks"
 _NOT_TO_BE_LOCKED = {"42501", "42P01", "42809", "3F000", "0A000"}
 """No right, no such table, no table, no such schema, not of this kind."""
