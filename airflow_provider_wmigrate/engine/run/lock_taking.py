@@ -148,7 +148,8 @@ class LockTaking:
         needs = [need for need in wanted if need.relation not in self.refused]
         if not needs:
             return send(Head(b"", 0))
-        tries = Tries(self, budget, self.limits(budget).lock, needs)
+        inside, end = self.limits(budget).lock, self._end(needs, budget)
+        tries = Tries(self.session, needs, inside, end, self.holds, self._look)
         while True:
             head, asked = tries.head()
             try:
@@ -156,9 +157,12 @@ class LockTaking:
             except HeadRefused as refused:
                 need = asked.get(refused.number)
                 if need is None:
-                    self.fail(tries.needs[0], refused.error, budget)
-                tries.not_taken(need, refused.error)
-                if not tries.needs:
+                    self._fail(needs[0], refused.error, budget)
+                if self._leave(need, refused.error, budget):
+                    needs.remove(need)
+                elif not tries.again(need):
+                    self._fail(need, refused.error, budget)
+                if not needs:
                     return send(Head(b"%s; %s;" % (BACK, RELEASE), 2))
 
     def _alone(self, head: Head) -> Sent:
@@ -172,7 +176,7 @@ class LockTaking:
         """Take locks while others are held: without ever standing in a queue."""
         needs = [late.need for late in group if late.need.relation not in self.refused]
         begun, pause, head = time.monotonic(), PAUSE / 2, SAVEPOINT
-        end = min(self.end(needs, budget), begun + self._patience(begun))
+        end = min(self._end(needs, budget), begun + self._patience(begun))
         while needs:
             text = b"; ".join([head, *(lock_statement(need) for need in needs), RELEASE])
             try:
@@ -181,11 +185,11 @@ class LockTaking:
                 return
             except HeadRefused as refused:
                 head, need = BACK, needs[min(max(refused.number - 1, 0), len(needs) - 1)]
-                if self.leave(need, refused.error, budget):
+                if self._leave(need, refused.error, budget):
                     needs.remove(need)
                 elif time.monotonic() >= end or not self.session.interruption.pause(random.uniform(0.5, 1.5) * pause):
                     self.all_first = True
-                    self.fail(need, refused.error, budget)
+                    self._fail(need, refused.error, budget)
             pause = min(pause * RISES, LONGEST_PAUSE)
         if head is BACK:
             ask(self.session.conn, b"%s; %s" % (BACK, RELEASE))
@@ -198,12 +202,12 @@ class LockTaking:
 
     # What is not taken
 
-    def end(self, needs: Sequence[LockNeed], budget: Budget) -> float:
+    def _end(self, needs: Sequence[LockNeed], budget: Budget) -> float:
         """Until when they are tried, on the monotonic clock."""
         own = [own_patience(self.analysis, need, budget.lock) for need in needs]
         return time.monotonic() + min(own, default=budget.lock)
 
-    def leave(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> bool:
+    def _leave(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> bool:
         """Whether a lock is left to its statement, since LOCK TABLE cannot take it. False: it is not free.
 
         :raises StatementFailed: neither.
@@ -212,10 +216,10 @@ class LockTaking:
             self.refused.add(need.relation)
             return True
         if error.sqlstate != "55P03":
-            self.fail(need, error, budget)
+            self._fail(need, error, budget)
         return False
 
-    def fail(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> NoReturn:
+    def _fail(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> NoReturn:
         """End the attempt as if the statement that needs the lock had waited for all of its budget."""
         session, analysis = self.session, self.analysis
         if session.interruption.requested or session.interruption.spared is not None:
@@ -226,10 +230,10 @@ class LockTaking:
             session.sender.lock_wait = LockWait(budget.lock, budget.lock, own_limit(analysis, index))
             session.roll_back()
             with suppress(psycopg.Error):
-                self.look(need)
+                self._look(need)
         raise failure from error
 
-    def look(self, need: LockNeed) -> set[LockMode]:
+    def _look(self, need: LockNeed) -> set[LockMode]:
         """Tell who holds what stands in the way of a lock, and return in which modes."""
         found = holders(self.session.conn, need.oid, need.mode)
         blockers = tuple(blocker for blocker, _ in found)

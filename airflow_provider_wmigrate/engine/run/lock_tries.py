@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
-
-import psycopg
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed
 from airflow_provider_wmigrate.engine.session.message import ask
 from airflow_provider_wmigrate.engine.session.sending import Head
-from airflow_provider_wmigrate.engine.session.session import Budget
-
-if TYPE_CHECKING:
-    from .lock_taking import LockTaking
+from airflow_provider_wmigrate.engine.session.session import Session
 
 _SHORTEST, RISES = 0.03, 1.6
 """Seconds of the first wait, and how much longer each further one for the same lock is."""
@@ -33,15 +28,19 @@ PAUSE, LONGEST_PAUSE = 0.01, 0.08
 class Tries:
     """One attempt at the locks that come before the first statement.
 
-    :param inside: seconds that the script itself may wait for a lock later.
     :param needs: those that are left, the one that is waited for in front.
+    :param inside: seconds that the script itself may wait for a lock later.
+    :param end: until when they are tried, on the monotonic clock.
+    :param holds: locks are held already, so that none may be waited for.
+    :param look: finds out in which modes others hold what stands in the way of a lock.
     """
 
-    taking: LockTaking
-    budget: Budget
-    inside: float
+    session: Session
     needs: list[LockNeed]
-    end: float = field(init=False)
+    inside: float
+    end: float
+    holds: bool
+    look: Callable[[LockNeed], set[LockMode]]
     wait: float = field(default=0.0, init=False)
     """Seconds for the first of them; 0: it has to be free like the others."""
     pause: float = field(default=PAUSE, init=False)
@@ -49,9 +48,6 @@ class Tries:
     aside: bool = field(default=False, init=False)
     """The first of them is in the hands of a VACUUM or the like: it is waited for in that one's own mode, which is in
     nobody's way who reads or writes, and for which an autovacuum gives way too."""
-
-    def __post_init__(self) -> None:
-        self.end = self.taking.end(self.needs, self.budget)
 
     def head(self) -> tuple[Head, dict[int, LockNeed]]:
         """The statements of the next try, and for which lock each of them asks, by its number."""
@@ -65,31 +61,28 @@ class Tries:
         asked = [self.needs[0], *self.needs] if self.aside else self.needs
         return Head(b"; ".join(statements) + b";\n", len(statements)), dict(enumerate(asked, len(before)))
 
-    def not_taken(self, need: LockNeed, error: psycopg.Error) -> None:
-        """Prepare the next try; by now the server has let all of them go.
+    def again(self, need: LockNeed) -> bool:
+        """Pause before the next try, since a lock was not free; by now the server has let all of them go.
 
-        :raises StatementFailed: there is no time left for one.
+        :return: False: there is no time left for one.
         """
-        taking, now = self.taking, time.monotonic()
-        if taking.leave(need, error, self.budget):
-            self.needs.remove(need)
-            return
-        left = self.end - now
-        if left <= 0 or not taking.session.interruption.pause(min(random.uniform(0.5, 1.5) * self.pause, left)):
-            taking.fail(need, error, self.budget)
+        left = self.end - time.monotonic()
+        if left <= 0 or not self.session.interruption.pause(min(random.uniform(0.5, 1.5) * self.pause, left)):
+            return False
         self.pause = min(self.pause * RISES, LONGEST_PAUSE)
         self.wait = min(self._next_wait(need), left)
         self.needs.sort(key=lambda each: (each is not need, -each.mode))
+        return True
 
     def _next_wait(self, need: LockNeed) -> float:
-        known = self.taking.session.login.deadlock_seconds
-        if self.taking.holds:
+        known = self.session.login.deadlock_seconds
+        if self.holds:
             return 0.0
         was_aside, self.aside = self.aside, False
         waited = self.wait if need is self.needs[0] else 0.0
         if waited > _LOOKS * known:
-            ask(self.taking.session.conn, BACK)
-            self.aside = LockMode.SHARE_UPDATE_EXCLUSIVE in self.taking.look(need)
+            ask(self.session.conn, BACK)
+            self.aside = LockMode.SHARE_UPDATE_EXCLUSIVE in self.look(need)
         if self.aside:
             return _VACUUM * known
         wanted = _SHORTEST if was_aside or not waited else waited * RISES
