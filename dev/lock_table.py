@@ -17,7 +17,6 @@ from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from dev.cluster import Cluster
-from dev.lock_schema import SCHEMA
 from dev.markdown import table
 
 Locks = dict[str, LockMode]
@@ -25,22 +24,11 @@ DATABASE, ROLE = "lock_commands", "lock_reader"
 PAGE_OF = 15
 """The version of PostgreSQL that the page is made with."""
 
-UNFORESEEN = {
-    "DO 'BEGIN TRUNCATE lonely; END'": "what a block of code does",
-    "CALL empty_lonely()": "what a procedure does",
-    "SELECT emptied()": "what a function does that is neither immutable nor one of C",
-    "UPDATE counted SET what = 'x'": "what a trigger's function does",
-    "INSERT INTO logged VALUES (1)": "what a rule of the table does",
-    "EXECUTE nobody_knows": "what was prepared outside of the script",
-    "DROP OWNED BY lock_reader CASCADE": "what a role owns",
-    "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE pg_default": "what a tablespace holds",
-    "INSERT INTO events VALUES (3, '2024-01-05')": "which partition a row goes to: only the parent is foreseen",
-    "UPDATE events SET what = 'x' WHERE day = '2024-01-01'": "which partitions are left out: all are foreseen",
-}
-"""Commands of which only the run can tell all locks, and what it is that nobody knows before."""
+SCHEMA, COMMANDS = (Path(__file__).with_name(name) for name in ("lock_schema.sql", "lock_commands.txt"))
+"""Of the commands one a line, under headings; `15+` before one is the first version that has it."""
 
-COMMANDS = Path(__file__).with_name("lock_commands.txt")
-"""One command a line, under headings; `15+` before one is the first version that has it."""
+UNFORESEEN = dict(line.split(" -- ") for line in COMMANDS.with_name("lock_unforeseen.txt").read_text().splitlines())
+"""Commands of which only the run can tell all locks, and what it is that nobody knows before."""
 
 _KNOWN = """
 CREATE TABLE public.known AS
@@ -86,7 +74,7 @@ def lock_schema(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
     dsn = cluster.create_database(DATABASE, template="template0")
     try:
         with psycopg.connect(dsn, autocommit=True) as conn:
-            conn.execute(SCHEMA.encode())
+            conn.execute(SCHEMA.read_bytes())
             conn.execute(_KNOWN.encode())
         with psycopg.connect(dsn, options="-c search_path=app,public") as conn:
             conn.prepare_threshold = None  # DEALLOCATE ALL would take psycopg's own statements away

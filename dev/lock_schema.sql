@@ -1,8 +1,5 @@
-"""A schema in which everything hangs on something else, for the commands of `lock_commands`."""
+-- A schema in which everything hangs on something else, for the commands of lock_commands.txt.
 
-from __future__ import annotations
-
-SCHEMA = """
 CREATE ROLE lock_reader;
 CREATE SCHEMA app;
 CREATE SCHEMA other;
@@ -107,4 +104,3 @@ INSERT INTO events VALUES (1, '2024-01-01', 'a'), (2, '2024-02-01', 'b');
 INSERT INTO animals VALUES (1, 'a');
 INSERT INTO lonely VALUES (1);
 INSERT INTO watched VALUES (1, 'a');
-"""
