@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
@@ -19,17 +21,7 @@ AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
 WIDE, TALL, PHONE = (1120, 700), (1120, 860), (380, 780)
 
 
-def _nothing(page: Page) -> None:
-    """Take it as it is."""
-
-
-def _ask_rollback(page: Page) -> None:
-    page.get_by_role("button", name="Roll back…").click()
-    page.get_by_label("Version that stays").select_option("014")
-
-
-def _fit(page: Page) -> None:
-    page.get_by_label("Fit into view").click()
+Act = Callable[[Page], object]
 
 
 @dataclass(frozen=True)
@@ -40,53 +32,44 @@ class Shot:
     hash: str = AT
     world: Callable[[], worlds.World] = worlds.make_world
     size: tuple[int, int] = WIDE
-    theme: str = "light"
-    act: Callable[[Page], None] = _nothing
+    theme: Literal["dark", "light"] = "light"
+    acts: tuple[Act, ...] = ()
 
 
-def _press(name: str) -> Callable[[Page], None]:
+def _press(name: str) -> Act:
     return lambda page: page.get_by_role("button", name=name).click()
 
 
-def _to_the_steps(page: Page) -> None:
+def _keep_14(page: Page) -> None:
+    page.get_by_label("Version that stays").select_option("014")
+
+
+def _fit(page: Page) -> None:
+    page.get_by_label("Fit into view").click()
+
+
+def _to_the_end(page: Page) -> None:
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
 
 
 def _to_the_sql(page: Page) -> None:
-    _press("Apply…")(page)
     page.get_by_role("region", name="SQL of 998").wait_for()
 
 
-def _to_the_findings(page: Page) -> None:
+def _open_the_locks(page: Page) -> None:
     page.locator("summary", has_text="1 lock").click()
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
 
 
-def _to_the_failure(page: Page) -> None:
-    page.get_by_role("button", name="failed 1").click()
-
-
-def _viewer() -> worlds.World:
-    return worlds.make_world(may=False, source=worlds.REPORT)
-
-
-def _plain() -> worlds.World:
-    """A DAG as in the README."""
-    only = worlds.s.Choices(to=False, modes=["apply"])
-    return worlds.make_world(migrate=only, rollback=None, rollback_dag=None, environment=None)
-
-
-def _hundred_and_fifty() -> worlds.World:
-    return worlds.make_world(worlds.many_items(150))
-
-
-def _many() -> worlds.World:
-    return worlds.make_world(worlds.many_items())
-
-
-def _down() -> worlds.World:
-    return worlds.make_world(source=worlds.DOWN)
-
+_many = partial(worlds.make_world, worlds.many_items())
+_viewer = partial(worlds.make_world, may=False, source=worlds.REPORT)
+_plain = partial(
+    worlds.make_world,
+    migrate=worlds.s.Choices(to=False, modes=["apply"]),
+    rollback=None,
+    rollback_dag=None,
+    environment=None,
+)
+"""A DAG as in the README."""
 
 SHOTS = [
     Shot("databases", ""),
@@ -94,21 +77,21 @@ SHOTS = [
     Shot("migrations-dark", theme="dark"),
     Shot("migrations-narrow", size=PHONE),
     Shot("migration", f"{AT}/migrations/016", theme="dark"),
-    Shot("graph", f"{AT}/graph", size=TALL, act=_fit),
-    Shot("plan", f"{AT}/plan", act=_to_the_steps),
+    Shot("graph", f"{AT}/graph", size=TALL, acts=(_fit,)),
+    Shot("plan", f"{AT}/plan", acts=(_to_the_end,)),
     Shot("audit", f"{AT}/audit", theme="dark"),
     Shot("charts", f"{AT}/charts"),
-    Shot("apply", world=_many, size=TALL, act=_to_the_sql),
+    Shot("apply", world=_many, size=TALL, acts=(_press("Apply…"), _to_the_sql)),
     Shot("failed", f"{AT}/migrations/017", size=TALL),
-    Shot("failed-narrow", size=PHONE, act=_to_the_failure),
-    Shot("dry-run", f"{AT}/history", size=TALL, act=_to_the_findings),
-    Shot("graph-150", f"{AT}/graph", world=_hundred_and_fifty, size=TALL),
+    Shot("failed-narrow", size=PHONE, acts=(_press("failed 1"),)),
+    Shot("dry-run", f"{AT}/history", size=TALL, acts=(_open_the_locks, _to_the_end)),
+    Shot("graph-150", f"{AT}/graph", world=partial(worlds.make_world, worlds.many_items(150)), size=TALL),
     Shot("viewer", world=_viewer, theme="dark"),
-    Shot("add-dry-run", world=_plain, act=_press("Dry run…")),
-    Shot("rollback", size=TALL, act=_ask_rollback),
+    Shot("add-dry-run", world=_plain, acts=(_press("Dry run…"),)),
+    Shot("rollback", size=TALL, acts=(_press("Roll back…"), _keep_14)),
     Shot("thousand", world=_many),
     Shot("thousand-graph", f"{AT}/graph", world=_many),
-    Shot("database-down", world=_down),
+    Shot("database-down", world=partial(worlds.make_world, source=worlds.DOWN)),
 ]
 
 
@@ -118,13 +101,14 @@ def take(browser: Browser, server: StubServer, shot: Shot) -> Path:
     width, height = shot.size
     page = browser.new_page(
         viewport={"width": width, "height": height},
-        color_scheme="dark" if shot.theme == "dark" else "light",
+        color_scheme=shot.theme,
         reduced_motion="reduce",
         timezone_id="UTC",
     )
     page.goto(server.url + shot.hash)
     page.wait_for_selector("main[aria-busy=false]")
-    shot.act(page)
+    for act in shot.acts:
+        act(page)
     time.sleep(0.4)
     file = FOLDER / f"{shot.name}.png"
     page.screenshot(path=file)
