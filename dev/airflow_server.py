@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 
 from dev.airflow_client import AirflowServerError
 from dev.airflow_processes import AirflowProcesses, surroundings
@@ -74,9 +73,7 @@ class AirflowServer(AirflowProcesses):
             self.wait_ready()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:

@@ -1,7 +1,7 @@
 """A PostgreSQL server of our own, for tests and the demo: made, started, stopped, and taken away again.
 
 It listens on 127.0.0.1 only, its data lies in one folder, and it runs as root (dropping to another account)
-as well as for a normal user. SQL needs psycopg, the rest does not.
+as well as for a normal user.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 import psutil
+import psycopg
+from psycopg import sql
 
 from dev.ports import free_port, port_taken
 from dev.server_binaries import Account, ClusterError, OtherMajorVersion, find_bindir, major_version, server_environment
@@ -46,6 +47,7 @@ class Cluster:
     :param settings: server settings for this start, such as ``{"timescaledb.max_background_workers": 0}``.
     :param fsync: ``False`` is faster and loses the data with the machine; for tests.
     :param log_file: what the server says; ``None`` writes it beside the data folder.
+    :param account: which the server runs as; ``None`` is ours or, for root, one without rights.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Cluster:
         settings: Mapping[str, Setting] | None = None,
         fsync: bool = True,
         log_file: Path | str | None = None,
+        account: Account | None = None,
     ) -> None:
         self.data_dir = Path(data_dir).resolve()
         self.log_file = Path(log_file or f"{self.data_dir}.log").absolute()
@@ -67,7 +70,7 @@ class Cluster:
         self.fsync = fsync
         self._wanted_port = port
         self._port = port
-        self._account = Account.for_server()
+        self._account = account or Account.for_server()
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog = Watchdog()
 
@@ -102,9 +105,7 @@ class Cluster:
             self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, *, remove_afterwards: Path | None = None) -> None:
@@ -219,6 +220,7 @@ class Cluster:
 
     def _popen(self, command: list[str], log: Any) -> subprocess.Popen[bytes]:
         """In a session of its own: Ctrl-C is for the starter, who then stops the server in order."""
+        command = self._account.command(command)
         try:
             return subprocess.Popen(
                 command,
@@ -280,8 +282,6 @@ class Cluster:
 
     def execute(self, query: str, *, dbname: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement as the superuser outside a transaction; its rows, if it has any."""
-        import psycopg
-
         with psycopg.connect(self.dsn(dbname), autocommit=True) as connection:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
@@ -292,12 +292,8 @@ class Cluster:
 
     def create_database(self, name: str, template: str | None = None, owner: str | None = None) -> str:
         """Its DSN. A copy of ``template`` needs that nobody is connected to the template."""
-        clauses = [f"CREATE DATABASE {quoted(name)}"]
-        if template is not None:
-            clauses.append(f"TEMPLATE {quoted(template)}")
-        if owner is not None:
-            clauses.append(f"OWNER {quoted(owner)}")
-        self.execute(" ".join(clauses))
+        named = {"DATABASE": name, "TEMPLATE": template, "OWNER": owner}
+        self.execute("CREATE " + " ".join(f"{what} {quoted(one)}" for what, one in named.items() if one is not None))
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
@@ -307,7 +303,7 @@ class Cluster:
 
 def quoted(identifier: str) -> str:
     """As an SQL identifier."""
-    return '"' + identifier.replace('"', '""') + '"'
+    return sql.Identifier(identifier).as_string(None)
 
 
 def _setting(value: Setting) -> str:

@@ -6,46 +6,32 @@ podman-compose does the reading; with ``--dry-run`` it asks for no container eng
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
+
+from dev.server_binaries import told
 
 
 class ComposeError(Exception):
     """The compose file cannot be used as it stands; the message is the reader's own."""
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(BaseModel, frozen=True, coerce_numbers_to_str=True):
     """One entry of ``services``, interpolated. ``raw`` is all of it."""
 
     name: str
-    raw: Mapping[str, Any]
-
-    @property
-    def image(self) -> str:
-        return str(self.raw["image"])
-
-    @property
-    def command(self) -> list[str]:
-        return [str(word) for word in self.raw.get("command", [])]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self.raw.get("environment", {}).items()}
-
-    @property
-    def profiles(self) -> list[str]:
-        return list(self.raw.get("profiles", []))
-
-    @property
-    def depends_on(self) -> dict[str, Mapping[str, Any]]:
-        return dict(self.raw.get("depends_on", {}))
+    raw: dict[str, Any]
+    image: str = ""
+    command: list[str] = []
+    environment: dict[str, str] = {}
+    profiles: list[str] = []
+    depends_on: dict[str, dict[str, Any]] = {}
 
     @property
     def health_check(self) -> list[str]:
@@ -57,13 +43,15 @@ class Service:
     @property
     def bind_mounts(self) -> dict[str, str]:
         """Place in the container -> path beside the compose file."""
-        mounts = [str(volume).split(":") for volume in self.raw.get("volumes", [])]
-        return {mount[1]: mount[0] for mount in mounts if mount[0].startswith((".", "/"))}
+        return {place: source for place, source in self._mounts() if source.startswith((".", "/"))}
 
     @property
     def named_volumes(self) -> dict[str, str]:
-        mounts = [str(volume).split(":") for volume in self.raw.get("volumes", [])]
-        return {mount[1]: mount[0] for mount in mounts if not mount[0].startswith((".", "/"))}
+        return {place: source for place, source in self._mounts() if not source.startswith((".", "/"))}
+
+    def _mounts(self) -> Iterator[tuple[str, str]]:
+        for source, place, *_ in (str(volume).split(":") for volume in self.raw.get("volumes", [])):
+            yield place, source
 
 
 @dataclass(frozen=True)
@@ -82,18 +70,11 @@ class Compose:
         command = [sys.executable, "-m", "podman_compose", "--dry-run", "--env-file", os.devnull, "--file", str(file)]
         for profile in profiles:
             command += ["--profile", profile]
-        answer = subprocess.run(
-            [*command, "config"],
-            env={"PATH": os.defpath, **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        answer = told([*command, "config"], env={"PATH": os.defpath, **variables})
         if answer.returncode != 0:
             raise ComposeError(f"{file.name}: {answer.stderr.strip().rpartition(chr(10))[2]}")
         raw = yaml.safe_load(answer.stdout)
-        return cls({name: Service(name, service) for name, service in raw["services"].items()}, raw)
+        return cls({name: Service(**service, name=name, raw=service) for name, service in raw["services"].items()}, raw)
 
 
 def read_env_file(text: str) -> dict[str, str]:

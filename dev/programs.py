@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from dev.server_binaries import ClusterError, find_bindir
+from dev.server_binaries import ClusterError, find_bindir, told
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {
@@ -129,16 +129,7 @@ def _install_browser() -> None:
 
 def _run(command: list[str], folder: Path, environment: Mapping[str, str] = os.environ) -> None:
     try:
-        answer = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_INSTALL_SECONDS,
-        )
+        answer = told(command, cwd=folder, env={**os.environ, **environment}, timeout=_INSTALL_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotInstalled(str(error)) from error
     if answer.returncode != 0:

@@ -78,20 +78,21 @@ class Account:
         command = ["test", "-x", str(path)]
         return self.run(command).returncode == 0
 
+    def command(self, command: list[str]) -> list[str]:
+        """What has to be run so that the account runs this."""
+        return command
+
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        command = self.command(command)
         try:
-            return subprocess.run(
-                command,
-                cwd="/",
-                env=server_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                **self.popen_arguments(),
-            )
+            return told(command, cwd="/", env=server_environment(), **self.popen_arguments())
         except OSError as error:
             raise ClusterError(f"cannot run {command[0]} as {self.name or 'this user'}: {error}") from error
+
+
+def told(command: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program that reads nothing to its end, whatever that is. What it printed is text."""
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **more)
 
 
 def server_environment() -> dict[str, str]:
@@ -127,9 +128,7 @@ def find_bindir(*, embedded: bool = True) -> Path:
 def major_version(bindir: Path) -> int:
     """15 for ``postgres (PostgreSQL) 15.18 (Debian ...)``; 0 when the program does not even start here."""
     try:
-        answer = subprocess.run(
-            [str(bindir / "postgres"), "--version"], capture_output=True, text=True, check=False
-        ).stdout
+        answer = told([str(bindir / "postgres"), "--version"]).stdout
     except OSError:
         return 0
     found = re.search(r"\(PostgreSQL\) (\d+)", answer)
@@ -152,10 +151,8 @@ def _is_bindir(folder: Path) -> bool:
 
 
 def _system_bindirs() -> Iterator[Path]:
-    if shutil.which("pg_config"):
-        answer = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
-        if answer:
-            yield Path(answer)
+    if shutil.which("pg_config") and (answer := told(["pg_config", "--bindir"]).stdout.strip()):
+        yield Path(answer)
     for pattern in SYSTEM_BINDIRS:
         yield from sorted(map(Path, glob(pattern)), key=_version_key, reverse=True)
     program = shutil.which("postgres")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dev.cluster import Cluster, Setting
-from dev.server_binaries import Account, ClusterError
+from dev.server_binaries import Account, ClusterError, told
 
 SUITE = "trixie"
 PACKAGE = "postgresql-17-timescaledb"
@@ -33,7 +33,7 @@ UID = GID = 65534
 
 @dataclass(frozen=True)
 class Inside(Account):
-    """Runs programs in the folder ``root`` by chroot, which drops to the account itself."""
+    """Runs programs in the folder ``root`` by chroot, which drops to the account itself and becomes the program."""
 
     root: Path = Path("/")
 
@@ -43,21 +43,6 @@ class Inside(Account):
     def command(self, command: list[str]) -> list[str]:
         # --groups: none of root's own.
         return ["chroot", f"--userspec={self.uid}:{self.gid}", "--groups=", str(self.root), *command]
-
-    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return super().run(self.command(command))
-
-
-class ChrootCluster(Cluster):
-    """A server whose programs and data both lie in a root folder."""
-
-    def __init__(self, data_dir: Path, *, root: Path, **arguments: Any) -> None:
-        super().__init__(data_dir, bindir=_bindir(root), **arguments)
-        self._account = self._inside = Inside(UID, GID, f"of the server in {root}", root=root)
-
-    def _popen(self, command: list[str], log: Any) -> subprocess.Popen[bytes]:
-        """``chroot`` becomes the server: same process number, same session."""
-        return super()._popen(self._inside.command(command), log)
 
 
 @contextlib.contextmanager
@@ -88,7 +73,8 @@ def timescale_server(
         server = Cluster.temporary(bindir=_with_timescale(Path(bindir)), settings=chosen)
     else:
         root = timescale_root()
-        server = ChrootCluster.temporary(parent=root / "srv", root=root, settings=chosen)
+        account = Inside(UID, GID, f"of the server in {root}", root=root)
+        server = Cluster.temporary(parent=root / "srv", bindir=_bindir(root), account=account, settings=chosen)
     with server as cluster:
         yield cluster
 
@@ -134,14 +120,7 @@ def _build(root: Path) -> None:
         fresh = Path(scratch) / root.name
         command = ["mmdebstrap", "--mode=root", "--variant=essential", f"--include={PACKAGE}", *_LEFT_OUT]
         try:
-            answer = subprocess.run(
-                [*command, SUITE, str(fresh), mirror],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=BUILD_SECONDS,
-            )
+            answer = told([*command, SUITE, str(fresh), mirror], timeout=BUILD_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise ClusterError(f"mmdebstrap did not unpack {PACKAGE} within {BUILD_SECONDS} s: try again") from error
         if answer.returncode != 0:
@@ -167,7 +146,7 @@ def _mirror() -> str:
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)"]
     command += ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = told(command)
     except OSError as error:
         raise ClusterError(f"apt, which knows where Debian's packages are, cannot be run: {error}") from error
     if not answer.stdout.strip():
@@ -178,7 +157,7 @@ def _mirror() -> str:
 def _with_timescale(bindir: Path) -> Path:
     """As it is named, if the extension is among its files."""
     try:
-        answer = subprocess.run([str(bindir / "pg_config"), "--sharedir"], capture_output=True, text=True, check=False)
+        answer = told([str(bindir / "pg_config"), "--sharedir"])
         control = Path(answer.stdout.strip()) / "extension" / "timescaledb.control"
     except OSError as error:
         raise ClusterError(f"TIMESCALE_BINDIR={bindir} is no bin folder of a PostgreSQL: {error}") from error
