@@ -15,7 +15,7 @@ import pytest
 from harness.wire import Point, Wire
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.events import Event, Noticed, Waiting
+from airflow_provider_wmigrate.engine.events import Event, Finished, Noticed, Waiting
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
@@ -154,19 +154,43 @@ def test_a_commit_that_waits_for_an_absent_standby_is_told(
     without_standby: Cluster, make_folder: Callable[..., Path], events: list[Event]
 ) -> None:
     dsn = without_standby.create_database("warehouse")
-    folder = read_folder(make_folder(FILES | {"migration_config.yaml": "settings: {execution: {timeout_seconds: 4}}"}))
+    config = {"migration_config.yaml": "settings: {execution: {timeout_seconds: 4}}"}
+    folder = read_folder(make_folder(FILES | config | {"001_a.sql": "ALTER TABLE shop ADD COLUMN c int;"}))
+    waited: list[float] = []
+
+    def read() -> None:
+        with psycopg.connect(dsn, application_name="shop") as conn:
+            began = time.monotonic()
+            conn.execute("SELECT FROM shop")
+            waited.append(time.monotonic() - began)
+
+    reader = threading.Thread(target=read)
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Waiting) and not reader.ident:
+            reader.start()
+
+    with psycopg.connect(dsn) as conn:
+        conn.execute("CREATE TABLE shop (id int)")
     patient = Migrator(lambda: psycopg.connect(dsn), folder, identity=Identity("tester"))
     patient.record("planned")
     waits = Migrator(
         lambda: psycopg.connect(dsn, options="-c synchronous_commit=on"),
         folder,
         identity=Identity("tester"),
-        on_event=events.append,
+        on_event=tell,
     )
     record = waits.apply("001")
+    reader.join(GENEROUS)
     assert record.outcome is Outcome.APPLIED
     assert [e.status for e in patient.read().entries] == ["applied"]
     told = [e for e in events if isinstance(e, Waiting)]
     assert told
     assert told[0].what == "a synchronous standby to confirm the commit"
     assert Noticed("001", "WARNING", NOT_REPLICATED) in events
+    felt = record.bystanders
+    assert felt is not None
+    assert (felt.sessions, felt.relations) == (1, ("public.shop",)), "its locks are held until the commit is over"
+    assert (felt.longest_wait_ms or 0) / 1000 == pytest.approx(waited[0], rel=0.2)
+    assert [e.record.bystanders for e in events if isinstance(e, Finished)] == [felt]

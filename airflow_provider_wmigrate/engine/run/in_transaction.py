@@ -90,7 +90,7 @@ class InTransaction:
                 job, replace(record, attempts=number, taken_away=gone), head, at
             )
             self.turn.commit(statements, record, head)
-        return record
+        return replace(record, bystanders=watch.behind_commit(record.bystanders))
 
     def _tail(self) -> Tail:
         """What is sent behind the script: from here on the ledger speaks."""

@@ -37,7 +37,7 @@ class Felt:
         self._spare: Spare = lambda spared: None
         self._done = False
         self.tries = 0
-        """Over so far."""
+        """Over so far, the last one with its commit."""
 
     def begin(self, limit: float | None, spare: Spare) -> None:
         """The migration begins.
@@ -116,12 +116,21 @@ class Felt:
         :param deadlock: the server ended it for a deadlock, so it was nobody else.
         """
         with self._mutex:
-            now = time.monotonic()
-            self._end_waits(self._waits.keys(), now)
-            self._waits, self._ended, self.tries = {}, now, self.tries + 1
+            self._all_let_go()
             self._deadlocks.try_over(ours=deadlock)
             self._done = False
             self._spare(None)
+
+    def committed(self) -> Bystanders:
+        """The commit is over, and nobody waits for it any more."""
+        with self._mutex:
+            self._all_let_go()
+        return self.told()
+
+    def _all_let_go(self) -> None:
+        now = time.monotonic()
+        self._end_waits(self._waits.keys(), now)
+        self._waits, self._ended, self.tries = {}, now, self.tries + 1
 
     def told(self) -> Bystanders:
         """What was felt until now."""

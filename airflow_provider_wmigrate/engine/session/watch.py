@@ -75,7 +75,7 @@ class Watch:
         self._tell, self._limit = tell, limit
         self._over, self._wanted, self._seen = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._begun = 0.0
+        self._begun = self._done_at = 0.0
         self._held_since: dict[str, float] = {}
         self._warned = _WARN_AFTER
         self._connected = False
@@ -97,7 +97,15 @@ class Watch:
             self._seen.clear()
             self._wanted.set()
             self._seen.wait(_FOR_LAST_LOOK)
+        self._done_at = time.monotonic()
         return self._felt.done() if commits else self._felt.told()
+
+    def behind_commit(self, before: Bystanders | None) -> Bystanders | None:
+        """What others felt with the commit, if that took long: it keeps all locks while it waits for a standby.
+
+        :param before: what they had felt when it began.
+        """
+        return self._felt.committed() if time.monotonic() - self._done_at > _FIRST_LOOK else before
 
     def __enter__(self) -> Watch:
         self._begun = time.monotonic()
