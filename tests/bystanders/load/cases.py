@@ -6,7 +6,7 @@ Not here: what only foreign tables take (OPTIONS), and ALTER TABLE ALL IN TABLES
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SCHEMA = """
@@ -47,16 +47,23 @@ INSERT INTO {t}_parts SELECT generate_series(1, 1000);
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A sub-command, and one that undoes it."""
+    """A sub-command, and one that undoes it.
+
+    :param hold: seconds for which the script does nothing behind it, so that others feel it for long enough to be seen.
+    """
 
     apply: str
     undo: str
+    hold: float = 0.0
 
     def script(self, tables: Sequence[str]) -> str:
-        return "".join(f"{_statement(self.apply, table)};\n" for table in tables)
+        return self._held(f"{_statement(self.apply, table)};\n" for table in tables)
 
     def rollback(self, tables: Sequence[str]) -> str:
-        return "".join(f"{_statement(self.undo, table)};\n" for table in reversed(tables))
+        return self._held(f"{_statement(self.undo, table)};\n" for table in reversed(tables))
+
+    def _held(self, statements: Iterable[str]) -> str:
+        return "".join([*statements, *([f"SELECT pg_sleep({self.hold});\n"] if self.hold else [])])
 
 
 def _statement(text: str, table: str) -> str:

@@ -12,8 +12,16 @@ from airflow_provider_wmigrate.engine.record import Record
 
 from .application import Log, Slow
 
-LOCK_BUDGET = 0.6
-"""Seconds: the longest wait of a script that holds locks, by the server's deadlock_timeout of a second."""
+LOCK_BUDGET = 0.5
+"""Seconds for which a migration stands in front of others at most while it waits for a lock: half of the server's
+deadlock_timeout."""
+BOUND = LOCK_BUDGET + 0.1
+"""Seconds that a statement of the application may take, beside a script that is over in a moment."""
+SEEN = 0.25
+"""Seconds from which on the record has to know of a wait: the first look comes after 0.2 s, each next one 0.05 s
+later."""
+APART = 0.2
+"""Share of what the application's own log says by which the record's figure may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +47,26 @@ class Window:
     def seconds(self) -> float:
         return self.end - self.start
 
+    @property
+    def told(self) -> float:
+        """The record's longest wait, in seconds; 0 where it was not looked for."""
+        felt = self.record.bystanders if self.record else None
+        return (felt.longest_wait_ms or 0) / 1000 if felt else 0.0
+
     def overlaps(self, each: Slow) -> bool:
         return each.start < self.end and each.end > self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """What the application felt of a number of calls."""
+    """What the application felt of a number of calls.
+
+    :param hold: seconds for which each script does nothing while it holds its locks.
+    """
 
     windows: Sequence[Window]
     log: Log
+    hold: float = 0.0
 
     @property
     def aborted(self) -> list[Slow]:
@@ -73,9 +91,22 @@ class Felt:
         return _longest(e for e in self.log.slow if not any(window.overlaps(e) for window in self.windows))
 
     @property
+    def compared(self) -> dict[Window, float]:
+        """The calls of which record or log tell a wait that is long enough to be seen, and how far the record is away
+        from the log, as a share of it."""
+        both = ((window, window.told, self.longest_in(window)) for window in self.windows if window.record)
+        return {window: abs(told - felt) / felt for window, told, felt in both if felt and max(told, felt) >= SEEN}
+
+    @property
+    def told_wrong(self) -> list[str]:
+        """Calls of which the record says another longest wait than the application's log."""
+        return [self._line(window) for window, apart in self.compared.items() if apart > APART]
+
+    @property
     def is_wrong(self) -> bool:
-        """Somebody was aborted, waited for longer than he may, or a migration did not get through."""
-        return bool(self.aborted or self.failed) or self.longest > LOCK_BUDGET + 0.1 + self.noise
+        """Somebody was aborted, waited for longer than he may or than the record says, or a migration did not get
+        through."""
+        return bool(self.aborted or self.failed or self.told_wrong) or self.longest > BOUND + self.hold
 
     @property
     def tried_again(self) -> int:
@@ -90,7 +121,7 @@ class Felt:
         told = [
             f"{window.seconds * 1000:.0f} ms",
             f"{window.record.attempts} tries" if window.record else f"failed: {window.error}",
-            f"longest statement beside it {self.longest_in(window) * 1000:.0f} ms",
+            f"longest statement beside it {self.longest_in(window) * 1000:.0f} ms, told {window.told * 1000:.0f} ms",
             *(f"{count} aborted ({sqlstate})" for sqlstate, count in errors.items()),
         ]
         return f"{window.name}: {', '.join(told)}"
@@ -107,6 +138,8 @@ class Felt:
             "aborted": f"{len(self.aborted)}",
             "longest statement": f"{self.longest * 1000:.0f} ms",
             "longest without a migration": f"{self.noise * 1000:.0f} ms",
+            "records compared": f"{len(self.compared)}",
+            "farthest apart": f"{max(self.compared.values(), default=0):.0%}",
         }
 
 
