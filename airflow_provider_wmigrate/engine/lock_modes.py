@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
 """What a statement does with a table for longer than a moment: writes it anew, reads all of it, builds an index,
 changes or reads rows, calls a function that nobody can see into."""
+
+KnownBy = Literal["script", "declared", "dry run"]
+"""How it is known that a script takes a lock: the script shows it, its migration declares it, the last dry run of the
+same script has shown it."""
 
 
 class LockMode(IntEnum):
@@ -96,6 +100,39 @@ class LockNeed:
     """pg_class.relkind: r table, p partitioned, v view, m materialized view, S sequence, f foreign table, i I index."""
     worked: tuple[int, ...] = ()
     """Numbers from 0 of the statements that do such work with it, and none of which the size is not known."""
+    known_by: KnownBy = "script"
+
+    def stronger(self, other: LockNeed) -> LockNeed:
+        """With the mode of another need of the same relation; what is done with it stays."""
+        first = min(self.statement, other.statement)
+        return replace(self, mode=other.mode, statement=first, strongest=other.strongest, known_by=other.known_by)
+
+
+class KnownLock(NamedTuple):
+    """A lock of which the script says nothing.
+
+    :param table: schema and name, as in SQL.
+    :param whole: of the table itself.
+    :param parts: of its children, chunks and partitions.
+    """
+
+    table: str
+    mode: LockMode
+    known_by: KnownBy = "declared"
+    whole: bool = True
+    parts: bool = True
+
+
+class Learnt(NamedTuple):
+    """What the last dry run of a script has locked.
+
+    :param locks: that the script itself took.
+    :param unseen: tables that migrations before it had locked, in the same transaction: whether the script takes them
+        too nobody saw.
+    """
+
+    locks: tuple[KnownLock, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +164,9 @@ class LockSet:
         """Also these, where they are stronger than what is known of the same relation."""
         needs = {need.relation: need for need in self.needs}
         for need in more:
-            if need.relation not in needs or needs[need.relation].mode < need.mode:
-                needs[need.relation] = need
+            known = needs.get(need.relation)
+            if known is None or known.mode < need.mode:
+                needs[need.relation] = known.stronger(need) if known else need
         ordered = sorted(needs.values(), key=lambda need: (-need.mode, need.relation))
         return replace(self, needs=tuple(ordered))
 
@@ -146,6 +184,7 @@ class LockForecast:
     work: LongWork | None = None
     size_bytes: int = 0
     """Of the table with its indexes, as the last VACUUM or ANALYZE saw them; 0: not known, or empty."""
+    known_by: KnownBy = "script"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +195,7 @@ class Forecast:
     locks: tuple[LockForecast, ...] = ()
     """Strongest first. What is only read is left out: it stands in nobody's way."""
     unforeseen: tuple[str, ...] = ()
-    """Statements whose locks only their run can tell, and why."""
+    """Statements whose locks only their run can tell, and why, unless they were learnt from a dry run or declared."""
     late: tuple[str, ...] = ()
     """Locks that are not taken before the first statement, but just before their own, and why."""
     differences: tuple[str, ...] = ()

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING
+
+from psycopg.errors import InsufficientPrivilege
 
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
 from .ledger.access import LedgerAccess
 from .ledger.ledger import Ledger
-from .model import Finding, Identity, Plan, Script, State
+from .model import Finding, Identity, Migration, Plan, Script, State
 from .plan.overview import Overview, overview
 from .session.message import ask, values
 from .session.session import Connect, Session
 
 if TYPE_CHECKING:
     from .events import Event, Listener
+    from .lock_modes import Learnt
     from .plan.forecast import Foreseen
     from .sql.script import Analysis
 
@@ -101,8 +105,8 @@ class Planning:
         return replace(made, plan=_with(found, made.plan))
 
     def forecast(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> Foreseen:
-        """What the steps of a plan will lock, and which should be split: one question for all of them, and none where
-        they name nothing.
+        """What the steps of a plan will lock, and which should be split: one question of the catalogs for all of them,
+        and one for what dry runs have shown.
 
         Left out are scripts that cannot be read, which are findings, and rollbacks that only the ledger has.
 
@@ -113,25 +117,32 @@ class Planning:
         from .catalog.relations import relation_facts, relations_message
         from .catalog.relations_sql import text
         from .catalog.relations_wanted import wanted_of_all
+        from .lock_modes import KnownLock
         from .plan.forecast import ahead, forecasts
-        from .sql.named import names_in
+        from .plan.lock_order import names_of
 
         settings = self.settings.execution
-        scripts = (script.analysis for script in ahead(plan, self.migrations, analysed, settings))
-        declared = {
-            name
-            for step in plan.steps
-            if step.version in self.migrations
-            for table, _ in self.migrations[step.version].locks
-            for name in names_in(table)
-        }
-        asked = wanted_of_all(scripts, declared)
-        if not asked.names:
-            return (), ()
+        going = [self.migrations[step.version] for step in plan.steps if step.version in self.migrations]
         with self._access.open("read") as session:
+            learnt = self._learnt(session, going) if plan.direction == "apply" else {}
+            known = [KnownLock(*lock) for migration in going for lock in migration.locks]
+            known += [lock for each in learnt.values() for lock in each.locks]
+            scripts = (script.analysis for script in ahead(plan, self.migrations, analysed, settings, learnt))
+            asked = wanted_of_all(scripts, names_of(known))
             question = relations_message(text(asked, session.conn.info.server_version))
             facts = relation_facts(values(ask(session.conn, question)[1])[0])
-        return forecasts(ahead(plan, self.migrations, analysed, settings), facts)
+        return forecasts(ahead(plan, self.migrations, analysed, settings, learnt), facts)
+
+    def _learnt(self, session: Session, going: Sequence[Migration]) -> dict[str, Learnt]:
+        """From dry runs, as far as this role may read of them."""
+        from .ledger.last_dry_run import learnt_from_dry_runs
+
+        if self.ledger.version(session.conn) is None:
+            return {}
+        scripts = {migration.version: migration.script.checksum for migration in going}
+        with suppress(InsufficientPrivilege):
+            return learnt_from_dry_runs(session.conn, self.ledger.schema, scripts)
+        return {}
 
     def plan_rollback(self, *, to: str | None, known_head: str | None = None) -> Plan:
         """What must be rolled back to leave nothing above version `to`; None or `nothing` means everything.

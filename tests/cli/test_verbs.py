@@ -145,7 +145,7 @@ def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
     moment = "blocks reads and writes of public.shop for a moment"
     build = "blocks writes of public.shop for as long as the statement of line 1 runs: it builds an index"
     assert wmigrate("plan").out.splitlines()[1:] == ["  004_code", f"      {moment}", "  005_index", f"      {build}"]
-    lock = {"relation": "public.shop", "size_bytes": 0}
+    lock = {"relation": "public.shop", "size_bytes": 0, "known_by": "script"}
     assert wmigrate("plan", "--json").json["forecast"] == [
         {
             "version": "004",

@@ -113,6 +113,64 @@ def test_a_file_that_should_be_split(migrator: MakeMigrator, conn: Conn) -> None
     ]
 
 
+def test_what_dry_runs_have_shown_and_what_is_declared(migrator: MakeMigrator, conn: Conn) -> None:
+    conn.execute(BEFORE + "CREATE TABLE plain (id int, note text);")
+    scripts = {
+        "001_learnt.sql": "DO $$ BEGIN TRUNCATE log; LOCK TABLE parts IN SHARE MODE; END $$;",
+        "002_behind.sql": "ALTER TABLE items ADD COLUMN n int;\nDO $$ BEGIN LOCK TABLE plain IN SHARE MODE; END $$;",
+        "003_declared.sql": "ALTER TABLE plain ALTER note TYPE varchar;\nDO $$ BEGIN TRUNCATE plain; END $$;",
+        "migration_config.yaml": "migrations: [{version: 3, locks: {public.plain: SHARE, public.log: EXCLUSIVE}}]\n",
+    }
+    made = migrator(scripts)
+    hidden = "may lock more than can be foreseen: a DO block runs"
+    declared = [
+        "blocks reads and writes of public.plain until the migration commits, and line 2 may take long",
+        "blocks writes and SELECT ... FOR UPDATE of public.log until the migration commits, and line 2 may take long,"
+        " as the migration declares",
+    ]
+    assert foreseen(made) == {
+        "001": [f"line 1 {hidden}"],
+        "002": ["blocks reads and writes of public.items until the migration commits, and line 2 may take long",
+                f"line 2 {hidden}"],
+        "003": declared,
+    }  # fmt: skip
+    made.record("planned", details={})
+    made.apply("003", dry_run=True, behind=["001", "002"])
+    shown = "until the migration commits, and line {} may take long, as the last dry run of the same script has shown"
+    learnt = {
+        "001": [
+            f"blocks reads and writes of public.log {shown.format(1)}",
+            f"blocks writes of public.parts and its 2 chunks or partitions {shown.format(1)}",
+        ],
+        "002": [
+            "blocks reads and writes of public.items until the migration commits, and line 2 may take long",
+            f"blocks writes of public.plain {shown.format(2)}",
+            f"line 2 {hidden}; its dry run did not show whether it locks public.log, public.parts, public.parts_1,"
+            " public.parts_2, locked before it",
+        ],
+        "003": declared,
+    }
+    assert foreseen(made) == learnt
+    found = {each.version: each for each in made.forecast(made.plan(), made.analyses.of)[0]}
+    assert [lock.known_by for lock in found["002"].locks] == ["script", "dry run"]
+    assert foreseen(migrator({**scripts, "001_learnt.sql": "DO $$ BEGIN TRUNCATE log; END $$;"})) == {
+        **learnt, "001": [f"line 1 {hidden}"],
+    }  # fmt: skip
+
+
+def test_a_stronger_lock_that_is_declared_leaves_what_is_done(migrator: MakeMigrator, conn: Conn) -> None:
+    conn.execute(BEFORE + "CREATE TABLE plain (id int, note text);")
+    script = "CREATE INDEX ON plain (note);\nDO $$ BEGIN TRUNCATE plain; END $$;"
+    config = "migrations: [{version: 1, locks: {public.plain: ACCESS EXCLUSIVE}}]\n"
+    made = migrator({"001_a.sql": script, "migration_config.yaml": config})
+    ((found,), _) = made.forecast(made.plan(), made.analyses.of)
+    (lock,) = found.locks
+    assert (lock.mode, lock.work, lock.known_by) == ("AccessExclusiveLock", "build", "declared")
+    assert lock.who_waits.endswith(
+        "for as long as the statement of line 1 runs: it builds an index, as the migration declares"
+    )
+
+
 def test_what_the_plan_itself_makes_locks_nobody(migrator: MakeMigrator, conn: Conn) -> None:
     conn.execute("CREATE TABLE old (id int)")
     scripts = {
@@ -131,7 +189,7 @@ def test_what_the_plan_itself_makes_locks_nobody(migrator: MakeMigrator, conn: C
     }
 
 
-def test_one_question_for_all_and_none_for_no_names(migrator: MakeMigrator, database: str, conn: Conn) -> None:
+def test_one_session_for_all_and_none_for_nothing(migrator: MakeMigrator, database: str, conn: Conn) -> None:
     conn.execute("CREATE TABLE old (id int)")
     asked: list[psycopg.Connection[Any]] = []
 
@@ -148,7 +206,7 @@ def test_one_question_for_all_and_none_for_no_names(migrator: MakeMigrator, data
         return len(asked)
 
     assert questions({f"{n:03d}_a.sql": f"ALTER TABLE old ADD COLUMN c{n} int;" for n in range(1, 30)}) == 1
-    assert questions({"001_a.sql": "DO $$ BEGIN END $$;"}) == 0
+    assert questions({"001_a.sql": "DO $$ BEGIN END $$;"}) == 1
     assert questions({}) == 0
 
 

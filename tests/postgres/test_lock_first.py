@@ -17,8 +17,8 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished, Noticed, Retrying
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
-from airflow_provider_wmigrate.engine.ledger.last_dry_run import locked_in_dry_run
-from airflow_provider_wmigrate.engine.lock_modes import LockMode
+from airflow_provider_wmigrate.engine.ledger.last_dry_run import learnt_from_dry_runs
+from airflow_provider_wmigrate.engine.lock_modes import KnownLock, Learnt, LockMode
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
@@ -316,22 +316,38 @@ def test_what_a_dry_run_has_shown_is_taken_first(
     assert load.longest < 0.5, "b was waited for alone, and longer than a script waits"
 
 
-def test_what_another_dry_run_has_shown_does_not_count(migrator: MakeMigrator, conn: Conn) -> None:
-    """Of another text, or together with another migration, whose locks are in the same row."""
+def test_each_script_of_a_dry_run_is_learnt_from(migrator: MakeMigrator, conn: Conn) -> None:
+    """What it took itself; of what those before it had locked already nobody sees it. Another text counts for none."""
 
-    def learnt(runner: Any, version: str) -> list[tuple[str, LockMode]]:
-        found = locked_in_dry_run(conn, runner.ledger.schema, runner.migrations[version], at=0)
-        return [(need.relation, need.mode) for need in found]
+    def learnt(runner: Any) -> dict[str, Learnt]:
+        scripts = {version: each.script.checksum for version, each in runner.migrations.items()}
+        return learnt_from_dry_runs(conn, runner.ledger.schema, scripts)
 
-    needs = {"migration_config.yaml": "migrations: [{version: 2, dependencies: [1]}]\n"}
-    runner = migrator({"001_a.sql": DO_B, "002_b.sql": "ALTER TABLE a ADD COLUMN d int;", **needs})
+    conn.execute("CREATE TABLE parts (id int) PARTITION BY LIST (id)")
+    for n in range(12):
+        conn.execute(f"CREATE TABLE part_{n} PARTITION OF parts FOR VALUES IN ({n})".encode())
+    needs = {
+        "migration_config.yaml": "migrations: [{version: 2, dependencies: [1]}, {version: 3, dependencies: [2]}]\n"
+    }
+    last = "DO $$ BEGIN LOCK TABLE parts IN SHARE MODE; LOCK TABLE ONLY b; END $$;"
+    scripts = {"001_a.sql": DO_B, "002_b.sql": "ALTER TABLE a ADD COLUMN d int; SELECT * FROM b;", "003_c.sql": last}
+    runner = migrator(scripts | needs)
     runner.record("planned", details={})
-    assert learnt(runner, "001") == []
+    assert learnt(runner) == {}
+    runner.apply("003", dry_run=True, behind=["001", "002"])
+    exclusive = LockMode.ACCESS_EXCLUSIVE
+    found = learnt(runner)
+    assert found == {
+        "001": Learnt((KnownLock("public.b", exclusive, "dry run", True, False),)),
+        "002": Learnt((KnownLock("public.a", exclusive, "dry run", True, False),), ("public.b",)),
+        "003": Learnt(
+            (KnownLock("public.parts", LockMode.SHARE, "dry run", True, True),), ("public.a", "public.b")
+        ),
+    }  # fmt: skip
+    assert learnt(migrator({**scripts, **needs, "001_a.sql": f"{DO_B} SELECT 1;"})).keys() == {"002", "003"}
     runner.apply("001", dry_run=True)
-    assert learnt(runner, "001") == [("public.b", LockMode.ACCESS_EXCLUSIVE)]
-    assert runner.apply("002", dry_run=True).locks != ()
-    assert learnt(runner, "002") == []
-    assert learnt(migrator({"001_a.sql": f"{DO_B} SELECT 1;"}), "001") == []
+    assert learnt(runner) == found
+    assert runner.apply("001").attempts == 1
 
 
 # What cannot be locked, and what is gone

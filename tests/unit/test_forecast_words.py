@@ -127,6 +127,7 @@ def test_plain_values() -> None:
                 " may take long",
                 "work": None,
                 "size_bytes": SIZE,
+                "known_by": "script",
             }
         ],
         "unforeseen": ["line 1 may lock more than can be foreseen: a DO block runs"],

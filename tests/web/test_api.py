@@ -236,6 +236,7 @@ def test_the_forecast_is_that_of_the_last_plan(admin: Any, viewer: Any, make_pla
         "who_waits": blocks,
         "work": None,
         "size_bytes": 0,
+        "known_by": "script",
     }
     for client in (admin, viewer):
         assert get(client, place, "plan")["forecast"] == [

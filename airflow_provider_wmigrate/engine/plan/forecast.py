@@ -12,6 +12,9 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import (
     Forecast,
+    KnownBy,
+    KnownLock,
+    Learnt,
     LockForecast,
     LockMode,
     LockNeed,
@@ -23,7 +26,7 @@ from airflow_provider_wmigrate.engine.record import LockTaken
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .journal import runs_by_statement
-from .lock_order import LockOrder, better_split, lock_order, locks_first, with_declared
+from .lock_order import LockOrder, better_split, lock_order, locks_first, some_of, with_known
 from .lock_scope import Scope
 from .locks_needed import locks_needed
 
@@ -43,6 +46,11 @@ _DOING: dict[LongWork, str] = {
     "rows": "it reads or changes rows",
     "call": "nobody can see into what it calls",
 }
+_KNOWN_BY: dict[KnownBy, str] = {
+    "script": "",
+    "declared": ", as the migration declares",
+    "dry run": ", as the last dry run of the same script has shown",
+}
 _SHOWN = ("r", "p", "m", "v", "f")
 """Kinds of relations, as pg_class.relkind has them."""
 
@@ -56,6 +64,8 @@ class Ahead(NamedTuple):
     """Each statement commits by itself, and holds nothing after that."""
     declared: tuple[tuple[str, LockMode], ...] = ()
     """What the migration says that it locks."""
+    learnt: Learnt | None = None
+    """From the last dry run of the same script; None: there was none."""
     first: bool = True
     """Its transaction takes its locks before its first statement, as far as that is good."""
 
@@ -65,9 +75,16 @@ Foreseen = tuple[tuple[Forecast, ...], tuple[Finding, ...]]
 
 
 def ahead(
-    plan: Plan, migrations: Mapping[str, Migration], analysed: Callable[[Script], Analysis], settings: Execution
+    plan: Plan,
+    migrations: Mapping[str, Migration],
+    analysed: Callable[[Script], Analysis],
+    settings: Execution,
+    learnt: Mapping[str, Learnt],
 ) -> Iterator[Ahead]:
-    """The scripts of a plan's steps, as far as the folder has them and they can be read."""
+    """The scripts of a plan's steps, as far as the folder has them and they can be read.
+
+    :param learnt: from dry runs, by version.
+    """
     for step in plan.steps:
         migration = migrations.get(step.version)
         if migration is None:
@@ -81,7 +98,7 @@ def ahead(
                 analysis = analysed(script)
                 first = locks_first(migration, analysis, settings)
                 one_by_one = runs_by_statement(analysis, transactional)
-                yield Ahead(step.version, analysis, one_by_one, migration.locks, first)
+                yield Ahead(step.version, analysis, one_by_one, migration.locks, learnt.get(step.version), first)
 
 
 def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> Foreseen:
@@ -105,7 +122,9 @@ def _order(script: Ahead, found: LockSet) -> LockOrder:
 
 
 def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> LockSet:
-    return with_declared(locks_needed(script.analysis, facts, scope), facts, script.declared)
+    found = locks_needed(script.analysis, facts, scope)
+    learnt = script.learnt.locks if script.learnt and found.unforeseen else ()
+    return with_known(found, facts, (*(KnownLock(*each) for each in script.declared), *learnt))
 
 
 def _forecast(script: Ahead, found: LockSet, facts: RelationFacts, order: LockOrder) -> Forecast:
@@ -116,16 +135,30 @@ def _forecast(script: Ahead, found: LockSet, facts: RelationFacts, order: LockOr
         who = _BLOCKS[need.mode].format(what=f"{what} ({told_size(size)})" if size else what)
         if need.mode > LockMode.ROW_EXCLUSIVE:
             who = f"{who} {_lasts(need, found.long, lines, one_by_one=script.one_by_one)}"
-        locks.append(LockForecast(what, need.mode.shown, who, need.work, size))
-    unforeseen = tuple(f"line {each.line} may lock more than can be foreseen: {each.why}" for each in found.unforeseen)
-    return Forecast(script.version, tuple(locks), unforeseen, tuple(order.late_words(script.analysis)))
+        who += _KNOWN_BY[need.known_by]
+        locks.append(LockForecast(what, need.mode.shown, who, need.work, size, need.known_by))
+    return Forecast(
+        script.version, tuple(locks), tuple(_unforeseen(script, found)), tuple(order.late_words(script.analysis))
+    )
+
+
+def _unforeseen(script: Ahead, found: LockSet) -> Iterator[str]:
+    """What neither the migration declares nor a dry run has shown."""
+    unseen = script.learnt.unseen if script.learnt else ()
+    if script.declared or (script.learnt and not unseen):
+        return
+    more = f"; its dry run did not show whether it locks {some_of(unseen)}, locked before it" if unseen else ""
+    for each in found.unforeseen:
+        yield f"line {each.line} may lock more than can be foreseen: {each.why}{more}"
 
 
 def _lasts(need: LockNeed, long: Sequence[int], lines: Sequence[int], *, one_by_one: bool) -> str:
     """How long the lock is held: its own statement counts, and what comes behind it in the same transaction."""
-    if need.work and need.strongest in long:
-        return f"for as long as the statement of line {lines[need.strongest]} runs: {_DOING[need.work]}"
-    behind = [number for number in long if number > need.strongest]
+    worked = next(iter(need.worked), need.strongest) if need.known_by != "script" else need.strongest
+    if need.work and worked in long:
+        return f"for as long as the statement of line {lines[worked]} runs: {_DOING[need.work]}"
+    hidden = need.strongest if need.known_by != "script" else need.strongest + 1
+    behind = [number for number in long if number >= hidden]
     if behind and not one_by_one:
         return f"until the migration commits, and line {lines[behind[0]]} may take long"
     return "for a moment"

@@ -8,12 +8,12 @@ would be held through something long comes just before its statement; it is neve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
-from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet
+from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockMode, LockNeed, LockSet
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 from airflow_provider_wmigrate.engine.sql.lock_limit import own_limit
 from airflow_provider_wmigrate.engine.sql.named import names_in
@@ -84,20 +84,24 @@ def lock_order(
     return LockOrder(tuple(first), tuple(late))
 
 
-def with_declared(found: LockSet, facts: RelationFacts, declared: Sequence[tuple[str, LockMode]]) -> LockSet:
-    """The set with what the migration says that it locks. A table that is not there needs no lock: the script makes it,
-    or fails.
+def names_of(known: Iterable[KnownLock]) -> list[str]:
+    """The names of which something has to be known for that, without their schemas."""
+    return [name for lock in known for name in names_in(lock.table)]
 
-    :param declared: names as in SQL, with their schema.
-    """
+
+def with_known(found: LockSet, facts: RelationFacts, known: Iterable[KnownLock]) -> LockSet:
+    """The set with locks of which the script says nothing. A table that is not there needs no lock: the script makes
+    it, or fails."""
     at, more = found.hidden_at, list[LockNeed]()
-    for table, mode in declared:
+    for table, mode, known_by, whole, parts in known:
         relation = facts.by_name.get(tuple(names_in(table)))  # type: ignore[arg-type]
-        for oid in (relation.oid, *facts.descendants(relation.oid)) if relation else ():
+        itself = [relation.oid] if relation and whole else []
+        for oid in (*itself, *(facts.descendants(relation.oid) if relation and parts else ())):
             member = facts.relations.get(oid)
             if member is not None:
                 able, size = member.right >= mode, member.size_bytes
-                more.append(LockNeed(member.quoted, oid, mode, at, at, able, None, size, member.kind))
+                need = LockNeed(member.quoted, oid, mode, at, at, able, None, size, member.kind, known_by=known_by)
+                more.append(need)
     return found.with_more(more)
 
 
@@ -166,7 +170,11 @@ def _does_not_wait(analysis: Analysis, number: int) -> bool:
 
 
 def _named(needs: Sequence[LockNeed]) -> str:
-    names = [f"{need.relation} ({need.mode.keyword})" for need in needs]
+    return some_of([f"{need.relation} ({need.mode.keyword})" for need in needs])
+
+
+def some_of(names: Sequence[str]) -> str:
+    """As many as a sentence can bear."""
     more = len(names) - _SHOWN
     return ", ".join(names if more <= 1 else [*names[:_SHOWN], f"and {more} others"])
 

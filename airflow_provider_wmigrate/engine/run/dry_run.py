@@ -62,6 +62,8 @@ class _Chain:
     """With the reason."""
     added: dict[str, str] = field(default_factory=dict)
     """Values added to enum types, with the migration that added each."""
+    locked: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What each script itself has locked."""
 
     def needs_untried(self, job: Job) -> str | None:
         """Why a script is not tried that another one must run before."""
@@ -118,9 +120,9 @@ class DryRun:
                 chain.not_tried[version] = reason
         if jobs[-1].migration.version in chain.not_tried:  # so nothing is run for its sake
             record = self._not_tried(jobs[-1], chain)
-            return self._recorded(jobs[-1:], [record])
+            return self._recorded(jobs[-1:], [record], chain)
         records = self._try_all(chain)
-        return self._recorded(jobs, records)
+        return self._recorded(jobs, records, chain)
 
     def _would_stay(self, job: Job) -> str | None:
         """Why a script is not tried that does what no ROLLBACK takes back."""
@@ -192,7 +194,8 @@ class DryRun:
                 session.conn.execute("RELEASE SAVEPOINT wmigrate_dry_run")
                 new = enum_values(session.conn).items() - before.items()
                 chain.added.update({value: job.migration.stem for _, value in new})
-                return replace(record, forecast=told())
+                forecast, chain.locked[job.migration.version] = told()
+                return replace(record, forecast=forecast)
         chain.not_tried[job.migration.version] = reason
         return self._not_tried(job, chain)
 
@@ -244,7 +247,7 @@ class DryRun:
 
     # Recording
 
-    def _recorded(self, jobs: Sequence[Job], records: Sequence[Record]) -> Record:
+    def _recorded(self, jobs: Sequence[Job], records: Sequence[Record], chain: _Chain) -> Record:
         """One audit row for what was tried, one for each that was not. Without a ledger a dry run leaves no trace."""
         execution = self.execution
         head = None
@@ -257,6 +260,7 @@ class DryRun:
                 head = self._append("not_tried", job, details={**details, "reason": record.reason})
             elif record is tried[-1]:
                 details["chain"] = {r.version: r.duration_ms for r in tried}
+                details["locked"] = chain.locked
                 head = self._append("dry_run", job, details=details, duration_ms=record.duration_ms)
         return replace(records[-1], audit_head=head)
 

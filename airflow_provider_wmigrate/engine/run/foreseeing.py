@@ -10,10 +10,12 @@ from typing import Any
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, names_query, relation_names
+from airflow_provider_wmigrate.engine.catalog.parts import by_table
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared
+from airflow_provider_wmigrate.engine.record import LockTaken
 from airflow_provider_wmigrate.engine.session.message import ask, rows, values
 
 from .job import Job
@@ -43,8 +45,9 @@ class Foreseeing:
     """What existed before the first script, by oid."""
     _files: dict[int, int] = field(default_factory=dict)
 
-    def beside(self, job: Job) -> Callable[[], Forecast]:
-        """Called before a script, and what it returns behind it, in the same transaction."""
+    def beside(self, job: Job) -> Callable[[], tuple[Forecast, dict[str, Any]]]:
+        """Called before a script, and what it returns behind it, in the same transaction: that returns the forecast
+        and what the script itself has locked, as `learnt_from_dry_runs` reads it."""
         conn = self.conn
         if self._here is None:
             self._here = relation_names(values(ask(conn, names_query(self.ledger_schema).encode())[0])[0])
@@ -52,15 +55,33 @@ class Foreseeing:
         before = self._held()
         facts = relation_facts(values(ask(conn, facts_query(conn, job))[1])[0])
 
-        def told() -> Forecast:
+        def told() -> tuple[Forecast, dict[str, Any]]:
             files, after = self._look_at_files(), self._held()
             rewritten = {oid: self._files.get(oid, file) != file for oid, file in files.items()}
             self._files = files
             first = job.locks_first(self.settings)
-            script = Ahead(job.migration.version, job.analysis, False, job.migration.locks, first)
-            return compared(script, facts, Seen(self._here or {}, before, after, rewritten))
+            script = Ahead(job.migration.version, job.analysis, False, job.migration.locks, first=first)
+            forecast = compared(script, facts, Seen(self._here or {}, before, after, rewritten))
+            return forecast, {"checksum": job.analysis.script.checksum, **self._own(before, after)}
 
         return told
+
+    def _own(self, before: Held, after: Held) -> dict[str, Any]:
+        new = {oid: mode for oid, mode in after.items() if mode > max(before.get(oid, 0), LockMode.ROW_SHARE)}
+        known = {oid: mode for oid, mode in before.items() if oid not in new and mode > LockMode.ROW_SHARE}
+        return {
+            "locks": [
+                {"relation": lock.relation, "mode": lock.mode}
+                | ({"parts": lock.parts, "whole": lock.whole} if lock.parts else {})
+                for lock in self._by_table(new)
+            ],
+            "unseen": [lock.what for lock in self._by_table(known)],
+        }
+
+    def _by_table(self, held: Held) -> tuple[LockTaken, ...]:
+        named = sorted((self._here or {})[oid] for oid in held)
+        modes = {(self._here or {})[oid]: mode for oid, mode in held.items()}
+        return by_table(self.conn, [LockTaken(name, modes[name].shown) for name in named])
 
     def _held(self) -> Held:
         """The strongest lock on each relation that existed before."""

@@ -12,18 +12,19 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from airflow_provider_wmigrate.engine.catalog import relations_sql
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts, relations_message, relations_query
-from airflow_provider_wmigrate.engine.ledger.last_dry_run import locked_in_dry_run
+from airflow_provider_wmigrate.engine.catalog.relations_wanted import Wanted
+from airflow_provider_wmigrate.engine.ledger.last_dry_run import learnt_from_dry_runs
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
-from airflow_provider_wmigrate.engine.lock_modes import LockSet
-from airflow_provider_wmigrate.engine.plan.lock_order import with_declared
+from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockSet
+from airflow_provider_wmigrate.engine.plan.lock_order import names_of, with_known
 from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.connection import set_config
-from airflow_provider_wmigrate.engine.session.message import literal, table, values
+from airflow_provider_wmigrate.engine.session.message import ask, literal, table, values
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget, Session
-from airflow_provider_wmigrate.engine.sql.named import names_in
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .job import Job
@@ -103,14 +104,17 @@ class Opening(NamedTuple):
 
 def facts_query(conn: Connection[Any], job: Job) -> bytes:
     """Asks what has to be known before a script, to foresee its locks; the answer is the second of three."""
-    also = [name for table, _ in job.migration.locks for name in names_in(table)]
-    return relations_message(relations_query(job.analysis, conn.info.server_version, also))
+    return relations_message(relations_query(job.analysis, conn.info.server_version, names_of(_declared(job))))
+
+
+def _declared(job: Job) -> list[KnownLock]:
+    return [KnownLock(*each) for each in job.migration.locks]
 
 
 def foreseen(job: Job, answer: Any) -> LockSet:
     """What the answer to it means."""
     facts = relation_facts(values(answer)[0])
-    return with_declared(locks_needed(job.analysis, facts), facts, job.migration.locks)
+    return with_known(locks_needed(job.analysis, facts), facts, _declared(job))
 
 
 def with_last_dry_run(conn: Connection[Any], schema: str, job: Job, found: LockSet) -> LockSet:
@@ -122,7 +126,12 @@ def with_last_dry_run(conn: Connection[Any], schema: str, job: Job, found: LockS
     hides = found.unforeseen or not _HIDING.isdisjoint(job.analysis.kinds())
     if not hides or job.analysis.script.checksum != job.migration.script.checksum:
         return found
-    return found.with_more(locked_in_dry_run(conn, schema, job.migration, at=found.hidden_at))
+    version = job.migration.version
+    learnt = learnt_from_dry_runs(conn, schema, {version: job.analysis.script.checksum}).get(version)
+    if learnt is None or not learnt.locks:
+        return found
+    question = relations_sql.text(Wanted(frozenset(names_of(learnt.locks))), conn.info.server_version)
+    return with_known(found, relation_facts(values(ask(conn, relations_message(question))[1])[0]), learnt.locks)
 
 
 _HIDING = {"do_stmt", "call_stmt"}
