@@ -250,7 +250,7 @@ def test_statements_that_may_run_inside_one(statement: str) -> None:
 )
 def test_what_the_grammar_does_not_know_is_left_to_the_server(text: str, place: str) -> None:
     analysis = analysed(text)
-    assert (analysis.statements, analysis.body, analysis.unparsed) == ((), text, place)
+    assert ([*analysis.statements], analysis.body, analysis.unparsed) == ([], text, place)
     assert (analysis.outside, analysis.statement_at(0), analysis.statement_at(len(text))) == ((), None, None)
 
 

@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.plan.script_session import (
 )
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.statements import Statements
 
 WORK = Possession("temporary table", "work")
 
@@ -168,4 +169,4 @@ def test_settings_that_no_catalog_lists() -> None:
         " SELECT SET_CONFIG('plain', '1', false); RESET app.d; INSERT INTO t VALUES ('app.no')"
     )
     assert custom_settings(analysed(text)) == ("app.a", "app.b", "app.c", "app.d")
-    assert custom_settings(Analysis(Script.of("f", "current_setting('x.y')"), (), ())) == ("x.y",)
+    assert custom_settings(Analysis(Script.of("f", "current_setting('x.y')"), Statements(), ())) == ("x.y",)

@@ -173,7 +173,7 @@ def extension_findings(
 
 def _implied(migration: Migration, analysis: Analysis) -> tuple[RequiredExtension, ...]:
     declared = {needed.name for needed in migration.requires_extensions}
-    creates = any(node.extname == TIMESCALEDB for _, node in analysis.nodes("create_extension_stmt"))
+    creates = any(node.extname == TIMESCALEDB for _, node in analysis.statements.nodes("create_extension_stmt"))
     return (RequiredExtension(TIMESCALEDB),) if creates and TIMESCALEDB not in declared else ()
 
 

@@ -83,7 +83,7 @@ def used_then_changed(analysis: Analysis) -> tuple[Name, ...]:
     """
     made: set[Name] = set()
     changed: dict[Name, int] = {}
-    if _CHANGING.isdisjoint(analysis.kinds()):
+    if _CHANGING.isdisjoint(analysis.statements.kinds()):
         return ()
     for number, statement in enumerate(analysis.statements):
         if statement.kind == "create_stmt":

@@ -125,13 +125,13 @@ def rules_its_waits(analysis: Analysis) -> bool:
     """Whether the script limits its waits for locks so that nobody can see it from outside: then it keeps its way."""
     if analysis.unparsed:
         return True
-    if not _LIMIT.search(analysis.script.text) and _RESETS.isdisjoint(analysis.kinds()):
+    if not _LIMIT.search(analysis.script.text) and _RESETS.isdisjoint(analysis.statements.kinds()):
         return False
     end = len(analysis.statements)
     limit = own_limit(analysis, end)
     if limit is not None and limit.seconds is None:
         return True
-    seen = sum(1 for _, node in analysis.nodes("variable_set_stmt") if node.name == "lock_timeout")
+    seen = sum(1 for _, node in analysis.statements.nodes("variable_set_stmt") if node.name == "lock_timeout")
     return len(_LIMIT.findall(_COMMENT.sub(" ", analysis.body))) > seen
 
 

@@ -159,7 +159,7 @@ def _in_blocks(migration: Migration, analysis: Analysis, reason: str) -> Finding
 
 def _lost_rows(migration: Migration, analysis: Analysis) -> Iterator[Finding]:
     """What deletes rows although it says nothing of rows; in a rollback script too."""
-    for number, node in analysis.nodes("drop_stmt"):
+    for number, node in analysis.statements.nodes("drop_stmt"):
         if _drops_timescaledb(node):
             line = analysis.statements[number].line
             message = "DROP EXTENSION timescaledb CASCADE deletes the rows of every hypertable in the database"

@@ -209,7 +209,7 @@ _CUSTOM = re.compile(r"(?:set_config|current_setting)\s*\(\s*'(\w+(?:\.\w+)+)'",
 def custom_settings(analysis: Analysis) -> tuple[str, ...]:
     """Settings with a dot in their name, of which no catalog has a list: those that the script names."""
     named = set(_CUSTOM.findall(analysis.script.text))
-    named |= {node.name for _, node in analysis.nodes("variable_set_stmt") if "." in node.name}
+    named |= {node.name for _, node in analysis.statements.nodes("variable_set_stmt") if "." in node.name}
     return tuple(sorted(named))
 
 

@@ -123,7 +123,7 @@ def with_last_dry_run(conn: Connection[Any], schema: str, job: Job, found: LockS
 
     :param schema: of the ledger.
     """
-    hides = found.unforeseen or not _HIDING.isdisjoint(job.analysis.kinds())
+    hides = found.unforeseen or not _HIDING.isdisjoint(job.analysis.statements.kinds())
     if not hides or job.analysis.script.checksum != job.migration.script.checksum:
         return found
     version = job.migration.version
@@ -146,7 +146,7 @@ def _taking(locks: Sequence[AdvisoryLock]) -> bytes:
 
 def _drops(analysis: Analysis) -> bool:
     """Whether a relation may have another name afterwards, or none: only then the names before are asked for."""
-    return analysis.unparsed is not None or not _CHANGES_NAMES.isdisjoint(analysis.kinds())
+    return analysis.unparsed is not None or not _CHANGES_NAMES.isdisjoint(analysis.statements.kinds())
 
 
 _CHANGES_NAMES = {

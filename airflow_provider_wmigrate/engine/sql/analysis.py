@@ -46,7 +46,7 @@ def analyse(script: Script) -> Analysis:
             for statement in _statements(text, piece, line, whole=len(found.pieces) == 1):
                 statements.append(statement)
         except PgQueryError:
-            return Analysis(script, (), joined(found.pieces), found.blanks, unread(script))
+            return Analysis(script, Statements(), joined(found.pieces), found.blanks, unread(script), whole=True)
     return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
 
 
@@ -130,9 +130,8 @@ def _small(kind: str, node: Any) -> Any:
 
 
 def _unwrap(analysis: Analysis) -> Analysis:
-    script, statements = analysis.script, analysis.statements
-    assert isinstance(statements, Statements)
-    found = unwrap(script, statements)
+    script = analysis.script
+    found = unwrap(script, analysis.statements)
     _mark_new_values(script.text, found)
     blanks = tuple(sorted([*analysis.blanks, *found.blanks]))
     return Analysis(script, found.statements, analysis.pieces, blanks, blocks=found.blocks)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.model import Script
 
@@ -34,7 +34,7 @@ class Analysis:
     """A script as the grammar sees it. Every character keeps its position in the file."""
 
     script: Script
-    statements: Sequence[Statement]
+    statements: Statements
     pieces: tuple[Piece, ...] = field(repr=False)
     blanks: tuple[Span, ...] = ()
     """What is not sent: the script's own BEGIN and COMMIT, and lines for psql."""
@@ -43,6 +43,8 @@ class Analysis:
 
     blocks: tuple[Block, ...] = ()
     """The transactions that the script opens itself, unless it is one around everything."""
+    whole: bool = False
+    """The grammar does not understand all of it, so it is sent without being split."""
 
     @property
     def unparsed(self) -> str | None:
@@ -53,15 +55,7 @@ class Analysis:
     @property
     def outside(self) -> tuple[Statement, ...]:
         """The statements that cannot run inside a transaction block."""
-        return self.statements.outside() if isinstance(self.statements, Statements) else ()
-
-    def kinds(self) -> set[str]:
-        """What kinds of statements there are."""
-        return self.statements.kinds() if isinstance(self.statements, Statements) else set()
-
-    def nodes(self, kind: str) -> Iterator[tuple[int, Any]]:
-        """The statements of a kind whose tree is kept, by their number from 0."""
-        return self.statements.nodes(kind) if isinstance(self.statements, Statements) else iter(())
+        return self.statements.outside()
 
     @property
     def body(self) -> str:
@@ -84,7 +78,7 @@ class Analysis:
 
     def parts(self, first: int = 0, end: int | None = None) -> Iterator[Part]:
         """The statements from `first` to before `end` as they are sent; without a grammar for it, the whole script."""
-        if not isinstance(self.statements, Statements):
+        if self.whole:
             for piece in self.pieces:
                 yield Part(piece.start, self.sql(piece.start, piece.end).encode(), piece.data, 0)
             return
@@ -102,8 +96,6 @@ class Analysis:
 
     def statement_at(self, position: int) -> Statement | None:
         """The statement a character of the script belongs to."""
-        if not isinstance(self.statements, Statements):
-            return None
         index = bisect_right(self.statements.starts, position) - 1
         return self.statements[index] if index >= 0 else None
 
