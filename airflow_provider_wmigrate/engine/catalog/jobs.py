@@ -9,7 +9,6 @@ on after commit or rollback. There is nothing to restore, and a killed runner le
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed
+from airflow_provider_wmigrate.engine.sql.pieces import has_word, without_comments
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 Name = tuple[str, str]
@@ -117,8 +117,4 @@ def _name(relation: Any) -> Name:
 
 def _named_before(analysis: Analysis, name: Name, number: int) -> bool:
     """Also in strings, where TimescaleDB's functions take tables; not in comments."""
-    text = analysis.sql(0, analysis.statements[number].start)
-    return re.search(rf"(?<!\w){re.escape(name[1])}(?!\w)", _COMMENT.sub(" ", text), re.IGNORECASE) is not None
-
-
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+    return has_word(without_comments(analysis.sql(0, analysis.statements[number].start)), name[1])

@@ -63,7 +63,7 @@ def unbounded(analysis: Analysis) -> Iterator[tuple[int, str]]:
     """Line and aggregate of each refresh without a lower bound."""
     if not _WORTH_LOOKING.search(analysis.script.text):
         return
-    from airflow_provider_wmigrate.engine.sql.arguments import constants
+    from airflow_provider_wmigrate.engine.sql.arguments import by_name, constants, is_null
 
     for statement in analysis.statements:
         if statement.kind != "call_stmt" or statement.node is None:
@@ -71,9 +71,9 @@ def unbounded(analysis: Analysis) -> Iterator[tuple[int, str]]:
         call = statement.node.funccall
         if call.funcname[-1].string.sval != "refresh_continuous_aggregate":
             continue
-        arguments = {n: a for n, a in map(_named, enumerate(call.args))}
+        arguments = by_name(call.args)
         names = constants([arguments.get("continuous_aggregate", arguments.get(0))])
-        if names and _is_null(arguments.get("window_start", arguments.get(1))):
+        if names and is_null(arguments.get("window_start", arguments.get(1))):
             yield statement.line, names[0]
 
 
@@ -102,17 +102,6 @@ def _buckets(conn: Connection[Any], table: tuple[str, str], column: str, until: 
         " FROM {1} WHERE {0} < {2} OR {2} IS NULL"
     ).format(sql.Identifier(column), sql.Identifier(*table), sql.Literal(until))
     return conn.execute(query).fetchone() or (0, None, None)
-
-
-def _named(numbered: tuple[int, Any]) -> tuple[str | int, Any]:
-    place, node = numbered
-    named = node.WhichOneof("node") == "named_arg_expr"
-    return (node.named_arg_expr.name, node.named_arg_expr.arg) if named else (place, node)
-
-
-def _is_null(node: Any) -> bool:
-    inner = node.type_cast.arg if node is not None and node.WhichOneof("node") == "type_cast" else node
-    return inner is not None and inner.WhichOneof("node") == "a_const" and bool(inner.a_const.isnull)
 
 
 # Of the aggregate: what holds its buckets, their column, and where the oldest chunk of raw rows begins.

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from airflow_provider_wmigrate.engine.sql.arguments import constants
+from airflow_provider_wmigrate.engine.sql.arguments import by_name, constants, whole_number
 
 from .policies import POLICIES, has_policy
 
@@ -36,12 +36,10 @@ def called(conn: Connection[Any], call: Any) -> bool | None:
 def repeatable_for_each(call: Any) -> bool:
     """Of a function that a SELECT calls for each row: whether it passes over what is as it wants it. The versions
     differ in what it does when nothing is said."""
-    name = call.funcname[-1].string.sval
-    second = call.args[1] if len(call.args) > 1 else None
-    if name not in ("compress_chunk", "decompress_chunk") or second is None:
+    given = [*by_name(call.args).values()]
+    if call.funcname[-1].string.sval not in ("compress_chunk", "decompress_chunk") or len(given) < 2:
         return False
-    value = second.named_arg_expr.arg if second.WhichOneof("node") == "named_arg_expr" else second
-    return bool(value.a_const.boolval.boolval)
+    return bool(given[1].a_const.boolval.boolval)
 
 
 def half_recompressed(conn: Connection[Any], call: Any) -> str | None:
@@ -60,12 +58,12 @@ def put_in_columnstore(conn: Connection[Any], chunk: str) -> None:
 
 def _policy(conn: Connection[Any], arguments: Any) -> bool | None:
     """A job of TimescaleDB's own does what is still to be done; what somebody else's does is not known."""
-    constant = arguments[0].a_const if arguments and arguments[0].WhichOneof("node") == "a_const" else None
-    if constant is None or constant.WhichOneof("val") != "ival":
+    job = whole_number(arguments[0]) if arguments else None
+    if job is None:
         return None
     row = conn.execute(
         "SELECT proc_schema LIKE '\\_timescaledb\\_%%' FROM timescaledb_information.jobs WHERE job_id = %s",
-        [constant.ival.ival],
+        [job],
     ).fetchone()
     return False if row == (True,) else None
 

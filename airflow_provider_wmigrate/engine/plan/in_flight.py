@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding
+from airflow_provider_wmigrate.engine.sql.arguments import whole_number
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
@@ -34,7 +35,7 @@ def question(statement: Statement) -> str | None:
     if call is None:
         return None
     *schema, name = (part.string.sval for part in call.funcname)
-    job = _number(call.args)
+    job = whole_number(call.args[0]) if call.args else None
     if name == "run_job" and job is not None:
         joined = f"(nspname, proname, job_id) = (proc_schema, proc_name, {job})"
         return f"{_BODY}, timescaledb_information.jobs WHERE {joined}"
@@ -65,11 +66,6 @@ def _calls(statement: Statement) -> Iterator[Any]:
         for target in statement.node.target_list:
             if target.res_target.val.WhichOneof("node") == "func_call":
                 yield target.res_target.val.func_call
-
-
-def _number(arguments: Any) -> int | None:
-    constant = arguments[0].a_const if arguments and arguments[0].WhichOneof("node") == "a_const" else None
-    return constant.ival.ival if constant is not None and constant.WhichOneof("val") == "ival" else None
 
 
 def _literal(text: str) -> str:

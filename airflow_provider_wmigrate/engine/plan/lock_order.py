@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockMode, Loc
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 from airflow_provider_wmigrate.engine.sql.lock_limit import own_limit
 from airflow_provider_wmigrate.engine.sql.named import names_in
+from airflow_provider_wmigrate.engine.sql.pieces import without_comments
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 SMALL = 8 * 1024 * 1024
@@ -132,7 +133,7 @@ def rules_its_waits(analysis: Analysis) -> bool:
     if limit is not None and limit.seconds is None:
         return True
     seen = sum(1 for _, node in analysis.statements.nodes("variable_set_stmt") if node.name == "lock_timeout")
-    return len(_LIMIT.findall(_COMMENT.sub(" ", analysis.body))) > seen
+    return len(_LIMIT.findall(without_comments(analysis.body))) > seen
 
 
 def own_patience(analysis: Analysis, need: LockNeed, given: float) -> float:
@@ -185,4 +186,3 @@ def _line(analysis: Analysis, number: int) -> int:
 
 _RESETS = {"variable_set_stmt", "discard_stmt"}
 _LIMIT = re.compile(r"\block_timeout\b", re.IGNORECASE)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)

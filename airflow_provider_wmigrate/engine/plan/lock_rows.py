@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import Constraint
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
-from airflow_provider_wmigrate.engine.sql.named import constant, names_in, walk
+from airflow_provider_wmigrate.engine.sql.arguments import constant
+from airflow_provider_wmigrate.engine.sql.named import names_in, walk
 
 from .lock_scope import Hidden, Lasting, Lock, Scope, Taken
 

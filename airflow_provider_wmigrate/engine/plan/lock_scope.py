@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
-from airflow_provider_wmigrate.engine.sql.named import constant, names_in
+from airflow_provider_wmigrate.engine.sql.arguments import constant
+from airflow_provider_wmigrate.engine.sql.named import names_in
 
 
 class Lock(NamedTuple):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
-from airflow_provider_wmigrate.engine.sql.named import constant, names_in, target_of, walk
+from airflow_provider_wmigrate.engine.sql.arguments import constant
+from airflow_provider_wmigrate.engine.sql.named import names_in, target_of, walk
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 

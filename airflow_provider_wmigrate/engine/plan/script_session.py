@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.sql.pieces import has_word, without_comments
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
@@ -194,15 +195,13 @@ def _first_that_needs(analysis: Analysis, possession: Possession, first: int) ->
     """The statement that names it, unless one before makes it anew."""
     if possession.kind not in _MAKERS:
         return None
-    word = re.compile(rf"(?<!\w){re.escape(possession.name)}(?!\w)", re.IGNORECASE)
     for index in range(first, len(analysis.statements)):
         statement = analysis.statements[index]
-        if word.search(_COMMENT.sub(" ", analysis.text_of(statement))):
+        if has_word(without_comments(analysis.text_of(statement)), possession.name):
             return None if statement.kind in _MAKERS[possession.kind] else index
     return None
 
 
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _CUSTOM = re.compile(r"(?:set_config|current_setting)\s*\(\s*'(\w+(?:\.\w+)+)'", re.IGNORECASE)
 
 

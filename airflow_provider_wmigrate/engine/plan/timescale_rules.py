@@ -12,6 +12,8 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.arguments import by_name, constant, is_null
+from airflow_provider_wmigrate.engine.sql.pieces import without_comments
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
@@ -35,7 +37,6 @@ _DEFINES = frozenset({
 _ALL = _DROPS | _DEFINES | {"refresh_continuous_aggregate"}
 _WORTH_LOOKING = re.compile(rf"\b(?:{'|'.join(sorted(_ALL))})\b", re.IGNORECASE)
 _IN_A_BODY = re.compile(rf"\b({'|'.join(sorted(_ALL))})\s*\(", re.IGNORECASE)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NOT_CALLED = ("create_function_stmt", "view_stmt", "rule_stmt", "comment_stmt")
 """What stands in them is called later, if at all."""
 
@@ -62,7 +63,7 @@ def calls(analysis: Analysis, statement: Statement) -> list[Call]:
     if statement.kind in _NOT_CALLED or not _WORTH_LOOKING.search(text):
         return []
     if statement.kind == "do_stmt":
-        return [Call(name.lower()) for name in _IN_A_BODY.findall(_COMMENT.sub(" ", text))]
+        return [Call(name.lower()) for name in _IN_A_BODY.findall(without_comments(text))]
     from postgast import PgQueryError, find_nodes, parse
     from postgast.pg_query_pb2 import FuncCall
 
@@ -71,15 +72,7 @@ def calls(analysis: Analysis, statement: Statement) -> list[Call]:
     except PgQueryError:
         return []
     found = [(call.funcname[-1].string.sval.lower(), call.args) for call in find_nodes(tree, FuncCall)]
-    return [Call(name, _arguments(args)) for name, args in found if name in _ALL]
-
-
-def _arguments(nodes: Any) -> dict[str | int, Any]:
-    found: dict[str | int, Any] = {}
-    for place, node in enumerate(nodes):
-        named = node.named_arg_expr if node.WhichOneof("node") == "named_arg_expr" else None
-        found[named.name if named else place] = named.arg if named else node
-    return found
+    return [Call(name, by_name(args)) for name, args in found if name in _ALL]
 
 
 def broken_rules(called: Sequence[Call], rules: SqlRules, own: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -120,7 +113,7 @@ class Aggregates:
     def _refresh(self, call: Call) -> tuple[str, str] | None:
         view, lower = _name(call.argument("continuous_aggregate", 0)), call.argument("window_start", 1)
         made, kept = self._read()
-        if not view or not _is_null(lower) or (view in made and made[view] not in kept):
+        if not view or not is_null(lower) or (view in made and made[view] not in kept):
             return None
         why = f"rows of {made[view]} are dropped after a time" if view in made else "nothing here says that they stay"
         message = f"refresh of {view} without a lower bound deletes the buckets whose rows were dropped, and {why}"
@@ -128,7 +121,7 @@ class Aggregates:
 
     def _policy_reaches_too_far(self, call: Call) -> tuple[str, str] | None:
         view, table, start, life = self._of_policy(call)
-        if life is None or start is None or not (_is_null(start) or (seconds(start) or 0) >= life):
+        if life is None or start is None or not (is_null(start) or (seconds(start) or 0) >= life):
             return None
         message = f"the policy of {view} reaches back to where rows of {table} are dropped: it empties those buckets"
         return message, "make start_offset shorter than drop_after, by a chunk and a bucket"
@@ -187,18 +180,7 @@ def _learn(analysis: Analysis, statement: Statement, made: dict[str, str], kept:
 
 def _name(node: Any) -> str:
     """The last part of a relation's name in a string, with or without a cast; empty: it is no string."""
-    return _string(node).rpartition(".")[2].strip('"')
-
-
-def _string(node: Any) -> str:
-    inner = node.type_cast.arg if node is not None and node.WhichOneof("node") == "type_cast" else node
-    is_one = inner is not None and inner.WhichOneof("node") == "a_const" and inner.a_const.WhichOneof("val") == "sval"
-    return str(inner.a_const.sval.sval) if is_one else ""
-
-
-def _is_null(node: Any) -> bool:
-    inner = node.type_cast.arg if node is not None and node.WhichOneof("node") == "type_cast" else node
-    return inner is not None and inner.WhichOneof("node") == "a_const" and bool(inner.a_const.isnull)
+    return (constant(node) or "").rpartition(".")[2].strip('"')
 
 
 _UNITS = {"s": 1, "mi": 60, "h": 3600, "d": 86400, "w": 604800, "mo": 2592000, "y": 31557600}
@@ -207,7 +189,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|mi|h|d|w|mo|y)[a-z]*", re.IGNORECASE)
 
 def seconds(node: Any) -> float | None:
     """How long an interval that is written as a string lasts, a month as 30 days; None: it cannot be told."""
-    parts = _PART.findall(_string(node))
+    parts = _PART.findall(constant(node) or "")
     return sum(float(number) * _UNITS[unit.lower()] for number, unit in parts) or None
 
 

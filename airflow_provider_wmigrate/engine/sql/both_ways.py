@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
+from .pieces import without_comments
 from .psql import line_comments
 
 
@@ -81,7 +82,6 @@ _FORMS = tuple(
 )
 _WORTH_LOOKING = re.compile(rf"(?<![a-z])(?:{_WORDS}|liquibase|changeset)(?![a-z])", re.IGNORECASE)
 _COMMENT_LINE = re.compile(r"--[^\n]*")
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def _candidates(text: str) -> Iterator[_Marker]:
@@ -108,7 +108,7 @@ def _counts(marker: _Marker, markers: Sequence[_Marker], text: str) -> bool:
     if not pair or marker.tool == _SQITCH:
         return bool(pair)
     first = min(m.at for m in (marker, *pair))
-    return not _COMMENT.sub("", text[:first]).strip()
+    return not without_comments(text[:first]).strip()
 
 
 def _refusal(script: Script, marker: _Marker, *, back: bool) -> ScriptError:

@@ -13,6 +13,7 @@ from airflow_provider_wmigrate.engine.model import Script
 from .analysis import analyse
 from .arguments import constants
 from .no_transaction import timescale_option
+from .pieces import has_word
 from .script import Analysis
 from .statements import Statement
 
@@ -92,11 +93,7 @@ _CASCADE = 2
 def _without(there: list[Made], text: str) -> list[Made]:
     """Without what a statement names that may take it away, and without jobs if it may delete those."""
     jobs = re.search(r"\b(?:delete_job|remove_\w+)\b", text, re.IGNORECASE) is not None
-    return [m for m in there if not (_names(text, m.name) or (jobs and m.what not in (HYPERTABLE, AGGREGATE)))]
-
-
-def _names(text: str, name: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
+    return [m for m in there if not (has_word(text, m.name) or (jobs and m.what not in (HYPERTABLE, AGGREGATE)))]
 
 
 def _called(node: Any, kind: str, there: list[Made], place: tuple[str, int]) -> list[Made]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from .arguments import constant
 from .script import Analysis
 from .statements import Statement
 
@@ -68,13 +69,6 @@ def _of_message(message: Any) -> Iterator[str]:
             yield from _in_string(constant(argument) or "")
     elif kind == "TypeCast":
         yield from _in_string(constant(message.arg) or "")
-
-
-def constant(node: Any) -> str | None:
-    """The string that an expression is, perhaps with a cast."""
-    if node.WhichOneof("node") == "type_cast":
-        node = node.type_cast.arg
-    return str(node.a_const.sval.sval) if node.a_const.HasField("sval") else None
 
 
 _FIELDS = {

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from .arguments import by_name
+
 
 def outside(kind: str, node: Any, text: str = "") -> str | None:
     """Why a statement cannot run inside a transaction block, in words; None when it can.
@@ -102,17 +104,11 @@ def _commits(node: Any) -> bool:
 
 def _concurrently(arguments: Any) -> bool:
     """The third argument of `merge_chunks(chunk, chunk, concurrently)`, by its name or by its place."""
-    for place, argument in enumerate(arguments):
-        if argument.WhichOneof("node") == "named_arg_expr":
-            if argument.named_arg_expr.name == "concurrently":
-                return _is_true(argument.named_arg_expr.arg)
-        elif place == 2:
-            return _is_true(argument)
-    return False
-
-
-def _is_true(argument: Any) -> bool:
-    """What is not written as false may be true."""
+    given = by_name(arguments)
+    argument = given.get("concurrently", given.get(2))
+    if argument is None:
+        return False
+    # What is not written as false may be true.
     return argument.WhichOneof("node") != "a_const" or bool(argument.a_const.boolval.boolval)
 
 

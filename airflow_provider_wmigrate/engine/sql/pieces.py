@@ -12,6 +12,18 @@ LARGE = 16 * PIECE
 
 Span = tuple[int, int]
 
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+def without_comments(text: str) -> str:
+    """With a blank for each. What only looks like one, in a string, goes too."""
+    return _COMMENT.sub(" ", text)
+
+
+def has_word(text: str, word: str) -> bool:
+    """Whether a name stands in a text, wherever that may be and however it is written."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+
 
 class Piece(NamedTuple):
     """Whole statements, from `start` to before `end`; or one COPY ... FROM stdin and the `data` below it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.model import Script
 
-from .pieces import LARGE, Piece, Span, without
+from .pieces import LARGE, Piece, Span, without, without_comments
 from .statements import Statement, Statements
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Analysis:
         from .masking import masked_sql
 
         text = masked_sql(self.sql(statement.start, min(statement.end, statement.start + LARGE)))
-        words = " ".join(_COMMENT.sub(" ", text[: 8 * _EXCERPT]).split())
+        words = " ".join(without_comments(text[: 8 * _EXCERPT]).split())
         shown = re.split(r"\S*['$]", words, maxsplit=1)[0].rstrip()
         if shown == words and len(shown) <= _EXCERPT:
             return shown
@@ -112,7 +112,6 @@ class Analysis:
         return f"{whole} ..."
 
 
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _EXCERPT = 60
 """Characters of a statement that a message shows."""
 
