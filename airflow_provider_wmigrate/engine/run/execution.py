@@ -37,7 +37,6 @@ from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record, 
 from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
-from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 
 from .job import Job
@@ -232,15 +231,10 @@ class Execution:
         try:
             yield
         except (WMigrateError, psycopg.Error) as error:
-            from .failing import Failing
+            from .failing import fail
 
             self.session.roll_back()
-            failing = Failing(
-                self.session, self.ledger, self.identity, self.direction, self.tell, self.connect, self.include_sql
-            )
-            limit = job.budget(self.settings).lock
-            lock = LockWait(limit, limit)
-            failing.fail(job, error, self.session.sender.lock_wait or lock, self.waits, take_back, dry_run=dry_run)
+            fail(self, job, error, take_back, dry_run=dry_run)
         except BaseException:
             # A signal or a task timeout ends the call from inside: the server must not run on without us.
             self.session.interruption.cancel()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 
@@ -19,97 +19,75 @@ from airflow_provider_wmigrate.engine.errors import (
     WMigrateError,
     place,
 )
-from airflow_provider_wmigrate.engine.events import Failed, Listener
-from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.model import Direction, Identity
-from airflow_provider_wmigrate.engine.record import Bystanders, ServerWords
-from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
+from airflow_provider_wmigrate.engine.events import Failed
+from airflow_provider_wmigrate.engine.record import ServerWords
+from airflow_provider_wmigrate.engine.session.session import Session, open_session
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 
 from .job import Job
 
+if TYPE_CHECKING:
+    from .execution import Execution
 
-@dataclass(frozen=True, slots=True)
-class Failing:
-    """:param connect: opens another connection, to record a failure when this one is gone.
-    :param include_sql: whether an error may show the beginning of the statement that failed.
+
+def fail(
+    execution: Execution,
+    job: Job,
+    error: WMigrateError | psycopg.Error,
+    take_back: Callable[[], bool],
+    *,
+    dry_run: bool,
+) -> NoReturn:
+    """Tell and record a failure, and raise it in the engine's words.
+
+    :param take_back: called in the failure's transaction; whether it has changed the entry.
     """
-
-    session: Session
-    ledger: Ledger
-    identity: Identity
-    direction: Direction
-    tell: Listener
-    connect: Connect
-    include_sql: bool
-
-    def fail(
-        self,
-        job: Job,
-        error: WMigrateError | psycopg.Error,
-        lock: LockWait,
-        waits: Waits,
-        take_back: Callable[[], bool],
-        *,
-        dry_run: bool,
-    ) -> NoReturn:
-        """Tell and record a failure, and raise it in the engine's words.
-
-        :param lock: what is known of a lock that was not free in time.
-        :param waits: whom the script was seen to wait for.
-        :param take_back: called in the failure's transaction; whether it has changed the entry.
-        """
-        failure: WMigrateError
-        if isinstance(error, WMigrateError):
-            failure = error
-        else:
-            failure = self.session.sender.failure(
-                error, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK
-            )
-        if isinstance(failure, StatementFailed) and failure.sqlstate == _OUT_OF_MEMORY and not failure.retryable:
-            failure = self._lock_table_full(job, failure)
-        if isinstance(failure, StatementFailed) and not self.include_sql:
-            failure = failure.without_sql()
-        if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
-            failure = _lock_timeout(failure, lock, waits)
-        self._record(job, failure, waits.felt.told(), take_back, dry_run=dry_run)
-        raise failure from error
-
-    def _lock_table_full(self, job: Job, failure: StatementFailed) -> StatementFailed:
+    sender, failure = execution.session.sender, error
+    if not isinstance(failure, WMigrateError):
+        failure = sender.failure(failure, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
+    if isinstance(failure, StatementFailed) and failure.sqlstate == _OUT_OF_MEMORY and not failure.retryable:
         with suppress(psycopg.Error):
-            return failure.hinted(room_for_locks(self.session.conn, job.analysis.script.text))
-        return failure
+            failure = failure.hinted(room_for_locks(execution.session.conn, job.analysis.script.text))
+    if isinstance(failure, StatementFailed) and not execution.include_sql:
+        failure = failure.without_sql()
+    if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
+        limit = job.budget(execution.settings).lock
+        failure = _lock_timeout(failure, sender.lock_wait or LockWait(limit, limit), execution.waits)
+    _record(execution, job, failure, take_back, dry_run=dry_run)
+    raise failure from error
 
-    def _record(
-        self, job: Job, error: WMigrateError, felt: Bystanders, take_back: Callable[[], bool], *, dry_run: bool
-    ) -> None:
-        """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
-        sqlstate = getattr(error, "sqlstate", None)
-        said = getattr(error, "said", None) or ServerWords()
-        self.tell(Failed(job.migration.version, self.direction, str(error), sqlstate, dry_run, said, felt))
-        event = "rollback_failed" if self.direction == "rollback" else "failed"
-        details = {"direction": self.direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
-        details |= {name: text for name, text in asdict(said).items() if text}
-        details["bystanders"] = felt.as_dict()
-        with suppress(WMigrateError, psycopg.Error):
-            if not self.session.conn.closed:
-                error.audit_head = self._append_if_there(self.session, event, job, details, take_back)
-                return
-            with open_session(self.connect, application_name="wmigrate record") as fresh:
-                error.audit_head = self._append_if_there(fresh, event, job, details, lambda: False)
 
-    def _append_if_there(
-        self, session: Session, event: str, job: Job, details: dict[str, Any], take_back: Callable[[], bool]
-    ) -> str | None:
-        conn, version = session.conn, job.migration.version
-        with session.transaction(confirmed=False):
-            leave_script(session.conn)
-            if self.ledger.version(conn) is None:
-                return None
-            settles = take_back() or None
-            return self.ledger.log.append(conn, event, self.identity, version=version, details=details, settles=settles)
+def _record(
+    execution: Execution, job: Job, error: WMigrateError, take_back: Callable[[], bool], *, dry_run: bool
+) -> None:
+    """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
+    sqlstate, direction, felt = getattr(error, "sqlstate", None), execution.direction, execution.waits.felt.told()
+    said = getattr(error, "said", None) or ServerWords()
+    execution.tell(Failed(job.migration.version, direction, str(error), sqlstate, dry_run, said, felt))
+    details = {"direction": direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
+    details |= {name: text for name, text in asdict(said).items() if text}
+    details["bystanders"] = felt.as_dict()
+    with suppress(WMigrateError, psycopg.Error):
+        if not execution.session.conn.closed:
+            error.audit_head = _append_if_there(execution, execution.session, job, details, take_back)
+            return
+        with open_session(execution.connect, application_name="wmigrate record") as fresh:
+            error.audit_head = _append_if_there(execution, fresh, job, details, lambda: False)
+
+
+def _append_if_there(
+    execution: Execution, session: Session, job: Job, details: dict[str, Any], take_back: Callable[[], bool]
+) -> str | None:
+    conn, ledger, version = session.conn, execution.ledger, job.migration.version
+    event = "rollback_failed" if execution.direction == "rollback" else "failed"
+    with session.transaction(confirmed=False):
+        leave_script(conn)
+        if ledger.version(conn) is None:
+            return None
+        settles = take_back() or None
+        return ledger.log.append(conn, event, execution.identity, version=version, details=details, settles=settles)
 
 
 _OUT_OF_MEMORY = "53200"
