@@ -3,33 +3,18 @@ without its data is dropped, so that the statement runs from its beginning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import aggregates
 from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
 from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.plan.journal import Effect
-from airflow_provider_wmigrate.engine.session.session import Budget, Session
-from airflow_provider_wmigrate.engine.sql.statements import Statement
+
+from .script_work import AtStatement
 
 
-@dataclass(frozen=True, slots=True)
-class AggregateWork:
-    """For one statement.
-
-    :param retrying: runs a transaction, again if need be, and gives it its limits.
-    :param note: tells what was done with the statement.
-    """
-
-    session: Session
-    statement: Statement
-    version: str
-    file: str
-    retrying: Callable[[Callable[[Budget], int]], int]
-    note: Callable[[str], None]
+class AggregateWork(AtStatement):
+    """For one such statement."""
 
     def there(self) -> bool:
         """Whether the statement, not begun yet, has nothing to do: behind IF NOT EXISTS somebody else's is there. It is
@@ -68,25 +53,17 @@ class AggregateWork:
         return Effect.NOTHING
 
     def _drop(self, found: aggregates.Aggregate) -> None:
-        """It keeps everybody out of the hypertable, so it waits for them as briefly as a transaction."""
-
-        def attempt(budget: Budget) -> int:
-            self.session.begin(budget)
-            aggregates.drop(self.session.conn, found)
-            self.session.commit()
-            return 0
-
-        self.retrying(attempt)
+        self.in_transaction(lambda: aggregates.drop(self.session.conn, found))
         self.note(f"dropped aggregate {found}, which was left {found.content}")
 
     def _in_use(self, found: aggregates.Aggregate, error: psycopg.Error) -> Finding:
-        detail = (error.diag.message_detail or "").strip().replace("\n", ", ")
+        detail, version = (error.diag.message_detail or "").strip().replace("\n", ", "), self.job.version
         return Finding(
             "aggregate_unfilled",
             f"aggregate {found} was left {found.content} by a run that died, and cannot be dropped: {detail}",
-            f"fill it: CALL refresh_continuous_aggregate('{found}', NULL, NULL), then `wmigrate repair {self.version}"
-            f" --ran`; or drop it with what depends on it, then `wmigrate repair {self.version} --again`",
-            version=self.version,
-            file=self.file,
+            f"fill it: CALL refresh_continuous_aggregate('{found}', NULL, NULL), then `wmigrate repair {version}"
+            f" --ran`; or drop it with what depends on it, then `wmigrate repair {version} --again`",
+            version=version,
+            file=self.job.file,
             line=self.statement.line,
         )

@@ -4,10 +4,13 @@ in the entry, which stays `incomplete` until the last one has run."""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.ledger.recording import HEAD_AND_TIME, Rows
+from airflow_provider_wmigrate.engine.ledger.script_journal import ScriptJournal
 from airflow_provider_wmigrate.engine.model import Entry
 from airflow_provider_wmigrate.engine.plan.journal import kept
 from airflow_provider_wmigrate.engine.record import Record
@@ -15,66 +18,104 @@ from airflow_provider_wmigrate.engine.session.message import ask, values
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 
 from .execution import Execution
+from .failing import recorded
 from .job import Job
-from .journalled_entry import JournalledEntry
+from .script_work import ScriptWork
 from .stepwise import ScriptRun
 
 
-@dataclass(frozen=True, slots=True)
-class ByStatement:
-    """Called under the migration's locks."""
+def run_by_statement(execution: Execution, job: Job, begun: Entry | None, before: Entry | None) -> Record:
+    """Called under the migration's locks.
 
-    execution: Execution
-    job: Job
+    :param begun: the incomplete entry of an earlier try in the same direction, or None.
+    :param before: the entry as it is, or None.
+    """
+    start, total, session = time.monotonic(), len(job.analysis.statements), execution.session
+    run, entry = ScriptRun(execution, job), _JournalledEntry(execution, job, before)
 
-    def run(self, begun: Entry | None, before: Entry | None) -> Record:
-        """:param begun: the incomplete entry of an earlier try in the same direction, or None.
-        :param before: the entry as it is, or None.
+    def take_back() -> bool:
+        return run.nothing_kept and entry.take_back()
+
+    with recorded(execution, job, take_back=take_back), execution.limited(job) as watch:
+        if job.analysis.unparsed:  # nothing would run, and be recorded as applied
+            reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
+            raise ScriptError(job.file, None, reason, hint="let it run in one transaction")
+        started = entry.started(begun)
+        execution.told_start(job, dry_run=False)
+        there = execution.objects(job)
+        statements, rows = run.run(started)
+        duration = round((time.monotonic() - start) * 1000)
+        with execution.ledger_speaks(job, kept(total)), session.transaction():
+            leave_script(session.conn)
+            locks, outcome = execution.locks(job, watch), execution.done_outcome()
+            record = execution.record_of(job, outcome, duration, rows, statements, locks, watch)
+            return _recorded(execution, job, replace(record, taken_away=execution.taken_away(job, there)))
+
+
+def _recorded(execution: Execution, job: Job, record: Record) -> Record:
+    """The head of the chain is locked late: the lock is kept until the commit."""
+    conn = execution.session.conn
+    answer = ask(conn, Rows(conn, execution.ledger.schema).lock_head(HEAD_AND_TIME))[0]
+    head, at = values(answer) if answer.ntuples else (None, None)
+    statements, record = execution.statements_of(job, record, head, at, begun=True)
+    ask(conn, b"; ".join(statements))
+    return record
+
+
+@dataclass(slots=True)
+class _JournalledEntry(ScriptWork):
+    """Opened before the script's first statement, and taken back where nothing of the script was kept.
+
+    :param before: the entry as it is, or None.
+    """
+
+    before: Entry | None
+    _begun: bool = field(default=False, init=False)
+    _session_before: Mapping[str, Any] | None = field(default=None, init=False)
+
+    def started(self, begun: Entry | None) -> Entry:
+        """The row `started`, and together with it the entry of a script that begins.
+
+        :param begun: the incomplete entry of an earlier try, which goes on.
+        :return: the incomplete entry.
         """
-        execution, job = self.execution, self.job
-        start, total, session = time.monotonic(), len(job.analysis.statements), execution.session
-        entry = JournalledEntry(
-            session, execution.ledger, job.migration, execution.identity, execution.direction, before, total
-        )
-        with execution.recorded(job, take_back=entry.take_back), execution.limited(job) as watch:
-            if job.analysis.unparsed:  # nothing would run, and be recorded as applied
-                reason = f"cannot be run statement by statement: {job.analysis.unparsed}"
-                raise ScriptError(job.analysis.script.file, None, reason, hint="let it run in one transaction")
-            started = entry.started(begun)
-            execution.told_start(job, dry_run=False)
-            there = execution.objects(job)
-            statements, rows = self._statements(started, entry)
-            duration = round((time.monotonic() - start) * 1000)
-            with execution.ledger_speaks(job, kept(total)), session.transaction():
-                leave_script(session.conn)
-                locks, outcome = execution.locks(job, watch), execution.done_outcome()
-                record = execution.record_of(job, outcome, duration, rows, statements, locks, watch)
-                return self._recorded(replace(record, taken_away=execution.taken_away(job, there)))
+        conn, version, ledger = self.session.conn, self.job.version, self.execution.ledger
+        with self.session.transaction(confirmed=False):
+            if begun is None:
+                self._open()
+            done = begun.statements_done if begun else 0
+            details = {"direction": self.execution.direction, "statements_done": done}
+            ledger.log.append(
+                conn, "started", self.execution.identity, version=version, details=details, settles=begun is None
+            )
+        self._begun = begun is None
+        entry = begun or ledger.entry(conn, version)
+        assert entry is not None  # written just now
+        return entry
 
-    def _statements(self, started: Entry, entry: JournalledEntry) -> tuple[int, int]:
-        """Run what is left of the script."""
-        execution, job = self.execution, self.job
-        run = ScriptRun(
-            execution.session,
-            execution.ledger,
-            job.migration,
-            job.analysis,
-            job.transactional,
-            job.repeatable,
-            job.budget(execution.settings, lock=execution.settings.concurrent_lock_timeout_seconds),
-            lambda attempt: execution.retrying(job, lambda _, budget: attempt(budget)),
-            execution.tell,
-        )
-        try:
-            return run.run(started)
-        finally:
-            entry.nothing_kept = run.nothing_kept
+    @property
+    def _journal(self) -> ScriptJournal:
+        return ScriptJournal(self.execution.ledger.schema, self.job.version)
 
-    def _recorded(self, record: Record) -> Record:
-        """The head of the chain is locked late: the lock is kept until the commit."""
-        conn, schema = self.execution.session.conn, self.execution.ledger.schema
-        answer = ask(conn, Rows(conn, schema).lock_head(HEAD_AND_TIME))[0]
-        head, at = values(answer) if answer.ntuples else (None, None)
-        statements, record = self.execution.statements_of(self.job, record, head, at, begun=True)
-        ask(conn, b"; ".join(statements))
-        return record
+    def _open(self) -> None:
+        conn, execution, total = self.session.conn, self.execution, len(self.analysis.statements)
+        if execution.direction == "apply":
+            execution.ledger.writer(conn).insert_entry(
+                self.job.migration, execution.identity, duration_ms=0, statements=total, status="incomplete"
+            )
+        else:
+            self._session_before = self._journal.session(conn)
+            self._journal.begin_rollback(conn, statements=total)
+
+    def take_back(self) -> bool:
+        """In the open transaction: make the entry what it was before, since nothing of the script was kept.
+
+        :return: whether it was changed.
+        """
+        if not self._begun:
+            return False
+        if self.execution.direction == "apply" or self.before is None:
+            self.execution.ledger.writer(self.session.conn).delete_entry(self.job.version)
+        else:
+            self._journal.undo_rollback(self.session.conn, self.before, self._session_before)
+        return True

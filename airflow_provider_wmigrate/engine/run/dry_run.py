@@ -27,6 +27,7 @@ from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
 from .execution import Execution, details_of
+from .failing import recorded
 from .foreseeing import Foreseeing
 from .job import Job
 from .lock_taking import LockTaking, first_limits
@@ -156,7 +157,7 @@ class DryRun:
         total = sum(job.total(execution.settings) for job in chain.jobs)
         with execution.limited(chain.jobs[-1], total) as watch:
             for job in chain.jobs:
-                with execution.recorded(job, dry_run=True):
+                with recorded(execution, job, dry_run=True):
                     self._prepare(job, chain)
                     records.append(self._try(job, chain, watch, foreseeing))
                 if job is not chain.jobs[-1]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.catalog.jobs import jobs_to_pause
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.catalog.parts import by_table
@@ -18,8 +19,8 @@ from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, objects
 from airflow_provider_wmigrate.engine.errors import (
     ROLLED_BACK,
     LedgerNotWritten,
+    OthersWaited,
     StatementFailed,
-    WMigrateError,
 )
 from airflow_provider_wmigrate.engine.events import (
     HeldLong,
@@ -27,6 +28,7 @@ from airflow_provider_wmigrate.engine.events import (
     Noticed,
     Retrying,
     Started,
+    Stepped,
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
@@ -40,7 +42,6 @@ from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 
 from .job import Job
-from .ledger_speaks import ledger_speaks as around_ledger
 
 _T = TypeVar("_T")
 
@@ -67,8 +68,22 @@ class Execution:
 
     # Parts of a run
 
-    def ledger_speaks(self, job: Job, outcome: str) -> AbstractContextManager[None]:
-        return around_ledger(self.session, job.migration.version, job.analysis.script.file, outcome=outcome)
+    @contextmanager
+    def ledger_speaks(self, job: Job, outcome: str) -> Iterator[None]:
+        """Around the ledger's own statements: when they fail, the script's are not blamed, and what was kept is said.
+
+        :param outcome: what of the script is kept if the ledger cannot be written.
+        :raises LedgerNotWritten: the server refused.
+        :raises StatementFailed: the connection was lost.
+        """
+        try:
+            yield
+        except psycopg.Error as error:
+            if self.session.conn.closed:
+                raise self.session.sender.failure(error, job.version, job.file, outcome=outcome) from error
+            message = (error.diag.message_primary or str(error)).strip()
+            fix = remedy(error.sqlstate, message)
+            raise LedgerNotWritten(job.file, message, outcome=outcome, sqlstate=error.sqlstate, hint=fix) from error
 
     def objects(self, job: Job) -> Objects | None:
         """Before a script, what it may take away."""
@@ -173,6 +188,11 @@ class Execution:
         version, name, script = migration.version, migration.name, job.analysis.script
         self.tell(Started(version, name, self.direction, script, dry_run, undo, self.session.pid))
 
+    def stepped(self, job: Job, first: int, end: int, note: str) -> None:
+        """Tell what becomes of the statements from `first` to before `end`."""
+        total, line = len(job.analysis.statements), job.analysis.statements[first].line
+        self.tell(Stepped(job.version, first + 1, end, total, line, note))
+
     # Limits and failures
 
     def retrying(self, job: Job, run: Callable[[int, Budget], _T]) -> _T:
@@ -187,9 +207,7 @@ class Execution:
             except (StatementFailed, LedgerNotWritten, psycopg.Error) as error:
                 self.waits.felt.try_over(deadlock=error.sqlstate == "40P01")
                 self.session.roll_back()
-                from .failing import reason_to_retry
-
-                reason = reason_to_retry(error)
+                reason = _reason_to_retry(error)
                 if reason is None or attempt == attempts:
                     raise
                 pause = random.uniform(0.5, 1.5) * min(0.25 * 2**attempt, 10.0)
@@ -220,26 +238,6 @@ class Execution:
         with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch
 
-    @contextmanager
-    def recorded(
-        self, job: Job, *, dry_run: bool = False, take_back: Callable[[], bool] = lambda: False
-    ) -> Iterator[None]:
-        """Around the acting: a failure is rolled back, told, recorded and raised in the engine's words.
-
-        :param take_back: called in the failure's transaction; whether it has changed the entry.
-        """
-        try:
-            yield
-        except (WMigrateError, psycopg.Error) as error:
-            from .failing import fail
-
-            self.session.roll_back()
-            fail(self, job, error, take_back, dry_run=dry_run)
-        except BaseException:
-            # A signal or a task timeout ends the call from inside: the server must not run on without us.
-            self.session.interruption.cancel()
-            raise
-
 
 def _with_detail(diagnostic: psycopg.errors.Diagnostic) -> str:
     """What a notice says, with what it counts only: "drop cascades to 2 other objects"."""
@@ -251,6 +249,20 @@ NOT_REPLICATED = (
     "committed here, but not confirmed by a synchronous standby: after a failover to it this may be missing;"
     " see synchronous_standby_names and pg_stat_replication"
 )
+
+
+_RETRY_REASONS = {
+    "55P03": "a lock was not free within its budget",
+    "40P01": "deadlock",
+    "40001": "serialization failure",
+}
+
+
+def _reason_to_retry(error: StatementFailed | LedgerNotWritten | psycopg.Error) -> str | None:
+    """Why the whole transaction may simply be run again; None: it may not."""
+    if isinstance(error, OthersWaited) and error.retryable:
+        return "others waited because of it, while it waited for a lock"
+    return _RETRY_REASONS.get(error.sqlstate or "")
 
 
 def details_of(record: Record) -> dict[str, Any]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.parts import room_for_locks
 from airflow_provider_wmigrate.engine.errors import (
     ROLLED_BACK,
-    LedgerNotWritten,
     LockTimeout,
-    OthersWaited,
     StatementFailed,
     WMigrateError,
     place,
@@ -26,24 +24,32 @@ from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait
 
+from .execution import Execution
 from .job import Job
 
-if TYPE_CHECKING:
-    from .execution import Execution
 
-
-def fail(
-    execution: Execution,
-    job: Job,
-    error: WMigrateError | psycopg.Error,
-    take_back: Callable[[], bool],
-    *,
-    dry_run: bool,
-) -> NoReturn:
-    """Tell and record a failure, and raise it in the engine's words.
+@contextmanager
+def recorded(
+    execution: Execution, job: Job, *, dry_run: bool = False, take_back: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Around the acting: a failure is rolled back, told, recorded and raised in the engine's words.
 
     :param take_back: called in the failure's transaction; whether it has changed the entry.
     """
+    try:
+        yield
+    except (WMigrateError, psycopg.Error) as error:
+        execution.session.roll_back()
+        failure = _in_words(execution, job, error)
+        _record(execution, job, failure, take_back, dry_run=dry_run)
+        raise failure from error
+    except BaseException:
+        # A signal or a task timeout ends the call from inside: the server must not run on without us.
+        execution.session.interruption.cancel()
+        raise
+
+
+def _in_words(execution: Execution, job: Job, error: WMigrateError | psycopg.Error) -> WMigrateError:
     sender, failure = execution.session.sender, error
     if not isinstance(failure, WMigrateError):
         failure = sender.failure(failure, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
@@ -55,8 +61,7 @@ def fail(
     if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
         limit = job.budget(execution.settings).lock
         failure = _lock_timeout(failure, sender.lock_wait or LockWait(limit, limit), execution.waits)
-    _record(execution, job, failure, take_back, dry_run=dry_run)
-    raise failure from error
+    return failure
 
 
 def _record(
@@ -106,17 +111,3 @@ def _lock_timeout(error: StatementFailed, lock: LockWait, waits: Waits) -> LockT
         retryable=error.retryable,
         hint=": ".join(hints) if blockers else "the next try may find it free",
     )
-
-
-_RETRY_REASONS = {
-    "55P03": "a lock was not free within its budget",
-    "40P01": "deadlock",
-    "40001": "serialization failure",
-}
-
-
-def reason_to_retry(error: StatementFailed | LedgerNotWritten | psycopg.Error) -> str | None:
-    """Why the whole transaction may simply be run again; None: it may not."""
-    if isinstance(error, OthersWaited) and error.retryable:
-        return "others waited because of it, while it waited for a lock"
-    return _RETRY_REASONS.get(error.sqlstate or "")

@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS,
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
 from .execution import Execution
+from .failing import recorded
 from .job import Job
 from .lock_taking import LockTaking
 from .opening import Opened, with_last_dry_run
@@ -63,7 +64,7 @@ class InTransaction:
                     found = with_last_dry_run(execution.session.conn, execution.ledger.schema, job, found)
             return self._attempt(number, watch, lambda tail, more: locks.send(found, budget, tail, more))
 
-        with execution.recorded(job), execution.limited(job) as watch:
+        with recorded(execution, job), execution.limited(job) as watch:
             execution.told_start(job, dry_run=False)
             return execution.retrying(job, attempt)
 

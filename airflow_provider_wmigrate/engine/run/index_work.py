@@ -9,36 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import builds, probe
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, WMigrateError, place
-from airflow_provider_wmigrate.engine.events import Listener, Waiting
-from airflow_provider_wmigrate.engine.model import Finding, Migration
+from airflow_provider_wmigrate.engine.events import Waiting
+from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.plan import journal
-from airflow_provider_wmigrate.engine.session.session import Budget, Session
-from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.plan.journal import Effect
+
+from .script_work import AtStatement
 
 
-@dataclass(frozen=True, slots=True)
-class IndexWork:
-    """For the statement `index` of a script.
-
-    :param wait_seconds: how long others are waited for.
-    :param retrying: runs a transaction, again if need be, and gives it its limits.
-    :param note: tells what was done with the statement.
-    """
-
-    session: Session
-    migration: Migration
-    analysis: Analysis
-    index: int
-    wait_seconds: float
-    retrying: Callable[[Callable[[Budget], int]], int]
-    tell: Listener
-    note: Callable[[str], None]
+class IndexWork(AtStatement):
+    """For one such statement."""
 
     def prepare(self, *, begun: bool = False) -> bool:
         """Make the way free for the statement.
@@ -48,24 +34,22 @@ class IndexWork:
         :raises LockTimeout: another session is at work for too long.
         :raises HistoryError: a person has to look.
         """
-        statement = self.analysis.statements[self.index]
         waited = self._wait_for_others()
-        if builds.in_steps(statement):
+        if builds.in_steps(self.statement):
             ran = self._settle(begun=begun or waited)
             if ran and not begun:
                 self.note("its index is there: another session has built it meanwhile")
             return ran
-        for remains in probe.drop_remains(self.session.conn, statement):
+        for remains in probe.drop_remains(self.session.conn, self.statement):
             self.note(f"dropped index {remains}, which a failed build had left invalid")
         return False
 
     def built(self) -> bool:
         """After the statement: whether its index can be used. IF NOT EXISTS also passes over one that another session
         has only just begun to build, which is then waited for."""
-        statement = self.analysis.statements[self.index]
-        if not builds.in_steps(statement):
+        if not builds.in_steps(self.statement):
             return True
-        found = builds.named(self.session.conn, statement.node)
+        found = builds.named(self.session.conn, self.statement.node)
         if found is None or found.valid:
             return True
         if self._at_work(found) == ():
@@ -76,7 +60,7 @@ class IndexWork:
 
     def _wait_for_others(self) -> bool:
         """Wait until nobody else builds or drops an index of the table; True: somebody did."""
-        conn, statement = self.session.conn, self.analysis.statements[self.index]
+        conn, statement = self.session.conn, self.statement
         if not statement.outside or statement.kind not in ("index_stmt", "drop_stmt", "reindex_stmt"):
             return False
         tables = builds.tables_of(conn, statement)
@@ -85,7 +69,7 @@ class IndexWork:
 
     def _settle(self, *, begun: bool) -> bool:
         """Take the index that is there, wait until it is clear what becomes of it, or drop it."""
-        conn, statement = self.session.conn, self.analysis.statements[self.index]
+        conn, statement = self.session.conn, self.statement
         start = time.monotonic()
         while True:
             found = builds.named(conn, statement.node)
@@ -105,8 +89,7 @@ class IndexWork:
 
     def _at_work(self, found: builds.Index) -> tuple[int, ...] | None:
         """Who builds or drops an invalid index; empty: nobody, or it is not invalid any more; None: not to be seen."""
-        statement = self.analysis.statements[self.index]
-        if builds.named(self.session.conn, statement.node) != found:
+        if builds.named(self.session.conn, self.statement.node) != found:
             return ()
         return builds.changers(self.session.conn, found)
 
@@ -116,48 +99,40 @@ class IndexWork:
         :raises LockTimeout: somebody still is.
         :raises HistoryError: so it may be, and this role must not see it.
         """
-        told, pause, waited = 0.5, 0.1, False
+        told, pause, waited, limit = 0.5, 0.1, False, self.execution.settings.concurrent_lock_timeout_seconds
         while (pids := look()) != ():
             waited = True
             seconds = time.monotonic() - start
-            if seconds >= self.wait_seconds:
+            if seconds >= limit:
                 raise self._too_long(what, seconds, pids)
             if seconds >= told:
-                self.tell(Waiting(self.migration.version, _worked_on(what), seconds, pids or ()))
+                self.execution.tell(Waiting(self.job.version, _worked_on(what), seconds, pids or ()))
                 told = seconds * 2 + 1
-            if not self.session.interruption.pause(min(pause, self.wait_seconds - seconds)):
+            if not self.session.interruption.pause(min(pause, limit - seconds)):
                 raise self._interrupted()
             pause = min(pause * 1.5, 1.0)
         return waited
 
     def _interrupted(self) -> WMigrateError:
-        cancelled, version, file = (
-            psycopg.errors.QueryCanceled("not begun"),
-            self.migration.version,
-            self.analysis.script.file,
-        )
-        outcome = journal.outcome(self.index, journal.Effect.NOTHING)
+        cancelled, outcome = psycopg.errors.QueryCanceled("not begun"), journal.outcome(self.index, Effect.NOTHING)
         return self.session.sender.failure(
-            cancelled, version, file, outcome=outcome, analysis=self.analysis, index=self.index
+            cancelled, self.job.version, self.job.file, outcome=outcome, analysis=self.analysis, index=self.index
         )
 
     def _too_long(self, what: str, seconds: float, pids: tuple[int, ...] | None) -> WMigrateError:
-        file, line = self.analysis.script.file, self.analysis.statements[self.index].line
         if pids is None:
             message = f"{what} is invalid, and whether another session builds it now must not be seen by this role"
             nxt = f"drop {what} CONCURRENTLY if nobody builds it, or grant SELECT on pg_locks; then run again"
             return self._placed(Finding("index_in_question", message, nxt))
         hint = f"let it end, or end it with pg_terminate_backend({pids[0]}); then run again"
-        outcome = journal.outcome(self.index, journal.Effect.NOTHING)
-        return LockTimeout(
-            f"{place(file, line)}: {_worked_on(what)}", seconds, outcome=outcome, holders=pids, hint=hint
-        )
+        outcome = journal.outcome(self.index, Effect.NOTHING)
+        wanted = f"{place(self.job.file, self.statement.line)}: {_worked_on(what)}"
+        return LockTimeout(wanted, seconds, outcome=outcome, holders=pids, hint=hint)
 
     # Taking and clearing away
 
     def _taken(self, found: builds.Index) -> bool:
-        statement = self.analysis.statements[self.index]
-        differs = builds.difference(self.session.conn, found, statement)
+        differs = builds.difference(self.session.conn, found, self.statement)
         if differs is not None:
             message = f"index {found} is there, built by somebody else, and {differs}"
             nxt = "rename or drop that one, or correct the script; then run again"
@@ -165,24 +140,16 @@ class IndexWork:
         return True
 
     def _drop(self, found: builds.Index) -> None:
-        """Of a hypertable it keeps everybody out of it, so it waits for them as briefly as a transaction."""
-        conn, statement = self.session.conn, self.analysis.statements[self.index]
-        if builds.of_hypertable(statement):
-
-            def attempt(budget: Budget) -> int:
-                self.session.begin(budget)
-                probe.drop_index(conn, found, hypertable=True)
-                self.session.commit()
-                return 0
-
-            self.retrying(attempt)
+        conn = self.session.conn
+        if builds.of_hypertable(self.statement):  # it keeps everybody out of it
+            self.in_transaction(lambda: probe.drop_index(conn, found, hypertable=True))
         else:
             probe.drop_index(conn, found, hypertable=False)
         self.note(f"dropped index {found}, which a failed build had left invalid")
 
     def _placed(self, finding: Finding) -> HistoryError:
-        script, line = self.analysis.script, self.analysis.statements[self.index].line
-        return HistoryError([replace(finding, version=self.migration.version, file=script.file, line=line)])
+        version, file, line = self.job.version, self.job.file, self.statement.line
+        return HistoryError([replace(finding, version=version, file=file, line=line)])
 
 
 _TABLE = "the table"

@@ -23,6 +23,14 @@ class Job(NamedTuple):
     """Whether a statement that may have run in part can simply be run again."""
 
     @property
+    def version(self) -> str:
+        return self.migration.version
+
+    @property
+    def file(self) -> str:
+        return self.analysis.script.file
+
+    @property
     def by_statement(self) -> bool:
         return runs_by_statement(self.analysis, self.transactional)
 

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 import psycopg
 
 from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, LedgerNotWritten, StatementFailed
-from airflow_provider_wmigrate.engine.events import Listener, Stepped
 from airflow_provider_wmigrate.engine.ledger.script_journal import ScriptJournal
-from airflow_provider_wmigrate.engine.model import Migration
 from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
-from airflow_provider_wmigrate.engine.session.session import Session
 from airflow_provider_wmigrate.engine.session.settings import leave_script
-from airflow_provider_wmigrate.engine.sql.script import Analysis
 
-from .ledger_speaks import ledger_speaks
+from .script_work import ScriptWork
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptProgress:
+class ScriptProgress(ScriptWork):
     """`done` statements have run, `begun` have been begun; `script` is what is kept of the script's session."""
 
-    session: Session
-    migration: Migration
-    analysis: Analysis
-    tell: Listener
-    journal: ScriptJournal
+    @property
+    def _journal(self) -> ScriptJournal:
+        return ScriptJournal(self.execution.ledger.schema, self.job.version)
 
     def kept_session(self) -> ScriptSession:
         """Of the script's session, what an earlier try left."""
-        return ScriptSession.from_json(self.journal.session(self.session.conn))
+        return ScriptSession.from_json(self._journal.session(self.session.conn))
 
     @contextmanager
     def own_statements(self, index: int) -> Iterator[None]:
@@ -43,9 +35,8 @@ class ScriptProgress:
         try:
             yield
         except psycopg.Error as error:
-            file, version = self.analysis.script.file, self.migration.version
             failed = self.session.sender.failure(
-                error, version, file, outcome=NOT_KNOWN, analysis=self.analysis, index=index
+                error, self.job.version, self.job.file, outcome=NOT_KNOWN, analysis=self.analysis, index=index
             )
             raise self.told_kept(failed, index, Effect.NOTHING) from error
 
@@ -55,9 +46,8 @@ class ScriptProgress:
         return error.kept(journal.outcome(index, effect), retryable=retryable)
 
     def ledger_speaks(self, done: int) -> AbstractContextManager[None]:
-        """Around the ledger's own statements; see the module of that name."""
-        file, outcome = self.analysis.script.file, journal.kept(done)
-        return ledger_speaks(self.session, self.migration.version, file, outcome=outcome)
+        """Around the ledger's own statements."""
+        return self.execution.ledger_speaks(self.job, journal.kept(done))
 
     def write(self, done: int, begun: int, script: ScriptSession) -> None:
         """In a transaction of its own."""
@@ -79,9 +69,4 @@ class ScriptProgress:
         """In the open transaction."""
         self.session.locks.keep()
         hashes = journal.hashes(self.analysis, begun)
-        self.journal.write(self.session.conn, done=done, hashes=hashes, session=script.as_json())
-
-    def told(self, first: int, end: int, note: str) -> None:
-        """Tell what becomes of the statements from `first` to before `end`."""
-        total, line = len(self.analysis.statements), self.analysis.statements[first].line
-        self.tell(Stepped(self.migration.version, first + 1, end, total, line, note))
+        self._journal.write(self.session.conn, done=done, hashes=hashes, session=script.as_json())

@@ -128,9 +128,9 @@ class Series:
             self.direct.refuse(self.session, job.migration.version, lacking)
         self.session.used, self._spoils = True, _spoils(job)
         begun = decided.entry if decided.unfinished else None
-        from .by_statement import ByStatement  # most scripts run in a transaction, and do not pay for it
+        from .by_statement import run_by_statement  # most scripts run in a transaction, and do not pay for it
 
-        record = ByStatement(self.direct.execution(self.session), job).run(begun, decided.entry)
+        record = run_by_statement(self.direct.execution(self.session), job, begun, decided.entry)
         with self.done(job, record):
             return record
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
@@ -12,60 +9,25 @@ from airflow_provider_wmigrate.engine.catalog.aggregates import filled_in_steps
 from airflow_provider_wmigrate.engine.catalog.timescale_calls import put_in_columnstore
 from airflow_provider_wmigrate.engine.catalog.transactions import at_most_one_between, transaction_number
 from airflow_provider_wmigrate.engine.errors import StatementFailed
-from airflow_provider_wmigrate.engine.events import Listener
-from airflow_provider_wmigrate.engine.model import Migration
 from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
-from airflow_provider_wmigrate.engine.session.session import Budget, Session
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
-from airflow_provider_wmigrate.engine.sql.script import Analysis
-from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 from .aggregate_work import AggregateWork
 from .index_work import IndexWork
+from .script_work import AtStatement
 
 
-@dataclass(frozen=True, slots=True)
-class StatementWork:
-    """For the statement `index` of a script.
-
-    :param repeatable: one that may have run in part can simply be run again.
-    :param wait_seconds: how long others are waited for.
-    :param retrying: runs a transaction, again if need be, and gives it its limits.
-    :param note: tells what was done with the statement.
-    """
-
-    session: Session
-    migration: Migration
-    analysis: Analysis
-    index: int
-    repeatable: bool
-    wait_seconds: float
-    retrying: Callable[[Callable[[Budget], int]], int]
-    tell: Listener
-    note: Callable[[str], None]
-
-    @property
-    def statement(self) -> Statement:
-        return self.analysis.statements[self.index]
+class StatementWork(AtStatement):
+    """For one statement."""
 
     @property
     def _index(self) -> IndexWork:
-        return IndexWork(
-            self.session,
-            self.migration,
-            self.analysis,
-            self.index,
-            self.wait_seconds,
-            self.retrying,
-            self.tell,
-            self.note,
-        )
+        return IndexWork(self.execution, self.job, self.index)
 
     @property
     def _aggregate(self) -> AggregateWork:
-        file = self.analysis.script.file
-        return AggregateWork(self.session, self.statement, self.migration.version, file, self.retrying, self.note)
+        return AggregateWork(self.execution, self.job, self.index)
 
     def has_run(self) -> bool | None:
         """Whether it has run, which was begun; None: only a person can tell."""
@@ -111,14 +73,14 @@ class StatementWork:
         except psycopg.Error:
             return Effect.LOST
         if ran is None:
-            return Effect.REPEATABLE if self.repeatable else Effect.OPEN
+            return Effect.REPEATABLE if self.job.repeatable else Effect.OPEN
         return Effect.RAN if ran else Effect.REPEATABLE
 
     def invalid(self) -> StatementFailed:
         """Its index cannot be used."""
         return StatementFailed(
-            self.migration.version,
-            self.analysis.script.file,
+            self.job.version,
+            self.job.file,
             f"index {self.statement.node.idxname} exists but is invalid",
             outcome=journal.outcome(self.index, Effect.REPEATABLE),
             line=self.statement.line,

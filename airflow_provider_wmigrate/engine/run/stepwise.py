@@ -6,7 +6,6 @@ and after, so that a runner's death leaves at most one statement of which it mus
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg
@@ -21,49 +20,37 @@ from airflow_provider_wmigrate.engine.errors import (
     LockTimeout,
     StatementFailed,
 )
-from airflow_provider_wmigrate.engine.events import Listener
-from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.ledger.script_journal import ScriptJournal
-from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Transactional
+from airflow_provider_wmigrate.engine.model import Entry, Finding
 from airflow_provider_wmigrate.engine.plan import in_flight, journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.session.script_state import ScriptState
-from airflow_provider_wmigrate.engine.session.session import Budget, Session
+from airflow_provider_wmigrate.engine.session.session import Budget
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
-from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .script_progress import ScriptProgress
+from .script_work import ScriptWork
 from .statement_work import StatementWork
 
 
 @dataclass(slots=True)
-class ScriptRun:
-    """One run of one script.
+class ScriptRun(ScriptWork):
+    """One run of one script."""
 
-    :param repeatable: a statement that may have run in part can simply be run again.
-    :param alone: limits of a statement that runs outside a transaction.
-    :param retrying: runs a transaction, again if need be, and gives it its limits.
-    """
-
-    session: Session
-    ledger: Ledger
-    migration: Migration
-    analysis: Analysis
-    transactional: Transactional
-    repeatable: bool
-    alone: Budget
-    retrying: Callable[[Callable[[Budget], int]], int]
-    tell: Listener
     nothing_kept: bool = field(default=False, init=False)
     """After a failure: the database is known to be as it was before this run."""
     _state: ScriptState = field(init=False)
     _progress: ScriptProgress = field(init=False)
 
     def __post_init__(self) -> None:
-        written = ScriptJournal(self.ledger.schema, self.migration.version)
-        self._progress = ScriptProgress(self.session, self.migration, self.analysis, self.tell, written)
+        self._progress = ScriptProgress(self.execution, self.job)
+
+    @property
+    def _alone(self) -> Budget:
+        """Limits of a statement that runs outside a transaction."""
+        settings = self.execution.settings
+        return self.job.budget(settings, lock=settings.concurrent_lock_timeout_seconds)
 
     def run(self, entry: Entry) -> tuple[int, int]:
         """Run what is left of the script.
@@ -78,13 +65,13 @@ class ScriptRun:
         if isinstance(found, Finding):
             raise HistoryError([found])
         with self._progress.own_statements(found.done):
-            self._state = ScriptState(self.session, self.analysis, self.migration.version)
+            self._state = ScriptState(self.session, self.analysis, self.job.version)
             kept = self._progress.kept_session()
             self._state.restore(kept, found.done)
         first = self._settle_in_flight(entry, found)
         self.nothing_kept = first == 0 and not found.in_flight
         rows = 0
-        for segment in journal.segments(self.analysis, self.transactional, first):
+        for segment in journal.segments(self.analysis, self.job.transactional, first):
             run = self._together if segment.transactional else self._one
             rows += run(segment)
         return len(self.analysis.statements) - first, rows
@@ -99,9 +86,11 @@ class ScriptRun:
             ran = self._work(index).has_run()
         if ran is None and self._read_again(index):
             ran = True
-        elif ran is None and not self.repeatable:
+        elif ran is None and not self.job.repeatable:
             raise HistoryError([in_flight.judge(self.analysis, entry, index)])
-        self._progress.told(index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again")
+        self.execution.stepped(
+            self.job, index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again"
+        )
         done = index + 1 if ran else index
         self._progress.write(done, done, self._state.kept)
         return done
@@ -111,9 +100,9 @@ class ScriptRun:
         with self._progress.own_statements(index):
             if not probe.only_reads(self.session.conn, self.analysis.statements[index]):
                 return False
-            self._state.begin(self.alone, read_only=True)
+            self._state.begin(self._alone, read_only=True)
         try:
-            self.session.sender.send(self.migration.version, self.analysis, index, index + 1)
+            self.session.sender.send(self.job.version, self.analysis, index, index + 1)
             with self._progress.own_statements(index):
                 self.session.commit()
                 self._state.look()
@@ -128,15 +117,15 @@ class ScriptRun:
 
     def _together(self, segment: journal.Segment) -> int:
         first, end = segment.first, segment.end
-        self._progress.told(first, end, "runs" if end - first == 1 else "run in one transaction")
+        self.execution.stepped(self.job, first, end, "runs" if end - first == 1 else "run in one transaction")
         inside = ScriptSession()
 
-        def attempt(budget: Budget) -> int:
+        def attempt(_: int, budget: Budget) -> int:
             nonlocal inside
             with self._progress.own_statements(first):
                 self._state.be_the_script()
                 self._state.begin(budget)
-            rows = self.session.sender.send(self.migration.version, self.analysis, first, end).rows
+            rows = self.session.sender.send(self.job.version, self.analysis, first, end).rows
             with self._progress.own_statements(first):
                 inside = self._state.inside(first, end)
             self._leave_script()
@@ -147,7 +136,7 @@ class ScriptRun:
             return rows
 
         try:
-            rows = self.retrying(attempt)
+            rows = self.execution.retrying(self.job, attempt)
         except StatementFailed as error:
             if error.outcome == PERHAPS_COMMITTED:
                 self.nothing_kept = False
@@ -161,7 +150,7 @@ class ScriptRun:
 
     def _declared_alone(self, index: int) -> bool:
         """The transaction around it is not the script's own."""
-        return self.transactional is False and self.analysis.block_of(index) is None
+        return self.job.transactional is False and self.analysis.block_of(index) is None
 
     def _look_behind(self, end: int, inside: ScriptSession) -> None:
         """Only now it shows which settings were for the transaction alone."""
@@ -174,12 +163,12 @@ class ScriptRun:
         index = segment.first
         with self._progress.own_statements(index):
             self._state.be_the_script()
-            self._state.limit(self.alone)
+            self._state.limit(self._alone)
             ran = self._work(index).cleared()
         if ran:
             self._progress.write_ran(index, self._state.kept)
             return 0
-        self._progress.told(index, index + 1, "runs outside a transaction")
+        self.execution.stepped(self.job, index, index + 1, "runs outside a transaction")
         nothing_yet, self.nothing_kept = self.nothing_kept, False
         self._progress.write(index, index + 1, self._state.kept)
         with self._progress.own_statements(index):
@@ -202,11 +191,12 @@ class ScriptRun:
         return rows
 
     def _send(self, index: int) -> int:
-        version, statement = self.migration.version, self.analysis.statements[index]
+        version, statement = self.job.version, self.analysis.statements[index]
         if not first_in_session(statement.kind, statement.node):
             return self.session.sender.send_alone(version, self.analysis, index, index + 1).rows
         # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
-        rows = self.retrying(lambda budget: self.session.sender.send_first(version, self.analysis, index, budget).rows)
+        send = self.session.sender.send_first
+        rows = self.execution.retrying(self.job, lambda _, budget: send(version, self.analysis, index, budget).rows)
         self.session.renew()
         self._check_still_ours(index)
         self._state.renewed(index + 1)
@@ -217,30 +207,20 @@ class ScriptRun:
 
         :raises LockTimeout: it has; what is left of the script must not run twice.
         """
-        entry = self.ledger.entry(self.session.conn, self.migration.version)
+        entry = self.execution.ledger.entry(self.session.conn, self.job.version)
         if entry is None or (entry.status, len(entry.statement_hashes)) != ("incomplete", index + 1):
             outcome = "what ran before is kept, and another runner went on with it"
             raise LockTimeout("the advisory lock of this migration", 0.0, outcome=outcome)
 
     def _work(self, index: int) -> StatementWork:
-        return StatementWork(
-            self.session,
-            self.migration,
-            self.analysis,
-            index,
-            self.repeatable,
-            self.alone.lock,
-            self.retrying,
-            self.tell,
-            lambda note: self._progress.told(index, index + 1, note),
-        )
+        return StatementWork(self.execution, self.job, index)
 
     def _leave_script(self) -> None:
         """:raises StatementFailed: a deferred constraint."""
         try:
             leave_script(self.session.conn)
         except psycopg.Error as error:
-            version, file = self.migration.version, self.analysis.script.file
+            version, file = self.job.version, self.job.file
             raise self.session.sender.failure(
                 error, version, file, outcome=ROLLED_BACK, analysis=self.analysis
             ) from error
