@@ -41,7 +41,7 @@ def reason_not_to_try(job: Job, *, begun: bool) -> str | None:
 
     :param begun: it was begun outside a transaction and is not finished.
     """
-    file = job.analysis.script.file
+    file = job.file
     if begun:
         return f"{file}: it was begun before and is not finished, and a dry run goes on with nothing"
     for statement in job.analysis.outside:
@@ -69,8 +69,8 @@ class _Chain:
     def needs_untried(self, job: Job) -> str | None:
         """Why a script is not tried that another one must run before."""
         for other in self.jobs:
-            if other.migration.version in self.needs[job.migration.version] & self.not_tried.keys():
-                return f"{job.analysis.script.file}: it needs {other.migration.stem}, which was not tried"
+            if other.migration.version in self.needs[job.version] & self.not_tried.keys():
+                return f"{job.file}: it needs {other.migration.stem}, which was not tried"
         return None
 
     def before(self, job: Job) -> str:
@@ -114,7 +114,7 @@ class DryRun:
         """
         chain = _Chain(jobs, self._needs(jobs))
         for job in jobs:
-            version = job.migration.version
+            version = job.version
             reason = reason_not_to_try(job, begun=version in self.begun) or self._would_stay(job)
             reason = reason or chain.needs_untried(job)
             if reason:
@@ -130,13 +130,13 @@ class DryRun:
         for each in lasting(job.analysis):
             names = each.of_sequence
             if names is None or not names or any_exists(self.execution.session.conn, names):
-                where = place(job.analysis.script.file, each.statement.line)
+                where = place(job.file, each.statement.line)
                 return f"{where}: {each.what} cannot be undone by a transaction"
         return None
 
     def _needs(self, jobs: Sequence[Job]) -> dict[str, set[str]]:
         """What must run before each script: when rolling back, whatever depends on it."""
-        needs: dict[str, set[str]] = {job.migration.version: set() for job in jobs}
+        needs: dict[str, set[str]] = {job.version: set() for job in jobs}
         for version, parent in self._pairs(jobs):
             if self.execution.direction == "apply":
                 needs[version].add(parent)
@@ -145,7 +145,7 @@ class DryRun:
         return needs
 
     def _pairs(self, jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
-        return ((job.migration.version, parent) for job in jobs for parent in job.migration.dependencies)
+        return ((job.version, parent) for job in jobs for parent in job.migration.dependencies)
 
     # Trying
 
@@ -178,7 +178,7 @@ class DryRun:
 
     def _try(self, job: Job, chain: _Chain, watch: Watch, foreseeing: Foreseeing) -> Record:
         execution, session = self.execution, self.execution.session
-        reason = chain.not_tried.get(job.migration.version) or chain.needs_untried(job)
+        reason = chain.not_tried.get(job.version) or chain.needs_untried(job)
         if reason is None:
             before = enum_values(session.conn)
             session.conn.execute("SAVEPOINT wmigrate_dry_run")
@@ -195,9 +195,9 @@ class DryRun:
                 session.conn.execute("RELEASE SAVEPOINT wmigrate_dry_run")
                 new = enum_values(session.conn).items() - before.items()
                 chain.added.update({value: job.migration.stem for _, value in new})
-                forecast, chain.locked[job.migration.version] = told()
+                forecast, chain.locked[job.version] = told()
                 return replace(record, forecast=forecast)
-        chain.not_tried[job.migration.version] = reason
+        chain.not_tried[job.version] = reason
         return self._not_tried(job, chain)
 
     def _send(self, job: Job, paused: Sequence[LockNeed], *, holds: bool) -> Sent:
@@ -215,7 +215,7 @@ class DryRun:
     def _script(self, job: Job, chain: _Chain, watch: Watch) -> Record:
         """Run a script in the open transaction and write its entry."""
         execution, session = self.execution, self.execution.session
-        start, version, schema = time.monotonic(), job.migration.version, execution.ledger.schema
+        start, version, schema = time.monotonic(), job.version, execution.ledger.schema
         execution.names.update(relation_names(values(ask(session.conn, names_query(schema).encode())[0])[0]))
         paused, before = execution.jobs_to_pause(job), execution.objects(job)
         sent = self._send(job, paused, holds=job is not chain.jobs[0])
@@ -266,7 +266,7 @@ class DryRun:
         return replace(records[-1], audit_head=head)
 
     def _append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
-        session, append, version = self.execution.session, self.execution.ledger.log.append, job.migration.version
+        session, append, version = self.execution.session, self.execution.ledger.log.append, job.version
         with session.transaction(confirmed=False):
             identity = self.execution.identity
             return append(session.conn, event, identity, version=version, duration_ms=duration_ms, details=details)

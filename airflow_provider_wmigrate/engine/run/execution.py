@@ -90,27 +90,26 @@ class Execution:
         before = objects(self.session.conn, job.analysis)
         for closed in before.closed if before else ():
             said = f"a refresh without a lower bound deletes up to {closed}"
-            self.tell(Noticed(job.migration.version, "WARNING", said))
+            self.tell(Noticed(job.version, "WARNING", said))
         return before
 
     def taken_away(self, job: Job, before: Objects | None) -> tuple[TakenAway, ...]:
         """Behind it, before the commit, what it took away."""
         found = tuple(taken_away(self.session.conn, before)) if before else ()
         for each in found:
-            self.tell(Noticed(job.migration.version, "WARNING", str(each)))
+            self.tell(Noticed(job.version, "WARNING", str(each)))
         return found
 
     def jobs_to_pause(self, job: Job) -> tuple[LockNeed, ...]:
         """The locks that keep background jobs away from what the script changes."""
         found = jobs_to_pause(self.session.conn, job.analysis)
         for paused in found:
-            self.tell(Noticed(job.migration.version, "NOTICE", str(paused)))
+            self.tell(Noticed(job.version, "NOTICE", str(paused)))
         return tuple(paused.need for paused in found)
 
     def at_end(self, job: Job, error: psycopg.Error) -> StatementFailed:
         """A deferred constraint: of this script, whatever others share the transaction."""
-        version, file = job.migration.version, job.analysis.script.file
-        return self.session.sender.failure(error, version, file, outcome=ROLLED_BACK, analysis=job.analysis)
+        return self.session.sender.failure(error, job.version, job.file, outcome=ROLLED_BACK, analysis=job.analysis)
 
     def statements_of(
         self, job: Job, record: Record, head: str | None, at: str | None, *, begun: bool = False
@@ -176,7 +175,7 @@ class Execution:
         ]
         for lock in by_table(self.session.conn, timed):
             if lock.held_ms is not None and lock.held_ms > limit * 1000:
-                self.tell(HeldLong(job.migration.version, lock, limit))
+                self.tell(HeldLong(job.version, lock, limit))
             locks.append(lock)
         return tuple(locks)
 
@@ -212,7 +211,7 @@ class Execution:
                     raise
                 pause = random.uniform(0.5, 1.5) * min(0.25 * 2**attempt, 10.0)
                 following = job.budget(self.settings, attempt=attempt + 1).lock
-                self.tell(Retrying(job.migration.version, attempt, reason, pause, following))
+                self.tell(Retrying(job.version, attempt, reason, pause, following))
                 if not self.session.interruption.pause(pause):
                     raise
         raise AssertionError("the last attempt returns or raises")
@@ -223,7 +222,7 @@ class Execution:
 
         :param total: the budget in seconds; None: that of the migration.
         """
-        version, script = job.migration.version, job.analysis.script.text
+        version, script = job.version, job.analysis.script.text
         self.session.on_notice = lambda d: self.tell(
             Noticed(version, d.severity or "", masked_error(_with_detail(d), script))
         )

@@ -52,7 +52,7 @@ def recorded(
 def _in_words(execution: Execution, job: Job, error: WMigrateError | psycopg.Error) -> WMigrateError:
     sender, failure = execution.session.sender, error
     if not isinstance(failure, WMigrateError):
-        failure = sender.failure(failure, job.migration.version, job.analysis.script.file, outcome=ROLLED_BACK)
+        failure = sender.failure(failure, job.version, job.file, outcome=ROLLED_BACK)
     if isinstance(failure, StatementFailed) and failure.sqlstate == _OUT_OF_MEMORY and not failure.retryable:
         with suppress(psycopg.Error):
             failure = failure.hinted(room_for_locks(execution.session.conn, job.analysis.script.text))
@@ -70,7 +70,7 @@ def _record(
     """Tell and record a failure. Nothing that goes wrong here may hide the first error."""
     sqlstate, direction, felt = getattr(error, "sqlstate", None), execution.direction, execution.waits.felt.told()
     said = getattr(error, "said", None) or ServerWords()
-    execution.tell(Failed(job.migration.version, direction, str(error), sqlstate, dry_run, said, felt))
+    execution.tell(Failed(job.version, direction, str(error), sqlstate, dry_run, said, felt))
     details = {"direction": direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
     details |= {name: text for name, text in asdict(said).items() if text}
     details["bystanders"] = felt.as_dict()
@@ -85,7 +85,7 @@ def _record(
 def _append_if_there(
     execution: Execution, session: Session, job: Job, details: dict[str, Any], take_back: Callable[[], bool]
 ) -> str | None:
-    conn, ledger, version = session.conn, execution.ledger, job.migration.version
+    conn, ledger, version = session.conn, execution.ledger, job.version
     event = "rollback_failed" if execution.direction == "rollback" else "failed"
     with session.transaction(confirmed=False):
         leave_script(conn)

@@ -60,7 +60,7 @@ class Foreseeing:
             rewritten = {oid: self._files.get(oid, file) != file for oid, file in files.items()}
             self._files = files
             first = job.locks_first(self.settings)
-            script = Ahead(job.migration.version, job.analysis, False, job.migration.locks, first=first)
+            script = Ahead(job.version, job.analysis, False, job.migration.locks, first=first)
             forecast = compared(script, facts, Seen(self._here or {}, before, after, rewritten))
             return forecast, {"checksum": job.analysis.script.checksum, **self._own(before, after)}
 

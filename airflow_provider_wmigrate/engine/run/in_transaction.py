@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
@@ -25,30 +25,21 @@ from .lock_taking import LockTaking
 from .opening import Opened, with_last_dry_run
 
 
-class Turn(Protocol):
-    """A migration's place among those that run on one session."""
-
-    flushed: bool
-    """Its commit waits until the disk has it."""
-
-    def open_again(self, budget: Budget) -> Opened:
-        """The transaction once more, for another try."""
-
-    def commit(self, statements: Sequence[bytes], record: Record, seen: str | None) -> None:
-        """Send the last statements of the transaction and its commit.
-
-        :param record: of what is done with it.
-        :param seen: the head of the audit log before it.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class InTransaction:
-    """Script, entry and audit row commit together or not at all."""
+    """Script, entry and audit row commit together or not at all.
+
+    :param flushed: its commit waits until the disk has it.
+    :param open_again: opens the transaction once more, for another try.
+    :param commit: sends the last statements of the transaction and its commit; given them, the record of what is done
+        with it, and the head of the audit log before it.
+    """
 
     execution: Execution
     job: Job
-    turn: Turn
+    flushed: bool
+    open_again: Callable[[Budget], Opened]
+    commit: Callable[[Sequence[bytes], Record, str | None], None]
 
     def run(self, opened: Opened) -> Record:
         """:param opened: the transaction, with nothing sent in it yet."""
@@ -56,7 +47,7 @@ class InTransaction:
         locks = LockTaking(execution.session, job, execution.settings, execution.tell, execution.waits)
 
         def attempt(number: int, budget: Budget) -> Record:
-            begun = opened if number == 1 else self.turn.open_again(locks.limits(budget))
+            begun = opened if number == 1 else self.open_again(locks.limits(budget))
             execution.names.update(begun.names)
             found = begun.locks
             if locks.on:
@@ -71,7 +62,7 @@ class InTransaction:
     def _attempt(self, number: int, watch: Watch, send: Callable[[Tail, Sequence[LockNeed]], Sent]) -> Record:
         """:param send: takes the locks, also those that are given to it, and runs the script."""
         execution, job, session = self.execution, self.job, self.execution.session
-        start, version = time.monotonic(), job.migration.version
+        start, version = time.monotonic(), job.version
         paused = execution.jobs_to_pause(job)
         before = execution.objects(job)
         with execution.ledger_speaks(job, ROLLED_BACK):
@@ -90,7 +81,7 @@ class InTransaction:
             statements, record = execution.statements_of(
                 job, replace(record, attempts=number, taken_away=gone), head, at
             )
-            self.turn.commit(statements, record, head)
+            self.commit(statements, record, head)
         return replace(record, bystanders=watch.behind_commit(record.bystanders))
 
     def _tail(self) -> Tail:
@@ -98,7 +89,7 @@ class InTransaction:
         conn, schema = self.execution.session.conn, self.execution.ledger.schema
         statements = [
             CHECK_CONSTRAINTS,
-            leaving(conn, flushed=self.turn.flushed),
+            leaving(conn, flushed=self.flushed),
             locks_query(conn.info.server_version),
             Rows(conn, schema).lock_head(b"%s, %s" % (HEAD_AND_TIME, TRANSACTION)),
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 
@@ -119,13 +120,14 @@ class Series:
         self._spoils = _spoils(turn.job)
         if lacking:
             self.session.roll_back()
-            self.direct.refuse(self.session, turn.job.migration.version, lacking)
-        return InTransaction(self.direct.execution(self.session), turn.job, turn).run(opened)
+            self.direct.refuse(self.session, turn.job.version, lacking)
+        execution, open_again = self.direct.execution(self.session), partial(turn.open, None)
+        return InTransaction(execution, turn.job, turn.flushed, open_again, turn.commit).run(opened)
 
     def _by_statement(self, decided: Decided, job: Job) -> Record:
         lacking = self.direct.lacking(self.session, job)
         if lacking:
-            self.direct.refuse(self.session, job.migration.version, lacking)
+            self.direct.refuse(self.session, job.version, lacking)
         self.session.used, self._spoils = True, _spoils(job)
         begun = decided.entry if decided.unfinished else None
         from .by_statement import run_by_statement  # most scripts run in a transaction, and do not pay for it
@@ -141,7 +143,7 @@ class Series:
     @contextmanager
     def done(self, job: Job, record: Record) -> Iterator[None]:
         """Around its commit: what is known of the ledger follows, unless it fails."""
-        version, entry = job.migration.version, self.direct.entry_after(job, record)
+        version, entry = job.version, self.direct.entry_after(job, record)
         before = self.entries.pop(version, None)
         if entry is not None:
             self.entries[version] = entry
@@ -179,6 +181,14 @@ class Series:
         if found is None:
             found = self._decisions[version] = self.direct.decide(version, self.entries, None)
         return found
+
+    def opening(
+        self, job: Job, locks: Sequence[AdvisoryLock] | None, *, flushed: bool, budget: Budget | None = None
+    ) -> Opening:
+        """:param budget: None: that of the first attempt."""
+        settings = self.direct.settings.execution
+        budget = budget or first_limits(job, settings, self.session)
+        return Opening(self.access.ledger.schema, job, budget, locks, job.foresees(settings), flushed)
 
     # The ledger
 
@@ -224,25 +234,20 @@ def _spoils(job: Job) -> bool:
 
 @dataclass
 class _Turn:
-    """See `in_transaction.Turn`."""
+    """A migration's place among those that run on one session.
+
+    :param flushed: its commit waits until the disk has it.
+    """
 
     series: Series
     at: int
     job: Job
     flushed: bool
 
-    def open(self, locks: Sequence[AdvisoryLock] | None) -> Opened:
+    def open(self, locks: Sequence[AdvisoryLock] | None, budget: Budget | None = None) -> Opened:
         """Open its transaction, in a message of its own."""
         series = self.series
-        return self._open(locks, first_limits(self.job, series.direct.settings.execution, series.session))
-
-    def open_again(self, budget: Budget) -> Opened:
-        return self._open(None, budget)
-
-    def _open(self, locks: Sequence[AdvisoryLock] | None, budget: Budget) -> Opened:
-        series = self.series
-        foresees = self.job.foresees(series.direct.settings.execution)
-        opening = Opening(series.access.ledger.schema, self.job, budget, locks, foresees, self.flushed)
+        opening = series.opening(self.job, locks, flushed=self.flushed, budget=budget)
         with series.ledger():
             return opening.read(series.session, ask(series.session.conn, opening.message(series.session)))
 
@@ -267,8 +272,6 @@ class _Turn:
             series.session.roll_back()
 
     def _following(self, job: Job) -> Opening:
-        series, version = self.series, job.migration.version
-        settings, flushed = series.direct.settings.execution, series.is_flushed(self.at + 1)
-        budget, locks = first_limits(job, settings, series.session), series.direct.locks(version)
-        series.name_session(version)
-        return Opening(series.access.ledger.schema, job, budget, locks, job.foresees(settings), flushed)
+        series = self.series
+        series.name_session(job.version)
+        return series.opening(job, series.direct.locks(job.version), flushed=series.is_flushed(self.at + 1))

@@ -14,7 +14,6 @@ from airflow_provider_wmigrate.engine.catalog import probe
 from airflow_provider_wmigrate.engine.catalog.transactions import transaction_number
 from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
-    ROLLED_BACK,
     ConnectionFailed,
     HistoryError,
     LockTimeout,
@@ -220,10 +219,7 @@ class ScriptRun(ScriptWork):
         try:
             leave_script(self.session.conn)
         except psycopg.Error as error:
-            version, file = self.job.version, self.job.file
-            raise self.session.sender.failure(
-                error, version, file, outcome=ROLLED_BACK, analysis=self.analysis
-            ) from error
+            raise self.execution.at_end(self.job, error) from error
 
     def _commit(self) -> None:
         """Whether a commit that nobody answered was done is not known."""
