@@ -105,7 +105,7 @@ def test_the_session_goes_on_with_its_locks(database: str, session: Session, con
 def test_a_runner_that_was_quicker_goes_on_alone(
     database: str, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_wmigrate.engine.session.waiting._HANDOVER_SECONDS", 0.3)
+    monkeypatch.setattr("airflow_provider_wmigrate.engine.session.advisory._HANDOVER_SECONDS", 0.3)
     with open_session(lambda: psycopg.connect(database), application_name="other") as other:
         other.locks.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
         session.locks._held = (MINE,)  # as if it had been given back and taken in between

@@ -1,14 +1,20 @@
-"""Session locks in the target database, by which runners keep out of one another's way. They end with the session."""
+"""Session locks in the target database, by which runners keep out of one another's way. They end with the session, and
+are waited for outside any transaction, with a bound."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from airflow_provider_wmigrate.engine.errors import LockTimeout, WMigrateError
+
 from .connection import not_one_session
+from .interruption import Interruption
 
 
 class AdvisoryLock(NamedTuple):
@@ -37,7 +43,91 @@ def report_lock(schema: str) -> AdvisoryLock:
     return AdvisoryLock(f"wmigrate:{schema}:report")
 
 
-def try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
+_HANDOVER_SECONDS = 10.0
+"""How long the server may take to end a closed session, until which that one's locks are held."""
+
+
+class SessionLocks:
+    """:param conn: gives the session's connection, which may be renewed."""
+
+    def __init__(self, conn: Callable[[], Connection[Any]], interruption: Interruption) -> None:
+        self._conn, self._interruption = conn, interruption
+        self._held: tuple[AdvisoryLock, ...] = ()
+
+    def acquire(
+        self,
+        locks: Sequence[AdvisoryLock],
+        *,
+        wait_seconds: float,
+        on_wait: Callable[[float, tuple[int, ...]], None],
+        what: str = "the advisory lock of this migration",
+    ) -> None:
+        """Take all locks or none, polling outside any transaction.
+
+        A waiter that sits in a transaction would hold a snapshot, and CREATE INDEX CONCURRENTLY of the runner it waits
+        for would wait for that snapshot: neither would ever end.
+
+        :param what: they are, for the one who reads that they were not free.
+        :raises LockTimeout: not free within `wait_seconds`.
+        """
+        start, told, pause = time.monotonic(), 1.0, 0.05
+        while not _try_all(self._conn(), locks):
+            waited = time.monotonic() - start
+            if self._interruption.requested:
+                raise WMigrateError("cancelled on request while waiting for another runner", retryable=True)
+            if waited >= wait_seconds:
+                hint = "another runner is at work; look at pg_stat_activity, or raise lock_wait_seconds"
+                by = _holders(self._conn(), locks)
+                raise LockTimeout(what, waited, outcome="nothing was changed", holders=by, hint=hint)
+            if waited >= told:
+                on_wait(waited, _holders(self._conn(), locks))
+                told = waited * 2 + 1
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(min(wait_seconds, told) - waited, 0.0)))
+            pause = min(pause * 1.5, 1.0)
+        self.hold(locks)
+
+    def hold(self, locks: Sequence[AdvisoryLock]) -> None:
+        """These are held now, and no others."""
+        self._held = tuple(locks)
+
+    def keep(self) -> None:
+        """Take them once more, should a script have given them back (DISCARD ALL, pg_advisory_unlock_all).
+
+        :raises LockTimeout: another runner has them now.
+        """
+        if not _try_all(self._conn(), self._held):
+            outcome = "what ran before is kept, and another runner goes on"
+            hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
+            what = "the advisory lock of this migration"
+            raise LockTimeout(what, 0.0, holders=_holders(self._conn(), self._held), outcome=outcome, hint=hint)
+
+    def release(self, lock: AdvisoryLock) -> None:
+        """Give one back.
+
+        :raises ConnectionFailed: it was not held any more.
+        """
+        given = self._conn().execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number]).fetchone()
+        if given != (True,):
+            raise not_one_session()
+
+    def release_all(self) -> None:
+        """Give all of them back, and those that scripts took."""
+        self._conn().execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+        self.hold(())
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(lock.number for lock in self._held)
+
+    def take_over(self) -> None:
+        """The same locks on a new connection.
+
+        :raises LockTimeout: another runner was quicker, and goes on.
+        """
+        self.acquire(self._held, wait_seconds=_HANDOVER_SECONDS, on_wait=lambda waited, pids: None)
+
+
+def _try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
     """Take all locks, or none."""
     calls = ", ".join(f"pg_catalog.pg_try_advisory_lock{'_shared' if lock.shared else ''}(%s)" for lock in locks)
     got = conn.execute(f"SELECT {calls}".encode(), [lock.number for lock in locks]).fetchone() or ()
@@ -50,7 +140,7 @@ def try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
     return False
 
 
-def holders(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> tuple[int, ...]:
+def _holders(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> tuple[int, ...]:
     """The other server processes that hold any of them."""
     rows = conn.execute(
         "SELECT DISTINCT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
@@ -60,12 +150,3 @@ def holders(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> tuple[int, 
         [[lock.number for lock in locks]],
     )
     return tuple(pid for (pid,) in rows)
-
-
-def give_back(conn: Connection[Any], lock: AdvisoryLock) -> None:
-    """Give one back.
-
-    :raises ConnectionFailed: it was not held any more.
-    """
-    if conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number]).fetchone() != (True,):
-        raise not_one_session()

@@ -13,16 +13,14 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from . import constraints
-from .committing import commit_with
+from .advisory import SessionLocks
 from .connection import Connect as Connect
 from .connection import Login, not_one_session, ready, set_config
 from .interruption import Interruption
-from .message import ask, values
+from .message import ask, commit_with, values
 from .sender import Sender
 from .settings import Budget as Budget
-from .settings import as_new
-from .waiting import SessionLocks
+from .settings import as_declared, as_new
 
 
 class Session:
@@ -128,7 +126,7 @@ class Session:
     def next_script(self, budget: Budget) -> None:
         """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
         ask(self.conn, self.as_new())
-        constraints.as_declared(self.conn)
+        as_declared(self.conn)
         self._limit(budget)
 
     def limit(self, budget: Budget, *, keep: Container[str] = ()) -> None:
@@ -170,7 +168,7 @@ class Session:
         self.commit_with(b"COMMIT", 0)
 
     def commit_with(self, message: bytes, at: int) -> list[Any]:
-        """As `commit`, with other statements in one message; see `committing`."""
+        """As `commit`, with other statements in one message; see `message`."""
         self.interruption.committing = True
         try:
             answers, confirmed = commit_with(self.conn, message, at)

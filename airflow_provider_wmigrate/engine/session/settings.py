@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
-from . import constraints
 from .connection import OWN_TIMEOUT, READABLE, constants, settings
 from .message import ask, literal
 
@@ -78,11 +77,45 @@ def leave_script(conn: Connection[Any], *, last: bool = True) -> None:
     :param last: no other script follows in this transaction.
     """
     if not last:
-        constraints.check_now(conn)
+        _check_now(conn)
     ask(conn, b"; ".join([*([CHECK_CONSTRAINTS] if last else []), leaving(conn)]))
 
 
 CHECK_CONSTRAINTS = b"SET CONSTRAINTS ALL IMMEDIATE"
+
+
+# Deferred constraints where several scripts share a transaction, each of which is to find them as at its beginning. By
+# name: `SET CONSTRAINTS ALL` would also hold for what a later script makes, and cannot be taken back.
+
+
+def _check_now(conn: Connection[Any]) -> None:
+    """Check what was deferred, as a commit would."""
+    _set_constraints(conn, "true", "IMMEDIATE")
+
+
+def as_declared(conn: Connection[Any]) -> None:
+    """Let those wait for the commit again that do so by themselves.
+
+    A name that a constraint of another table in that schema shares, which cannot wait, is left out: the server
+    refuses it.
+    """
+    alone = (
+        "c.condeferred AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o"
+        " WHERE o.connamespace = c.connamespace AND o.conname = c.conname AND NOT o.condeferrable)"
+    )
+    _set_constraints(conn, alone, "DEFERRED")
+
+
+def _set_constraints(conn: Connection[Any], which: str, when: str) -> None:
+    query = (
+        "SELECT n.nspname, c.conname FROM pg_catalog.pg_constraint c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
+        f" WHERE c.condeferrable AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND {which} GROUP BY 1, 2"
+    )
+    names = [sql.Identifier(*row) for row in conn.execute(query.encode())]
+    if names:
+        conn.execute(sql.SQL("SET CONSTRAINTS {} {}").format(sql.SQL(", ").join(names), sql.SQL(when)))
+
 
 _LEAVES_BEHIND = b"CLOSE ALL; RESET ALL; DEALLOCATE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES"
 """Takes away what a script left in its session: what DISCARD ALL does, as far as it is seen, and as a transaction

@@ -13,8 +13,7 @@ from airflow_provider_wmigrate.engine.run import in_transaction, series
 from airflow_provider_wmigrate.engine.run.script_progress import ScriptProgress
 from airflow_provider_wmigrate.engine.run.statement_work import StatementWork
 from airflow_provider_wmigrate.engine.session import answering
-from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
-from airflow_provider_wmigrate.engine.session.waiting import SessionLocks
+from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, SessionLocks
 
 
 def _journal_after_only() -> None:
