@@ -25,16 +25,13 @@ from .operators import (
 )
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
 from .task_arguments import defaults, refuse_mapped, split
+from .task_budgets import every_settings, longest
 from .task_docs import HIDDEN, MigrationDoc
 
 if TYPE_CHECKING:
-    from .engine.folder.config.root import Config
     from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
     from .engine.model import Migration
-
-_MARGIN = timedelta(seconds=60)
-"""Airflow's timeout is only the net under the engine's own budgets, which end a migration cleanly."""
 
 
 class _FolderTaskGroup(TaskGroup):
@@ -74,7 +71,7 @@ class _FolderTaskGroup(TaskGroup):
             others: list[Any] = list(self.dag.deadline or ())  # type: ignore[arg-type] # its converter makes a list
             self.dag.deadline = [*others, missed] if missed else others or None
         config = self._folder.config
-        self._settings, self._blocks = _every_settings(config), config.migrations
+        self._settings, self._blocks = every_settings(config), config.migrations
         self._may_show_sql = all(s.logging.include_sql for s in self._settings)
         self._shared: dict[str, Any] = {
             "folder": self._path,
@@ -151,13 +148,13 @@ class _FolderTaskGroup(TaskGroup):
     def _history(self, migrations: Sequence[Migration]) -> dict[str, Any]:
         """The arguments of the task of those that are folded."""
         # It may have to do all of them, each within a budget of its own.
-        net = sum((_longest(m, self._settings) for m in migrations), timedelta())
+        net = sum((longest(m, self._settings) for m in migrations), timedelta())
         return {**self._work(HISTORY, net), "migrations": tuple(migrations), "config": self._folder.config}
 
     def _step(self, migration: Migration) -> dict[str, Any]:
         hidden = None if self._may_show_sql else HIDDEN
         return {
-            **self._work(migration.stem, _longest(migration, self._settings)),
+            **self._work(migration.stem, longest(migration, self._settings)),
             "version": migration.version,
             "checksum": migration.script.checksum,
             "migration_doc": partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden),
@@ -310,7 +307,7 @@ class RollbackTaskGroup(_FolderTaskGroup):
                 **self._shared,
             )
             # One of them may roll back others that stand before it in the plan, each within a budget of its own.
-            limits = (_longest(m, self._settings) for m in self._folder.migrations)
+            limits = (longest(m, self._settings) for m in self._folder.migrations)
             net = self._unless_given(execution_timeout=sum(limits, timedelta()))
             tasks: dict[str, BaseOperator] = {}
             for migration in alone:
@@ -336,14 +333,3 @@ def _task_of_this_process() -> str | None:
     """
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     return get_parsing_context().task_id if hasattr(runner, "SUPERVISOR_COMMS") else None
-
-
-def _every_settings(config: Config) -> list[Settings]:
-    """Which environment a run chooses is known only when it runs; tasks are made for the most patient one."""
-    return [config.settings, *(config.settings_for(name) for name in config.environments)]
-
-
-def _longest(migration: Migration, settings: list[Settings]) -> timedelta:
-    budgets = [migration.timeout_seconds or s.execution.timeout_seconds for s in settings]
-    waits = [s.execution.lock_wait_seconds for s in settings]
-    return timedelta(seconds=max(budgets) + max(waits)) + _MARGIN

@@ -27,9 +27,9 @@ from airflow_provider_wmigrate.engine.errors import (
     WMigrateError,
     nearest,
     place,
-    retryable_sqlstate,
 )
 from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.sqlstates import retryable_sqlstate
 
 LOST = Finding("missing", "migration 001_a is applied but its file is gone", "restore the file", version="001")
 EDITED = Finding("changed", "was edited", "restore it", version="002", file="002_b.sql", line=3)

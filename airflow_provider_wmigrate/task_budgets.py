@@ -1,0 +1,25 @@
+"""How long Airflow lets the task of a migration take at the most, whatever environment its run chooses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .engine.folder.config.root import Config
+    from .engine.folder.config.settings import Settings
+    from .engine.model import Migration
+
+_MARGIN = timedelta(seconds=60)
+"""Airflow's timeout is only the net under the engine's own budgets, which end a migration cleanly."""
+
+
+def every_settings(config: Config) -> list[Settings]:
+    """Which environment a run chooses is known only when it runs; tasks are made for the most patient one."""
+    return [config.settings, *(config.settings_for(name) for name in config.environments)]
+
+
+def longest(migration: Migration, settings: list[Settings]) -> timedelta:
+    budgets = [migration.timeout_seconds or s.execution.timeout_seconds for s in settings]
+    waits = [s.execution.lock_wait_seconds for s in settings]
+    return timedelta(seconds=max(budgets) + max(waits)) + _MARGIN
