@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,29 @@ class MigrationHook(BaseHook):
             SpanListener(target=self.conn_id),
         )
         return Migrator(self.get_conn, folder, identity=identity, environment=environment, on_event=listener)
+
+    def signed_head(self, schema: str, key_conn_id: str) -> dict[str, str] | None:
+        """The head of the audit log now, signed; None: the target has no ledger.
+
+        :param schema: the ledger's.
+        :param key_conn_id: id of the Airflow connection whose password is the key.
+        :raises SigningError: it holds no key with which anything can be signed.
+        """
+        from dataclasses import asdict
+
+        from .engine.ledger.ledger import Ledger
+        from .engine.ledger.signing import read_key, sign_head
+
+        try:
+            secret = self.get_connection(key_conn_id).password
+        except AirflowNotFoundException as error:
+            raise AirflowFailException(f"{error}; create that connection or correct audit_key_conn_id") from None
+        key = read_key(secret or "", f"connection {key_conn_id}")
+        with closing(self.get_conn()) as conn:
+            head, database = Ledger(schema).head(conn), conn.info.dbname
+        if head is None:
+            return None
+        return asdict(sign_head(key, head, database=database, schema=schema, at=datetime.now(timezone.utc)))
 
     def check_health(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,7 +76,11 @@ class ReportMigrationsOperator(FolderOperator):
     :param plan_task_id: id of the plan task.
     :param tasks: for each version, the id of the task that applies it or rolls it back.
     :param folded: the versions that share one task, `history`.
+    :param audit_key_conn_id: id of an Airflow connection whose password is the key with which the head of the audit log
+        is signed (templated). None: it is not signed.
     """
+
+    template_fields: Sequence[str] = (*FolderOperator.template_fields, "audit_key_conn_id")
 
     tells_every_failure = False
     remembers = True
@@ -90,6 +95,7 @@ class ReportMigrationsOperator(FolderOperator):
         plan_task_id: str,
         tasks: Mapping[str, str] | None = None,
         folded: Collection[str] = (),
+        audit_key_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
@@ -98,6 +104,7 @@ class ReportMigrationsOperator(FolderOperator):
         self.plan_task_id = plan_task_id
         self.tasks = dict(tasks or {})
         self.folded = frozenset(folded)
+        self.audit_key_conn_id = audit_key_conn_id
 
     def act(self, context: Any) -> dict[str, Any]:
         states = task_states(context, [self.plan_task_id, *self.watched])
@@ -134,10 +141,20 @@ class ReportMigrationsOperator(FolderOperator):
         head = self._written(migrator, lambda: migrator.record_success(reported=reported), idle=not plan["steps"])
         self._keep(context, migrator, account, head)
         self._count_pending(plan, account)
+        signed = self._signed(migrator, account)
         if news:
             extra = {**news, "audit_head": account.head, "ledger": migrator.ledger.schema, "state": account.state}
-            context["outlet_events"][self.alias].add(schema_asset(self.conn_id), extra=extra)
-        return self._told(context, {**summary, HEAD_KEY: head})
+            context["outlet_events"][self.alias].add(schema_asset(self.conn_id), extra={**extra, **signed})
+        return self._told(context, {**summary, HEAD_KEY: head, **signed})
+
+    def _signed(self, migrator: Migrator, account: Account) -> dict[str, Any]:
+        """That of a log that is not the one continued would vouch for what somebody has changed."""
+        if not self.audit_key_conn_id or account.broken is not None:
+            return {}
+        signed = MigrationHook(self.conn_id).signed_head(migrator.ledger.schema, self.audit_key_conn_id)
+        if signed:
+            self.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
+        return {"signed_head": signed}
 
     # A run in which something failed
 

@@ -48,6 +48,7 @@ class _FolderTaskGroup(TaskGroup):
         notifiers: Sequence[Any] = (),
         deadline: timedelta | None = None,
         max_tasks: int | None = MAX_TASKS,
+        audit_key_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         made_of = {"group_id": group_id, "folder": folder, "max_tasks": max_tasks}
@@ -71,6 +72,7 @@ class _FolderTaskGroup(TaskGroup):
             others: list[Any] = list(self.dag.deadline or ())  # type: ignore[arg-type] # its converter makes a list
             self.dag.deadline = [*others, missed] if missed else others or None
         config = self._folder.config
+        self._audit_key = audit_key_conn_id
         self._settings, self._blocks = every_settings(config), config.migrations
         self._may_show_sql = all(s.logging.include_sql for s in self._settings)
         self._shared: dict[str, Any] = {
@@ -182,6 +184,7 @@ class _FolderTaskGroup(TaskGroup):
             plan_task_id=self._id("plan"),
             tasks=self._ids,
             folded=self._folding.folded,
+            audit_key_conn_id=self._audit_key,
             trigger_rule=TriggerRule.ALL_DONE,
             **self._shared,
         )
@@ -230,6 +233,8 @@ class MigrationTaskGroup(_FolderTaskGroup):
         a message; the run goes on.
     :param max_tasks: how many of the newest migrations have a task of their own; what is older is one task, `history`.
         None: every migration has one.
+    :param audit_key_conn_id: id of an Airflow connection whose password is a key. The report signs the head of the
+        audit log with it: `signed_head` (templated).
 
     What is given beside these is Airflow's: arguments of its TaskGroup, or of every task of the group (`pool`, `queue`,
     `owner`, `retries` ...), which count more than the config's. Callbacks run beside ours.

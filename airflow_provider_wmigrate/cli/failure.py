@@ -13,6 +13,7 @@ from airflow_provider_wmigrate.engine.errors import (
     FolderError,
     HistoryError,
     RollbackFailed,
+    SigningError,
     StatementFailed,
     UnknownVersion,
     WMigrateError,
@@ -63,7 +64,7 @@ class Interrupted(WMigrateError):
 
 def exit_code(error: BaseException) -> int:
     """The code the process ends with."""
-    if isinstance(error, UsageError | UnknownVersion):
+    if isinstance(error, UsageError | UnknownVersion | SigningError):
         return USAGE
     return FOUND if isinstance(error, HistoryError | NotReady) else FAILED
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.model import canonical_version
 
 from .call import Answer, Call
-from .failure import DONE, FOUND, UsageError
+from .failure import UsageError
 from .look import moment, summary
 from .screen import Screen, took
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
 
 _AGO = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_HEAD = re.compile(r"[0-9]+:[0-9a-f]{64}")
 
 
 def history(call: Call) -> Answer:
@@ -63,11 +62,15 @@ def _daily(call: Call, rows: Sequence[dict[str, Any]]) -> Answer:
 
 
 def audit(call: Call) -> Answer:
-    """Rows of the audit log, or the verification of its chain."""
-    if call.arguments.action == "verify":
-        return _verify(call)
-    if call.arguments.head:
-        raise UsageError("--head belongs to `audit verify`")
+    """Rows of the audit log, or the proof that they are what they were."""
+    if call.arguments.action != "show":
+        from . import audit_proof
+
+        action: Callable[[Call], Answer] = getattr(audit_proof, call.arguments.action)
+        return action(call)
+    for option, where in {"head": "verify", "key": "verify", "heads": "verify", "out": "export"}.items():
+        if getattr(call.arguments, option):
+            raise UsageError(f"--{option} belongs to `audit {where}`")
     from airflow_provider_wmigrate.engine.ledger.history import events
 
     with call.session() as session:
@@ -85,36 +88,6 @@ def audit(call: Call) -> Answer:
         _foot(screen, call, page, "row")
 
     return Answer(data, show)
-
-
-def _verify(call: Call) -> Answer:
-    head = call.arguments.head
-    if head is not None and not _HEAD.fullmatch(head):
-        raise UsageError("--head is not COUNT:HASH", hint="copy `audit_head` from a report or from `wmigrate info`")
-    with call.session() as session:
-        findings = call.ledger.verify(session.conn, expected_head=head)
-        now = call.ledger.head(session.conn)
-    there = now is not None or bool(findings)
-    data = {
-        "target": call.target_document(),
-        "intact": not findings if there else None,
-        "audit_head": now,
-        "expected_head": head,
-        "findings": [asdict(finding) for finding in findings],
-    }
-
-    def show(screen: Screen) -> None:
-        for finding in findings:
-            screen.line(f"{finding.severity}: {finding.message}; {finding.next_step}")
-        if not there:
-            screen.line(f"{call.target} has no ledger in schema {call.ledger.schema}, so there is nothing to verify.")
-            screen.line("Nothing was applied here, or the ledger is gone: give the last head you know with --head.")
-        elif not findings:
-            count = (now or "").partition(":")[0]
-            screen.line(f"The audit log of {call.target} is intact: {count} rows. Keep its head elsewhere:")
-            screen.text(now or "")
-
-    return Answer(data, show, DONE if there and not findings else FOUND)
 
 
 def _page(page: EventPage) -> dict[str, Any]:

@@ -241,19 +241,35 @@ VERBS = (
     ),
     Verb(
         "audit",
-        "Show the audit log; `audit verify` finds out whether anybody changed it.",
+        "Show the audit log, find out whether anybody changed it, sign its head, or export it.",
         "trail:audit",
         (
             Argument(
                 ("action",),
-                "Show rows, or verify that nobody changed them.",
-                choices=("show", "verify"),
+                "Show rows; verify that nobody changed them; sign the head; or export all rows for others to verify.",
+                choices=("show", "verify", "sign", "export"),
                 default="show",
                 optional=True,
             ),
             *_FILTERS,
             Argument(
                 ("--head",), "For verify: a head that you kept elsewhere, COUNT:HASH. The log must contain it.", "HEAD"
+            ),
+            Argument(
+                ("--key",),
+                "For verify, sign and export: file with the key. Default: the key itself in WMIGRATE_AUDIT_KEY.",
+                "FILE",
+                completes="file",
+            ),
+            Argument(
+                ("--heads",),
+                "File of signed heads, kept outside the database: `sign` appends to it, `verify` proves that the log"
+                " contains each, `export` takes them along.",
+                "FILE",
+                completes="file",
+            ),
+            Argument(
+                ("--out",), "For export: the file that is written, one JSON object per line.", "FILE", completes="file"
             ),
         ),
     ),

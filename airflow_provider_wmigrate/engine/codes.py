@@ -79,6 +79,7 @@ _FINDINGS = {
     "allow_drop_violated": (E, "it drops something, but `validation.sql.allow_drop` is false", "remove it or allow it"),
     "standby": (E, "the target is a standby of another server", "connect to the primary"),
     "audit_chain_broken": (E, "a row was changed, or the end cut off", "compare with a backup; check who may write"),
+    "signature_wrong": (E, "a signed head of the audit log was not signed with this key", "give the right key or file"),
     "entry_forged": (E, "an entry or a stored rollback differs from the audit log", "restore what the audit log says"),
     "ledger_rights": (W, "the role may not write the ledger, so `up` would fail", "run the GRANT in the message"),
     "append_only_off": (E, "the trigger that protects the audit log is not active", "create it again"),

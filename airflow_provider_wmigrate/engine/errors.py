@@ -13,6 +13,7 @@
     |- LedgerNotWritten          the ledger's own statement failed; says what of the script was kept
     |- RollbackFailed            a rollback script failed; the database is as it was before it
     |- ConnectionFailed          no connection, or it broke
+    |- SigningError              a key, or a file of signed heads, that cannot be used
     |- LedgerTooNew              the ledger was written by a newer wmigrate
     `- LedgerDamaged             the ledger cannot be read as one
 
@@ -323,6 +324,12 @@ class LedgerTooNew(WMigrateError):
             f"the ledger in schema {schema} has version {found}, this wmigrate knows up to {known}",
             hint="upgrade airflow-provider-wmigrate",
         )
+
+
+class SigningError(WMigrateError):
+    """A key, or a file of signed heads of the audit log, cannot be used."""
+
+    remedy = "follow the message: give another key or file, or correct the one that is named"
 
 
 class LedgerDamaged(WMigrateError):

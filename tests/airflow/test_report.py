@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -345,3 +346,39 @@ def test_a_look_without_the_anchor_is_degraded_and_leaves_the_anchor(
     assert (check["status"], f"{check['reason']}; {check['next_step']}") == ("degraded", SILENT)
     again = runner.run(look)
     assert (again.state, "the ledger is gone" in str(again.errors["look"])) == ("failed", True)
+
+
+# The signed head
+
+
+def test_the_report_signs_the_head_it_leaves(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_wmigrate.engine.ledger.signing import SignedHead, read_key, unproven
+
+    secret = "hmac-sha256:" + "5a" * 32
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_KEY", json.dumps({"conn_type": "generic", "password": secret}))
+    run = runner.run(runner.migrations(make_folder(A), audit_key_conn_id="audit_key"))
+    assert run.state == "success"
+    report = run.returned("report")
+    signed = SignedHead(**report["signed_head"])
+    assert (signed.head, signed.database, signed.schema) == (report["audit_head"], conn.info.dbname, "wmigrate")
+    assert unproven(signed, read_key(secret, "key"), "heads", 1, "wmigrate") is None
+    assert run.events[0]["signed_head"] == report["signed_head"]
+    assert secret not in str(report)
+
+
+def test_a_report_that_cannot_sign_says_so_and_is_cleared_green(
+    runner: Runner, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_KEY", json.dumps({"conn_type": "generic", "password": "hunter2"}))
+    run = runner.run(runner.migrations(make_folder(A), audit_key_conn_id="audit_key"))
+    assert (run.state, told(run)) == ("failed", [])
+    assert error(run, "report").startswith(
+        "connection audit_key: there is no key that can be used; a key is an Ed25519"
+    )
+    secret = "hmac-sha256:" + "5a" * 32
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_KEY", json.dumps({"conn_type": "generic", "password": secret}))
+    run.clear("migrate.report")
+    assert told(run) == [(["001"], [])]
+    assert run.returned("report")["signed_head"]["key_id"]

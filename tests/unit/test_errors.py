@@ -21,6 +21,7 @@ from airflow_provider_wmigrate.engine.errors import (
     OthersWaited,
     RollbackFailed,
     ScriptError,
+    SigningError,
     StatementFailed,
     TimedOut,
     UnknownVersion,
@@ -143,6 +144,7 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         "the ledger in schema wmigrate has version 3, this wmigrate knows up to 1; upgrade airflow-provider-wmigrate",
         False,
     ),
+    (SigningError("k: there is no key", hint="give one"), "k: there is no key; give one", False),
     (LedgerDamaged("no audit_log", hint="restore it"), "no audit_log; restore it", False),
 ]
 

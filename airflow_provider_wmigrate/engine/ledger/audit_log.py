@@ -7,7 +7,7 @@ migrations wait for one another only for that moment.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,6 +50,13 @@ class AuditLog:
         query = self._query("SELECT value FROM {schema}.application_metadata WHERE key = %s")
         found = conn.execute(query, [HEAD]).fetchone()
         return str(found[0]) if found else None
+
+    def hashes(self, conn: Connection[Any], positions: Sequence[int]) -> dict[int, str]:
+        """Position -> hash, of the rows that are there."""
+        query = self._query(
+            "SELECT position, hash FROM {schema}.audit_log WHERE position = ANY (%s::pg_catalog.int8[])"
+        )
+        return dict(conn.execute(query, [list(positions)]).fetchall())
 
     def rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
         """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from functools import cached_property
@@ -157,11 +157,23 @@ class Ledger:
         :param known_head: the last head that anybody outside has seen, `count:hash`.
         :return: why the log is not that one continued: cut off, another one, or gone.
         """
+        return self.contradictions(conn, [known_head])[0]
+
+    def contradictions(self, conn: Connection[Any], known_heads: Sequence[str]) -> list[Finding | None]:
+        """The same for many heads, in one question."""
         if self.version(conn) is None:
-            return broken(contradiction(known_head, None, None) or NO_LEDGER)
+            return [broken(contradiction(head, None, None) or NO_LEDGER) for head in known_heads]
         from .verification import Verification
 
-        return Verification(self.schema).continues(conn, known_head)
+        return Verification(self.schema).contradictions(conn, known_heads)
+
+    def export(self, conn: Connection[Any]) -> Iterator[AuditRow]:
+        """Every row of the audit log in order, all of one moment; none where there is no ledger."""
+        if self.version(conn) is None:
+            return
+        from .verification import Verification
+
+        yield from Verification(self.schema).export(conn)
 
 
 def _last_success(metadata: Mapping[str, str]) -> datetime | None:

@@ -56,6 +56,10 @@ class AuditRow:
         """The text that is hashed, as docs/ledger.md says it: JSON of all columns but `hash`."""
         return _canonical({name: getattr(self, name) for name in COLUMNS if name != "hash"})
 
+    def line(self) -> str:
+        """The row as a line of an export: the canonical text, and `hash`."""
+        return f'{self.canonical()[:-1]},"hash":"{self.hash}"}}'
+
     def computed_hash(self) -> str:
         """SHA-256 of the canonical text in UTF-8, as lower-case hexadecimal digits."""
         return _hash(self.canonical())

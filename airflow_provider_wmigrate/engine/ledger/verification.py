@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,13 +28,18 @@ class Verification:
         with _one_snapshot(conn):
             return (*self._chain(conn, expected_head, last), *self._guard.findings(conn))
 
-    def continues(self, conn: Connection[Any], known: str) -> Finding | None:
-        """Whether the log is the one that this head was read from, or that one continued. One look at one row."""
-        place = position(known) or 0
-        row = next(self._log.rows(conn, after=place - 1, limit=1), None)
-        there = row.hash if row and row.position == place else None
-        reason = contradiction(known, self._log.head(conn) or "gone", there)
-        return broken(reason) if reason else None
+    def contradictions(self, conn: Connection[Any], known: Sequence[str]) -> list[Finding | None]:
+        """For each head: why the log is not the one that it was read from, nor that one continued; None: it is."""
+        places = [position(head) or 0 for head in known]
+        there = self._log.hashes(conn, places)
+        now = self._log.head(conn) or "gone"
+        reasons = [contradiction(head, now, there.get(place)) for head, place in zip(known, places, strict=True)]
+        return [broken(reason) if reason else None for reason in reasons]
+
+    def export(self, conn: Connection[Any]) -> Iterator[AuditRow]:
+        """Every row, of one moment."""
+        with _one_snapshot(conn):
+            yield from self._all_rows(conn, after=None)
 
     def _chain(self, conn: Connection[Any], expected_head: str | None, last: int | None) -> tuple[Finding, ...]:
         try:
