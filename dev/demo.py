@@ -113,7 +113,10 @@ def _only_demo(folder: Path) -> Iterator[Path]:
 
 
 class Demo:
-    """Both servers of one checkout's ``.demo`` folder."""
+    """Both servers of one checkout's ``.demo`` folder, which are there once it was started."""
+
+    cluster: Cluster
+    server: AirflowServer
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -121,8 +124,7 @@ class Demo:
         self.data_dir = _data_dir(folder)
         self._memory = folder / "demo.json"
         self._passwords: dict[str, str] = {}
-        self._cluster: Cluster | None = None
-        self._server: AirflowServer | None = None
+        self._started: list[Cluster | AirflowServer] = []
 
     def forget(self) -> None:
         """Everything but the virtual environment."""
@@ -145,11 +147,12 @@ class Demo:
         remember(self._memory, memory)
         self._passwords = memory["passwords"]
         postgres, *ports = (memory["ports"][name] for name in PORTS)
-        self._start_airflow(self._start_postgres(postgres), ports)
+        self._start_postgres(postgres)
+        self._start_airflow(ports)
 
     def migrate(self, dag_id: str) -> bool:
         """One run, from its trigger to its report; whether it succeeded."""
-        server, cluster = self._running()
+        server = self.server
         print(f"Waiting until Airflow has read the DAG {dag_id} ...", flush=True)
         server.wait_dag(dag_id)
         for run_id in server.fail_unfinished_runs(dag_id):
@@ -159,15 +162,15 @@ class Demo:
         state = server.wait_run(dag_id, run_id, on_change=show_change)
         print(f"The run has ended: {state}\n")
         show_tasks(server, dag_id, run_id)
-        show_ledger(cluster, WAREHOUSE)
+        show_ledger(self.cluster, WAREHOUSE)
         return state == "success"
 
     def stay(self) -> None:
         """Until Ctrl-C, which is the usual end and no failure."""
-        server, cluster = self._running()
+        server, cluster = self.server, self.cluster
         print(f"\nAirflow     {server.url}   user {server.user}   password {server.password}")
         print(f"Migrations  {server.url}/plugin/wmigrate   (in the menu: Browse > Migrations)")
-        print(f"PostgreSQL  {cluster.dsn(WAREHOUSE, user=WAREHOUSE, password=self._passwords[WAREHOUSE])}")
+        print(f"PostgreSQL  {self._dsn(WAREHOUSE)}")
         with contextlib.suppress(KeyboardInterrupt):
             print("Ctrl-C stops both.", flush=True)
             while True:
@@ -177,23 +180,17 @@ class Demo:
 
     def stop(self) -> None:
         """Also when only half was started."""
-        if self._cluster is not None:
+        if self._started:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 print("\nStopping ...", flush=True)
-        if self._server is not None:
-            self._server.stop()
-        if self._cluster is not None:
-            self._cluster.stop()
+        for server in reversed(self._started):
+            server.stop()
 
-    def _running(self) -> tuple[AirflowServer, Cluster]:
-        assert self._server is not None
-        assert self._cluster is not None
-        return self._server, self._cluster
-
-    def _start_postgres(self, port: int) -> Cluster:
-        cluster = self._cluster = Cluster(
+    def _start_postgres(self, port: int) -> None:
+        cluster = self.cluster = Cluster(
             self.data_dir, port=port, password=self._passwords["postgres"], log_file=self.logs / "postgres.log"
         )
+        self._started.append(cluster)
         print(f"Starting PostgreSQL on port {port} ({cluster.bindir}) ...", flush=True)
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         cluster.start()
@@ -201,22 +198,24 @@ class Demo:
             _make_database(cluster, name, self._passwords[name])
         for role in GRANTED:
             _make_role(cluster, role, "NOLOGIN")
-        return cluster
 
-    def _start_airflow(self, cluster: Cluster, ports: list[int]) -> None:
-        metadata = cluster.dsn("airflow", user="airflow", password=self._passwords["airflow"])
-        warehouse = cluster.dsn(WAREHOUSE, user=WAREHOUSE, password=self._passwords[WAREHOUSE])
-        server = self._server = AirflowServer(
+    def _start_airflow(self, ports: list[int]) -> None:
+        self.server = AirflowServer(
             self.folder / "airflow",
             ROOT / "dags",
-            database_url=metadata.replace("postgresql:", "postgresql+psycopg2:", 1),
-            env={"AIRFLOW_CONN_WAREHOUSE_DB": warehouse},
+            database_url=self._dsn("airflow").replace("postgresql:", "postgresql+psycopg2:", 1),
+            env={"AIRFLOW_CONN_WAREHOUSE_DB": self._dsn(WAREHOUSE)},
             ports=ports,
             log_dir=self.logs,
         )
+        self._started.append(self.server)
         print(f"Starting Airflow on port {ports[0]} (about half a minute) ...", flush=True)
-        server.start()
-        server.wait_ready()
+        self.server.start()
+        self.server.wait_ready()
+
+    def _dsn(self, name: str) -> str:
+        """Of a database, as the role of the same name."""
+        return self.cluster.dsn(name, user=name, password=self._passwords[name])
 
 
 def _data_dir(folder: Path) -> Path:
