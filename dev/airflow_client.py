@@ -25,13 +25,12 @@ class ApiError(AirflowServerError):
     """The REST API refused.
 
     :param status: HTTP status.
-    :param detail: what it said, decoded if it was JSON.
+    :param said: with what words, decoded if they were JSON.
     """
 
-    def __init__(self, method: str, path: str, status: int, detail: Json) -> None:
-        super().__init__(f"{method} {path} was answered with {status}: {detail}")
+    def __init__(self, method: str, path: str, status: int, said: Json) -> None:
+        super().__init__(f"{method} {path} was answered with {status}: {said}")
         self.status = status
-        self.detail = detail
 
 
 class AirflowClient:
@@ -116,11 +115,7 @@ class AirflowClient:
         return unfinished
 
     def wait_run(
-        self,
-        dag_id: str,
-        run_id: str,
-        seconds: float = 600.0,
-        on_change: Callable[[str, str], None] | None = None,
+        self, dag_id: str, run_id: str, seconds: float = 600.0, on_change: Callable[[str, str], None] | None = None
     ) -> str:
         """Until the run has ended; its state.
 

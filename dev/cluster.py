@@ -69,7 +69,7 @@ class Cluster:
         self.settings = dict(settings or {})
         self.fsync = fsync
         self._wanted_port = port
-        self._port = port
+        self.port = port or 0
         self._account = account or Account.for_server()
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog = Watchdog()
@@ -87,12 +87,6 @@ class Cluster:
                 yield cluster
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    @property
-    def port(self) -> int:
-        if self._port is None:
-            raise ClusterError("the server has no port before its first start")
-        return self._port
 
     def dsn(self, dbname: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
         """A URL for psycopg and libpq. Without a password given, the superuser's own is put in."""
@@ -121,7 +115,7 @@ class Cluster:
             self._refuse_other_major()
         else:
             self._initdb()
-        self._port = self._wanted_port or free_port()
+        self.port = self._wanted_port or free_port()
         if port_taken(self.port):
             raise ClusterError(f"port {self.port} on 127.0.0.1 is taken by another program: choose another one")
         self._launch(remove_afterwards)
@@ -211,7 +205,7 @@ class Cluster:
         }
         command = [str(self.bindir / "postgres"), "-D", str(self.data_dir)]
         for name, value in settings.items():
-            command += ["-c", f"{name}={_setting(value)}"]
+            command += ["-c", f"{name}={value}"]
         with self.log_file.open("wb") as log:
             self._process = self._popen(command, log)
         self._watchdog.watch(self._process.pid, signal.SIGINT, signal.SIGQUIT)
@@ -304,12 +298,6 @@ class Cluster:
 def quoted(identifier: str) -> str:
     """As an SQL identifier."""
     return sql.Identifier(identifier).as_string(None)
-
-
-def _setting(value: Setting) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
 
 
 def _last_lines(text: str, count: int = 4) -> str:

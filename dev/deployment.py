@@ -182,12 +182,7 @@ class Deployment(AirflowProcesses):
             } | self._settings
         if replica != service.name and not replica.endswith("-1"):
             own["AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT"] = str(free_port())
-        return {
-            **inherited,
-            "PATH": os.pathsep.join(map(str, programs)),
-            "HOSTNAME": replica,
-            **own,
-        }
+        return {**inherited, "PATH": os.pathsep.join(map(str, programs)), "HOSTNAME": replica, **own}
 
     def _command(self, service: Service, replica: str) -> list[str]:
         """The Airflow image's entrypoint puts ``airflow`` before what is neither bash nor python."""

@@ -85,13 +85,8 @@ def _option(argument: Argument) -> tuple[str, str]:
         meaning += f" One of: {', '.join(argument.choices)}." if argument.choices else ""
     if argument.default is not None:
         meaning += f" Default: `{argument.default}`."
-    meaning += (
-        " Only in `wmigrate`."
-        if argument in WMIGRATE
-        else " Only in `airflow wmigrate`."
-        if argument in AIRFLOW
-        else ""
-    )
+    for command, own in {"wmigrate": WMIGRATE, "airflow wmigrate": AIRFLOW}.items():
+        meaning += f" Only in `{command}`." if argument in own else ""
     return flags, meaning
 
 
