@@ -6,7 +6,7 @@ retried or run again after its process died it goes on with what is not done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
     from .engine.model import Migration
-    from .engine.record import Record
 
 
 class _HistoryOperator(DocumentedTask, FolderOperator):
@@ -72,7 +71,8 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             troubled = self._failed_before(migrator)
             self._todo = self._wanted(context, plan, folder, migrator, mine)
             if self._todo:
-                self._each(migrator)(self._todo)
+                each = migrator.roll_back_each if self.rolls_back else migrator.apply_each
+                each(self._todo)
         except WMigrateError as error:
             self.version = getattr(error, "version", None) or self._first_not_done() or self.version
             context["ti"].xcom_push(key="return_value", value=self._records)
@@ -85,14 +85,6 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
         self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]
     ) -> list[str]:
         """The versions that are left to do of what the plan wants of this task, in order."""
-        raise NotImplementedError
-
-    def _each(self, migrator: Migrator) -> Callable[[Sequence[str]], list[Record]]:
-        """What does several of them, one after the other."""
-        raise NotImplementedError
-
-    def _one(self, migrator: Migrator) -> Callable[..., Record]:
-        """What tries one of them, with others before it."""
         raise NotImplementedError
 
     def _hear(self, event: Event) -> None:
@@ -127,7 +119,8 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
                 tried.setdefault(event.record.version, plain(event.record))
 
         self._todo = list(mine)
-        step = self._one(self._open(context, self._read_folder(), also=listen))
+        migrator = self._open(context, self._read_folder(), also=listen)
+        step = migrator.roll_back if self.rolls_back else migrator.apply
         for version in reversed(mine):
             if version not in tried:
                 step(version, dry_run=True, behind=order[: order.index(version)])
@@ -141,12 +134,6 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
 
 class ApplyHistoryOperator(_HistoryOperator):
     """Apply what the plan wants of the migrations that are folded, in the order of their dependencies."""
-
-    def _one(self, migrator: Migrator) -> Callable[..., Record]:
-        return migrator.apply
-
-    def _each(self, migrator: Migrator) -> Callable[[Sequence[str]], list[Record]]:
-        return migrator.apply_each
 
     def _wanted(
         self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]
@@ -195,12 +182,6 @@ class RollBackHistoryOperator(_HistoryOperator):
     def __init__(self, *, tasks: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tasks = dict(tasks)
-
-    def _one(self, migrator: Migrator) -> Callable[..., Record]:
-        return migrator.roll_back
-
-    def _each(self, migrator: Migrator) -> Callable[[Sequence[str]], list[Record]]:
-        return migrator.roll_back_each
 
     def _wanted(
         self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]

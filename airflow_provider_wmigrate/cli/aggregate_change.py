@@ -14,7 +14,7 @@ from psycopg import sql
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 
-from .patterns import COMMUNITY, REPEATABLE, Part
+from .patterns import COMMUNITY, REPEATABLE, Part, template
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.catalog.aggregate_definition import Aggregate, Policies, View
@@ -27,27 +27,22 @@ def parts(aggregate: Aggregate, title: str) -> tuple[Part, Part, Part]:
 
 def _next(old: Aggregate, title: str) -> Part:
     name = _name(old, "_next")
-    apply = f"""-- {title}, 1 of 3: the aggregate as it is to be, beside the one that is there.
--- Change the SELECT. Keep {", ".join(_keys(old))}: old and new buckets are compared by these. If you cannot keep
--- them, change `keys` in the third migration. A count and a sum allow a coarser aggregate later, an average does not.
-
-CREATE MATERIALIZED VIEW {name}
-WITH (timescaledb.continuous, timescaledb.materialized_only = {str(not old.real_time).lower()}) AS
-{_definition(old)}
-WITH NO DATA;
-"""
+    apply = template(
+        "change-aggregate.next.sql",
+        title=title,
+        keys=", ".join(_keys(old)),
+        name=name,
+        materialized=str(not old.real_time).lower(),
+        definition=_definition(old),
+    )
     return Part("next", apply, f"DROP MATERIALIZED VIEW {name};\n", COMMUNITY)
 
 
 def _fill(old: Aggregate, title: str) -> Part:
     now = f"now()::{old.time_type}"
     until = f"{now} - INTERVAL {_text(old.policies.end_offset)}" if old.policies.end_offset else now
-    apply = f"""-- {title}, 2 of 3: fills what the raw rows allow, and marks everything before as done.
--- NULL is right here, since the aggregate is new. An old one whose raw rows are dropped would be emptied by it.
-
-CALL refresh_continuous_aggregate({_text(_name(old, "_next"))}, NULL, {until});
-"""
-    rollback = "-- What was filled goes with the aggregate.\nSELECT 'nothing to undo';\n"
+    apply = template("change-aggregate.fill.sql", title=title, name=_text(_name(old, "_next")), until=until)
+    rollback = template("change-aggregate.fill.rollback.sql")
     return Part("fill", apply, rollback, (*REPEATABLE, *COMMUNITY), follows=True)
 
 
@@ -93,53 +88,19 @@ def _notes(old: Aggregate) -> list[str]:
 
 
 def _copy(old: Aggregate) -> str:
-    name, new = _inside(_name(old)), _inside(_name(old, "_next"))
-    keys = ", ".join(_text(key) for key in _keys(old))
-    bucket = _inside(_identifier(old.bucket))
-    return f"""DO $do$
-DECLARE
-    keys CONSTANT text[] := ARRAY[{keys}];
-    key_list CONSTANT text := (SELECT string_agg(quote_ident(key), ', ') FROM unnest(keys) AS key);
-    old_table CONSTANT regclass := {_stored(old, "")};
-    new_table CONSTANT regclass := {_stored(old, "_next")};
-    cutoff {old.time_type};
-    shared text;
-    wrong bigint;
-BEGIN
-    -- No refresh writes meanwhile. Writers of the raw rows go on.
-    EXECUTE format('LOCK TABLE %s, %s IN SHARE ROW EXCLUSIVE MODE', old_table, new_table);
-
-    -- Before the cutoff the raw rows of a bucket are gone, in whole or in part.
-{_cutoff(old)}
-    cutoff := coalesce(cutoff, 'infinity');
-
-    EXECUTE format('DELETE FROM %s WHERE {bucket} < $1', new_table) USING cutoff;
-    -- The columns that both have. A new one is NULL before the cutoff: not known.
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO STRICT shared
-    FROM pg_attribute AS new_column
-    WHERE attrelid = {_text(_name(old, "_next"))}::regclass AND attnum > 0 AND NOT attisdropped
-        AND EXISTS (
-            SELECT FROM pg_attribute AS old_column
-            WHERE old_column.attrelid = {_text(_name(old))}::regclass AND NOT old_column.attisdropped
-                AND old_column.attname = new_column.attname
-        );
-    EXECUTE format('INSERT INTO %s (%s) SELECT %2$s FROM {name} WHERE {bucket} < $1', new_table, shared) USING cutoff;
-
-    EXECUTE format(
-        'SELECT count(*) FROM (SELECT %1$s FROM {name} EXCEPT SELECT %1$s FROM {new}) AS missing', key_list) INTO wrong;
-    IF wrong > 0 THEN
-        RAISE EXCEPTION '% buckets of {name} would be missing', wrong
-            USING HINT = 'Those that were closed since the filling: refresh {new} from the first of them on.';
-    END IF;
-    EXECUTE format(
-        'SELECT count(*) FROM (SELECT FROM %2$s GROUP BY %1$s HAVING count(*) > 1) AS twice', key_list, new_table)
-        INTO wrong;
-    IF wrong > 0 THEN
-        RAISE EXCEPTION '% buckets of {new} would be there twice', wrong;
-    END IF;
-END;
-$do$;
-"""
+    return template(
+        "change-aggregate.copy.sql",
+        name=_inside(_name(old)),
+        new=_inside(_name(old, "_next")),
+        keys=", ".join(_text(key) for key in _keys(old)),
+        bucket=_inside(_identifier(old.bucket)),
+        stored=_stored(old, ""),
+        filled=_stored(old, "_next"),
+        type=old.time_type,
+        cutoff=_cutoff(old).rstrip(),
+        oldtext=_text(_name(old)),
+        newtext=_text(_name(old, "_next")),
+    )
 
 
 def _stored(old: Aggregate, suffix: str) -> str:
@@ -153,34 +114,11 @@ def _stored(old: Aggregate, suffix: str) -> str:
 
 def _cutoff(old: Aggregate) -> str:
     """The first bucket whose raw rows are all there."""
-    width = f"INTERVAL {_text(old.width)}"
-    source = f"""(hypertable_schema, hypertable_name) = (
-                SELECT hypertable_schema, hypertable_name
-                FROM timescaledb_information.continuous_aggregates
-                WHERE view_schema = {_text(old.schema)} AND view_name = {_text(old.name + "_next")}
-            )"""
-    if old.source_drop_after:
-        comment = f"""those count that the retention of {old.source_drop_after} keeps: a late row makes a
-    -- chunk of a dropped range anew."""
-        start = f"""SELECT min(range_start) AS first_start
-        FROM timescaledb_information.chunks
-        WHERE range_end > now() - INTERVAL {_text(old.source_drop_after)}
-            AND {source}"""
-    else:
-        comment = """those count that follow one another without a gap up to the newest: what is
-    -- before a gap may be late rows of a range that was dropped."""
-        start = f"""SELECT
-            coalesce(max(next_start) FILTER (WHERE next_start > range_end), min(range_start)) AS first_start
-        FROM (
-            SELECT range_start, range_end, lead(range_start) OVER (ORDER BY range_start) AS next_start
-            FROM timescaledb_information.chunks
-            WHERE {source}
-        ) AS chunk"""
-    return f"""    -- Of the chunks, {comment}
-    SELECT time_bucket({width}, first_start + {width} - INTERVAL '1 microsecond') INTO cutoff
-    FROM (
-        {start}
-    ) AS kept;"""
+    source = {"width": f"INTERVAL {_text(old.width)}", "schema": _text(old.schema), "next": _text(old.name + "_next")}
+    if old.source_drop_after is None:
+        return template("change-aggregate.gaps.sql", **source)
+    kept = _text(old.source_drop_after)
+    return template("change-aggregate.retention.sql", **source, retention=old.source_drop_after, kept=kept)
 
 
 def _belongings(old: Aggregate) -> list[str]:

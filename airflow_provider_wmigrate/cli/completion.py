@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .call import Answer, Call
+from .patterns import template
 from .verbs import COMMON, VERBS, WMIGRATE, Argument, Verb, options
 
 _HOW = {
@@ -17,7 +18,7 @@ _HOW = {
 def completion(call: Call) -> Answer:
     """The script for one shell."""
     shell = call.arguments.shell
-    text = f"{_HOW[shell]}\n{ {'bash': _bash, 'zsh': _zsh, 'fish': _fish}[shell]() }"
+    text = f"{_HOW[shell]}\n{ {'bash': _bash, 'zsh': _zsh, 'fish': _fish}[shell]() }".rstrip()
     return Answer({"shell": shell, "script": text}, lambda screen: screen.text(text))
 
 
@@ -40,27 +41,8 @@ def _bash() -> str:
     )
     texts = "|".join(sorted({f for v in VERBS for a in options(v, WMIGRATE) if _takes_text(a) for f in a.flags}))
     first = " ".join([*(verb.name for verb in VERBS), *_flags((*COMMON, *WMIGRATE)), "--help", "--version"])
-    return f"""_wmigrate() {{
-    local cur prev word verb="" words=""
-    cur="${{COMP_WORDS[COMP_CWORD]}}"
-    prev="${{COMP_WORDS[COMP_CWORD-1]}}"
-    COMPREPLY=()
-    case "$prev" in
-        --folder) COMPREPLY=($(compgen -d -- "$cur")); return ;;
-        --env-file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
-{values}
-        {texts}) return ;;
-    esac
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case " {" ".join(verb.name for verb in VERBS)} " in *" $word "*) verb="$word"; break ;; esac
-    done
-    case "$verb" in
-        "") words="{first}" ;;
-{cases}
-    esac
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
-}}
-complete -F _wmigrate wmigrate"""
+    verbs = " ".join(verb.name for verb in VERBS)
+    return template("completion.bash", verbs=verbs, cases=cases, values=values, texts=texts, first=first)
 
 
 def _takes_text(argument: Argument) -> bool:
@@ -71,24 +53,7 @@ def _zsh() -> str:
     verbs = "\n".join(f"        {_quoted(f'{verb.name}:{verb.help}')}" for verb in VERBS)
     cases = "\n".join(f"        {verb.name}) _arguments {_zsh_arguments(verb)} ;;" for verb in VERBS)
     common = "\n".join(f"        {_zsh_argument(argument)}" for argument in (*COMMON, *WMIGRATE))
-    return f"""_wmigrate() {{
-    local context state line
-    local -a verbs common
-    verbs=(
-{verbs}
-    )
-    common=(
-{common}
-    )
-    _arguments -C "$common[@]" '1:verb:->verb' '*::argument:->argument'
-    case "$state" in
-        verb) _describe verb verbs ;;
-        argument) case "$line[1]" in
-{cases}
-        esac ;;
-    esac
-}}
-compdef _wmigrate wmigrate"""
+    return template("completion.zsh", verbs=verbs, cases=cases, common=common)
 
 
 def _zsh_arguments(verb: Verb) -> str:

@@ -120,8 +120,8 @@ def filled_in(name: str, given: Mapping[str, str], *, migration: str, stem: str,
         words[word] = given[word] if word in given else _fill(default or "", _plain(words))
     title = " ".join(description.split())
     words |= {"stem": stem, "title": title, "description": title.replace("'", "''")}
-    rollback = _fill(_text(f"{name}.rollback.sql"), words) if name not in _ONE_WAY else None
-    return Part("", _fill(_text(f"{name}.sql"), words), rollback, pattern.config)
+    rollback = template(f"{name}.rollback.sql", **words) if name not in _ONE_WAY else None
+    return Part("", template(f"{name}.sql", **words), rollback, pattern.config)
 
 
 def words_told(pattern: Pattern) -> list[str]:
@@ -134,8 +134,9 @@ def _plain(words: Mapping[str, str]) -> dict[str, str]:
     return {word: text.rsplit(".", 1)[-1] for word, text in words.items()}
 
 
-def _text(file: str) -> str:
-    return files(__package__).joinpath("templates").joinpath(file).read_text(encoding="utf-8")
+def template(file: str, **words: str) -> str:
+    """The text of a file of templates/ with its words filled in."""
+    return _fill(files(__package__).joinpath("templates").joinpath(file).read_text(encoding="utf-8"), words)
 
 
 def _fill(text: str, words: Mapping[str, str]) -> str:

@@ -1,0 +1,2 @@
+-- What was filled goes with the aggregate.
+SELECT 'nothing to undo';
