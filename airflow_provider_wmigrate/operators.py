@@ -109,9 +109,8 @@ class PlanMigrationsOperator(FolderOperator):
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
-        from .engine.plan.empty import empty_rollbacks
         from .engine.plan.folder_rules import folder_findings
-        from .engine.plan.script_rules import script_findings
+        from .engine.plan.script_rules import empty_rollbacks, script_findings
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]

@@ -45,7 +45,7 @@ def baseline(call: Call) -> Answer:
 
 def _undo(call: Call) -> Answer:
     """Take a baseline back. Looked at before anything is asked, as a baseline is."""
-    from airflow_provider_wmigrate.engine.decisions.baseline_undo import (
+    from airflow_provider_wmigrate.engine.decisions.baseline import (
         baseline_named,
         declared_by,
         not_undoable,

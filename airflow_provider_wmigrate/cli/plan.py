@@ -73,7 +73,7 @@ def down(call: Call) -> Answer:
         made = planning.plan_rollback(to=given.version)
     if not made.steps:
         return _carried_out(call, made, list(made.findings))
-    from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
+    from airflow_provider_wmigrate.engine.plan.script_rules import empty_rollbacks
 
     going = [step.version for step in made.steps]
     undone = [planning.migrations[version] for version in going if version in planning.migrations]

@@ -9,9 +9,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Finding
-from airflow_provider_wmigrate.engine.plan.empty import empty_rollbacks
 from airflow_provider_wmigrate.engine.plan.folder_rules import folder_findings
-from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
+from airflow_provider_wmigrate.engine.plan.script_rules import empty_rollbacks, script_findings
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"

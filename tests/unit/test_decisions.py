@@ -9,8 +9,12 @@ import pytest
 from in_words import attempt, canonical, codes, entry, folder, migration, state, steps
 
 from airflow_provider_wmigrate.engine.decisions.alone import stated
-from airflow_provider_wmigrate.engine.decisions.baseline import not_agreed, plan_baseline
-from airflow_provider_wmigrate.engine.decisions.baseline_undo import baseline_named, not_undoable
+from airflow_provider_wmigrate.engine.decisions.baseline import (
+    baseline_named,
+    not_agreed,
+    not_undoable,
+    plan_baseline,
+)
 from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS, _summary, repaired
 from airflow_provider_wmigrate.engine.errors import UnknownVersion, WMigrateError
 from airflow_provider_wmigrate.engine.folder.graph import Graph

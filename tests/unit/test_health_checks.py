@@ -12,8 +12,7 @@ from in_words import BEFORE, attempt, folder, state
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LedgerTooNew, WMigrateError
 from airflow_provider_wmigrate.engine.health import checks
-from airflow_provider_wmigrate.engine.health.checks import Check, Health
-from airflow_provider_wmigrate.engine.health.live_state import LockHolder
+from airflow_provider_wmigrate.engine.health.checks import Check, Health, LockHolder
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Finding, LastEvent, Plan, State
 from airflow_provider_wmigrate.engine.plan import planner

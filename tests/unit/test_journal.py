@@ -10,8 +10,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Script, Transactional, checksum
 from airflow_provider_wmigrate.engine.plan import journal
-from airflow_provider_wmigrate.engine.plan.in_flight import judge
-from airflow_provider_wmigrate.engine.plan.journal import Effect, Resume, Segment
+from airflow_provider_wmigrate.engine.plan.journal import Effect, Resume, Segment, judge
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 

@@ -8,8 +8,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_provider_wmigrate.engine.decisions.baseline import plan_baseline
-from airflow_provider_wmigrate.engine.decisions.baseline_undo import not_undoable
+from airflow_provider_wmigrate.engine.decisions.baseline import not_undoable, plan_baseline
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (

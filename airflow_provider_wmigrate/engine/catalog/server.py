@@ -1,4 +1,4 @@
-"""What kind of server the target is."""
+"""What kind of server the target is, and what there is in it."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ def refuse_standby(standby: bool) -> None:
     """
     if standby:
         raise HistoryError([standby_finding()])
+
+
+def enum_values(conn: Connection[Any]) -> dict[int, str]:
+    """Every value of every enum type, by its row's identifier, which a new name does not change: by them a dry run sees
+    which script added one."""
+    return dict(conn.execute("SELECT oid, enumlabel FROM pg_catalog.pg_enum").fetchall())

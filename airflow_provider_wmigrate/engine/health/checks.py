@@ -14,8 +14,6 @@ from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateEr
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Finding, LastEvent, Plan, State, Status
 
-from .live_state import LockHolder
-
 HealthStatus = Literal["healthy", "degraded", "unhealthy"]
 CheckStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
 """`unknown`: not looked at, because something before it was not in order."""
@@ -59,6 +57,20 @@ class Health:
         return {
             **asdict(self), "checks": checks, "checked_at": self.checked_at.isoformat(), "reasons": list(self.reasons)
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """A session that holds advisory locks of this ledger now: a runner at work, or what is left of one."""
+
+    pid: int
+    application: str | None
+    versions: tuple[str, ...]
+    """Versions it holds exclusively: what it applies or rolls back. Empty: it holds the ledger alone."""
+    seconds: float
+    """Since its transaction began, or else its last statement."""
+    waiting: tuple[int, ...]
+    """Sessions that wait for a lock it holds, on a table or anything else."""
 
 
 # One function per check: values in, a check out

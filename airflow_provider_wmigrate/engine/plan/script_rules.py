@@ -6,25 +6,20 @@ nobody knows whether it keeps to the rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
-from airflow_provider_wmigrate.engine.model import (
-    Finding,
-    Migration,
-    Script,
-    Transactional,
-)
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Script, Transactional
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
-from .empty import empty
 from .folder_rules import finding_in
 from .journal import unnamed_indexes
 from .timescale_rules import Aggregates, broken_rules, calls, speaks
@@ -84,7 +79,7 @@ def _in_script(
         nxt = error.hint
         yield finding_in("script_refused", migration, error.reason, nxt, file=error.file, line=error.line)
         return
-    yield from empty(migration, analysis, allowed=config.validation.files.allow_empty)
+    yield from _empty(migration, analysis, allowed=config.validation.files.allow_empty)
     yield from _not_sql(migration, analysis)
     declared = migration.transactional if rules is not None else migration.rollback_transactional
     yield from _outside_transaction(migration, analysis, declared, rules)
@@ -223,3 +218,30 @@ def _drops_part(node: object) -> bool:
 
     dropping = {AlterTableType.AT_DropColumn, AlterTableType.AT_DropConstraint}
     return any(command.alter_table_cmd.subtype in dropping for command in node.cmds)  # type: ignore[attr-defined]
+
+
+# Scripts without a statement. Other tools have them to keep a number, or because there is nothing to undo.
+
+
+def _empty(migration: Migration, analysis: Analysis, *, allowed: bool) -> Iterator[Finding]:
+    """Of a script of the migration: that it does nothing.
+
+    :param allowed: whether that is no more than a warning.
+    """
+    if analysis.statements or analysis.unparsed:
+        return
+    what = "rolling it back" if analysis.script == migration.rollback else "applying it"
+    message = f"has no statement: {what} does nothing"
+    nxt = "that is allowed" if allowed else "write one, delete the file, or allow it (validation.files.allow_empty)"
+    severity = "warning" if allowed else "error"
+    yield Finding("empty_script", message, nxt, severity, version=migration.version, file=analysis.script.file)  # type: ignore[arg-type]
+
+
+def empty_rollbacks(migrations: Iterable[Migration]) -> tuple[Finding, ...]:
+    """The rollback scripts of the folder that are about to run and undo nothing. Only warnings: undoing goes on."""
+    found: list[Finding] = []
+    for migration in migrations:
+        with suppress(ScriptError):  # that is told where it is run
+            if migration.rollback:
+                found += _empty(migration, analyse(migration.rollback), allowed=True)
+    return tuple(found)

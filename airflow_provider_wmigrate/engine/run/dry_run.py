@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.enums import enum_values
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.probe import any_exists
+from airflow_provider_wmigrate.engine.catalog.server import enum_values
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, StatementFailed, place
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger

@@ -7,7 +7,6 @@ import psycopg
 from airflow_provider_wmigrate.engine.catalog import probe
 from airflow_provider_wmigrate.engine.catalog.aggregates import filled_in_steps
 from airflow_provider_wmigrate.engine.catalog.timescale_calls import put_in_columnstore
-from airflow_provider_wmigrate.engine.catalog.transactions import at_most_one_between, transaction_number
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
@@ -63,7 +62,7 @@ class StatementWork(AtStatement):
         if error.sqlstate and first_in_session(self.statement.kind, self.statement.node):
             return Effect.NOTHING  # it ran on another session, in one transaction
         try:
-            if at_most_one_between(before, transaction_number(self.session.conn)):
+            if probe.at_most_one_between(before, probe.transaction_number(self.session.conn)):
                 return Effect.NOTHING
             if filled_in_steps(self.statement):
                 return self._aggregate.failed()

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import probe
-from airflow_provider_wmigrate.engine.catalog.transactions import transaction_number
 from airflow_provider_wmigrate.engine.errors import (
     PERHAPS_COMMITTED,
     ConnectionFailed,
@@ -20,7 +19,7 @@ from airflow_provider_wmigrate.engine.errors import (
     StatementFailed,
 )
 from airflow_provider_wmigrate.engine.model import Entry, Finding
-from airflow_provider_wmigrate.engine.plan import in_flight, journal
+from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.session.script_state import ScriptState
@@ -86,7 +85,7 @@ class ScriptRun(ScriptWork):
         if ran is None and self._read_again(index):
             ran = True
         elif ran is None and not self.job.repeatable:
-            raise HistoryError([in_flight.judge(self.analysis, entry, index)])
+            raise HistoryError([journal.judge(self.analysis, entry, index)])
         self.execution.stepped(
             self.job, index, index + 1, "was in flight; it has run" if ran else "was in flight; it runs again"
         )
@@ -172,7 +171,7 @@ class ScriptRun(ScriptWork):
         self._progress.write(index, index + 1, self._state.kept)
         with self._progress.own_statements(index):
             self._state.be_the_script()
-            before = transaction_number(self.session.conn)
+            before = probe.transaction_number(self.session.conn)
         try:
             rows = self._send(index)
         except StatementFailed as error:
