@@ -257,7 +257,8 @@ class TimedOut(StatementFailed):
 
 
 class OthersWaited(StatementFailed):
-    """Others waited because of the migration for longer than `max_bystander_wait_seconds`, so it was cancelled."""
+    """Others waited because of the migration for longer than `max_bystander_wait_seconds`, or it waited for one of them
+    itself. So it was cancelled."""
 
     remedy = "split the migration, run it at a quieter time, or raise `max_bystander_wait_seconds`"
 

@@ -270,17 +270,55 @@ def test_what_nobody_foresaw_is_put_first_in_the_next_attempt(
     assert load.longest < 1.5, "the second attempt has waited for b alone"
 
 
-def test_a_row_is_waited_for_in_the_next_attempt(database: str, migrator: MakeMigrator, events: list[Event]) -> None:
-    """No lock on a table spares it that."""
+def test_who_has_a_row_is_waited_for_with_nothing_in_hand(
+    database: str, migrator: MakeMigrator, events: list[Event]
+) -> None:
+    """It wants a table of the migration later, and would be killed."""
     script = "ALTER TABLE a ADD COLUMN c int;\nUPDATE b SET v = 2 WHERE id = 1;"
     files = {"001_a.sql": script, "migration_config.yaml": config(lock_timeout_seconds=20)}
-    with psycopg.connect(database) as other:
+    with psycopg.connect(database) as other, Load(database, "UPDATE a SET v = 1 WHERE id = 2") as load:
         pid = other.info.backend_pid
         other.execute("UPDATE b SET v = 1 WHERE id = 1")
-        threading.Timer(3.5, other.commit).start()
+
+        def goes_on() -> None:
+            try:
+                other.execute("UPDATE a SET v = 1 WHERE id = 1")
+                other.commit()
+            except psycopg.Error as error:
+                load.killed.append(error.sqlstate)
+                other.rollback()
+
+        threading.Timer(3.5, goes_on).start()
         record = migrator(files).apply("001")
     assert (record.attempts, retries(events)) == (2, ["a lock was not free within its budget"])
-    assert [b.pid for b in record.blocked_by] == [pid]
+    assert pid in [b.pid for b in record.blocked_by]
+    assert (load.killed, load.longest < 1.5) == ([], True)
+
+
+def test_rows_in_the_other_order(database: str, migrator: MakeMigrator, events: list[Event]) -> None:
+    """Every attempt would meet them."""
+    rows = "UPDATE a SET v = 0 WHERE id < 5;\nUPDATE b SET v = 0 WHERE id < 5;"
+    runner = migrator({"001_a.sql": rows, "001_a.rollback.sql": rows})
+    with Load(database, *CROSSWISE, writers=4, pause=0.05) as load:
+        for _ in range(3):
+            assert runner.apply("001").outcome is Outcome.APPLIED
+            assert runner.roll_back("001").outcome is Outcome.ROLLED_BACK
+    assert load.killed == []
+    assert "deadlock" not in retries(events), "nor is the migration"
+
+
+def test_a_long_script_gives_way_to_who_waits_for_it(
+    database: str, migrator: MakeMigrator, events: list[Event]
+) -> None:
+    """It waits for a row that one of them has, for as long as its budget says: a lock on the table would last."""
+    script = "ALTER TABLE a ADD COLUMN c int;\nSELECT pg_sleep(0.3);\nUPDATE b SET v = 2 WHERE id = 1;"
+    killed: list[str | None] = []
+    runner = migrator({"001_a.sql": script, "migration_config.yaml": config(lock_timeout_seconds=20)})
+    with in_thread(lambda: crosswise(database, killed)):
+        time.sleep(0.1)
+        record = runner.apply("001")
+    assert killed == []
+    assert (record.attempts, retries(events)) == (2, ["others waited because of it, while it waited for a lock"])
 
 
 def test_a_lock_can_be_declared(database: str, migrator: MakeMigrator) -> None:

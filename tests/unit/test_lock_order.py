@@ -53,6 +53,15 @@ def test_a_strong_lock_behind_something_long_comes_late() -> None:
     ]
 
 
+def test_after_a_wait_for_a_row_whoever_has_one_is_waited_for_like_any_holder_of_a_lock() -> None:
+    """Not where it would keep writers away for long."""
+    a, b, c = need("a"), need("b", WRITE, at=1, work="rows"), need("c", LockMode.ROW_SHARE, at=1)
+    kept_away = (a, *(replace(each, mode=LockMode.EXCLUSIVE) for each in (b, c)))
+    assert lock_order(TWO, LockSet((a, b, c), long=(1,)), rows_met=True) == LockOrder(first=kept_away)
+    large = replace(b, size_bytes=SMALL)
+    assert lock_order(TWO, LockSet((a, large, c), long=(1,)), rows_met=True) == LockOrder(first=(a, large, c))
+
+
 @pytest.mark.parametrize("mode", [m for m in LockMode if m < SHARE])
 def test_a_lock_that_keeps_no_rows_from_anybody_comes_first(mode: LockMode) -> None:
     b = need("b", mode, at=2)

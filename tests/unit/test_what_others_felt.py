@@ -11,6 +11,7 @@ import pytest
 from airflow_provider_wmigrate.engine.catalog.bystanders import Waiter, because_of, in_a_circle
 from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, together
 from airflow_provider_wmigrate.engine.session.bystanders import Felt
+from airflow_provider_wmigrate.engine.session.interruption import Spared
 
 US = 1
 SHORT = Bystanders(40, not_measured=NO_LOOK)
@@ -111,11 +112,11 @@ def test_as_plain_values() -> None:
 class Migration:
     """Looks at a migration, at the times of a clock of its own."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float | None = None) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limit: float | None = None, *, gives_way: bool = False) -> None:
         self.now, self.spared = 100.0, []  # type: float, list[Spared | None]
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.felt = Felt()
-        self.felt.begin(limit, self.spared.append)
+        self.felt.begin(limit, self.spared.append, gives_way=gives_way)
 
     def look(self, at: float, *waiting: Waiter, tries: int | None = None) -> Bystanders | None:
         self.now = 100.0 + at
@@ -166,6 +167,16 @@ def test_others_are_spared(monkeypatch: pytest.MonkeyPatch) -> None:
     one.felt.done()
     one.look(0.9, waiter(2, US, seconds=0.8))
     assert one.spared[2:] == [None], "the commit is under way"
+
+
+@pytest.mark.parametrize("gives_way", [True, False])
+def test_a_circle_is_left_before_the_server_ends_one_in_it(monkeypatch: pytest.MonkeyPatch, gives_way: bool) -> None:
+    one = Migration(monkeypatch, gives_way=gives_way)
+    one.look(0.5, waiter(2, US, seconds=0.1), waiter(US, 3))
+    assert one.spared == []
+    found = one.look(0.6, waiter(2, US, seconds=0.2), waiter(US, 2))
+    assert found is not None
+    assert one.spared == ([Spared(found, None, True)] if gives_way else [])
 
 
 def test_our_own_sessions_are_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,18 +57,31 @@ class LockOrder:
             yield f"takes just before line {_line(analysis, stop)}, {why}: {_named([late.need for late in group])}"
 
 
+def lasting(found: LockSet) -> tuple[int, ...]:
+    """Numbers from 0 of the statements that take longer than a moment."""
+    return tuple(number for number in found.long if not _is_small(found, number))
+
+
 def lock_order(
-    analysis: Analysis, found: LockSet, *, learnt: Sequence[LockNeed] = (), all_first: bool = False
+    analysis: Analysis,
+    found: LockSet,
+    *,
+    learnt: Sequence[LockNeed] = (),
+    all_first: bool = False,
+    rows_met: bool = False,
 ) -> LockOrder:
     """When the locks of a script are taken.
 
     :param learnt: what an earlier try has waited for although nobody had foreseen it; it is taken first of all.
     :param all_first: an earlier try did not get a late one.
+    :param rows_met: an earlier try has waited for a row. Whoever has changed one is waited for like any holder of a
+        lock, and the next one kept away, if this is for a moment only.
     """
     first: list[LockNeed] = []
     late: list[Late] = []
-    long = () if all_first else tuple(number for number in found.long if not _is_small(found, number))
-    for need in found.needs:
+    lasts = lasting(found)
+    long = () if all_first else lasts
+    for need in map(_without_writers, found.needs) if rows_met and not lasts else found.needs:
         if _does_not_wait(analysis, need.strongest):
             continue
         behind = next((number for number in long if number < need.strongest), None)
@@ -151,6 +164,12 @@ def better_split(version: str, analysis: Analysis, order: LockOrder) -> Iterator
         nxt = "put it into a migration of its own"
         file, line = analysis.script.file, _line(analysis, stop)
         yield Finding("late_lock", message, nxt, "warning", version=version, file=file, line=line)
+
+
+def _without_writers(need: LockNeed) -> LockNeed:
+    """A lock that nobody gets while another one has an uncommitted row."""
+    changes_rows = need.mode in (LockMode.ROW_SHARE, LockMode.ROW_EXCLUSIVE)
+    return replace(need, mode=LockMode.EXCLUSIVE) if changes_rows else need
 
 
 def _keeps_others_away(mode: LockMode) -> bool:

@@ -17,11 +17,18 @@ from typing import Any, NoReturn
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.blockers import holders
-from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, StatementFailed
+from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, OthersWaited, StatementFailed
 from airflow_provider_wmigrate.engine.events import Blocked, Listener, Noticed
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet
-from airflow_provider_wmigrate.engine.plan.lock_order import Late, LockOrder, better_split, lock_order, own_patience
+from airflow_provider_wmigrate.engine.plan.lock_order import (
+    Late,
+    LockOrder,
+    better_split,
+    lasting,
+    lock_order,
+    own_patience,
+)
 from airflow_provider_wmigrate.engine.session.message import ask, exchange, refusal
 from airflow_provider_wmigrate.engine.session.sending import Head, HeadRefused, Sent, Tail
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
@@ -78,7 +85,9 @@ class LockTaking:
     learnt: tuple[LockNeed, ...] = field(default=(), init=False)
     """What attempts have waited for although nobody had foreseen it."""
     rows_met: bool = field(default=False, init=False)
-    """An attempt has waited for somebody's row or the like, which no lock on a table spares it."""
+    """An attempt has waited in vain for somebody's row or the like."""
+    patient: bool = field(default=False, init=False)
+    """No lock on a table spares it that, so the script waits for as long as its budget says."""
     refused: set[str] = field(default_factory=set, init=False)
     """What LOCK TABLE cannot take, as has turned out."""
 
@@ -103,7 +112,7 @@ class LockTaking:
 
     def limits(self, budget: Budget) -> Budget:
         """Of the next attempt."""
-        return short(budget, self.session) if self.on and not self.rows_met else budget
+        return short(budget, self.session) if self.on and not self.patient else budget
 
     def send(self, found: LockSet, budget: Budget, tail: Tail, more: Sequence[LockNeed] = ()) -> Sent:
         """Take the locks and run the script, in the open transaction, of which nothing was sent yet.
@@ -118,15 +127,18 @@ class LockTaking:
             return self.session.sender.send(self.version, self.analysis, tail=tail)
         self.waits.wanted = None
         self._begun = time.monotonic()
-        order = lock_order(self.analysis, found, learnt=(*more, *self.learnt), all_first=self.all_first)
+        learnt = (*more, *self.learnt)
+        order = lock_order(
+            self.analysis, found, learnt=learnt, all_first=self.all_first, rows_met=self.rows_met and not self.patient
+        )
         for late in better_split(self.version, self.analysis, order) if not self._said else ():
             self.tell(Noticed(self.version, "WARNING", str(late)))
         self._said = True
         try:
             return self._send(order, budget, tail)
         except StatementFailed as error:
-            if error.sqlstate in ("55P03", "40P01"):
-                self._learn(error)
+            if error.sqlstate in ("55P03", "40P01") or isinstance(error, OthersWaited):
+                self._learn(error, found)
             raise
 
     def _send(self, order: LockOrder, budget: Budget, tail: Tail) -> Sent:
@@ -241,13 +253,13 @@ class LockTaking:
             self.tell(Blocked(self.version, blockers, time.monotonic() - self._begun))
         return {mode for _, mode in found}
 
-    def _learn(self, error: StatementFailed) -> None:
+    def _learn(self, error: StatementFailed, found: LockSet) -> None:
         """Keep what was waited for in vain, for the next attempt."""
         wanted = self.waits.wanted
         if wanted is None:
             return
         if wanted.mode is None:
-            self.rows_met = True
+            self.rows_met, self.patient = True, self.rows_met or bool(lasting(found))
             return
         at = sum(1 for statement in self.analysis.statements if statement.line <= (error.line or 0))
         need = LockNeed(wanted.relation, wanted.oid, wanted.mode, max(at - 1, 0), max(at - 1, 0))

@@ -35,18 +35,20 @@ class Felt:
         self._trouble: str | None = None
         self._limit: float | None = None
         self._spare: Spare = lambda spared: None
+        self._gives_way = False
         self._done = False
         self.tries = 0
         """Over so far, the last one with its commit."""
 
-    def begin(self, limit: float | None, spare: Spare) -> None:
+    def begin(self, limit: float | None, spare: Spare, *, gives_way: bool = False) -> None:
         """The migration begins.
 
         :param limit: seconds that others may wait because of it; None: as long as it takes.
         :param spare: told that they have waited for longer, and with None that this is over.
+        :param gives_way: it also spares those who wait for it while it waits for them.
         """
         self._last = self._ended = time.monotonic()
-        self._limit, self._spare = limit, spare
+        self._limit, self._spare, self._gives_way = limit, spare, gives_way
 
     def saw(self, waiting: Sequence[Waiter], ours: Collection[int], tries: int) -> Bystanders | None:
         """A look.
@@ -59,7 +61,8 @@ class Felt:
                 return None
             now = time.monotonic()
             timed = [w if w.seconds is not None else w._replace(seconds=self._seen_for(w.pid, now)) for w in waiting]
-            self._deadlocks.saw(in_a_circle(timed, ours))
+            circle = in_a_circle(timed, ours)
+            self._deadlocks.saw(circle)
             felt = because_of(timed, ours, now - self._ended)
             waits = {w.pid: now - felt[w.pid] for w in timed if w.counts and w.pid in felt}
             self._end_waits(self._waits.keys() - waits.keys(), (self._last + now) / 2)
@@ -73,8 +76,9 @@ class Felt:
             self._sessions, self._longest = max(self._sessions, len(waits)), max(self._longest, longest)
             self._relations |= relations
             found = Bystanders(0, 1, len(waits), round(longest * 1000), tuple(relations))
-            if self._limit is not None and longest > self._limit and not self._done:
-                self._spare(Spared(found, self._limit, not {w.pid for w in timed}.isdisjoint(ours)))
+            limit = self._limit if self._limit is not None and longest > self._limit else None
+            if (limit or (self._gives_way and circle)) and not self._done:
+                self._spare(Spared(found, limit, not {w.pid for w in timed}.isdisjoint(ours)))
             return found
 
     def done(self) -> Bystanders:

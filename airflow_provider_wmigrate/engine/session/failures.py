@@ -89,9 +89,8 @@ def failure(
 
 def _for_others(version: str, file: str, spared: Spared, where: dict[str, Any]) -> OthersWaited:
     """Where it waited itself, another time may be better. Where its own work keeps others waiting, it would again."""
-    message = (
-        f"cancelled for others, limit {spared.limit_seconds:g} s (max_bystander_wait_seconds): {spared.bystanders}"
-    )
+    limit = f"limit {spared.limit_seconds:g} s (max_bystander_wait_seconds)" if spared.limit_seconds else ""
+    message = f"cancelled for others, {limit or 'one of whom it waited for itself'}: {spared.bystanders}"
     hint = "it waited for a lock itself, which may be free at the next try"
     if not spared.blocked:
         hint = "do less in one migration, run it at a quieter time, or raise max_bystander_wait_seconds for it"

@@ -18,7 +18,8 @@ class Spared(NamedTuple):
     """Others for whose sake what runs has to end."""
 
     bystanders: Bystanders
-    limit_seconds: float
+    limit_seconds: float | None
+    """None: one of them waits for what runs, which waits for it."""
     blocked: bool
     """What runs waits for a lock itself: another time it may be free."""
 

@@ -28,7 +28,8 @@ _FIRST_LOOK = 0.2
 """Seconds before the second connection is opened: most scripts are over by then, and pay neither for it nor for a
 thread."""
 _BETWEEN_LOOKS = 0.05
-"""Seconds between two looks at who waits, at first. Of a long script they become rarer: a short wait counts less."""
+"""Seconds between two looks at who waits, at first. Of a long script they become rarer while nobody does: a short wait
+counts less."""
 _BETWEEN_OTHERS = 0.5
 _FOR_LAST_LOOK = 0.1
 """Seconds that a script which is done waits for the last look, with its locks held."""
@@ -65,20 +66,29 @@ class Watch:
     :param waits: kept up to date.
     :param tell: called in a thread of its own.
     :param limit: seconds; when others have waited for longer, what runs is cancelled for their sake. None: never.
+    :param gives_way: it is cancelled too when it waits for somebody who waits for it.
     """
 
     def __init__(
-        self, connect: Connect, session: Session, version: str, waits: Waits, tell: Listener, limit: float | None
+        self,
+        connect: Connect,
+        session: Session,
+        version: str,
+        waits: Waits,
+        tell: Listener,
+        limit: float | None,
+        *,
+        gives_way: bool,
     ) -> None:
         self._connect, self._session, self._version = connect, session, version
         self._waits, self._felt = waits, waits.felt
-        self._tell, self._limit = tell, limit
+        self._tell, self._limit, self._gives_way = tell, limit, gives_way
         self._over, self._wanted, self._seen = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._begun = self._done_at = 0.0
         self._held_since: dict[str, float] = {}
         self._warned = _WARN_AFTER
-        self._connected = False
+        self._connected = self._others_wait = False
 
     def held_ms(self, relation: str) -> int | None:
         """How long an AccessExclusive lock on a relation that existed before was seen to be held, in milliseconds.
@@ -109,7 +119,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._begun = time.monotonic()
-        self._felt.begin(self._limit, self._session.interruption.spare)
+        self._felt.begin(self._limit, self._session.interruption.spare, gives_way=self._gives_way)
         return self
 
     def __exit__(
@@ -175,11 +185,13 @@ class Watch:
             self._wanted.wait(self._pause(cost))
 
     def _pause(self, cost: float) -> float:
-        """Seconds until the next look: a fortieth of what the script has taken so far, and much more than a look takes.
+        """Seconds until the next look: a fortieth of what the script has taken so far unless somebody waits, and much
+        more than a look takes.
 
         :param cost: seconds that the last one took.
         """
-        wanted = max(_BETWEEN_LOOKS, (time.monotonic() - self._begun) / 40, 10 * cost)
+        rarer = 0.0 if self._others_wait else (time.monotonic() - self._begun) / 40
+        wanted = max(_BETWEEN_LOOKS, rarer, 10 * cost)
         return min(wanted, _BETWEEN_OTHERS, (self._limit or _BETWEEN_OTHERS) / 4)
 
     def _look_at_bystanders(self, conn: psycopg.Connection[Any]) -> None:
@@ -192,6 +204,7 @@ class Watch:
             self._blind(f"this role has no right to look ({error.diag.message_primary})")
             return
         now = self._felt.saw(waiting, ours, tries)
+        self._others_wait = now is not None
         if now is None:
             return
         longest = (now.longest_wait_ms or 0) / 1000
