@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph
+from .folder.scripts import of_timescaledb
 from .ledger.access import LedgerAccess
 from .ledger.ledger import Ledger
 from .model import Finding, Identity, Migration, Plan, Script, State
@@ -181,7 +181,7 @@ class Planning:
             found = self.ledger.continues(session.conn, known_head) if known_head else None
             state, lacking = self.ledger.state_and_rights(session.conn)
             applied = {entry.version for entry in state.entries if entry.status == "applied"}
-            looks = any(_OF_TIMESCALEDB.search(m.script.text) for m in self.migrations.values())
+            looks = any(of_timescaledb(m.script) for m in self.migrations.values())
             more = self._of_timescaledb(session, applied) if looks else ()
             return state, (*((found,) if found else ()), *lacking, *more)
 
@@ -193,12 +193,6 @@ class Planning:
         for migration in self.migrations.values():
             if migration.version not in applied:
                 yield from refreshes.findings(session.conn, migration)
-
-
-_OF_TIMESCALEDB = re.compile(
-    "create_hypertable|_policy|add_job|timescaledb|tsdb|refresh_continuous_aggregate", re.IGNORECASE
-)
-"""Without one of these words a script neither makes nor empties what TimescaleDB keeps."""
 
 
 def _with(found: Sequence[Finding], plan: Plan) -> Plan:

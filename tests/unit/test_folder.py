@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.folder.folder import (
     version_that_stays,
     with_scripts,
 )
+from airflow_provider_wmigrate.engine.folder.scripts import of_timescaledb
 from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import (
     NOT_READ,
@@ -354,3 +355,15 @@ def test_a_folder_without_its_scripts(make_folder: MakeFolder) -> None:
         with_scripts(own)
     (path / "002_b.sql").write_text("SELECT 3;")
     assert with_scripts(own).migrations == read_folder(path).migrations
+
+
+def test_whether_a_script_is_about_timescaledb_is_noted_when_it_is_hashed(tmp_path: Path) -> None:
+    words = ["SELECT Create_Hypertable('t', 'at')", "SELECT 1", "SELECT add_retention_POLICY('t', '1 d')"]
+    for number, text in enumerate(words, 1):
+        (tmp_path / f"{number:03}_a.sql").write_text(f"-- grün\n{text};\n", encoding="utf-8")
+    scripts = [migration.script for migration in read_folder(tmp_path).migrations]
+    kept = [script.with_text() for script in scripts]
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert [of_timescaledb(script) for script in scripts] == [True, False, True]
+    assert [of_timescaledb(script) for script in kept] == [True, False, True]

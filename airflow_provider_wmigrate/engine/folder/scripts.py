@@ -22,6 +22,7 @@ class _File(NamedTuple):
     file: str
     checksum: str
     size: int
+    of_timescaledb: bool
 
     def read(self) -> str:
         """:raises FolderError: it was edited, or is gone, since the folder was read."""
@@ -56,7 +57,28 @@ def read_script(directory: str, file: str, problems: list[Problem]) -> Script:
             return Script(file, "", hashlib.sha256(raw).hexdigest())
         raw = text.encode()
     found = hashlib.sha256(raw).hexdigest()
-    return Script(file, _File(directory, file, found, len(raw)), found)
+    return Script(file, _File(directory, file, found, len(raw), _of_timescaledb(raw)), found)
+
+
+def of_timescaledb(script: Script) -> bool:
+    """Whether a script may make or empty what TimescaleDB keeps; of a file this was noted when it was hashed."""
+    source = script.source
+    return source.of_timescaledb if isinstance(source, _File) else _of_timescaledb(script.text.encode())
+
+
+def _of_timescaledb(raw: bytes) -> bool:
+    small = raw.lower()
+    return any(word in small for word in _OF_TIMESCALEDB)
+
+
+_OF_TIMESCALEDB = (
+    b"create_hypertable",
+    b"_policy",
+    b"add_job",
+    b"timescaledb",
+    b"tsdb",
+    b"refresh_continuous_aggregate",
+)
 
 
 def _bytes(directory: str, file: str) -> bytes:

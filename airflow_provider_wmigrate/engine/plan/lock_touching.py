@@ -91,7 +91,7 @@ def _name(parts: list[str]) -> Name:
 def _in_tree(kind: str, node: Any, scope: Scope) -> Iterator[Name]:
     used: list[Name] = []
     inner: set[Name] = set()
-    for message in walk(node):
+    for message in walk(node, _NO_RELATION):
         what = message.DESCRIPTOR.name
         if what == "RangeVar" and message.relname and message.schemaname not in SYSTEM:
             used.append((message.schemaname, message.relname))
@@ -106,6 +106,10 @@ def _in_tree(kind: str, node: Any, scope: Scope) -> Iterator[Name]:
     if made in used:
         used.remove(made)
     yield from (name for name in used if name not in inner)
+
+
+_NO_RELATION = frozenset({"TypeName", "type_name", "string", "integer", "a_star", "column_ref"})
+"""In these no relation is named that is locked."""
 
 
 def _called(call: Any, scope: Scope) -> list[Name]:

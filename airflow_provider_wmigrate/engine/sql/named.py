@@ -38,20 +38,28 @@ def _read(word: str) -> str:
     return word[1:-1].replace('""', '"') if word.startswith('"') else word.lower()
 
 
-def walk(message: Any) -> Iterator[Any]:
-    """A tree's messages, the outer before the inner, but not its constants: a script's data is mostly these."""
+def walk(message: Any, but: frozenset[str] = frozenset()) -> Iterator[Any]:
+    """A tree's messages, the outer before the inner, but not its constants: a script's data is mostly these.
+
+    :param but: further kinds that nobody wants, as a Node names them, or a field its type.
+    """
     todo = [message]
     while todo:
         here = todo.pop()
         if here.DESCRIPTOR.name == "Node":
             kind = here.WhichOneof("node")
-            if kind in (None, "a_const"):
+            if kind in (None, "a_const") or kind in but:
                 continue
             here = getattr(here, kind)
         yield here
         for field, value in here.ListFields():
-            if field.message_type is not None:
-                todo.extend(value if field.is_repeated else (value,))
+            inner = field.message_type
+            if inner is None or inner.name in but:
+                continue
+            if field.is_repeated:
+                todo.extend(value)
+            else:
+                todo.append(value)
 
 
 def _of_message(message: Any) -> Iterator[str]:
