@@ -256,7 +256,7 @@ def _attempt(context: Any, plan: Mapping[str, Any], task_ids: Sequence[str]) -> 
 
 def _position(head: str | None) -> int:
     """The position of a head in the audit log; 0: there is none, so that every row counts."""
-    from .engine.ledger.anchor import position
+    from .engine.ledger.trail import position
 
     return (position(head) or 0) if head else 0
 

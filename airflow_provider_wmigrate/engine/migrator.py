@@ -15,7 +15,7 @@ from .catalog.server import refuse_standby
 from .errors import RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
 from .folder.folder import normalise_version
-from .ledger.metadata import system_values
+from .ledger.recording import system_values
 from .model import Direction
 from .planning import Planning
 from .record import Record

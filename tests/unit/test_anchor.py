@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_wmigrate.engine.ledger.anchor import GENESIS, broken, contradiction, position
+from airflow_provider_wmigrate.engine.ledger.trail import GENESIS, broken, contradiction, position
 from airflow_provider_wmigrate.engine.model import Finding
 
 A, B = "a" * 64, "b" * 64

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.engine.codes import NOT_SETTLING
-from airflow_provider_wmigrate.engine.ledger.anchor import GENESIS, broken
 from airflow_provider_wmigrate.engine.ledger.trail import (
     COLUMNS,
+    GENESIS,
     AuditRow,
+    broken,
     broken_at,
     damaged,
     first_break,

@@ -9,8 +9,8 @@ from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.events import Listener, Waiting
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
+from airflow_provider_wmigrate.engine.ledger.access import reaching_the_ledger
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.session.advisory import ledger_lock
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 

@@ -81,7 +81,8 @@ def events(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = No
     total = _query(ledger, "SELECT pg_catalog.count(*) FROM {schema}.audit_log WHERE {condition}", condition=condition)
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = tuple(AuditRow(**row) for row in cursor.execute(query, [*values, limit]))
-    return EventPage(rows, _number(conn, total, values))
+        counted = cursor.execute(total, values).fetchone()
+    return EventPage(rows, counted["count"] if counted else 0)
 
 
 def days(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = None) -> tuple[Day, ...]:
@@ -110,11 +111,6 @@ def days(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = None
 
 def _query(ledger: Ledger, text: str, **parts: sql.Composable) -> sql.Composed:
     return sql.SQL(text).format(schema=sql.Identifier(ledger.schema), **parts)
-
-
-def _number(conn: Connection[Any], query: sql.Composed, values: list[Any]) -> int:
-    row = conn.cursor(row_factory=dict_row).execute(query, values).fetchone()
-    return int(row["count"]) if row else 0
 
 
 def _condition(conn: Connection[Any], where: EventFilter) -> tuple[sql.Composable, list[Any]]:

@@ -14,13 +14,13 @@ from airflow_provider_wmigrate.engine.catalog.extensions import asking_extension
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, State
 
-from .anchor import NO_LEDGER, broken, contradiction
 from .asking import asking_entries, asking_metadata
 from .last_events import asking_last_events
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, newest
 from .rights import Rights, asking_rights, lacking_rights
 from .storable import original_script
 from .structure import Structure
+from .trail import NO_LEDGER, broken, contradiction
 from .trail import AuditRow as AuditRow
 
 if TYPE_CHECKING:

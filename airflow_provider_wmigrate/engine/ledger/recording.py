@@ -5,23 +5,47 @@ between them."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from airflow_provider_wmigrate.engine.model import Direction, Identity, Migration
+from airflow_provider_wmigrate.engine.folder.folder import Folder
+from airflow_provider_wmigrate.engine.model import Direction, Migration
+from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.connection import Login
 from airflow_provider_wmigrate.engine.session.message import literal, table
 
 from .entry_row import entry_facts, entry_values, stored_identity
-from .metadata import DESCRIPTIONS
 from .storable import server_encoding, storable_json
 from .trail import COLUMNS, HEAD, AuditRow, following
 
+DESCRIPTIONS = {
+    "ledger_version": "Version of the ledger's own tables",
+    HEAD: "Number of rows in audit_log and the hash of the last one",
+    "schema_version": "Highest version that is applied",
+    "application_version": "migration_system.version of the last successful run",
+    "application_description": "migration_system.description of the last successful run",
+    "folder_created": "migration_system.created of the last successful run",
+    "folder_last_updated": "migration_system.last_updated of the last successful run",
+    "last_successful_run": "When a run last ended with nothing failed",
+}
+"""The keys of application_metadata."""
+
 HEAD_AND_TIME = b"value, pg_catalog.timezone('UTC', pg_catalog.clock_timestamp())"
-"""Columns of the head's row, locked: what `Recording` has to know."""
+"""Columns of the head's row, locked: what `recorded` has to know."""
+
+
+def system_values(folder: Folder) -> dict[str, str]:
+    """What migration_system says, under the names application_metadata keeps it by."""
+    system = folder.config.migration_system
+    values = {
+        "application_version": system.version,
+        "application_description": system.description,
+        "folder_created": system.created,
+        "folder_last_updated": system.last_updated,
+    }
+    return {key: value for key, value in values.items() if value}
 
 
 def server_time(text: str | None) -> datetime:
@@ -108,52 +132,43 @@ _UNLESS_OLDER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """:param schema: of the ledger.
+def recorded(
+    rows: Rows,
+    login: Login,
+    migration: Migration,
+    direction: Direction,
+    record: Record,
+    *,
+    head: str | None,
+    at: datetime,
+    statements: int,
+    details: Mapping[str, Any],
+    begun: bool = False,
+) -> tuple[tuple[bytes, ...], str]:
+    """The statements, and the head that the log has with them.
+
     :param login: who the server says is at the other end.
+    :param record: of what was done.
     :param head: of the audit log, under a lock that is held to the commit; None: the ledger has none.
     :param at: by the server's clock.
+    :param statements: of the script.
+    :param details: of plain JSON values without fractions, which the server gives back as they are.
+    :param begun: there is an entry, which says that it was begun.
+    :raises LedgerDamaged: the ledger has no head.
     """
-
-    schema: str
-    login: Login
-    identity: Identity
-    head: str | None
-    at: datetime
-
-    def statements(
-        self,
-        conn: Connection[Any],
-        migration: Migration,
-        direction: Direction,
-        event: str,
-        *,
-        duration_ms: int,
-        statements: int,
-        details: Mapping[str, Any],
-        begun: bool = False,
-    ) -> tuple[tuple[bytes, ...], str]:
-        """The statements, and the head that the log has with them.
-
-        :param statements: of the script.
-        :param details: of plain JSON values without fractions, which the server gives back as they are.
-        :param begun: there is an entry, which says that it was begun.
-        :raises LedgerDamaged: the ledger has no head.
-        """
-        rows, encoding, version = Rows(conn, self.schema), server_encoding(conn), migration.version
-        entry: dict[str, Any] | None = None
-        if direction == "apply":
-            entry = entry_values(migration, self.identity, encoding, duration_ms=duration_ms, statements=statements)
-        session = {"user": self.login.user, "address": self.login.address, "pid": self.login.pid}
-        facts = None if entry is None else entry_facts(entry, self.at)
-        stored, text = storable_json({**details, "session": session, "entry": facts}, encoding)
-        who = stored_identity(self.identity, encoding)
-        row = following(self.head, self.schema, self.at, event, version, who, duration_ms, stored)
-        changes = [rows.delete_entry(version)] if begun or entry is None else []
-        if entry is not None:
-            changes.append(rows.insert_entry(entry, self.at.isoformat()))
-        highest = rows.highest_applied() if entry is None else version
-        value = b"excluded.value" if entry is None else _UNLESS_OLDER
-        values = {HEAD: row.head, "schema_version": highest}
-        return (*changes, rows.append(row, text), rows.set_metadata(values, value)), row.head
+    encoding, version, identity = server_encoding(rows.conn), migration.version, record.identity
+    entry: dict[str, Any] | None = None
+    if direction == "apply":
+        entry = entry_values(migration, identity, encoding, duration_ms=record.duration_ms, statements=statements)
+    session = {"user": login.user, "address": login.address, "pid": login.pid}
+    facts = None if entry is None else entry_facts(entry, at)
+    stored, text = storable_json({**details, "session": session, "entry": facts}, encoding)
+    who = stored_identity(identity, encoding)
+    row = following(head, rows.schema, at, record.outcome.value, version, who, record.duration_ms, stored)
+    changes = [rows.delete_entry(version)] if begun or entry is None else []
+    if entry is not None:
+        changes.append(rows.insert_entry(entry, at.isoformat()))
+    highest = rows.highest_applied() if entry is None else version
+    value = b"excluded.value" if entry is None else _UNLESS_OLDER
+    values = {HEAD: row.head, "schema_version": highest}
+    return (*changes, rows.append(row, text), rows.set_metadata(values, value)), row.head

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from airflow_provider_wmigrate.engine.errors import SigningError
 from airflow_provider_wmigrate.engine.model import Finding
 
-from .anchor import position
+from .trail import position
 
 Algorithm = Literal["ed25519", "hmac-sha256"]
 _HMAC = "hmac-sha256:"

@@ -11,10 +11,9 @@ from psycopg.pq import TransactionStatus
 
 from airflow_provider_wmigrate.engine.model import Finding
 
-from .anchor import GENESIS, broken, contradiction, position
 from .audit_log import AuditLog
 from .guard import Guard
-from .trail import AuditRow, first_break, last_left_out
+from .trail import GENESIS, AuditRow, broken, contradiction, first_break, last_left_out, position
 
 
 class Verification:

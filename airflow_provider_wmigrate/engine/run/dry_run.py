@@ -16,8 +16,8 @@ from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation
 from airflow_provider_wmigrate.engine.catalog.probe import any_exists
 from airflow_provider_wmigrate.engine.catalog.server import enum_values
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, StatementFailed, place
+from airflow_provider_wmigrate.engine.ledger.access import reaching_the_ledger
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
-from airflow_provider_wmigrate.engine.ledger.reach import reaching_the_ledger
 from airflow_provider_wmigrate.engine.lock_modes import LockNeed, LockSet
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.message import ask, values

@@ -32,7 +32,7 @@ from airflow_provider_wmigrate.engine.events import (
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.ledger.recording import Recording, server_time
+from airflow_provider_wmigrate.engine.ledger.recording import Rows, recorded, server_time
 from airflow_provider_wmigrate.engine.lock_modes import LockNeed
 from airflow_provider_wmigrate.engine.model import Direction, Identity
 from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record, TakenAway
@@ -120,13 +120,14 @@ class Execution:
         :param head: as `HEAD_AND_TIME` was answered, under its lock; `at` as well.
         :param begun: there is an entry, which says that it was begun.
         """
-        recording = Recording(self.ledger.schema, self.session.login, self.identity, head, server_time(at))
-        statements, head = recording.statements(
-            self.session.conn,
+        statements, head = recorded(
+            Rows(self.session.conn, self.ledger.schema),
+            self.session.login,
             job.migration,
             self.direction,
-            record.outcome.value,
-            duration_ms=record.duration_ms,
+            record,
+            head=head,
+            at=server_time(at),
             statements=len(job.analysis.statements),
             details=details_of(record),
             begun=begun,
