@@ -13,8 +13,8 @@ from airflow_provider_wmigrate.cli.patterns import PATTERNS, words_told
 from airflow_provider_wmigrate.cli.verbs import AIRFLOW, COMMON, VERBS, WMIGRATE, Argument, Verb
 from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.codes import EVENTS, FINDINGS
-from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
 from airflow_provider_wmigrate.engine.folder.config.reference import KeyDescription, describe
+from airflow_provider_wmigrate.engine.folder.config.root import PLANNED
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity

@@ -115,7 +115,7 @@ def _of_config(
 ) -> dict[str, Any] | None:
     from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
 
-    found = resolve_database(config, env_file.behind(environ), environment=environment).parameters()
+    found = resolve_database(config, env_file.behind(environ), environment=environment)
     missing = {name: value for name, value in env_file.values.items() if name not in environ}
     return {**_completing(missing), **found} if found else None
 

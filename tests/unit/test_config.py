@@ -10,10 +10,9 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.folder.config.database import resolve_database
 from airflow_provider_wmigrate.engine.folder.config.migrations import RequiresExtension
-from airflow_provider_wmigrate.engine.folder.config.planned import PLANNED
 from airflow_provider_wmigrate.engine.folder.config.reading import look_at_config, parse_config
 from airflow_provider_wmigrate.engine.folder.config.reference import describe
-from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
+from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, PLANNED, Config
 from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution, Settings
 from airflow_provider_wmigrate.engine.folder.config.yaml_nodes import Scalar, shown
 from airflow_provider_wmigrate.engine.model import Finding
@@ -194,8 +193,8 @@ def test_variables_of_the_database_are_not_needed_to_read_the_file() -> None:
     text = "settings: {database: {host: '${H}', port: '${P}'}}\nenvironments: {x: {database: {name: '${N}'}}}\n"
     config = parse_config(text)
     assert (config.settings.database.host, config.settings_for("x").database.name) == ("${H}", "${N}")
-    assert resolve_database(config, {"H": "$${x", "P": "1", "N": "n"}, environment="x").host == "$${x"
-    assert resolve_database(with_database(password="a$${b"), {}).password == "a${b"
+    assert resolve_database(config, {"H": "$${x", "P": "1", "N": "n"}, environment="x")["host"] == "$${x"
+    assert resolve_database(with_database(password="a$${b"), {})["password"] == "a${b"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +246,7 @@ def test_the_original_format_loads_as_it_is() -> None:
     assert config.settings.logging.level == "INFO"
     assert config.settings_for("production").logging.level == "WARNING"
     assert config.settings.backup.backup_location == "/backups"
-    assert resolve_database(config, {}).parameters() == {
+    assert resolve_database(config, {}) == {
         "host": "localhost", "port": 5432, "dbname": "warehouse", "user": "warehouse_user", "sslmode": "prefer",
     }  # fmt: skip
 
@@ -474,13 +473,13 @@ def with_database(**texts: str) -> Config:
 
 @pytest.mark.parametrize("port", ["1", "65535"])
 def test_ports_reach_from_1_to_65535(port: str) -> None:
-    assert resolve_database(parse_config(f"settings: {{database: {{port: {port}}}}}"), {}).port == int(port)
+    assert resolve_database(parse_config(f"settings: {{database: {{port: {port}}}}}"), {})["port"] == int(port)
 
 
 def test_variables_and_their_defaults() -> None:
     config = parse_config(DATABASE)
     environ = {"DB_USER": "alice", "DB_PORT": "6543", "DB_HOST": ""}
-    assert resolve_database(config, environ).parameters() == {
+    assert resolve_database(config, environ) == {
         "host": "localhost",
         "port": 6543,
         "dbname": "warehouse_",
@@ -492,12 +491,12 @@ def test_variables_and_their_defaults() -> None:
 
 def test_a_default_is_everything_after_the_first_colon_and_a_value_is_not_read_again() -> None:
     resolved = resolve_database(with_database(host="${H:a:b}", user="${U}"), {"U": "${HOME}"})
-    assert (resolved.host, resolved.user) == ("a:b", "${HOME}")
+    assert (resolved["host"], resolved["user"]) == ("a:b", "${HOME}")
 
 
 def test_what_is_not_given_is_left_to_libpq() -> None:
-    assert resolve_database(Config(), os.environ).parameters() == {}
-    assert resolve_database(with_database(password="${P:}", port="${Q:}"), {}).parameters() == {}
+    assert resolve_database(Config(), os.environ) == {}
+    assert resolve_database(with_database(password="${P:}", port="${Q:}"), {}) == {}
 
 
 def test_an_unset_variable_is_named_where_it_is_used() -> None:
@@ -536,7 +535,7 @@ def test_a_template_is_checked_as_far_as_it_is_known(port: str) -> None:
 
 def test_a_variable_for_the_mode_is_one_of_libpqs() -> None:
     config = parse_config("settings: {database: {ssl_mode: '${MODE}'}}", file="other.yaml")
-    assert resolve_database(config, {"MODE": "verify-full"}).parameters() == {"sslmode": "verify-full"}
+    assert resolve_database(config, {"MODE": "verify-full"}) == {"sslmode": "verify-full"}
     with pytest.raises(ConfigError) as caught:
         resolve_database(config, {"MODE": "on"})
     assert str(caught.value) == (
@@ -548,11 +547,8 @@ def test_a_variable_for_the_mode_is_one_of_libpqs() -> None:
 
 def test_no_repr_shows_the_password() -> None:
     config = parse_config(DATABASE)
-    resolved = resolve_database(config, {"DB_USER": "alice"})
-    assert resolved.password == "hunter2"
-    assert (
-        "hunter2" not in f"{config!r} {config} {config.settings!r} {config.settings_for('production')!r} {resolved!r}"
-    )
+    assert resolve_database(config, {"DB_USER": "alice"})["password"] == "hunter2"
+    assert "hunter2" not in f"{config!r} {config} {config.settings!r} {config.settings_for('production')!r}"
 
 
 # Planned keys

@@ -228,16 +228,17 @@ def _declared(migration: Migration, block: MigrationBlock) -> Migration:
         rollback_transactional=block.transactional.rollback,
         repeatable=block.repeatable.apply,
         rollback_repeatable=block.repeatable.rollback,
-        timeout_seconds=block.timeout_seconds,
-        lock_timeout_seconds=block.lock_timeout_seconds,
-        lock_attempts=block.lock_attempts,
-        max_bystander_wait_seconds=block.max_bystander_wait_seconds,
-        lock_first=block.lock_first,
         locks=tuple((table, LockMode.named(mode)) for table, mode in block.locks.items()),
-        rollback_supported=block.rollback_supported,
-        estimated_duration_seconds=block.estimated_duration_seconds,
         config_line=block.line,
+        **{name: getattr(block, name) for name in _AS_DECLARED},
     )
+
+
+_AS_DECLARED = (
+    "timeout_seconds", "lock_timeout_seconds", "lock_attempts", "max_bystander_wait_seconds", "lock_first",
+    "rollback_supported", "estimated_duration_seconds",
+)  # fmt: skip
+"""What a migration has of its block under the same name."""
 
 
 def _with_defaults(migration: Migration, block: MigrationBlock | None, settings: Settings) -> Migration:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 
 from airflow_provider_wmigrate.engine.errors import FolderError, nearest
 from airflow_provider_wmigrate.engine.model import Finding, version_key
@@ -56,26 +58,13 @@ class Graph:
             raise FolderError.of(found)
 
     def _order(self) -> tuple[str, ...]:
-        """Topological, and numeric wherever the declarations leave a choice (Kahn's algorithm over a heap)."""
-        open_parents = {version: len(parents) for version, parents in self.parents.items()}
-        ready = [(version_key(v), v) for v, count in open_parents.items() if not count]
-        heapq.heapify(ready)
-        order: list[str] = []
-        circles: list[Finding] = []
-        while len(order) < len(self.parents):
-            if not ready:
-                circle = self._circle(set(self.parents) - set(order))
-                reason = f"circular dependency: {' -> '.join(circle)}"
-                circles.append(self._wrong(circle[0], reason, "remove one of these dependencies"))
-                # As if it needed nothing: there may be other circles. It never becomes ready a second time.
-                open_parents[circle[0]] = -1
-                ready = [(version_key(circle[0]), circle[0])]
-            _, version = heapq.heappop(ready)
-            order.append(version)
-            for child in self.children[version]:
-                open_parents[child] -= 1
-                if not open_parents[child]:
-                    heapq.heappush(ready, (version_key(child), child))
+        """Topological, and numeric wherever the declarations leave a choice."""
+        parents, circles = dict(self.parents), list[Finding]()
+        while len(order := topological(parents, version_key)) < len(parents):
+            circle = self._circle(parents.keys() - set(order))
+            reason = f"circular dependency: {' -> '.join(circle)}"
+            circles.append(self._wrong(circle[0], reason, "remove one of these dependencies"))
+            parents[circle[0]] = ()  # as if it needed nothing: there may be other circles
         if circles:
             raise FolderError.of(circles)
         return tuple(order)
@@ -97,22 +86,11 @@ class Graph:
 
     def ancestors(self, versions: Iterable[str]) -> set[str]:
         """Everything the given versions need, directly or through others, without the versions themselves."""
-        return self._closure(versions, self.parents)
+        return reached(versions, self.parents)
 
     def descendants(self, versions: Iterable[str]) -> set[str]:
         """Everything that needs the given versions, directly or through others, without the versions themselves."""
-        return self._closure(versions, self.children)
-
-    def _closure(self, versions: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
-        start = set(versions)
-        found: set[str] = set()
-        todo = list(start)
-        while todo:
-            for following in edges[todo.pop()]:
-                if following not in found:
-                    found.add(following)
-                    todo.append(following)
-        return found - start
+        return reached(versions, self.children)
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -121,3 +99,32 @@ class Graph:
     @property
     def leaves(self) -> tuple[str, ...]:
         return tuple(v for v in self.order if not self.children[v])
+
+
+def topological(parents: Mapping[str, Iterable[str]], first: Callable[[str], int]) -> list[str]:
+    """Each behind its parents. Left out is what is in a circle, or needs what is in one.
+
+    :param first: of those that may come next, the one of which this gives the least.
+    """
+    sorter, free, order = TopologicalSorter(parents), list[tuple[int, str]](), list[str]()
+    with suppress(CycleError):  # it goes on as far as no circle blocks it
+        sorter.prepare()
+    while True:
+        for version in sorter.get_ready():
+            heapq.heappush(free, (first(version), version))
+        if not free:
+            return order
+        order.append(heapq.heappop(free)[1])
+        sorter.done(order[-1])
+
+
+def reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """All to which edges lead from these, directly or through others, without these."""
+    begun = {*start}
+    found, todo = {*begun}, [*begun]
+    while todo:
+        for following in edges.get(todo.pop(), ()):
+            if following not in found:
+                found.add(following)
+                todo.append(following)
+    return found - begun

@@ -5,10 +5,10 @@ Everything here goes by the ledger, by the dependencies **as applied**, so that 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
+from airflow_provider_wmigrate.engine.folder.graph import reached, topological
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Status, Step, version_key
 
 from .statuses import open_failures, statuses, told, with_decisions
@@ -58,24 +58,12 @@ def _plan(
 def rollback_order(entries: Iterable[Entry]) -> tuple[str, ...]:
     """Dependents first; among those that do not depend on one another the last applied one, for it may stand on what
     was there before it without having declared it."""
-    rows = sorted(entries, key=lambda e: (e.applied_at, version_key(e.version)))
-    rank = {e.version: i for i, e in enumerate(rows)}
-    parents = {e.version: [d for d in e.dependencies if d in rank] for e in rows}
-    waiting = dict.fromkeys(rank, 0)
-    for parent in (d for needs in parents.values() for d in needs):
-        waiting[parent] += 1
-    free = [-rank[v] for v, count in waiting.items() if not count]
-    heapq.heapify(free)
-    order: list[str] = []
-    while free:
-        version = rows[-heapq.heappop(free)].version
-        order.append(version)
-        for parent in parents[version]:
-            waiting[parent] -= 1
-            if not waiting[parent]:
-                heapq.heappush(free, -rank[parent])
-    circle = [e.version for e in reversed(rows) if waiting[e.version]]  # only a ledger written by hand has one
-    return (*order, *circle)
+    rows = sorted(entries, key=lambda e: (e.applied_at, version_key(e.version)), reverse=True)
+    place = {e.version: i for i, e in enumerate(rows)}
+    children = _children(rows)
+    order = topological({v: [c for c in children.get(v, ()) if c in place] for v in place}, place.__getitem__)
+    circle = place.keys() - order if len(order) < len(place) else ()  # only a ledger written by hand has one
+    return (*order, *sorted(circle, key=place.__getitem__))
 
 
 def dependents(version: str, entries: Sequence[Entry], *, leaving: Collection[str] = ()) -> tuple[Finding, ...]:
@@ -103,14 +91,8 @@ def all_dependents(versions: Iterable[str], entries: Sequence[Entry], *, leaving
 
 def applied_chain(versions: Iterable[str], entries: Sequence[Entry]) -> tuple[str, ...]:
     """Versions and every applied one that needs them, in the order in which they can be rolled back."""
-    children = _children(entries)
-    todo = [*versions]
-    going = {*todo}
-    while todo:
-        for child in children.get(todo.pop(), ()):
-            if child not in going:
-                going.add(child)
-                todo.append(child)
+    versions = [*versions]
+    going = reached(versions, _children(entries)).union(versions)
     return rollback_order(e for e in entries if e.version in going)
 
 

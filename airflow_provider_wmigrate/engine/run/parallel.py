@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.session.session import Session
@@ -53,13 +54,12 @@ class Parallel:
         records: list[Record] = []
         failed: BaseException | None = None
         place = {version: at for at, version in enumerate(self.versions)}
-        needs = {version: {p for p in self.parents[version] if p in place} for version in self.versions}
-        children: dict[str, list[str]] = {version: [] for version in self.versions}
-        for version, parents in needs.items():
-            for parent in parents:
-                children[parent].append(version)
-        free, running = [place[version] for version in self.versions if not needs[version]], 0
+        order = TopologicalSorter({version: place.keys() & self.parents[version] for version in self.versions})
+        order.prepare()
+        free, running = list[int](), 0
         while True:
+            for version in order.get_ready():
+                heapq.heappush(free, place[version])
             while free and running < self.jobs and failed is None and self.go_on():
                 self._todo.put(self.versions[heapq.heappop(free)])
                 running += 1
@@ -71,10 +71,7 @@ class Parallel:
                 failed = failed or answer
                 continue
             records += answer
-            for child in children[version]:
-                needs[child].discard(version)
-                if not needs[child]:
-                    heapq.heappush(free, place[child])
+            order.done(version)
         if failed is not None:
             raise failed
         return records

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
@@ -17,46 +16,29 @@ from .yaml_nodes import Scalar
 _CHECKED = {"port": PORT, "ssl_mode": SSL_MODE}
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedDatabase:
-    """settings.database with the variables filled in. None: left to libpq."""
-
-    host: str | None = None
-    port: int | None = None
-    name: str | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ssl_mode: str | None = None
-
-    def parameters(self) -> dict[str, str | int]:
-        """What was given, under libpq's names, for psycopg.connect. Holds the password: never log it."""
-        given = {
-            "host": self.host,
-            "port": self.port,
-            "dbname": self.name,
-            "user": self.user,
-            "password": self.password,
-            "sslmode": self.ssl_mode,
-        }
-        return {name: value for name, value in given.items() if value is not None}
+_LIBPQ = {"name": "dbname", "ssl_mode": "sslmode"}
+"""Keys that libpq calls otherwise."""
 
 
-def resolve_database(config: Config, environ: Mapping[str, str], *, environment: str | None = None) -> ResolvedDatabase:
-    """Fill in ${NAME} and ${NAME:default}.
+def resolve_database(
+    config: Config, environ: Mapping[str, str], *, environment: str | None = None
+) -> dict[str, str | int]:
+    """Fill in ${NAME} and ${NAME:default}. What is left is left to libpq.
 
     :param environ: the process's environment variables.
     :param environment: whose settings hold; None: those without overrides.
+    :return: under libpq's names, for psycopg.connect. Holds the password: never log it.
     :raises ConfigError: a variable is unset or its value cannot be used, or there is no such environment.
     """
     database = config.settings_for(environment).database
     values = {}
     for name in Database.keys:
         try:
-            values[name] = _value(name, getattr(database, name), environ)
+            values[_LIBPQ.get(name, name)] = _value(name, getattr(database, name), environ)
         except Refused as e:
             key = _written_key(name, config, environment)
             raise ConfigError(config.file, config.line_of(key), key, str(e)) from None
-    return ResolvedDatabase(**values)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _value(name: str, template: str | None, environ: Mapping[str, str]) -> Any:

@@ -127,35 +127,28 @@ def matching(says: str, pattern: str) -> Kind:
 def whole(of: str, *, least: int = 1, most: int) -> Kind:
     """A whole number in decimal digits; `010` is ten."""
     bound = " greater than 0" if least == 1 else f", {least} or more"
-
-    def read(scalar: Scalar) -> int:
-        if not scalar.plain or not re.fullmatch(r"[-+]?[0-9]{1,300}", scalar.text):
-            raise Refused
-        number = int(scalar.text)
-        _check_bounds(number, scalar, least, most, of)
-        return number
-
-    return Kind(f"a whole number of {of}{bound}", read)
+    return _number(f"a whole number of {of}{bound}", int, r"[-+]?[0-9]{1,300}", of, least, most)
 
 
 def decimal(of: str, *, least: float, most: int, null: bool = False) -> Kind:
     """A number that may have a fraction."""
+    says = f"a number of {of}, at least {least:g}" + (" (or null)" if null else "")
+    pattern = r"[-+]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)"
+    return _number(says, float, pattern, of, least, most)._replace(null=null)
 
+
+def _number(says: str, of_text: type[int | float], pattern: str, of: str, least: float, most: int) -> Kind:
     def read(scalar: Scalar) -> float:
-        if not scalar.plain or not re.fullmatch(r"[-+]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)", scalar.text):
+        if not scalar.plain or not re.fullmatch(pattern, scalar.text):
             raise Refused
-        number = float(scalar.text)
-        _check_bounds(number, scalar, least, most, of)
+        number = of_text(scalar.text)
+        if number < least:
+            raise Refused
+        if number > most:
+            raise Refused(f"must be at most {most} {of}, not {shown(scalar)}")
         return number
 
-    return Kind(f"a number of {of}, at least {least:g}" + (" (or null)" if null else ""), read, null=null)
-
-
-def _check_bounds(number: float, scalar: Scalar, least: float, most: int, of: str) -> None:
-    if number < least:
-        raise Refused
-    if number > most:
-        raise Refused(f"must be at most {most} {of}, not {shown(scalar)}")
+    return Kind(says, read)
 
 
 # Lists and mappings
