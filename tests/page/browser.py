@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from playwright._impl._driver import compute_driver_executable
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from dev.programs import browser_environment, find
 from tests.needs import lacks, need
@@ -59,3 +59,12 @@ def _driver_runs() -> bool:
     """The Node.js that Playwright brings needs a library (libatomic) that a small system may lack."""
     node = os.environ.get("PLAYWRIGHT_NODEJS_PATH") or compute_driver_executable()[0]
     return subprocess.run([node, "--version"], capture_output=True, check=False).returncode == 0
+
+
+def settle(page: Page) -> None:
+    """What moves into its place has come there, and the page has been painted."""
+    page.evaluate(
+        "() => Promise.all(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < Infinity)"
+        ".map((one) => one.finished.catch(() => null)))"
+        ".then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))"
+    )

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.page import worlds
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
+from tests.waiting import wait_until
 
 AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
 WIDTHS = [380, 640, 800, 1400]
@@ -118,7 +119,12 @@ def test_no_table_breaks_a_word(open_page: Open, place: str, width: int) -> None
 
 
 def _asked(server: StubServer, what: str) -> int:
-    return sum(request.partition("?")[0].endswith(f"/{what}") for request in server.requests)
+    return sum(what in request.partition("?")[0] for request in server.requests)
+
+
+COUNT_PAUSES = """() => { const real = window.setTimeout; window.pauses = { begun: 0, over: 0 };
+  window.setTimeout = (act, ...more) => { pauses.begun += 1;
+    return real(() => { pauses.over += 1; act(); }, ...more); }; }"""
 
 
 def test_while_a_run_goes_on_the_list_follows_it(open_page: Open, server: StubServer) -> None:
@@ -138,22 +144,22 @@ def test_while_a_run_goes_on_the_list_follows_it(open_page: Open, server: StubSe
     expect(search).to_be_focused()
     expect(search).to_have_value("sensors")
     server.requests.clear()
-    page.wait_for_timeout(3_000)
-    assert _asked(server, "status") == 0, "while no task has ended, nobody asks the database"
+    wait_until(lambda: _asked(server, "/taskInstances") >= 4)
+    assert _asked(server, "/groups") == 0, "while no task has ended, nobody asks the database"
 
 
 def test_when_the_run_has_ended_nobody_asks_any_more(open_page: Open, server: StubServer) -> None:
     world = worlds.make_world()
     world.status.last_run = worlds.make_run("running")
-    world.run_states = ["running", "success"]
+    world.run_states = ["running"] * 40
     page = open_page(AT, world)
+    page.evaluate(COUNT_PAUSES)
+    wait_until(lambda: page.evaluate("pauses.begun") > 0, "the next look at the run")
     world.status = world.status.model_copy(update={"last_run": worlds.make_run()})
+    world.run_states = ["success"]
     expect(page.locator(".group-run")).to_contain_text("Apply succeeded.")
     expect(page.locator(".group-head")).to_contain_text("success")
-    page.wait_for_timeout(500)
-    server.requests.clear()
-    page.wait_for_timeout(2_500)
-    assert server.requests == []
+    assert page.evaluate("pauses.begun - pauses.over") == 0, "nothing waits to ask again"
 
 
 def _set_hidden(page: Page, hidden: bool) -> None:
@@ -171,9 +177,10 @@ def test_a_page_that_nobody_sees_asks_nothing(open_page: Open, server: StubServe
     page = open_page(AT, world)
     expect(page.locator(".group-run")).to_contain_text("tasks done")
     _set_hidden(page, True)
-    page.wait_for_timeout(1_500)
+    page.evaluate(COUNT_PAUSES)
+    wait_until(lambda: page.evaluate("pauses.over") >= 1, "a pause that began unseen")
     server.requests.clear()
-    page.wait_for_timeout(2_500)
+    wait_until(lambda: page.evaluate("pauses.over") >= 2, "one more")
     assert server.requests == []
     _set_hidden(page, False)
     world.run_states = ["success"]

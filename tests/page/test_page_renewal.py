@@ -27,7 +27,7 @@ def apply_019(world: worlds.World) -> None:
     after = worlds.make_world(items)
     after.status.last_run = world.status.last_run
     world.status, world.plan, world.history = after.status, after.plan, after.history
-    world.metrics, world.detail = after.metrics, after.detail
+    world.metrics, world.detail, world.audit = after.metrics, after.detail, after.audit
     world.tasks_done += 1
 
 
@@ -94,3 +94,40 @@ def test_what_has_not_changed_is_not_drawn_anew(open_page: Open, server: StubSer
     wait_until(lambda: any(request.endswith("/plan") for request in server.requests))
     expect(page.locator(".group-run")).to_contain_text("4 tasks done")
     expect(page.locator(".group-panel h2").last).to_have_attribute("data-same", "yes")
+
+
+def test_the_audit_trail_follows_the_run_and_is_checked_at_its_end(open_page: Open, server: StubServer) -> None:
+    world = running()
+    page = open_page(f"{AT}/audit", world)
+    rows = page.get_by_role("region", name="Audit trail, newest first")
+    failed = rows.get_by_role("row").filter(has_text="failed")
+    failed.locator("summary").click()
+    expect(page.get_by_text("The chain is intact.")).to_be_visible()
+    server.requests.clear()
+    apply_019(world)
+    expect(rows).to_contain_text("zoe")
+    expect(failed).to_contain_text("Hash")
+    assert "does not exist" in focused(page)
+    assert not [request for request in server.requests if "verify=true" in request], "it is long, and grows"
+    world.audit = world.audit.model_copy(update={"chain": worlds.broken_chain()})
+    world.status.last_run = worlds.make_run()
+    world.run_states = ["success"]
+    expect(page.get_by_text("The chain is broken.")).to_be_visible()
+    expect(failed).to_contain_text("Hash")
+
+
+def test_a_filter_and_a_page_of_the_audit_trail_stay(open_page: Open, server: StubServer) -> None:
+    world = running()
+    page = open_page(f"{AT}/audit?event=failed", world)
+    rows = page.get_by_role("region", name="Audit trail, newest first").get_by_role("row")
+    expect(rows).to_have_count(2)
+    older = f"before={world.audit.next_before}"
+    page.get_by_role("button", name="Older").click()
+    expect(page.get_by_role("button", name="Newer")).to_be_enabled()
+    server.requests.clear()
+    apply_019(world)
+    wait_until(lambda: any("/audit?" in request for request in server.requests))
+    asked = next(request for request in server.requests if "/audit?" in request)
+    assert "event=failed" in asked
+    assert older in asked
+    expect(rows).to_have_count(2)

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page import worlds
+from tests.page.browser import settle
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
 
@@ -30,7 +31,7 @@ def test_a_hostile_name_is_shown_as_text(open_page: Open, place: str) -> None:
     world.health.reasons = [worlds.HOSTILE]
     page = open_page(place, world)
     expect(page.locator("main")).to_contain_text(worlds.HOSTILE)
-    page.wait_for_timeout(100)
+    settle(page)
     assert page.evaluate("window.hacked") is None
     assert page.locator("main img, main script").count() == 0
     assert page.locator('a[href^="javascript"]').count() == 0

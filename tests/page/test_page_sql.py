@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page import worlds
+from tests.page.browser import settle
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
 
@@ -102,7 +103,7 @@ def test_a_script_of_any_length_is_shown_to_its_end(open_page: Open) -> None:
 def test_colours(open_page: Open, text: str, expected: list[tuple[str, str]]) -> None:
     page = open_page(f"{AT}/migrations/019", with_sql(text))
     expect(page.locator(".sql").first).to_contain_text(text.splitlines()[0])
-    page.wait_for_timeout(100)
+    settle(page)
     assert colours(page) == expected
     assert page.locator(".sql").first.locator("code").text_content() == text
 

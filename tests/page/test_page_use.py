@@ -11,6 +11,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
 from tests.page import worlds
+from tests.page.browser import settle
 from tests.page.conftest import Open
 
 AT = f"#/dag/{worlds.DAG}/{worlds.GROUP}"
@@ -54,7 +55,7 @@ def _axe(page: Page) -> list[str]:
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.rpartition("/")[2] or "overview")
 def test_no_view_has_an_accessibility_violation(open_page: Open, place: str, theme: str) -> None:
     page = open_page(place, color_scheme=theme)
-    page.wait_for_timeout(100)
+    settle(page)
     assert _axe(page) == []
 
 
@@ -70,7 +71,7 @@ def test_no_dialog_has_an_accessibility_violation(open_page: Open, theme: str) -
     for name in ("Apply…", "Dry run…", "Roll back…"):
         page.get_by_role("button", name=name).click()
         expect(page.get_by_role("dialog").locator(".sql").first).to_be_visible()
-        page.wait_for_timeout(400)
+        settle(page)
         assert _axe(page) == []
         page.keyboard.press("Escape")
 
@@ -82,7 +83,7 @@ def test_no_explanation_has_an_accessibility_violation(open_page: Open, theme: s
     assert _axe(page) == []
     for name in ("Dry run…", "Roll back…"):
         page.get_by_role("button", name=name).click()
-        page.wait_for_timeout(300)
+        settle(page)
         assert _axe(page) == []
         page.keyboard.press("Escape")
 
@@ -90,7 +91,7 @@ def test_no_explanation_has_an_accessibility_violation(open_page: Open, theme: s
 @pytest.mark.parametrize("place", PLACES[1:], ids=lambda place: place.rpartition("/")[2])
 def test_no_view_on_a_phone_has_an_accessibility_violation(open_page: Open, place: str) -> None:
     page = open_page(place, worlds.make_world(source=worlds.DOWN), width=380, height=800)
-    page.wait_for_timeout(100)
+    settle(page)
     assert _axe(page) == []
 
 
@@ -199,7 +200,7 @@ def test_inside_airflow_a_link_leads_airflows_own_window(open_page: Open) -> Non
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.rpartition("/")[2] or "overview")
 def test_at_phone_width_nothing_sticks_out(open_page: Open, place: str) -> None:
     page = open_page(place, width=360, height=740, has_touch=True)
-    page.wait_for_timeout(100)
+    settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
@@ -227,12 +228,12 @@ WATCH = """() => { window.longest = 0; new PerformanceObserver((list) => {
 def test_a_thousand_migrations_stay_fast_and_small(open_page: Open, many: worlds.World, tab: str) -> None:
     page = open_page(f"{AT}/{tab}", many)
     page.evaluate(WATCH)
-    page.wait_for_timeout(150)
+    settle(page)
     assert page.locator("*").count() < MOST_ELEMENTS
     for _ in range(10):
         page.mouse.move(400, 600)
         page.mouse.wheel(0, 900)
-        page.wait_for_timeout(30)
+        settle(page)
     assert page.locator("*").count() < MOST_ELEMENTS
     assert page.evaluate("window.longest") < _patience(page)
 

@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFaile
 from airflow_provider_wmigrate.engine.events import Event, Stepped
 from airflow_provider_wmigrate.engine.record import Outcome
 from tests.struck import WAITS, in_background, killed_while
-from tests.waiting import eventually
+from tests.waiting import ENDLESS, eventually
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]
@@ -25,8 +25,6 @@ Conn = psycopg.Connection[Any]
 pytestmark = pytest.mark.usefixtures("full_edition", "hypertable")
 
 ROWS = "SELECT count(*), count(DISTINCT (at, device)) FROM m"
-LAST = 5
-"""The number of the chunk that somebody is in, so that whoever goes through all has done the others."""
 
 
 class Kind(NamedTuple):
@@ -34,6 +32,8 @@ class Kind(NamedTuple):
     :param check: a query, and its answer when the statement has run.
     :param before: prepares it; may give the job's number.
     :param alone: it runs outside a transaction: nobody else's is around it.
+    :param busy: the table that somebody has written into: the last chunk, so that whoever goes through all has done the
+        others.
     """
 
     script: str
@@ -41,6 +41,7 @@ class Kind(NamedTuple):
     before: tuple[str, ...] = ()
     alone: bool = True
     since: tuple[int, int] = (2, 0)
+    busy: str = "{5}"
 
 
 CHUNKS = "SELECT count(*) FROM show_chunks('m')"
@@ -56,6 +57,14 @@ KINDS = {
     ),
     "split_chunk": Kind("CALL split_chunk('{5}');", (CHUNKS, 7), alone=False, since=(2, 20)),
     "detach_chunk": Kind("CALL detach_chunk('{5}');", (CHUNKS, 5), alone=False, since=(2, 21)),
+    "attach_chunk": Kind(
+        "CALL attach_chunk('m', 'late', '{{\"at\": [1767744000000000, 1767830400000000]}}');",
+        (CHUNKS, 7),
+        ("CREATE TABLE late (LIKE m INCLUDING ALL)", "INSERT INTO late VALUES ('2026-01-07 12:00Z', 1, 1)"),
+        alone=False,
+        since=(2, 21),
+        busy="late",
+    ),
     "convert_to_columnstore": Kind(
         "CALL convert_to_columnstore('{5}');", (STORED, 1), (COLUMNSTORE,), alone=False, since=(2, 18)
     ),
@@ -101,7 +110,7 @@ def folder(conn: Conn, kind: Kind, make_folder: MakeFolder) -> Any:
     script = kind.script.format(*chunks(conn), job=job)
     return make_folder({
         "001_a.sql": script,
-        "migration_config.yaml": "migrations: [{version: 1, transactional: false, lock_timeout_seconds: 60}]",
+        "migration_config.yaml": f"migrations: [{{version: 1, transactional: false, lock_timeout_seconds: {ENDLESS}}}]",
     })  # fmt: skip
 
 
@@ -125,7 +134,7 @@ def notes(events: list[Event]) -> list[str]:
 def check(conn: Conn, kind: Kind, names: list[str], rows: list[Any]) -> None:
     query, answer = kind.check
     assert conn.execute(query.format(*names).encode()).fetchone() == (answer,)
-    if "drop_chunks" not in kind.script and "detach" not in kind.script:
+    if not any(word in kind.script for word in ("drop_chunks", "detach", "attach")):
         assert conn.execute(ROWS).fetchall() == rows
 
 
@@ -133,7 +142,7 @@ def test_a_runner_that_is_killed(
     database: str, migrator: MakeMigrator, folder: Any, conn: Conn, kind: Kind, events: list[Event]
 ) -> None:
     names, rows = chunks(conn), conn.execute(ROWS).fetchall()
-    with somebody_in(database, names[LAST]):
+    with somebody_in(database, kind.busy.format(*names)):
         killed_while(database, folder, conn, WAITS)
     (left,) = conn.execute("SELECT status, cardinality(statement_hashes) FROM wmigrate.schema_migrations").fetchall()
     assert left == ("incomplete", int(kind.alone))
@@ -147,7 +156,7 @@ def test_somebody_cancels_it(
     database: str, migrator: MakeMigrator, folder: Any, conn: Conn, kind: Kind, events: list[Event]
 ) -> None:
     names, rows = chunks(conn), conn.execute(ROWS).fetchall()
-    with somebody_in(database, names[LAST]), in_background(lambda: migrator(folder).apply("001")) as result:
+    with somebody_in(database, kind.busy.format(*names)), in_background(lambda: migrator(folder).apply("001")) as result:
         ((pid,),) = eventually(conn, WAITS)
         conn.execute("SELECT pg_cancel_backend(%s)", [pid])
     with pytest.raises(StatementFailed) as cancelled:
@@ -198,7 +207,7 @@ def test_what_a_recompression_has_left_half_done_is_finished(
         pytest.skip("recompress_chunk is one transaction from TimescaleDB 2.18 on")
     for statement in (*COMPRESSED, "INSERT INTO m VALUES ('2026-01-06 00:30Z', 9, 1)"):
         conn.execute(statement.encode())
-    chunk = chunks(conn)[LAST]
+    chunk = chunks(conn)[5]
     broken = f"CALL recompress_chunk('{chunk}');\nSELECT 1 / 0;"
     with pytest.raises(StatementFailed):
         migrator({"001_a.sql": broken}).apply("001")

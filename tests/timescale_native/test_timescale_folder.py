@@ -15,6 +15,7 @@ from native import skip_before_218
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from tests.struck import WORKING, killed_while
+from tests.waiting import ENDLESS
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]
@@ -89,7 +90,7 @@ def test_the_whole_folder_creates_the_extension(bare: str, conn: Conn, migrator:
 
 MAKE = "CREATE TABLE h (at timestamptz NOT NULL, v int);\nSELECT create_hypertable('h', by_range('at'));\n"
 # A table that this server has from the test, so that the script waits in the middle, and only once.
-HOLD = "SELECT pg_sleep(60) FROM slow;\n"
+HOLD = f"SELECT pg_sleep({ENDLESS}) FROM slow;\n"
 SLEEPING = f"SELECT 1 FROM pg_stat_activity WHERE {WORKING} AND wait_event = 'PgSleep'"
 CATALOG = (
     "SELECT 'hypertable', hypertable_name::text FROM timescaledb_information.hypertables UNION ALL"

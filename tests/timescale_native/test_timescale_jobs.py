@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.events import Event, Noticed
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from tests.struck import killed_while
-from tests.waiting import eventually
+from tests.waiting import ENDLESS, eventually
 
 MakeMigrator = Callable[..., Any]
 MakeFolder = Callable[..., Any]
@@ -136,7 +136,7 @@ def test_the_dry_run_of_a_rollback_pauses_too(
 
 
 def test_a_killed_runner_leaves_nothing_paused(database: str, make_folder: MakeFolder, conn: Conn, due: int) -> None:
-    folder = make_folder({"001_a.sql": TYPE_CHANGE + "SELECT pg_sleep(60);"})
+    folder = make_folder({"001_a.sql": f"{TYPE_CHANGE}SELECT pg_sleep({ENDLESS});"})
     killed_while(database, folder, conn, WAITS)
     assert eventually(conn, JOB, lambda rows: rows == [(1, 0)])
     assert conn.execute(TYPE).fetchone() == ("integer",)

@@ -1,6 +1,7 @@
 // The audit trail: filtered, a page at a time, and whether its chain adds up.
 
-import { h, replace } from "./dom.js";
+import { h, renew, replace } from "./dom.js";
+import { isUnfinished } from "./follow.js";
 import { duration, words } from "./format.js";
 import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
@@ -13,30 +14,47 @@ const EVENTS = ["applied", "rolled_back", "failed", "rollback_failed", "failure_
 const FILTERS = ["version", "event", "actor", "since", "until"];
 const PAGE = 50;
 
-/** The tab "audit". */
-export function showAudit(panel, context) {
+/** The tab "audit". While a run goes on its rows are read again; the chain is, when the run has ended. */
+export async function showAudit(panel, context) {
   const { route, place, ask, refresh } = context;
   const query = Object.fromEntries(FILTERS.map((name) => [name, route.query.get(name) ?? ""]));
   const before = []; // the pages gone through, for the way back
   const chain = h("div", {});
   const rows = h("div", { "aria-live": "polite" });
-  let asked = 0;
+  let [asked, told] = [0, ""];
 
   const show = async (verify = false) => {
     const mine = (asked += 1);
     rewriteQuery(route, query);
     if (!rows.firstChild) replace(rows, loading(5));
     rows.setAttribute("aria-busy", "true");
-    const times = { since: edge(query.since, "00:00:00"), until: edge(query.until, "23:59:59.999") };
     try {
-      const answer = await ask("audit", { ...query, ...times, before: before.at(-1), limit: PAGE, verify: verify || null });
-      if (mine !== asked) return;
-      if (verify || !chain.firstChild) replace(chain, chainBox(answer.chain, answer.source, () => show(true)));
-      replace(rows, answer.source.kind === "live" ? page(answer) : notRead(answer.source, status.source, refresh));
+      const answer = await read(verify);
+      if (mine === asked) tell(answer, verify);
     } catch (problem) {
-      if (mine === asked && problem.name !== "AbortError") replace(rows, problemBox(problem, () => show()));
+      if (mine === asked && problem.name !== "AbortError") {
+        told = "";
+        replace(rows, problemBox(problem, () => show()));
+      }
     }
-    rows.setAttribute("aria-busy", "false");
+    if (mine === asked) rows.setAttribute("aria-busy", "false");
+  };
+  const update = async ({ last_run: run }) => {
+    if (rows.getAttribute("aria-busy") === "true") return;
+    const [mine, verify] = [asked, !isUnfinished(run?.state)];
+    const answer = await read(verify);
+    if (mine === asked) tell(answer, verify);
+  };
+  const read = (verify) => {
+    const times = { since: edge(query.since, "00:00:00"), until: edge(query.until, "23:59:59.999") };
+    return ask("audit", { ...query, ...times, before: before.at(-1), limit: PAGE, verify: verify || null });
+  };
+  const tell = (answer, verify) => {
+    if (verify || !chain.firstChild) replace(chain, chainBox(answer.chain, answer.source, () => show(true)));
+    const now = JSON.stringify([before.at(-1), answer.source.kind, answer.rows, answer.total_entries]);
+    if (now === told) return;
+    told = now;
+    renew(rows, h("div", {}, answer.source.kind === "live" ? page(answer) : notRead(answer.source, context.status.source, refresh)));
   };
   const page = ({ rows: found, total_entries: total, next_before: next }) => {
     if (!found.length) return h("div", { class: "card" }, empty("shield", "No rows", "No row of the audit log matches."));
@@ -46,7 +64,8 @@ export function showAudit(panel, context) {
     return [auditTable(found, place), h("div", { class: "pager" }, newer, h("span", { class: "number" }, words_), older)];
   };
   replace(panel, h("div", { class: "stack" }, chain, filters(query, () => { before.length = 0; show(); }), rows));
-  return show(true);
+  await show(true);
+  return { update };
 }
 
 /** A day of the reader's as a moment for the server. */
