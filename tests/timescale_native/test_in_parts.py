@@ -156,7 +156,10 @@ def test_somebody_cancels_it(
     database: str, migrator: MakeMigrator, folder: Any, conn: Conn, kind: Kind, events: list[Event]
 ) -> None:
     names, rows = chunks(conn), conn.execute(ROWS).fetchall()
-    with somebody_in(database, kind.busy.format(*names)), in_background(lambda: migrator(folder).apply("001")) as result:
+    with (
+        somebody_in(database, kind.busy.format(*names)),
+        in_background(lambda: migrator(folder).apply("001")) as result,
+    ):
         ((pid,),) = eventually(conn, WAITS)
         conn.execute("SELECT pg_cancel_backend(%s)", [pid])
     with pytest.raises(StatementFailed) as cancelled:
@@ -188,12 +191,17 @@ def test_a_job_of_ones_own_asks_a_person(
         f" timescaledb_information.jobs WHERE (nspname, proname, job_id) = (proc_schema, proc_name, {job})"
     )
     assert finding.next_step == (
-        f"look at the database (`{query}` shows what it does), then say that it ran: `wmigrate repair 001 --ran`, or"
-        " that it is to run: `wmigrate repair 001 --again`"
+        f"look at the database (`{query}` shows what it does; nothing shows how far it came), then say that it ran:"
+        " `wmigrate repair 001 --ran`, or that it is to run: `wmigrate repair 001 --again`"
     )
     ((body,),) = conn.execute(query.encode()).fetchall()
     assert "INSERT INTO seen" in body
     assert conn.execute("SELECT count(*) FROM seen").fetchone() == (1,), "its first part is there"
+    (folder / "migration_config.yaml").write_text("migrations: [{version: 1, repeatable: {apply: true}}]")
+    assert migrator(folder).apply("001").outcome is Outcome.APPLIED
+    assert conn.execute("SELECT count(*) FROM seen").fetchone() == (2,), (
+        "whoever declares it says that it may run twice"
+    )
 
 
 def test_what_a_recompression_has_left_half_done_is_finished(

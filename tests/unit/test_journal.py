@@ -137,15 +137,22 @@ CHUNKS = (
 @pytest.mark.parametrize(
     ("statement", "look"),
     [
-        ("CALL p()", f" (`{BODY} WHERE proname = 'p'` shows what it does)"),
-        ('CALL app."p\'s"(1)', f" (`{BODY} WHERE proname = 'p''s' AND nspname = 'app'` shows what it does)"),
-        ("SELECT f(1), 2", f" (`{BODY} WHERE proname = 'f'` shows what it does)"),
+        ("CALL p()", f" (`{BODY} WHERE proname = 'p'` shows what it does; nothing shows how far it came)"),
+        (
+            'CALL app."p\'s"(1)',
+            f" (`{BODY} WHERE proname = 'p''s' AND nspname = 'app'` shows what it does; nothing shows how far it came)",
+        ),
+        ("SELECT f(1), 2", f" (`{BODY} WHERE proname = 'f'` shows what it does; nothing shows how far it came)"),
         (
             "CALL run_job(1007)",
             f" (`{BODY}, timescaledb_information.jobs"
-            " WHERE (nspname, proname, job_id) = (proc_schema, proc_name, 1007)` shows what it does)",
+            " WHERE (nspname, proname, job_id) = (proc_schema, proc_name, 1007)`"
+            " shows what it does; nothing shows how far it came)",
         ),
-        ("CALL run_job((SELECT 1))", f" (`{BODY} WHERE proname = 'run_job'` shows what it does)"),
+        (
+            "CALL run_job((SELECT 1))",
+            f" (`{BODY} WHERE proname = 'run_job'` shows what it does; nothing shows how far it came)",
+        ),
         ("CALL split_chunk(f())", f" (`{CHUNKS}` shows which chunks there are)"),
         ("SELECT decompress_chunk(c) FROM show_chunks('m') c", f" (`{CHUNKS}` shows which chunks there are)"),
         ("DO $$ BEGIN COMMIT; END $$", ""),

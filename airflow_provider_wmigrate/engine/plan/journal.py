@@ -161,7 +161,8 @@ def judge(analysis: Analysis, entry: Entry, index: int) -> Finding:
     which = f"statement {index + 1} of migration {entry.version}"
     look, query = "look at the database", question(statement)
     if query:
-        look += f" (`{query}` shows {'which chunks there are' if query == _CHUNKS else 'what it does'})"
+        shown = "which chunks there are" if query == _CHUNKS else "what it does; nothing shows how far it came"
+        look += f" (`{query}` shows {shown})"
     return Finding(
         "in_flight",
         f"{which} was started, but it is not known whether it ran to its end",
