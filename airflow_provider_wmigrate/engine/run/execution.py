@@ -171,7 +171,9 @@ class Execution:
         limit = self.settings.lock_hold_warning_seconds
         locks = []
         timed = [
-            replace(lock, held_ms=watch.held_ms(lock.relation)) if lock.mode == "AccessExclusiveLock" else lock
+            replace(lock, held_ms=held)
+            if lock.mode == "AccessExclusiveLock" and (held := watch.held_ms(lock.relation)) is not None
+            else lock
             for lock in taken
         ]
         for lock in by_table(self.session.conn, timed):

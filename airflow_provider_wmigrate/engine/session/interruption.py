@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.record import Bystanders
-
 from .answering import Limit
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.record import Bystanders
 
 
 class Spared(NamedTuple):
