@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, Protocol
@@ -189,13 +189,7 @@ class Identity:
 
     def columns(self) -> dict[str, str | int | None]:
         """As the ledger's tables have it."""
-        return {
-            "actor": self.actor,
-            "dag_id": self.dag_id,
-            "run_id": self.run_id,
-            "task_id": self.task_id,
-            "try_number": self.try_number,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +234,8 @@ class LastEvent:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: what failed, when, in whose hands, and why."""
-        return {
-            "direction": self.direction,
-            "at": self.at,
-            **self.identity.columns(),
-            "error": self.error,
-            "sqlstate": self.sqlstate,
-        }
+        why = {"error": self.error, "sqlstate": self.sqlstate}
+        return {"direction": self.direction, "at": self.at, **self.identity.columns(), **why}
 
 
 Severity = Literal["error", "warning"]
@@ -269,6 +258,20 @@ class Finding:
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
         place = f"{place}: " if self.file else ""
         return f"{place}{self.message}; {self.next_step}"
+
+
+def finding_in(
+    code: str,
+    migration: Migration,
+    message: str,
+    next_step: str,
+    severity: Severity = "error",
+    *,
+    file: str | None = None,
+    line: int | None = None,
+) -> Finding:
+    """A finding in a file of a migration: its script, unless another one is named."""
+    return Finding(code, message, next_step, severity, migration.version, file or migration.script.file, line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _MAKERS = {
 _HANDED_ON = {
     ("problems.py", "first.code"),
     ("problems.py", "code"),
-    ("folder_rules.py", "code"),
+    ("model.py", "code"),
     ("extensions.py", "found.code"),
 }
 """Where a maker gets the code from its own caller."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.server import NO_LIBRARY
-from airflow_provider_wmigrate.engine.model import Extension, Finding, Migration, RequiredExtension
+from airflow_provider_wmigrate.engine.model import Extension, Finding, Migration, RequiredExtension, finding_in
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -134,40 +134,26 @@ def updates(migration: Migration) -> frozenset[str]:
 def extension_finding(migration: Migration, needed: RequiredExtension, found: Lack) -> Finding:
     """A lack as a finding. One sentence: what is needed, what is found, what to do."""
     declared = needed in migration.requires_extensions and needed.when_missing == "fail"
-    return Finding(
-        found.code,
-        f"migration {migration.version} needs extension {needed.name}{found.found}",
-        f"{found.fix}, or set when_missing: skip" if declared else found.fix,
-        version=migration.version,
-        file=migration.script.file,
-    )
+    message = f"migration {migration.version} needs extension {needed.name}{found.found}"
+    nxt = f"{found.fix}, or set when_missing: skip" if declared else found.fix
+    return finding_in(found.code, migration, message, nxt)
 
 
 def preflight(conn: Connection[Any], about_to_run: Sequence[tuple[Migration, Analysis]]) -> tuple[Finding, ...]:
-    """The same look once more just before scripts are sent. The server is asked only if one of them needs anything."""
-    if not need_extensions(about_to_run):
-        return ()
-    return extension_findings(read_extensions(conn), about_to_run)
-
-
-def need_extensions(about_to_run: Iterable[tuple[Migration, Analysis]]) -> bool:
-    """Whether there is anything to ask the server for: most scripts need no extension."""
-    return any(migration.requires_extensions or _implied(migration, analysis) for migration, analysis in about_to_run)
-
-
-def extension_findings(
-    extensions: Mapping[str, Extension], about_to_run: Sequence[tuple[Migration, Analysis]]
-) -> tuple[Finding, ...]:
-    """What keeps scripts that run together from being sent to a server with these extensions. Pure: who runs many asks
-    the server once, and again after a script that creates, drops or updates one.
+    """The same look once more just before scripts that run together are sent. The server is asked only if one of them
+    needs anything, which most do not.
 
     A script that creates TimescaleDB needs it preloaded, declared or not: else its connection would die.
     """
-    updated = frozenset().union(*(updates(migration) for migration, _ in about_to_run))
+    implied = [(migration, _implied(migration, analysis)) for migration, analysis in about_to_run]
+    if not any(migration.requires_extensions or more for migration, more in implied):
+        return ()
+    extensions = read_extensions(conn)
+    updated = frozenset().union(*(updates(migration) for migration, _ in implied))
     return tuple(
         extension_finding(migration, needed, found)
-        for migration, analysis in about_to_run
-        for needed, found in lacks(migration, extensions, updated=updated, implied=_implied(migration, analysis))
+        for migration, more in implied
+        for needed, found in lacks(migration, extensions, updated=updated, implied=more)
     )
 
 

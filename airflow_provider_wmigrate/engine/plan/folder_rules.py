@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
-from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical_version, version_key
+from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical_version, finding_in, version_key
 
 
 def folder_findings(folder: Folder) -> tuple[Finding, ...]:
@@ -22,13 +22,6 @@ def folder_findings(folder: Folder) -> tuple[Finding, ...]:
             found.append(finding_in("description_missing", migration, message, nxt))
         found += _sizes(migration, folder.config)
     return tuple(found)
-
-
-def finding_in(
-    code: str, migration: Migration, message: str, next_step: str, *, file: str | None = None, line: int | None = None
-) -> Finding:
-    """A finding in a file of a migration: its script, unless another one is named."""
-    return Finding(code, message, next_step, version=migration.version, file=file or migration.script.file, line=line)
 
 
 def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
@@ -47,13 +40,13 @@ def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
 def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
     there = migration.rollback is not None
     name = migration.stem + ".rollback.sql"
-    where = {"file": config.file, "line": migration.config_line}
+    file, line = config.file, migration.config_line
     if migration.rollback_supported is True and not there:
         message = f"rollback_supported is true, but there is no {name}"
-        yield Finding("rollback_missing", message, "write it or say false", version=migration.version, **where)  # type: ignore[arg-type]
+        yield finding_in("rollback_missing", migration, message, "write it or say false", file=file, line=line)
     elif migration.rollback_supported is False and there:
         message = f"rollback_supported is false, but there is {name}"
-        yield Finding("rollback_undeclared", message, "delete it or say true", version=migration.version, **where)  # type: ignore[arg-type]
+        yield finding_in("rollback_undeclared", migration, message, "delete it or say true", file=file, line=line)
     elif (
         config.validation.migrations.require_rollback_validation and not there and migration.rollback_supported is None
     ):

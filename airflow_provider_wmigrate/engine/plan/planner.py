@@ -22,6 +22,7 @@ from airflow_provider_wmigrate.engine.model import (
     State,
     Status,
     Step,
+    finding_in,
     version_key,
 )
 
@@ -95,12 +96,11 @@ def refusals(
         known = {migration.version: status_of(migration, mine)}
         found += [f for f in _contradictions(known, {migration.version: migration}, [mine]) if f.severity == "error"]
     found += [
-        Finding(
+        finding_in(
             "dependency_unmet",
+            migration,
             f"migration {migration.version} needs {parent}, which is not applied",
             f"apply {parent} first: `wmigrate up --to {parent}`",
-            version=migration.version,
-            file=migration.script.file,
         )
         for parent in migration.dependencies
         if parent not in assume and (parent not in entries or entries[parent].status != "applied")
@@ -116,14 +116,13 @@ def _step(migration: Migration) -> Step:
 def _over_budget(migrations: Iterable[Migration]) -> list[Finding]:
     """What would probably be cancelled."""
     return [
-        Finding(
+        finding_in(
             "estimate_over_budget",
+            m,
             f"migration {m.version} should take {m.estimated_duration_seconds:g} s, more than its budget of"
             f" {m.timeout_seconds:g} s",
             "raise its timeout_seconds, or correct the estimate",
-            severity="warning",
-            version=m.version,
-            file=m.script.file,
+            "warning",
         )
         for m in migrations
         if m.estimated_duration_seconds and m.timeout_seconds and m.estimated_duration_seconds > m.timeout_seconds
@@ -234,12 +233,11 @@ def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status], fil
     """Steps whose dependency is neither applied nor a step: only possible when that dependency is incomplete."""
     coming = {s.version for s in steps}
     return [
-        Finding(
+        finding_in(
             "dependency_unmet",
+            files[s.version],
             f"migration {s.version} needs {parent}, which is {known[parent].value}",
             f"finish the rollback of {parent} first: `wmigrate down --only {parent}`",
-            version=s.version,
-            file=files[s.version].script.file,
         )
         for s in steps
         for parent in graph.parents[s.version]
@@ -249,13 +247,12 @@ def _unmet(steps: Sequence[Step], graph: Graph, known: Mapping[str, Status], fil
 
 def _applied_before_dependency(graph: Graph, known: Mapping[str, Status], files: _Files) -> list[Finding]:
     return [
-        Finding(
+        finding_in(
             "dependency_pending",
+            files[version],
             f"migration {version} is applied but {parent}, on which it depends, is pending",
             f"apply {parent} with `wmigrate up`, or correct the dependencies of {version} in the config",
-            severity="warning",
-            version=version,
-            file=files[version].script.file,
+            "warning",
         )
         for version in graph.order
         if known[version] is not Status.PENDING
@@ -269,13 +266,12 @@ def _late(steps: Sequence[Step], known: Mapping[str, Status], policy: LatePolicy
     if policy == "apply":
         return []
     return [
-        Finding(
+        finding_in(
             "late",
+            files[s.version],
             f"migration {s.version} is pending although {newest:03d} is applied: it was merged late or left behind",
             f"give its files a number above {newest:03d}, or set settings.execution.late_migrations to apply",
-            severity="error" if policy == "error" else "warning",
-            version=s.version,
-            file=files[s.version].script.file,
+            "error" if policy == "error" else "warning",
         )
         for s in steps
         if version_key(s.version) < newest

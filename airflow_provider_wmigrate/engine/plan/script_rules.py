@@ -14,13 +14,12 @@ from typing import Any
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
-from airflow_provider_wmigrate.engine.model import Finding, Migration, Script, Transactional
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Script, Severity, Transactional, finding_in
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
-from .folder_rules import finding_in
 from .journal import unnamed_indexes
 from .timescale_rules import Aggregates, broken_rules, calls, speaks
 from .undeclared import KnownExtension, undeclared
@@ -233,8 +232,8 @@ def _empty(migration: Migration, analysis: Analysis, *, allowed: bool) -> Iterat
     what = "rolling it back" if analysis.script == migration.rollback else "applying it"
     message = f"has no statement: {what} does nothing"
     nxt = "that is allowed" if allowed else "write one, delete the file, or allow it (validation.files.allow_empty)"
-    severity = "warning" if allowed else "error"
-    yield Finding("empty_script", message, nxt, severity, version=migration.version, file=analysis.script.file)  # type: ignore[arg-type]
+    severity: Severity = "warning" if allowed else "error"
+    yield finding_in("empty_script", migration, message, nxt, severity, file=analysis.script.file)
 
 
 def empty_rollbacks(migrations: Iterable[Migration]) -> tuple[Finding, ...]:

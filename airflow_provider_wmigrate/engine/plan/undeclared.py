@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB
-from airflow_provider_wmigrate.engine.model import Finding, Migration
+from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_in
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 _FUNCTIONS = frozenset({
@@ -88,14 +88,10 @@ def undeclared(migration: Migration, analysis: Analysis, known: KnownExtension) 
         text = analysis.text_of(statement)
         what = next(_used(text, said.defines), None) if _WORTH_LOOKING.search(text) else None
         if what:
-            yield Finding(
-                "extension_undeclared",
-                f"{what} is TimescaleDB's, and neither this nor what it depends on declares that it is needed",
-                "add requires_extensions: [timescaledb] to its block in the config",
-                "warning",
-                migration.version,
-                analysis.script.file,
-                statement.line,
+            message = f"{what} is TimescaleDB's, and neither this nor what it depends on declares that it is needed"
+            nxt, line = "add requires_extensions: [timescaledb] to its block in the config", statement.line
+            yield finding_in(
+                "extension_undeclared", migration, message, nxt, "warning", file=analysis.script.file, line=line
             )
             return
 

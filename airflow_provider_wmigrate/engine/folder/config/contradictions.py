@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from airflow_provider_wmigrate.engine.model import canonical_version
+from airflow_provider_wmigrate.engine.model import ConfigFinding, canonical_version
 
 from .migrations import MigrationBlock
 from .root import Config
 from .settings import Settings
-from .yaml_nodes import Problem
 
 
-def contradictions(config: Config, *, budgets: bool) -> Iterator[Problem]:
+def contradictions(config: Config, *, budgets: bool) -> Iterator[ConfigFinding]:
     """Two blocks for one migration, a block at odds with itself, budgets at odds with one another.
 
     :param budgets: whether the budgets are what was written.
@@ -22,7 +21,7 @@ def contradictions(config: Config, *, budgets: bool) -> Iterator[Problem]:
     for block in config.blocks:
         for name, reason in _in_block(block, first_lines):
             key = f"{block.path}.{name}"
-            yield Problem(config.line_of(key), key, reason)
+            yield ConfigFinding.of(config.file, config.line_of(key), key, reason)
         first_lines.setdefault(block.version, block.line)
     if not budgets:
         return
@@ -70,7 +69,7 @@ def _has_version(filename: str, version: str) -> bool:
     return digits is not None and canonical_version(digits[0]) == version
 
 
-def _budgets(config: Config, level: str, settings: Settings) -> Iterator[Problem]:
+def _budgets(config: Config, level: str, settings: Settings) -> Iterator[ConfigFinding]:
     """A statement's budget above the total would never be reached. Told where one of the two was written."""
     total, statement = settings.execution.timeout_seconds, settings.execution.statement_timeout_seconds
     if statement is None or statement <= total:
@@ -82,5 +81,5 @@ def _budgets(config: Config, level: str, settings: Settings) -> Iterator[Problem
     for name, reason in reasons.items():
         key = f"{level}.execution.{name}"
         if (line := config.line_of(key)) is not None:
-            yield Problem(line, key, reason)
+            yield ConfigFinding.of(config.file, line, key, reason)
             return

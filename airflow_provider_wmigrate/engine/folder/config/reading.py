@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.model import ConfigFinding
 
 from .root import CONFIG_FILE, Config
-from .yaml_nodes import Problem
 
 
 def look_at_config(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Config, list[ConfigFinding]]:
@@ -90,12 +89,7 @@ def _read(text: str, file: str, environ: Mapping[str, str]) -> tuple[Config | No
     if config is not None:
         budgets = any(p.key.endswith("timeout_seconds") for p in problems)
         problems += contradictions(config, budgets=not budgets)
-    return config, _findings(file, problems)
-
-
-def _findings(file: str, problems: Iterable[Problem]) -> list[ConfigFinding]:
-    distinct: dict[tuple[int | None, str], Problem] = {}
+    distinct: dict[tuple[int | None, str], ConfigFinding] = {}
     for problem in problems:
         distinct.setdefault((problem.line, problem.key), problem)
-    ordered = sorted(distinct.values(), key=lambda p: p.line or 0)
-    return [ConfigFinding.of(file, p.line, p.key, p.reason, p.suggestion) for p in ordered]
+    return config, sorted(distinct.values(), key=lambda p: p.line or 0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .kinds import Kind, Refused
-from .yaml_nodes import Document, Path, Problem, Scalar, dotted
+from .yaml_nodes import Document, Path, Scalar
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
 UNSET = "needs the environment variable {}, which is not set and has no default here"
@@ -34,7 +34,7 @@ def _filled(node: Any, path: Path, document: Document, environ: Mapping[str, str
     text, unset = expand(node.text, environ)
     reason = malformed(node.text) or (UNSET.format(unset) if unset else None)
     if reason:
-        document.problems.append(Problem(document.lines[path], dotted(path), reason))
+        document.wrong(path, reason)
     # Whatever a variable holds was written without quotes, so that a number can come from one.
     return Scalar(text, plain=bool(text), template=node.text)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import nearest
+from airflow_provider_wmigrate.engine.model import ConfigFinding
 
 from .kinds import Kind, Refused
 from .root import Config
 from .section import REQUIRED, Section, known_keys
-from .yaml_nodes import Document, Path, Problem, Scalar, dotted
+from .yaml_nodes import Document, Path, Scalar, dotted
 
 _GONE: Any = object()
 """The value of what is wrong: as if it had not been written. So is a section without a key that it must have."""
@@ -78,7 +79,9 @@ class _Values:
 
     def _problem(self, path: Path, reason: str, suggestion: str | None = None, *, key: str = "") -> None:
         key = key or dotted(self._document.written(path))
-        self._document.problems.append(Problem(self._line(path), key, reason, suggestion))
+        document = self._document
+        line = document.lines.get(document.written(path))
+        document.problems.append(ConfigFinding.of(document.file, line, key, reason, suggestion))
 
     def _unknown(self, path: Path, known: list[str]) -> None:
         """The nearest key of the same section, or the place where a key of this very name belongs."""
@@ -91,9 +94,6 @@ class _Values:
         elsewhere = [d.key for d in describe() if d.key.endswith(f".{word}")]
         meant = nearest(word, known) or (elsewhere[0] if len(elsewhere) == 1 else None)
         self._problem(path, "is not a known key" + ("" if meant else f" (known here: {', '.join(known)})"), meant)
-
-    def _line(self, path: Path) -> int | None:
-        return self._document.lines.get(self._document.written(path))
 
 
 def _items(taken: Any) -> Any:

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
+from airflow_provider_wmigrate.engine.model import ConfigFinding
 
-from .yaml_nodes import Document, Path, Problem, Scalar, dotted
+from .yaml_nodes import Document, Path, Scalar, dotted
 
 _DEPTH = 20
 """Deeper nesting than any key has: a file that goes there is broken or hostile."""
@@ -78,7 +79,7 @@ class _Reader:
     def _node(self, event: Any, path: Path) -> Any:
         if what := _reference(event):
             reason = f"{what}, which is not supported; write the value out, in quotes if it begins with * & or !"
-            self._document.problems.append(Problem(event.start_mark.line + 1, dotted(path), reason))
+            self._wrong(event, path, reason)
         if isinstance(event, yaml.AliasEvent):
             return Scalar("")
         if isinstance(event, yaml.ScalarEvent):
@@ -104,7 +105,7 @@ class _Reader:
             here = (*path, key)
             if key in found:
                 reason = f"appears twice; it is already at line {self._document.lines[here]}"
-                self._document.problems.append(Problem(event.start_mark.line + 1, dotted(here), reason))
+                self._wrong(event, here, reason)
                 self._skip()
                 continue
             self._document.lines[here] = event.start_mark.line + 1
@@ -124,6 +125,11 @@ class _Reader:
         if not isinstance(event, yaml.ScalarEvent) or not event.value or _reference(event):
             raise self._refused(event, path, "has a key that is not a plain word")
         return str(event.value)
+
+    def _wrong(self, event: Any, path: Path, reason: str) -> None:
+        """Something that can be read past."""
+        document, line = self._document, event.start_mark.line + 1
+        document.problems.append(ConfigFinding.of(document.file, line, dotted(path), reason))
 
     def _refused(self, event: Any, path: Path, reason: str) -> ConfigError:
         return ConfigError(self._document.file, event.start_mark.line + 1, dotted(path), reason)

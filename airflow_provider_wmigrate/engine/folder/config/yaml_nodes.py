@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+from airflow_provider_wmigrate.engine.model import ConfigFinding
 
 Path = tuple[str | int, ...]
 
@@ -23,15 +25,6 @@ class Scalar:
         return self.plain and self.text in ("", "~", "null", "Null", "NULL")
 
 
-class Problem(NamedTuple):
-    """One thing wrong with the file."""
-
-    line: int | None
-    key: str
-    reason: str
-    suggestion: str | None = None
-
-
 @dataclass(slots=True)
 class Document:
     """The whole file: nested dicts, tuples and scalars, and the line of every key and list item."""
@@ -39,7 +32,11 @@ class Document:
     file: str
     root: Any = field(default_factory=dict)
     lines: dict[Path, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ConfigFinding] = field(default_factory=list)
+
+    def wrong(self, path: Path, reason: str) -> None:
+        """Add a problem with what stands there."""
+        self.problems.append(ConfigFinding.of(self.file, self.lines.get(path), dotted(path), reason))
 
     def written(self, path: Path) -> Path:
         """The path or, when it was not written, the closest level above it that was."""
