@@ -16,7 +16,8 @@ from .assets import keep_head, known_head, memory_inlets
 from .beside import file_of, folder_beside
 from .defaults import chosen_conn_id, chosen_environment, is_true
 from .engine.errors import WMigrateError
-from .hooks import MigrationHook, as_airflow_error, look_at_folder
+from .folder_operator import airflow_errors
+from .hooks import MigrationHook, look_at_folder
 from .telling.metrics import send_health
 
 if TYPE_CHECKING:
@@ -76,12 +77,14 @@ class CheckHealthOperator(BaseOperator):
         return look_at_folder(self.folder).config.settings_for(chosen_environment(self.environment))
 
     def execute(self, context: Any) -> dict[str, Any]:
-        folder = self._read()
+        with airflow_errors():
+            folder = look_at_folder(self.folder)
         config = folder.config.monitoring
         if not config.health_check.enabled:
             raise AirflowSkipException("monitoring.health_check.enabled is false")
         limit = config.health_check.timeout_seconds
-        health = self._look(context, folder, limit)
+        with airflow_errors():
+            health = self._look(context, folder, limit)
         send_health(config.metrics, health, target=self.conn_id)
         context["ti"].xcom_push(key="return_value", value=health.as_dict())
         self._tell(context, health)
@@ -90,21 +93,12 @@ class CheckHealthOperator(BaseOperator):
             raise AirflowFailException("; ".join(health.reasons))
         return health.as_dict()
 
-    def _read(self) -> Folder:
-        try:
-            return look_at_folder(self.folder)
-        except WMigrateError as error:
-            raise as_airflow_error(error) from None
-
     def _look(self, context: Any, folder: Folder, limit: int) -> Health:
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id, libpq={"connect_timeout": max(limit, 2)})
-        try:
-            schema = folder.config.settings_for(environment).ledger.schema_name
-            known, silent = self._known(context, schema)
-            health = hook.check_health(folder, environment=environment, expected_head=known)
-        except WMigrateError as error:
-            raise as_airflow_error(error) from None
+        schema = folder.config.settings_for(environment).ledger.schema_name
+        known, silent = self._known(context, schema)
+        health = hook.check_health(folder, environment=environment, expected_head=known)
         if silent is not None:
             return _not_compared(health, silent)
         keep_head(context, self.conn_id, schema, health.audit_head)

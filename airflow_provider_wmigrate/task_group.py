@@ -31,7 +31,7 @@ from .task_docs import HIDDEN, MigrationDoc
 if TYPE_CHECKING:
     from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
-    from .engine.model import Migration
+    from .engine.model import Direction, Migration
 
 
 class _FolderTaskGroup(TaskGroup):
@@ -162,32 +162,27 @@ class _FolderTaskGroup(TaskGroup):
             "migration_doc": partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden),
         }
 
-    def _undo(self) -> BaseOperator:
-        return RollBackRunOperator(
-            task_id="roll_back_run",
-            watched=self._watched,
-            plan_task_id=self._id("plan"),
-            trigger_rule=TriggerRule.ALL_DONE,
-            **self._shared,
+    def _plan(self, to: str | None, direction: Direction) -> BaseOperator:
+        environments = self._environments()
+        return PlanMigrationsOperator(
+            task_id="plan", tasks=self._ids, to=to, direction=direction, environments=environments, **self._shared
         )
 
-    @property
-    def _watched(self) -> list[str]:
-        """Ids of the tasks of migrations, each once."""
-        return list(dict.fromkeys(self._ids.values()))
+    def _undo(self) -> BaseOperator:
+        return RollBackRunOperator(task_id="roll_back_run", **self._ending())
 
     def _report(self, *more: str) -> BaseOperator:
         """:param more: ids of other tasks that it waits for."""
+        tasks, folded, key = self._ids, self._folding.folded, self._audit_key
         return ReportMigrationsOperator(
-            task_id="report",
-            watched=[*self._watched, *more],
-            plan_task_id=self._id("plan"),
-            tasks=self._ids,
-            folded=self._folding.folded,
-            audit_key_conn_id=self._audit_key,
-            trigger_rule=TriggerRule.ALL_DONE,
-            **self._shared,
+            task_id="report", tasks=tasks, folded=folded, audit_key_conn_id=key, **self._ending(*more)
         )
+
+    def _ending(self, *more: str) -> dict[str, Any]:
+        """The arguments of a task that looks at those of the migrations when all have ended."""
+        watched = [*dict.fromkeys(self._ids.values()), *more]
+        given = {"watched": watched, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.ALL_DONE}
+        return {**self._shared, **given}
 
     def _join(self, plan: BaseOperator, tasks: Mapping[str, BaseOperator], after: BaseOperator) -> None:
         """The edges, from the top of the dependencies down.
@@ -259,9 +254,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         folded, alone = self._split()
         handling = [roll_back_on_failure]
         with self:
-            plan = PlanMigrationsOperator(
-                task_id="plan", tasks=self._ids, to=to, environments=self._environments(), **self._shared
-            )
+            plan = self._plan(to, "apply")
             tasks: dict[str, BaseOperator] = {}
             if folded:
                 tasks[HISTORY] = ApplyHistoryOperator(**self._history(folded), after_failure=handling)
@@ -303,14 +296,7 @@ class RollbackTaskGroup(_FolderTaskGroup):
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
         folded, alone = self._split()
         with self:
-            plan = PlanMigrationsOperator(
-                task_id="plan",
-                tasks=self._ids,
-                direction="rollback",
-                to=to,
-                environments=self._environments(),
-                **self._shared,
-            )
+            plan = self._plan(to, "rollback")
             # One of them may roll back others that stand before it in the plan, each within a budget of its own.
             limits = (longest(m, self._settings) for m in self._folder.migrations)
             net = self._unless_given(execution_timeout=sum(limits, timedelta()))

@@ -7,7 +7,8 @@ out of reach, in Airflow's store for the target's asset.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.assets import store_of, stored
@@ -100,51 +101,46 @@ class Memory:
 # Callbacks of tasks
 
 
+def _guarded(tell: Callable[..., None]) -> Callable[..., None]:
+    """A callback that tells nothing where nobody is to be told, and never raises."""
+
+    @wraps(tell)
+    def told(context: Any, *more: Any) -> None:
+        task = context["task"]
+        try:
+            if not task.notifiers:
+                return
+            if context["ti"].state is None:
+                # In the DAG processor the task was just parsed, so its fields are still templates.
+                task.render_template_fields(context)
+            tell(context, *more)
+        except Exception as error:
+            # Nothing that goes wrong here may hide the failure that brought us here.
+            log.error("an alert of %s could not be told: %s", task.task_id, error)
+
+    return told
+
+
+@_guarded
 def tell_failure(context: Any) -> None:
     """`on_failure_callback` of the tasks that were given notifiers: the alert for a failure that is for good."""
-    _guarded(_tell_failure, context)
-
-
-def tell_healed(context: Any) -> None:
-    """`on_success_callback` of the tasks that were given notifiers: says so if somebody had been told of trouble."""
-    _guarded(_tell_healed, context)
-
-
-def tell_rollback_failure(context: Any, error: BaseException) -> None:
-    """For a rollback that failed while a failure was handled."""
-    _guarded(lambda c: _tell_error(c, error), context)
-
-
-def tell_unreported(context: Any, task_ids: Sequence[str]) -> None:
-    """For the report: failures that no callback told, because the process of the task was killed with its last try."""
-
-    def tell_all(context: Any) -> None:
-        for task_id in task_ids:
-            _tell_killed(context, task_id)
-
-    _guarded(tell_all, context)
-
-
-def _guarded(tell: Any, context: Any) -> None:
-    task = context["task"]
-    try:
-        if not task.notifiers:
-            return
-        if context["ti"].state is None:
-            # In the DAG processor the task was just parsed, so its fields are still templates.
-            task.render_template_fields(context)
-        tell(context)
-    except Exception as error:
-        # Nothing that goes wrong here may hide the failure that brought us here.
-        log.error("an alert of %s could not be told: %s", task.task_id, error)
-
-
-def _tell_failure(context: Any) -> None:
     error = context.get("exception")
     # The report fails because a migration did; that has been told by then.
-    if not getattr(context["task"], "tells_every_failure", True) and not isinstance(engine_error(error), WMigrateError):
-        return
+    if getattr(context["task"], "tells_every_failure", True) or isinstance(engine_error(error), WMigrateError):
+        _tell_error(context, error)
+
+
+@_guarded
+def tell_rollback_failure(context: Any, error: BaseException) -> None:
+    """For a rollback that failed while a failure was handled."""
     _tell_error(context, error)
+
+
+@_guarded
+def tell_unreported(context: Any, task_ids: Sequence[str]) -> None:
+    """For the report: failures that no callback told, because the process of the task was killed with its last try."""
+    for task_id in task_ids:
+        _tell_killed(context, task_id)
 
 
 def _tell_error(context: Any, error: Any) -> None:
@@ -178,7 +174,9 @@ def _tell_killed(context: Any, task_id: str) -> None:
     tell(context, alert, subject=subject, version=version, unless_any=True)
 
 
-def _tell_healed(context: Any) -> None:
+@_guarded
+def tell_healed(context: Any) -> None:
+    """`on_success_callback` of the tasks that were given notifiers: says so if somebody had been told of trouble."""
     task = context["task"]
     if task.mode == "dry_run":
         return

@@ -10,8 +10,7 @@ from airflow_provider_wmigrate.engine.model import Finding
 
 from .call import Answer, Call
 from .failure import DONE, FOUND
-from .findings import show_findings
-from .screen import Screen, plural
+from .screen import Screen, plural, show_findings
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder

@@ -12,8 +12,7 @@ from airflow_provider_wmigrate.engine.model import Entry, Status
 
 from .call import Answer, Call
 from .failure import DONE, FOUND
-from .findings import show_findings
-from .screen import Screen, plural, took
+from .screen import Screen, plural, show_findings, took
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.plan.overview import Standing

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -113,9 +113,9 @@ def _tell_source(call: Call) -> None:
         )
 
 
-def _function(verb: Verb) -> _Function:
+def _function(verb: Verb) -> Callable[[Call], Answer]:
     module, _, name = verb.run.partition(":")
-    function: _Function = getattr(import_module(f"{__package__}.{module}"), name)
+    function: Callable[[Call], Answer] = getattr(import_module(f"{__package__}.{module}"), name)
     return function
 
 
@@ -124,9 +124,3 @@ def _named_target(call: Call) -> Target | None:
 
     given = call.arguments.dsn
     return find_target(given, call.config, os.environ, call.env_file, environment=call.environment)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _Function = Callable[[Call], Answer]

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
-from airflow_provider_wmigrate.engine.model import Finding, Plan
+from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
 
 from .call import Answer, Call
 from .failure import DONE, FOUND, UsageError
-from .findings import show_findings
-from .run_answer import nothing_to_do, run_document
-from .screen import Screen, plural
+from .screen import Screen, plural, show_findings
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.planning import Planning
+
+VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
 
 
 def plan(call: Call) -> Answer:
@@ -98,6 +98,25 @@ def _carried_out(call: Call, made: Plan, findings: list[Finding]) -> Answer:
 
         return Run(call, made, findings).answer()
     return Answer(run_document(call, made, findings), lambda screen: screen.line(nothing_to_do(call, made)))
+
+
+def nothing_to_do(call: Call, made: Plan) -> str:
+    """What is told of an `up` or `down` without a step."""
+    return f"Nothing to {VERB[made.direction]} on {call.target}."
+
+
+def run_document(call: Call, made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
+    """An `up` or `down` as programs get it, before anything is done."""
+    return {
+        "target": call.target_document(),
+        "direction": made.direction,
+        "dry_run": bool(call.arguments.dry_run),
+        "records": [],
+        "by_another_runner": [],
+        "left_out": made.left_out,
+        "not_tried": [],
+        "findings": [asdict(finding) for finding in findings],
+    }
 
 
 def _in_files(call: Call, planning: Planning, made: Plan) -> list[Finding]:

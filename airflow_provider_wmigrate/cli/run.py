@@ -17,8 +17,8 @@ from .call import Answer, Call, identity
 from .confirm import beside_yes, confirm, going
 from .failure import DONE, FOUND, Interrupted
 from .interrupt import Stop, state_sentence, stoppable
+from .plan import VERB, nothing_to_do, run_document
 from .progress import Progress
-from .run_answer import VERB, nothing_to_do, run_document
 from .screen import Screen, plural, took
 
 if TYPE_CHECKING:

@@ -18,6 +18,8 @@ from .wrapping import column_widths, width_of, wrapped
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from airflow_provider_wmigrate.engine.model import Finding
+
 COLOURS = {
     "applied": "green",
     "pending": "yellow",
@@ -171,6 +173,12 @@ def _plain(value: Any) -> Any:
         if hasattr(value, written):
             return getattr(value, written)()
     return value.value if hasattr(value, "value") else str(value)
+
+
+def show_findings(screen: Screen, findings: Sequence[Finding]) -> None:
+    """Findings as a person reads them: one line each, errors first."""
+    for finding in sorted(findings, key=lambda f: f.severity != "error"):
+        screen.line(f"{finding.severity}: {finding}")
 
 
 def plural(count: int, noun: str) -> str:

@@ -7,14 +7,31 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .reasons import Reason
-
 ModeName = Literal["apply", "dry_run"]
 
 
 class Answer(BaseModel):
     # What the engine or an older run tells beyond these fields is left out.
     model_config = ConfigDict(extra="ignore", json_schema_serialization_defaults_required=True)
+
+
+ReasonCode = Literal[
+    "no_right_on_connection",  # the caller may read the DAG but not its connection
+    "unresolved_target",  # conn_id is a template, and no run has said yet what it stands for
+    "mapped_group",  # one group, many databases
+    "no_connection",  # Airflow has no connection of that id
+    "unreachable",  # refused, host unknown, wrong password ...
+    "timeout",  # no answer within the limit
+    "busy",  # too many requests wait for databases at this moment
+    "ledger_unreadable",  # the ledger is damaged, too new, or the role may not read it
+]
+
+
+class Reason(BaseModel):
+    """Why the database was not read."""
+
+    code: ReasonCode
+    message: str = Field(description="One sentence: what, and what next. Holds no secret.")
 
 
 class Source(Answer):

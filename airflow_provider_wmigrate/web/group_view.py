@@ -18,8 +18,8 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from . import access, migration_states, schemas, target_reads
 from .catalog import Catalog, GroupTasks, StepTask
 from .choices import check_environment, choices
+from .described import Reason
 from .problems import ProblemError
-from .reasons import Reason
 from .run_results import PlanResult, RunResults
 from .targets import GroupTarget, target_of, targets
 from .urls import dag_url, task_url

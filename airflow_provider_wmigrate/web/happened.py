@@ -59,16 +59,6 @@ def _event_of(record: TaskResult) -> schemas.HistoryEvent:
 def _failed(failure: TaskFailure, *, dry_run: bool) -> schemas.HistoryEvent:
     told, (dag_id, run_id, map_index) = failure.attempt, failure.key
     task_id = str(told.identity.task_id)
-    return schemas.HistoryEvent(
-        at=told.at,
-        event=told.event,
-        version=told.version,
-        actor=told.identity.actor or None,
-        duration_ms=failure.duration_ms,
-        error=told.error,
-        dry_run=dry_run,
-        run_id=run_id,
-        dag_id=dag_id,
-        task_id=task_id,
-        url=task_url(dag_id, run_id, task_id, map_index),
-    )
+    known = {**told.as_dict(), "event": told.event, "version": told.version, "actor": told.identity.actor or None}
+    known |= {"dag_id": dag_id, "run_id": run_id, "duration_ms": failure.duration_ms, "dry_run": dry_run}
+    return schemas.HistoryEvent(**known, url=task_url(dag_id, run_id, task_id, map_index))

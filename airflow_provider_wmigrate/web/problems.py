@@ -58,6 +58,11 @@ def problem(status: int, code: str, detail: str, errors: list[dict[str, Any]] | 
     return JSONResponse(body.model_dump(), status, {"Cache-Control": "no-store"}, MEDIA_TYPE)
 
 
+def first_line(error: Exception) -> str:
+    """What an error says first; of one without words its kind."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def install(app: FastAPI) -> None:
     """Have every error of an app told this way."""
     from fastapi.exceptions import RequestValidationError

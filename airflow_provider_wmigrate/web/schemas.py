@@ -19,12 +19,12 @@ from airflow_provider_wmigrate.engine.record import Bystanders, LockTaken
 from .described import Answer
 from .described import Choices as Choices
 from .described import Group as Group
+from .described import Reason as Reason
 from .described import Rights as Rights
 from .described import RollbackDag as RollbackDag
 from .described import Run as Run
 from .described import Server as Server
 from .described import Source as Source
-from .reasons import Reason as Reason
 
 StatusName = Literal["pending", "failed", "left_out", "applied", "changed", "missing", "forgotten", "incomplete"]
 

@@ -11,7 +11,7 @@ from . import access, requests
 from .catalog import GroupTasks
 from .choices import allowed, known_version, modes
 from .group_view import GroupView
-from .problems import ProblemError
+from .problems import ProblemError, first_line
 from .urls import run_url
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def _start(
             session=view.session,
         )
     except (ParamValidationError, ValueError) as error:
-        raise ProblemError(422, "invalid_params", f"{group.dag_id} refuses this: {_first_line(error)}") from None
+        raise ProblemError(422, "invalid_params", f"{group.dag_id} refuses this: {first_line(error)}") from None
     except AirflowException as error:
-        raise ProblemError(409, "not_started", f"Airflow did not start the run: {_first_line(error)}") from None
+        raise ProblemError(409, "not_started", f"Airflow did not start the run: {first_line(error)}") from None
     if run is None:
         raise ProblemError(409, "not_started", f"Airflow did not start the run; see {group.dag_id} in Airflow")
     if request.note:
@@ -168,8 +168,3 @@ def _ready(session: Session, dag_id: str) -> str:
     if dag.max_active_runs and active >= dag.max_active_runs:
         return f"; it waits for {active} other run{'s' * (active != 1)} of {dag_id}"
     return ""
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 
-from .reasons import Reason, ReasonCode
+from .described import Reason, ReasonCode
+from .problems import first_line
 
 if TYPE_CHECKING:
     import psycopg
@@ -126,10 +127,7 @@ def guarded(call: Callable[[], Answer]) -> Answer:
     try:
         return future.result(TOTAL_SECONDS)
     except FutureTimeout:
-        raise Unreadable(
-            "timeout",
-            f"the target did not answer within {TOTAL_SECONDS:g} s; {_SLOW}",
-        ) from None
+        raise Unreadable("timeout", f"the target did not answer within {TOTAL_SECONDS:g} s; {_SLOW}") from None
     except Exception as error:
         raise _reason(error) from error
 
@@ -166,12 +164,9 @@ def _reason(error: Exception) -> Unreadable:
 
     if isinstance(error, Unreadable):
         return error
-    text = _first_line(error)
+    text = scrubbed(first_line(error))
     if isinstance(error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable)):
-        return Unreadable(
-            "timeout",
-            f"a statement took longer than {STATEMENT_SECONDS} s; {_SLOW}",
-        )
+        return Unreadable("timeout", f"a statement took longer than {STATEMENT_SECONDS} s; {_SLOW}")
     if isinstance(error, psycopg.errors.ConnectionTimeout):
         return Unreadable("timeout", f"no connection within {CONNECT_SECONDS} s; {_AWAY}")
     if isinstance(error, ConnectionFailed):
@@ -186,10 +181,8 @@ def _reason(error: Exception) -> Unreadable:
         return Unreadable("unreachable", text)
     if not isinstance(error, AirflowException):
         log.error("reading a target failed", exc_info=error)
-    return Unreadable(
-        "unreachable",
-        f"the target could not be read ({type(error).__name__}); see the API server's log",
-    )
+    kind = type(error).__name__
+    return Unreadable("unreachable", f"the target could not be read ({kind}); see the API server's log")
 
 
 def scrubbed(text: str) -> str:
@@ -197,8 +190,3 @@ def scrubbed(text: str) -> str:
     from airflow.sdk.log import redact
 
     return str(redact(text))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return scrubbed(lines[0]) if lines else type(error).__name__
