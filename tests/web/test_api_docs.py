@@ -70,8 +70,8 @@ def test_every_route_is_there(admin: Any) -> None:
 
 
 def test_every_code_is_there() -> None:
-    from airflow_provider_wmigrate.web.problems import _CODES
     from airflow_provider_wmigrate.web.described import ReasonCode
+    from airflow_provider_wmigrate.web.problems import _CODES
 
     used = set(_CODES.values()) | set(get_args(ReasonCode))
     for file in WEB.glob("*.py"):
