@@ -11,7 +11,9 @@ from .call import Call
 from .failure import UsageError
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.model import Plan
+    from airflow_provider_wmigrate.engine.model import Direction, Plan
+
+VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
 
 
 class Declined(WMigrateError):

@@ -8,16 +8,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
-from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
+from airflow_provider_wmigrate.engine.model import Finding, Plan
 
 from .call import Answer, Call
+from .confirm import VERB
 from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural, show_findings
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.planning import Planning
-
-VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
 
 
 def plan(call: Call) -> Answer:
@@ -93,19 +92,15 @@ def _last(planning: Planning, steps: int) -> Plan:
 def _carried_out(call: Call, made: Plan, findings: list[Finding]) -> Answer:
     if _errors(findings):
         raise HistoryError(_errors(findings))
+    document, idle = _run_document(call, made, findings), f"Nothing to {VERB[made.direction]} on {call.target}."
     if made.steps or made.failures or findings:
         from .run import Run
 
-        return Run(call, made, findings).answer()
-    return Answer(run_document(call, made, findings), lambda screen: screen.line(nothing_to_do(call, made)))
+        return Run(call, made, findings, document, idle).answer()
+    return Answer(document, lambda screen: screen.line(idle))
 
 
-def nothing_to_do(call: Call, made: Plan) -> str:
-    """What is told of an `up` or `down` without a step."""
-    return f"Nothing to {VERB[made.direction]} on {call.target}."
-
-
-def run_document(call: Call, made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
+def _run_document(call: Call, made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
     """An `up` or `down` as programs get it, before anything is done."""
     return {
         "target": call.target_document(),

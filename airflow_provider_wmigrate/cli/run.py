@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
@@ -14,10 +14,9 @@ from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
 from airflow_provider_wmigrate.engine.record import Outcome, Record, together
 
 from .call import Answer, Call, identity
-from .confirm import beside_yes, confirm, going
+from .confirm import VERB, beside_yes, confirm, going
 from .failure import DONE, FOUND, Interrupted
 from .interrupt import Stop, state_sentence, stoppable
-from .plan import VERB, nothing_to_do, run_document
 from .progress import Progress
 from .screen import Screen, plural, took
 
@@ -29,11 +28,16 @@ _DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
 
 @dataclass
 class Run:
-    """One `up` or `down`."""
+    """One `up` or `down`.
+
+    :param document: as programs get it, before anything is done. :param idle: what is said where there is no step.
+    """
 
     call: Call
     plan: Plan
     findings: list[Finding]
+    document: dict[str, Any]
+    idle: str
     tried_again: set[str] = field(default_factory=set)
 
     def answer(self) -> Answer:
@@ -49,7 +53,7 @@ class Run:
         elif self.plan.direction == "apply" and self.plan.failures and not dry_run:
             call.migrator().record_success()  # it says that one goes on with what is applied
         untried = _not_tried(records)
-        data = run_document(call, self.plan, self.findings) | {
+        data = self.document | {
             "records": records,
             "by_another_runner": [record.version for record in self._by_another(records)],
             "not_tried": [record.reason for record in untried],
@@ -155,7 +159,7 @@ class Run:
 
     def _show(self, screen: Screen, records: list[Record], dry_run: bool) -> None:
         if not self.plan.steps:
-            screen.line(nothing_to_do(self.call, self.plan))
+            screen.line(self.idle)
             return
         if dry_run:
             self._show_dry_run(screen, records)
