@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_wmigrate.engine.errors import FolderError, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version, read_folder
 from airflow_provider_wmigrate.engine.folder.layouts import is_known
 from airflow_provider_wmigrate.engine.folder.names import WORDS
@@ -23,8 +19,7 @@ from .failure import UsageError
 from .numbering import next_number
 from .patterns import CHANGE_AGGREGATE, PATTERNS, Part, check_words, filled_in, words_told
 from .screen import Screen
-
-_CONFIG_FILE = "migration_config.yaml"
+from .writing import CONFIG_FILE, all_or_nothing, replace_file
 
 
 def new(call: Call) -> Answer:
@@ -48,12 +43,12 @@ def new(call: Call) -> Answer:
         blocks.append(block(versions[-1], _fields(call, folder, stem, part, description)))
         digits = next_number(digits, now)
     path = call.folder_path
-    with _all_or_nothing(path) as write:
+    with all_or_nothing(path) as write:
         for file, text in files.items():
-            write(file, text)
+            write(file, text.encode())
         kept_out = [lines for lines in blocks if not _write_config(call, lines)]
         read_folder(path, call.environ)  # what was written must be readable as what it was meant to be
-    written = [*files, *([_CONFIG_FILE] if len(kept_out) < len(blocks) else [])]
+    written = [*files, *([CONFIG_FILE] if len(kept_out) < len(blocks) else [])]
     by_hand = "\n".join("  " + line for lines in kept_out for line in lines) or None
     data = {
         "folder": str(path),
@@ -68,7 +63,7 @@ def new(call: Call) -> Answer:
         for file in written:
             screen.text(str(path / file))
         if by_hand:
-            screen.tell(f"{_CONFIG_FILE} was left as it is; add below `migrations`:\n{by_hand}")
+            screen.tell(f"{CONFIG_FILE} was left as it is; add below `migrations`:\n{by_hand}")
 
     return Answer(data, show)
 
@@ -154,59 +149,10 @@ def _fields(call: Call, folder: Folder | None, stem: str, part: Part, descriptio
 
 def _write_config(call: Call, lines: list[str]) -> bool:
     """Whether the block could be added. A folder without a config gets one."""
-    file = Path(os.path.realpath(call.folder_path / _CONFIG_FILE))
+    file = Path(os.path.realpath(call.folder_path / CONFIG_FILE))
     old = file.read_bytes().decode("utf-8") if file.exists() else ""
     text = with_block(old, lines, call.environ)
     if text is None:
         return False
-    _replace(file, text)
+    replace_file(file, text)
     return True
-
-
-def _replace(file: Path, text: str) -> None:
-    """The file is the old one or the new one at any moment, whatever happens."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-        os.chmod(name, file.stat().st_mode & 0o7777 if file.exists() else 0o666 & ~_umask())
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-@contextmanager
-def _all_or_nothing(path: Path) -> Iterator[Any]:
-    """Gives a function that writes a file which is not there yet. If anything fails, everything is as before."""
-    fresh = not path.exists()
-    config = Path(os.path.realpath(path / _CONFIG_FILE))
-    before = config.read_bytes() if config.exists() else None
-    written: list[Path] = []
-
-    def write(name: str, text: str) -> None:
-        with open(path / name, "x", encoding="utf-8", newline="\n") as stream:
-            written.append(path / name)
-            stream.write(text)
-
-    try:
-        path.mkdir(exist_ok=True)
-        yield write
-    except BaseException as error:
-        for file in written:
-            file.unlink(missing_ok=True)
-        if before is None:
-            config.unlink(missing_ok=True)
-        elif config.read_bytes() != before:
-            _replace(config, before.decode("utf-8"))
-        if fresh and path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-        if isinstance(error, FileExistsError | FolderError):
-            raise WMigrateError(f"somebody else wrote into {path} meanwhile ({error})", hint="try again") from error
-        raise

@@ -121,6 +121,8 @@ def keywords(argument: Argument) -> dict[str, Any]:
         more["choices"] = argument.choices
     if argument.metavar or not argument.is_option:
         more["metavar"] = argument.metavar or argument.name
+    if argument.required:
+        more["required"] = True
     if not argument.is_option and argument.optional:
         more["nargs"] = "?"
     return more

@@ -24,7 +24,9 @@ class Argument(NamedTuple):
     choices: tuple[str, ...] = ()
     default: str | int | None = None
     optional: bool = False
-    """Of a positional argument; options always are."""
+    """Of a positional argument."""
+    required: bool = False
+    """Of an option."""
     completes: Completes = ""
 
     @property
@@ -105,6 +107,12 @@ TEMPLATES = (
     "view",
     "function",
 )
+
+_TOOLS = (
+    "flyway", "liquibase", "alembic", "golang-migrate", "dbmate", "sqitch", "yoyo", "goose", "node-pg-migrate",
+    "diesel", "django", "seed",
+)  # fmt: skip
+_FROM = Argument(("--from",), "The tool that the project comes from.", "TOOL", choices=_TOOLS, required=True)
 
 _TO = Argument(("--to",), "Only up to this version, with everything that it needs.", "VERSION")
 _DRY_RUN = Argument(("--dry-run",), "Execute for real, measure, and roll everything back.", kind="flag")
@@ -238,6 +246,46 @@ VERBS = (
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,
+    ),
+    Verb(
+        "adopt",
+        "Take over what another tool has applied, from its own table, with times and names; nothing is run.",
+        "adopt:adopt",
+        (
+            _FROM,
+            Argument(("--table",), "The tool's table, if it has not its usual name.", "[SCHEMA.]TABLE"),
+            Argument(
+                ("--accept",),
+                "What the tool applied, by its name for it, has no file: leave it out. Or, by version: the file is not"
+                " the one that was applied, and that is right. May be given several times.",
+                "NAME",
+                "list",
+            ),
+            Argument(("--dry-run",), "Show what would be taken over, and change nothing.", kind="flag"),
+            Argument(("--reason",), "Why, for the audit log.", "TEXT"),
+        ),
+        asks=True,
+    ),
+    Verb(
+        "convert",
+        "Write another tool's folder of migrations as a folder of wmigrate; the other one is only read.",
+        "adopt:convert",
+        (
+            _FROM,
+            Argument(("source",), "Folder in which the other tool has its migrations.", "SOURCE", completes="folder"),
+            Argument(("dest",), "Folder to write; made if it is not there.", "DEST", completes="folder"),
+            Argument(("--dry-run",), "Show what would be written, and write nothing.", kind="flag"),
+        ),
+        database="never",
+    ),
+    Verb(
+        "export",
+        "Write the whole history, entries and audit log, as JSON or CSV.",
+        "export:export",
+        (
+            Argument(("what",), "Which table.", choices=("all", "entries", "audit"), default="all", optional=True),
+            Argument(("--format",), "How it is written.", "FORMAT", choices=("json", "csv"), default="json"),
+        ),
     ),
     Verb(
         "audit",

@@ -16,10 +16,11 @@ from .session.session import Connect
 REPORTED = "reported"
 """The event of a report in which nothing had failed. It ends an attempt: what came before it stays."""
 
-_READ = ("applied", "rolled_back", "started", "repaired", "baselined", REPORTED)
+_READ = ("applied", "rolled_back", "started", "repaired", "baselined", "adopted", REPORTED)
 
 _TOUCHING = (
-    "started", "applied", "rolled_back", "failed", "rollback_failed", "repaired", "baselined", "failure_handled",
+    "started", "applied", "rolled_back", "failed", "rollback_failed", "repaired", "baselined", "adopted",
+    "failure_handled",
 )  # fmt: skip
 
 

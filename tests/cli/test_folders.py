@@ -36,7 +36,7 @@ def test_check_tells_the_right_names_of_another_tools_files(empty: Path, wmigrat
         "2 files are named in the way of golang-migrate: 001_users.down.sql (name it 001_users.rollback.sql),"
         " 001_users.up.sql (name it 001_users.sql)"
     )
-    rule = "rename *.up.sql to *.sql and *.down.sql to *.rollback.sql"
+    rule = "rename *.up.sql to *.sql and *.down.sql to *.rollback.sql, or `wmigrate convert --from golang-migrate`"
     assert (result.code, result.out) == (
         3,
         f"error: {message}; {rule}\nChecked 0 migrations in migrations; no database was asked: 1 error, 0 warnings.\n",
@@ -95,8 +95,7 @@ def test_the_config_means_what_the_environment_says(
 LAYOUT = (
     "migrations: holds no migration, but 1 SQL file in another layout (1_a/up.sql), as diesel, Hasura and others have"
     " it: a folder for each migration, with up.sql and down.sql; here all files lie in one folder: 001_name.sql, and"
-    " what undoes it 001_name.rollback.sql; move 001_name/up.sql to 001_name.sql and 001_name/down.sql to"
-    " 001_name.rollback.sql"
+    " what undoes it 001_name.rollback.sql; `wmigrate convert --from diesel SOURCE DEST` writes such a folder"
 )
 
 

@@ -124,7 +124,7 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_written(
         raise OSError(28, "No space left on device", "migration_config.yaml")
 
     before = {p.name: p.read_bytes() for p in shop.iterdir()}
-    monkeypatch.setattr("airflow_provider_wmigrate.cli.new._replace", broken)
+    monkeypatch.setattr("airflow_provider_wmigrate.cli.new.replace_file", broken)
     result = wmigrate("new", "x")
     assert (result.code, result.err) == (1, "wmigrate: migration_config.yaml: No space left on device\n")
     assert {p.name: p.read_bytes() for p in shop.iterdir()} == before

@@ -326,7 +326,8 @@ def test_a_file_of_another_tool_is_refused_before_anything_runs(shop: Path, wmig
     (shop / "004_customers.sql").write_text(both)
     says = (
         "004_customers.sql:4: -- migrate:down belongs to dbmate, and what is below it undoes the migration: it would be"
-        " run too; move what is below into 004_customers.rollback.sql"
+        " run too; move what is below into 004_customers.rollback.sql, or convert the whole folder:"
+        " `wmigrate convert --from dbmate SOURCE DEST`"
     )
     for words in (["check", "--offline"], ["check"], ["plan"], ["up", "--dry-run"], ["up", "--yes"]):
         result = wmigrate(*words)

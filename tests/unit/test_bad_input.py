@@ -320,7 +320,8 @@ def test_another_tools_names_are_told_for_each_ending(make_folder: MakeFolder) -
     assert findings(make_folder(files)) == [
         "2 files belong to another tool and are no migrations: 003_c.verify.sql, afterMigrate.pgsql; move them away",
         "2 files are named in the way of Flyway: V1__a.sql (name it 001_a.sql), V2__b.pgsql (name it 002_b.pgsql);"
-        " rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql",
+        " rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql,"
+        " or `wmigrate convert --from flyway`",
     ]
 
 

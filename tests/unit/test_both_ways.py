@@ -31,6 +31,12 @@ MARKERS = {
 }
 
 
+def converted(tool: str) -> str:
+    """The other way out, where there is one."""
+    known = tool in ("dbmate", "goose", "node-pg-migrate", "Sqitch", "Liquibase")
+    return f", or convert the whole folder: `wmigrate convert --from {tool.lower()} SOURCE DEST`" if known else ""
+
+
 def refusal(text: str, file: str = "001_a.sql") -> str:
     with pytest.raises(ScriptError) as refused:
         analyse(Script.of(file, text))
@@ -42,7 +48,7 @@ def test_what_undoes_is_not_run_with_what_it_undoes(marker: str, tool: str) -> N
     shown = marker.strip().removeprefix("# ")
     assert refusal(f"CREATE TABLE t ();\n\n{marker}\nDROP TABLE t;") == (
         f"001_a.sql:3: {shown} belongs to {tool}, and what is below it undoes the migration: it would be run too;"
-        " move what is below into 001_a.rollback.sql"
+        f" move what is below into 001_a.rollback.sql{converted(tool)}"
     )
 
 
@@ -68,6 +74,7 @@ def test_changesets(line: str, file: str) -> None:
     assert refusal(f"{line}\nCREATE TABLE t ();\n--rollback DROP TABLE t;", file) == (
         f"{file}:1: {line} belongs to Liquibase, which keeps changesets and their rollbacks in one file;"
         " make a migration of each changeset, and its .rollback.sql of what follows --rollback"
+        f"{converted('Liquibase')}"
     )
 
 
@@ -94,7 +101,7 @@ NONE = ", or word the comment otherwise if it is none"
 def test_words_of_every_day_are_markers_as_a_pair(up: str, down: str, tool: str, more: str) -> None:
     assert refusal(f"-- a table\n{up}\nCREATE TABLE t ();\n{down}\nDROP TABLE t;") == (
         f"001_a.sql:4: {down} belongs to {tool}, and what is below it undoes the migration: it would be run too;"
-        f" move what is below into 001_a.rollback.sql{more}"
+        f" move what is below into 001_a.rollback.sql{converted(tool)}{more}"
     )
     for one in (up, down):
         assert analyse(Script.of("001_a.sql", f"{one}\nCREATE TABLE t ();")).statements

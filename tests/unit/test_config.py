@@ -280,7 +280,8 @@ def test_transactional_for_both_directions_or_each(written: str, apply: object, 
 
 def test_a_block_is_taken_whole() -> None:
     (block,) = parse_config(
-        "migrations:\n- version: 7\n  filename: 007_a.sql\n  description: ' why '\n  dependencies: [1, 02]\n"
+        "migrations:\n- version: 7\n  filename: 007_a.sql\n  origin: V7__a.sql\n  description: ' why '\n"
+        "  dependencies: [1, 02]\n"
         "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
         "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  max_bystander_wait_seconds: 2.5\n  on_failure: none\n"
         '  lock_first: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
@@ -288,6 +289,7 @@ def test_a_block_is_taken_whole() -> None:
     assert block.as_dict() == {
         "version": "007",
         "filename": "007_a.sql",
+        "origin": "V7__a.sql",
         "description": "why",
         "dependencies": ("001", "002"),
         "rollback_supported": True,

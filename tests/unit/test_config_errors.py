@@ -51,8 +51,8 @@ KEYS = [
     (BLOCK + "depends: [001]", "3: migrations[0].depends: is not a known key; did you mean dependencies?"),
     (
         BLOCK + "line: 7",
-        "3: migrations[0].line: is not a known key (known here: version, filename, description, dependencies, "
-        "rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
+        "3: migrations[0].line: is not a known key (known here: version, filename, origin, description, "
+        "dependencies, rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
         "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, locks, on_failure,"
         " requires_extensions)",
     ),

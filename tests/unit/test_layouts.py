@@ -14,20 +14,25 @@ from airflow_provider_wmigrate.engine.folder.layouts import is_known
 Lay = Callable[..., Path]
 OURS = "; here all files lie in one folder: 001_name.sql, and what undoes it 001_name.rollback.sql"
 SQITCH = (
-    ", as Sqitch has it: deploy, revert and verify" + OURS + "; number deploy/name.sql as 001_name.sql in the order of"
-    " sqitch.plan, revert/name.sql as 001_name.rollback.sql"
+    ", as Sqitch has it: deploy, revert and verify"
+    + OURS
+    + "; `wmigrate convert --from sqitch SOURCE DEST` writes such a folder"
 )
 DIESEL = (
     ", as diesel, Hasura and others have it: a folder for each migration, with up.sql and down.sql"
     + OURS
-    + "; move 001_name/up.sql to 001_name.sql and 001_name/down.sql to 001_name.rollback.sql"
+    + "; `wmigrate convert --from diesel SOURCE DEST` writes such a folder"
 )
 PRISMA = (
     ", as Prisma has it: a folder for each migration, with migration.sql"
     + OURS
     + "; move 20240131093000_name/migration.sql to 20240131093000_name.sql"
 )
-LIQUIBASE = ", as Liquibase has it: changelogs" + OURS + "; number the SQL of each change set as 001_name.sql"
+LIQUIBASE = (
+    ", as Liquibase has it: changelogs"
+    + OURS
+    + "; `wmigrate convert --from liquibase SOURCE DEST` writes such a folder"
+)
 KNOWN = OURS + (
     " (other layouts that are known: Sqitch: deploy, revert and verify;"
     " diesel, Hasura and others: a folder for each migration, with up.sql and down.sql;"

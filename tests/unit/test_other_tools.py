@@ -12,8 +12,10 @@ from airflow_provider_wmigrate.engine.model import FolderFinding
 
 MakeFolder = Callable[..., Path]
 
-UP_DOWN = "rename *.up.sql to *.sql and *.down.sql to *.rollback.sql"
-FLYWAY = "rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql"
+UP_DOWN = "rename *.up.sql to *.sql and *.down.sql to *.rollback.sql, or `wmigrate convert --from golang-migrate`"
+FLYWAY = (
+    "rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql, or `wmigrate convert --from flyway`"
+)
 DATED = "write date and time as one number: 20240131093000_name.sql"
 DB_MIGRATE = "rename 001-name-up.sql to 001_name.sql and 001-name-down.sql to 001_name.rollback.sql"
 POSTGRATOR = "rename 001.do.name.sql to 001_name.sql and 001.undo.name.sql to 001_name.rollback.sql"

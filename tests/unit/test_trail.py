@@ -239,7 +239,7 @@ def test_the_columns_in_their_order() -> None:
 
 
 def test_which_events_leave_entries_alone() -> None:
-    settling = {"applied", "rolled_back", "repaired", "baselined"}
+    settling = {"applied", "rolled_back", "repaired", "baselined", "adopted"}
     assert not settling & NOT_SETTLING
     assert {"started", "failed", "rollback_failed", "refused", "dry_run", "not_tried"} <= NOT_SETTLING
     assert {"planned", "failure_handled", "alerted", "alert_failed", "healed"} <= NOT_SETTLING

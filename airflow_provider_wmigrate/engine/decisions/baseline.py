@@ -36,7 +36,7 @@ from airflow_provider_wmigrate.engine.session.session import Connect, Session
 
 from .alone import alone_with_the_ledger, stated
 
-_NEXT = {
+NEXT = {
     Status.CHANGED: "restore its file, or accept it with `wmigrate repair {} --accept`",
     Status.INCOMPLETE: "settle it first with `wmigrate repair {0} --done` or `--undone`",
 }
@@ -65,9 +65,9 @@ def plan_baseline(migrations: Sequence[Migration], graph: Graph, state: State, *
     forward = planner.plan_apply(migrations, graph, state, to=to)
     reached = {v for v in forward.statuses if version_key(v) <= version_key(to)}
     among = reached | graph.ancestors(reached & set(graph.order))
-    unsettled = [_unsettled(v, status) for v, status in forward.statuses.items() if v in among and status in _NEXT]
+    unsettled = [not_settled(v, status) for v, status in forward.statuses.items() if v in among and status in NEXT]
     graph = planner.as_applied(graph, {m.version: m for m in migrations}, state.entries)
-    findings = tuple(unsettled or _too_late([step.version for step in forward.steps], graph, state))
+    findings = tuple(unsettled or too_late([step.version for step in forward.steps], graph, state))
     left_out = {v: reason for v, reason in forward.left_out.items() if v in among}
     return replace(forward, steps=() if findings else forward.steps, findings=findings, left_out=left_out)
 
@@ -125,12 +125,13 @@ def _declare(
     return head
 
 
-def _unsettled(version: str, status: Status) -> Finding:
+def not_settled(version: str, status: Status) -> Finding:
+    """Why nothing is said of a migration whose entry a person must settle first."""
     message = f"migration {version} is {status.value}, so nothing is declared"
-    return Finding("not_declarable", message, _NEXT[status].format(version), version=version)
+    return Finding("not_declarable", message, NEXT[status].format(version), version=version)
 
 
-def _too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[Finding]:
+def too_late(versions: Sequence[str], graph: Graph, state: State) -> Iterator[Finding]:
     """An entry that needs one of them went on without it; the ledger must not say that it had been there."""
     rows = {e.version for e in state.entries}
     named = {parent for e in state.entries for parent in e.dependencies}
@@ -168,8 +169,8 @@ def declared_by(conn: Connection[Any], ledger: Ledger) -> dict[str, tuple[str, .
     query = sql.SQL(
         "SELECT e.version, a.details ->> 'to' FROM {entries} e, LATERAL ("
         "SELECT event, details FROM {log} l WHERE l.version = e.version"
-        " AND event IN ('applied', 'rolled_back', 'baselined', 'baseline_undone') ORDER BY position DESC LIMIT 1) AS a"
-        " WHERE a.event = 'baselined'"
+        " AND event IN ('applied', 'rolled_back', 'baselined', 'adopted', 'baseline_undone')"
+        " ORDER BY position DESC LIMIT 1) AS a WHERE a.event IN ('baselined', 'adopted')"
     ).format(entries=sql.Identifier(ledger.schema, "schema_migrations"), log=sql.Identifier(ledger.schema, "audit_log"))
     with conn.cursor(row_factory=tuple_row) as cursor:
         rows = cursor.execute(query).fetchall()

@@ -38,13 +38,13 @@ _LAYOUTS = (
         "Sqitch",
         "deploy, revert and verify",
         _any(r"(^|/)(deploy/.+|revert/.+)\.sql$"),
-        "number deploy/name.sql as 001_name.sql in the order of sqitch.plan, revert/name.sql as 001_name.rollback.sql",
+        "`wmigrate convert --from sqitch SOURCE DEST` writes such a folder",
     ),
     _Layout(
         "diesel, Hasura and others",
         "a folder for each migration, with up.sql and down.sql",
         _any(r"/(up|down)\.sql$"),
-        "move 001_name/up.sql to 001_name.sql and 001_name/down.sql to 001_name.rollback.sql",
+        "`wmigrate convert --from diesel SOURCE DEST` writes such a folder",
     ),
     _Layout(
         "Prisma",
@@ -56,7 +56,7 @@ _LAYOUTS = (
         "Liquibase",
         "changelogs",
         _any(r"change-?(log|set)"),
-        "number the SQL of each change set as 001_name.sql",
+        "`wmigrate convert --from liquibase SOURCE DEST` writes such a folder",
     ),
 )
 _HOLDS = re.compile(r"\d+[-_.].*\.sql|[VUR]\d*(?:[._]\d+)*__.*\.sql", re.IGNORECASE)

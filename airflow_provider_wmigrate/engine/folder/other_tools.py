@@ -6,7 +6,7 @@ The advice must lead to a right folder: a script that undoes becomes a rollback,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .names import ROLLBACK_SUFFIX, Named, as_words, one_width, parts_of
@@ -33,7 +33,8 @@ def _way(tool: str, pattern: str, rule: str) -> _Way:
 _FLYWAY = _way(
     "Flyway",
     r"(?:V|(?P<down>U))(?P<version>\d+(?:[._]\d+)*)__?(?P<words>.*[a-z].*)",
-    "rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql",
+    "rename V1__name.sql to 001_name.sql and U1__name.sql to 001_name.rollback.sql,"
+    " or `wmigrate convert --from flyway`",
 )
 _REPEATABLE = _way(
     "Flyway's repeatable ones",
@@ -51,7 +52,7 @@ _WAYS = (
     _way(
         "golang-migrate",
         rf"(?P<version>\d+)[-_. ]+(?P<words>.+)\.(?:{_UP}|(?P<down>{_DOWN}))",
-        "rename *.up.sql to *.sql and *.down.sql to *.rollback.sql",
+        "rename *.up.sql to *.sql and *.down.sql to *.rollback.sql, or `wmigrate convert --from golang-migrate`",
     ),
     _way(
         "Postgrator",
@@ -117,10 +118,19 @@ def no_migration(file: str, extension: str) -> Problem | None:
     return None
 
 
-def advice(files: Sequence[Foreign], ours: Iterable[Named], extension: str) -> list[Problem]:
+def renamed(files: Sequence[Foreign], ours: Sequence[Named]) -> list[Named]:
+    """The files as they would be named here, beside those that are already. Two may have one version."""
+    return [Named(f.file, f.digits, f.words, f.is_rollback) for f in _right_names(files, ours)]
+
+
+def _right_names(files: Sequence[Foreign], ours: Sequence[Named]) -> list[Foreign]:
+    return _with_words(_numbered(files, ours), {(n.number, n.is_rollback): n.stem for n in ours})
+
+
+def advice(files: Sequence[Foreign], ours: Sequence[Named], extension: str) -> list[Problem]:
     """What to rename each file to. Where the names would meet, the rule alone is told."""
-    taken = {(n.number, n.is_rollback): n.stem for n in ours}
-    right = _with_words(_numbered(files, list(ours)), taken)
+    taken = {(n.number, n.is_rollback) for n in ours}
+    right = _right_names(files, ours)
     times = [f.numbered for f in right]
     clash = any(times.count(key) > 1 or key in taken for key in times)
     return [_problem(f, extension, clash=clash) for f in right]

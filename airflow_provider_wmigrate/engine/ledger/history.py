@@ -18,7 +18,7 @@ from .ledger import AuditRow, Ledger
 from .storable import server_encoding, storable_data
 from .trail import COLUMNS
 
-ACTED = ("applied", "rolled_back", "failed", "rollback_failed", "repaired", "baselined", "baseline_undone")
+ACTED = ("applied", "rolled_back", "failed", "rollback_failed", "repaired", "baselined", "adopted", "baseline_undone")
 """The events that changed the schema or the ledger, or tried to: what a person means by history."""
 
 

@@ -10,7 +10,7 @@ from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.model import Identity, LastEvent
 
-CHANGED = ("applied", "rolled_back", "repaired", "baselined", "baseline_undone")
+CHANGED = ("applied", "rolled_back", "repaired", "baselined", "adopted", "baseline_undone")
 """Events after which the ledger says something else, or a person has settled something."""
 
 _SETTLING = ("failed", "rollback_failed", *CHANGED)

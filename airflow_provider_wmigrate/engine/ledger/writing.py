@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection, sql
@@ -33,13 +34,18 @@ class Writer(NamedTuple):
         duration_ms: int,
         statements: int,
         status: Literal["applied", "incomplete"] = "applied",
+        applied_at: datetime | None = None,
     ) -> None:
-        """A migration as applied, or as begun: incomplete, with none of its statements done."""
+        """A migration as applied, or as begun: incomplete, with none of its statements done.
+
+        :param applied_at: with a time zone; None: now, by the server's clock.
+        """
         encoding = server_encoding(self.conn)
         values = entry_values(
             migration, identity, encoding, duration_ms=duration_ms, statements=statements, status=status
         )
-        ask(self.conn, self._rows.insert_entry(values, b"pg_catalog.clock_timestamp()"))
+        at = applied_at.isoformat() if applied_at else b"pg_catalog.clock_timestamp()"
+        ask(self.conn, self._rows.insert_entry(values, at))
 
     def change_entry(self, version: str, values: Mapping[str, Any]) -> None:
         """Some columns of an entry, after a person's decision. `rollback_sql` is the script's own text."""

@@ -48,6 +48,9 @@ def refuse_both_ways(script: Script) -> None:
 
 _SQITCH, _ANOTHER, _LIQUIBASE = "Sqitch", "another tool", "Liquibase"
 
+_CONVERTED = ("dbmate", "goose", "node-pg-migrate", _SQITCH, _LIQUIBASE)
+"""Tools whose folders `wmigrate convert` reads."""
+
 _UP_OF = {
     "down": ("up", "migration"),
     "downs": ("ups",),
@@ -121,6 +124,8 @@ def _refusal(script: Script, marker: _Marker, *, back: bool) -> ScriptError:
     else:
         what = "and what is below it undoes the migration: it would be run too"
         way = f"move what is below into {stem}.rollback.sql"
+    if marker.tool in _CONVERTED and (not back or marker.tool == _LIQUIBASE):
+        way += f", or convert the whole folder: `wmigrate convert --from {marker.tool.lower()} SOURCE DEST`"
     if marker.tool == _ANOTHER:
         way += ", or word the comment otherwise if it is none"
     line = script.text.count("\n", 0, marker.at) + 1

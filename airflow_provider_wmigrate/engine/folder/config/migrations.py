@@ -105,6 +105,11 @@ class MigrationBlock(Section):
         "The file, as a check: its number must be the version.",
         None,
     )
+    origin: str | None = key(
+        matching("what another tool calls it", r".+"),
+        "What the tool that it comes from calls it: `wmigrate convert` writes it, and `wmigrate adopt` looks for it.",
+        None,
+    )
     description: str = key(TEXT, "What the migration does.", "")
     dependencies: tuple[str, ...] | None = key(
         a_list("versions such as [001, 002]", VERSION),
