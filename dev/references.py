@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.cli import confirm, failure
+from airflow_provider_wmigrate.cli.arguments import AIRFLOW, COMMON, WMIGRATE, Argument, Verb
 from airflow_provider_wmigrate.cli.patterns import PATTERNS, words_told
-from airflow_provider_wmigrate.cli.verbs import AIRFLOW, COMMON, VERBS, WMIGRATE, Argument, Verb
+from airflow_provider_wmigrate.cli.verbs import VERBS
 from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.codes import EVENTS, FINDINGS
 from airflow_provider_wmigrate.engine.folder.config.reference import KeyDescription, describe

@@ -72,6 +72,9 @@ def _adopted(call: Call, found: Adoption) -> Answer:
             screen.line(f"{name}: left out, as accepted: it has no file here")
         if found.already:
             screen.line(f"{plural(len(found.already), 'migration')} of it in the ledger already.")
+        if found.undone:
+            since = f"Rolled back here since, so they stay pending although {found.table} has them"
+            screen.line(f"{since}: {', '.join(found.undone)}")
         if found.pending:
             screen.line(f"Pending, {found.tool} has not applied them: {', '.join(found.pending)}")
         count = plural(len(found.adopted), "migration")

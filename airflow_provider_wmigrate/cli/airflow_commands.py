@@ -7,8 +7,9 @@ import os
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from .arguments import AIRFLOW, Argument, Verb
 from .parser import keywords
-from .verbs import AIRFLOW, VERBS, Argument, Verb, options
+from .verbs import VERBS, options
 
 if TYPE_CHECKING:
     from .call import Call

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .arguments import COMMON, WMIGRATE, Argument, Verb
 from .call import Answer, Call
 from .patterns import template
-from .verbs import COMMON, VERBS, WMIGRATE, Argument, Verb, options
+from .verbs import VERBS, options
 
 _HOW = {
     "bash": '# eval "$(wmigrate completion bash)"',

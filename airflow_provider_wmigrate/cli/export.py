@@ -52,7 +52,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
     """Without the journal of a script that is under way."""
     row = asdict(entry)
     del row["statement_hashes"]
-    return {**row, **row.pop("identity")}
+    identity = row.pop("identity")
+    return {**row, **identity}
 
 
 def _csv(table: str, rows: Sequence[dict[str, Any]]) -> None:

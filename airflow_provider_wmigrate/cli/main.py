@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .arguments import Verb
 from .call import Answer, Call, FindTarget
 from .failure import DONE, Interrupted, as_document, as_wmigrate_error, exit_code, server_words
 from .parser import parse
 from .screen import Screen
-from .verbs import Verb, verb_of
+from .verbs import verb_of
 
 if TYPE_CHECKING:
     from .target import Target

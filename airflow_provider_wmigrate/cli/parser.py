@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from .arguments import COMMON, WMIGRATE, Argument, Verb
 from .failure import USAGE, UsageError
-from .verbs import COMMON, VERBS, WMIGRATE, Argument, Verb, options
+from .verbs import VERBS, options
 from .wrapping import wrapped
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found something. `wmigrate VERB --help` tells more."

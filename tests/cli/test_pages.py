@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from airflow_provider_wmigrate.cli.verbs import VERBS
@@ -79,15 +80,18 @@ CALLS = {
     "health": [], "info": [], "check": [], "graph": [], "down": ["2", "--yes"], "new": ["x"], "new --templates": [],
     "completion": ["bash"], "repair": ["1", "--accept", "--reason", "x", "--yes"],
     "wait": [], "baseline": ["3", "--reason", "x", "--yes"], "baseline --undo": ["3", "--reason", "x", "--yes"],
+    "adopt": ["--from", "dbmate", "--dry-run"], "convert": ["--from", "seed", "migrations", "written"], "export": [],
 }  # fmt: skip
 
 
-def test_the_documents_have_the_documented_keys(shop: Path, wmigrate: Wmigrate) -> None:
+def test_the_documents_have_the_documented_keys(shop: Path, wmigrate: Wmigrate, conn: psycopg.Connection[Any]) -> None:
     assert set(documented_keys()) == set(CALLS)
     assert {call.split()[0] for call in CALLS} == {verb.name for verb in VERBS}
     for call, more in CALLS.items():
         if call == "repair":
             (shop / "001_shop.sql").write_text("CREATE TABLE shop (id int); -- edited")
+        if call == "adopt":
+            conn.execute("CREATE TABLE schema_migrations (version varchar)")
         document = wmigrate(*call.split(), *more, "--json").json
         assert set(document) == documented_keys()[call], call
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_wmigrate.cli.verbs import AIRFLOW, COMMON, VERBS, options
+from airflow_provider_wmigrate.cli.arguments import AIRFLOW, COMMON
+from airflow_provider_wmigrate.cli.verbs import VERBS, options
 
 COMMAND = [sys.executable, "-m", "airflow_provider_wmigrate.cli"]
 HEAVY = {"airflow", "psycopg", "pydantic", "rich", "yaml", "postgast", "fastapi"}

@@ -13,8 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.cli.arguments import COMMON, WMIGRATE
 from airflow_provider_wmigrate.cli.parser import build_parser
-from airflow_provider_wmigrate.cli.verbs import COMMON, VERBS, WMIGRATE, options
+from airflow_provider_wmigrate.cli.verbs import VERBS, options
 from airflow_provider_wmigrate.engine.record import Bystanders
 
 Conn = psycopg.Connection[Any]

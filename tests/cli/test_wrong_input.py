@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.cli import meanings
+from airflow_provider_wmigrate.cli.arguments import WMIGRATE
 from airflow_provider_wmigrate.cli.call import find_folder
 from airflow_provider_wmigrate.cli.meanings import option_meant
-from airflow_provider_wmigrate.cli.verbs import VERBS, WMIGRATE, options
+from airflow_provider_wmigrate.cli.verbs import VERBS, options
 
 Wmigrate = Callable[..., Any]
 SECRET = "s3cret"

@@ -379,6 +379,21 @@ def test_what_the_ledger_has_stays_as_it_is(
     assert (again.adopted, again.already, again.audit_head) == ((), ("001", "002"), None)
 
 
+def test_what_was_rolled_back_since_is_not_believed_to_be_applied(
+    take: Take, applied_by_dbmate: Conn, migrator: MakeMigrator
+) -> None:
+    """Nobody told the other tool's table of it."""
+    files = FILES | {"002_b.rollback.sql": "SELECT 3;"}
+    take("dbmate", files)
+    migrator(files).roll_back("002")
+    again = take("dbmate", files)
+    assert (again.adopted, again.already, again.undone, again.pending) == ((), ("001",), ("002",), ())
+    applied_by_dbmate.execute("ALTER TABLE schema_migrations ADD applied timestamptz DEFAULT now() + interval '1 day'")
+    applied_by_dbmate.execute("CREATE VIEW run AS SELECT version, applied AS run_on FROM schema_migrations")
+    later = take("diesel", files, table="run")
+    assert ([o.version for o in later.adopted], later.undone) == (["002"], ()), "that tool has applied it again"
+
+
 def test_what_a_person_must_settle_first(take: Take, applied_by_dbmate: Conn, migrator: MakeMigrator) -> None:
     migrator(FILES).apply("001")
     assert refused(lambda: take("dbmate", FILES | {"001_a.sql": "SELECT 1;"}), applied_by_dbmate) == [

@@ -22,6 +22,7 @@ from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
+from airflow_provider_wmigrate.engine.ledger.last_events import CHANGED
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Migration, Script, State, version_key
 from airflow_provider_wmigrate.engine.plan import planner
@@ -63,6 +64,8 @@ class Adoption:
     """What has no file, and was accepted; as the tool calls it."""
     pending: tuple[str, ...]
     """Versions of the folder that the tool has not applied."""
+    undone: tuple[str, ...] = ()
+    """Versions that the tool's table still has, and that were rolled back here since: they stay pending."""
     audit_head: str | None = None
     """None: nothing was written."""
 
@@ -104,7 +107,9 @@ def plan_adoption(
     origins = {v: str(blocks[v].origin) for v in migrations if v in blocks and blocks[v].origin}
     matched = match(tool, tuple(tool.read(rows, beside)), migrations, origins, folder.graph, accepted)
     there = {e.version for e in state.entries}
-    fresh = {v: one for v, one in matched.adopted.items() if v not in there}
+    since = _undone(conn, settings.ledger.schema_name) if state.ledger_version is not None else {}
+    undone = [v for v, one in matched.adopted.items() if v in since and (one.at is None or one.at <= since[v])]
+    fresh = {v: one for v, one in matched.adopted.items() if v not in there and v not in undone}
     findings = matched.findings or _contradictions(matched, fresh, migrations, folder, state)
     if findings:
         raise HistoryError(findings)
@@ -116,7 +121,8 @@ def plan_adoption(
         tuple(_taken_over(migrations[v], one, tool, accepted) for v, one in fresh.items()),
         tuple(v for v in matched.adopted if v in there),
         matched.left_out,
-        tuple(v for v in migrations if v not in applied),
+        tuple(v for v in migrations if v not in applied and v not in undone),
+        tuple(undone),
     )
     return Planned(adoption, entries, fresh, state.ledger_version)
 
@@ -209,6 +215,17 @@ def _contradictions(
     unsettled_ones = [not_settled(v, known[v]) for v in matched.adopted if known[v] in NEXT]
     graph = planner.as_applied(folder.graph, migrations, state.entries)
     return tuple(unsettled_ones or too_late(list(fresh), graph, state))
+
+
+def _undone(conn: Connection[Any], schema: str) -> dict[str, datetime]:
+    """Versions without an entry that had one, and since when: a table that knows nothing of it is not believed. What
+    a person took back as a wrong adoption is none of them."""
+    query = sql.SQL(
+        "SELECT version, at FROM (SELECT DISTINCT ON (version) version, event, at FROM {log}"
+        " WHERE version IS NOT NULL AND event = ANY(%s) ORDER BY version, position DESC) AS last"
+        " WHERE event IN ('rolled_back', 'repaired') AND version NOT IN (SELECT version FROM {entries})"
+    ).format(log=sql.Identifier(schema, "audit_log"), entries=sql.Identifier(schema, "schema_migrations"))
+    return dict(conn.execute(query, [list(CHANGED)]).fetchall())
 
 
 # The other tool's tables
