@@ -157,10 +157,15 @@ async def get_metrics(ask: AskDep, days: Annotated[int, Query(ge=1, le=366)] = 9
 
 @groups.get("/migrations/{version}")
 async def get_migration(
-    ask: AskDep, version: Annotated[str, Path(pattern="^[0-9]{1,250}$")], environment: Environment = None
+    ask: AskDep,
+    version: Annotated[str, Path(pattern="^[0-9]{1,250}$")],
+    environment: Environment = None,
+    from_line: Annotated[
+        int, Query(ge=1, le=2**31 - 1, description="Of its scripts; a long one is told piece by piece, by `next_line`.")
+    ] = 1,
 ) -> schemas.MigrationAnswer:
     """One migration with its scripts and its events."""
-    return await ask(queries.migration, version, environment=environment)
+    return await ask(queries.migration, version, environment=environment, from_line=from_line)
 
 
 @starts.post("/migrate", status_code=201, dependencies=[Depends(action_logging("wmigrate_migrate"))])

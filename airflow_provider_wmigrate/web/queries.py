@@ -138,8 +138,8 @@ def history(view: GroupView, *, version: str | None, before: int | None, limit: 
     )
 
 
-def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
-    """One migration with its scripts and its events."""
+def migration(view: GroupView, version: str, *, from_line: int) -> schemas.MigrationAnswer:
+    """One migration with its scripts, from a line on, and its events."""
     version = str(canonical(version))
 
     def ask(conn: Any, ledger: Any, state: State) -> tuple[Script | None, EventPage]:
@@ -156,7 +156,7 @@ def migration(view: GroupView, version: str) -> schemas.MigrationAnswer:
     if not items:
         raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
     step, entry = view.steps.get(version), known.entries.get(version)
-    scripts = Reader(view.group, access.may_read_code(view.session, view.user, view.group.dag_id))
+    scripts = Reader(view.group, access.may_read_code(view.session, view.user, view.group.dag_id), from_line)
     return schemas.MigrationAnswer(
         group=view.described,
         migration=items[0],

@@ -231,8 +231,11 @@ class ScriptText(Answer):
     )
     file: str | None = None
     checksum: str | None = None
-    reason: str | None = Field(
-        default=None, description="Why there is no text, or no more than its beginning, and where to find it."
+    reason: str | None = Field(default=None, description="Why there is no text, and where to find it.")
+    lines: int | None = Field(default=None, description="Of the whole script.")
+    next_line: int | None = Field(
+        default=None,
+        description="`text` ends before this line; ask for the rest with `from_line`. Null: it is the end.",
     )
 
 

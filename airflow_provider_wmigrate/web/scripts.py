@@ -6,7 +6,9 @@ makes the web server show a file whose content its author does not know.
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,15 +16,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.folder.scripts import decoded
 from airflow_provider_wmigrate.engine.model import Script, checksum
+from airflow_provider_wmigrate.engine.sql.psql import cut
 from airflow_provider_wmigrate.task_docs import HIDDEN, ShownScript
 
 from . import schemas
 from .catalog import GroupTasks, StepTask
 
 SHOWN_AT_ONCE = 1_000_000
-"""Characters: to find the secrets in so many takes a second of the API server's time."""
+"""Characters: to find the secrets in so many takes a second or two of the API server's time."""
 READ_AT_MOST = 64 * 2**20
 """Bytes of a file."""
 
@@ -36,10 +40,12 @@ class Reader:
 
     :param group: the group that is looked at.
     :param may_read_code: whether the caller may read the DAG's code.
+    :param from_line: from 1; of a long script no more than about `SHOWN_AT_ONCE` characters are told at once.
     """
 
     group: GroupTasks
     may_read_code: bool
+    from_line: int = 1
 
     def sql(self, step: StepTask | None) -> schemas.ScriptText:
         """The script as the DAG was last parsed."""
@@ -82,17 +88,55 @@ class Reader:
             return known.model_copy(update={"reason": str(error)})
         if text is None:
             return known.model_copy(update={"reason": script.reason})
-        shown, rest = _beginning(text, script.file)
-        masked = _masked(replace(script, text=shown, reason=None))
-        return known.model_copy(update={"origin": origin, "text": masked, "reason": rest})
+        shown, following = _shown(replace(script, text=text, reason=None), self.from_line)
+        lines = text.count("\n") + (not text.endswith("\n"))
+        return known.model_copy(update={"origin": origin, "text": shown, "lines": lines, "next_line": following})
 
 
-def _beginning(text: str, file: str) -> tuple[str, str | None]:
-    """As much of a script as is shown, and what of it is not."""
-    if len(text) <= SHOWN_AT_ONCE:
-        return text, None
-    cut = text.rfind("\n", 0, SHOWN_AT_ONCE) + 1 or SHOWN_AT_ONCE
-    return text[:cut], f"these are the first {cut:,} of {len(text):,} characters; read the rest in the file {file}"
+def _shown(script: ShownScript, line: int) -> tuple[str, int | None]:
+    """What is told of a script from a line on, and the line to go on with; None: it ends here.
+
+    Secrets are found statement by statement, so whole statements are read, even where a part of one is told.
+    """
+    text = str(script.text)
+    stretches = _stretches(text, SHOWN_AT_ONCE)
+    index = max(i for i, (first, _, _) in enumerate(stretches) if first <= line)
+    first, start, end = stretches[index]
+    rows = _masked(replace(script, text=text[start:end])).split("\n")[line - first :]
+    number, size = 0, 0
+    while number < len(rows) and (not number or size + len(rows[number]) <= SHOWN_AT_ONCE):
+        size += len(rows[number]) + 1
+        number += 1
+    if any(rows[number:]):
+        return "\n".join([*rows[:number], ""]), line + number
+    following = stretches[index + 1][0] if index + 1 < len(stretches) else None
+    return "\n".join(rows), following
+
+
+@lru_cache(maxsize=4)
+def _stretches(text: str, size: int) -> tuple[tuple[int, int, int], ...]:
+    """First line, start and end of stretches of whole lines with whole statements, as many of them as fit in the size.
+
+    A file that cannot be cut into statements is one stretch.
+    """
+    ends = []
+    try:
+        pieces = cut(Script("", text, "")).pieces if len(text) > size else ()
+    except ScriptError:
+        pieces = ()
+    for piece in pieces:
+        end = piece.data[1] + len("\\.") if piece.data else piece.end
+        if rest := _REST_OF_LINE.match(text, end):
+            ends.append(rest.end())
+    bounds = [0]
+    for end, following in itertools.pairwise(ends):
+        if following - bounds[-1] > size:
+            bounds.append(end)
+    bounds.append(len(text))
+    return tuple((text.count("\n", 0, start) + 1, start, end) for start, end in itertools.pairwise(bounds))
+
+
+_REST_OF_LINE = re.compile(r"[ \t]*(?:--[^\n]*)?(?:\n|\Z)")
 
 
 @lru_cache(maxsize=4)

@@ -128,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["dags", _, "groups", _, ("status" | "health" | "history" | "metrics") as what]:
                 return self._json(getattr(world, what))
             case ["dags", _, "groups", _, "migrations", version]:
-                return self._json(world.detail(version))
+                rest = {"sql": world.rest[int(query["from_line"])]} if "from_line" in query else {}
+                return self._json(world.detail(version).model_copy(update=rest))
         return self._problem(404, "no such route", "not_found")
 
     def _plan(self, world: World, to: str | None, environment: str | None) -> BaseModel:

@@ -127,9 +127,57 @@ def test_where_it_may_not_be_shown_the_reason_is(open_page: Open, reason: str) -
     expect(dialog.get_by_role("button", name="Apply 3 migrations")).to_be_enabled()
 
 
-def test_what_is_left_out_of_a_very_long_script_is_told(open_page: Open) -> None:
-    page = open_page(f"{AT}/migrations/019", with_sql("SELECT 1;\n", "these are the first 10 of 2,000,000 characters"))
-    expect(page.locator(".script").first).to_contain_text("these are the first 10 of 2,000,000 characters.")
+def in_pieces(lines: list[str], size: int) -> worlds.World:
+    """A world in which the script of every migration comes so many lines at a time."""
+    pieces = {
+        first + 1: worlds.s.ScriptText(
+            text="".join(lines[first : first + size]),
+            origin="folder",
+            lines=len(lines),
+            next_line=first + size + 1 if first + size < len(lines) else None,
+        )
+        for first in range(0, len(lines), size)
+    }
+    world = with_sql("")
+    usual = world.detail
+    world.detail = lambda version: usual(version).model_copy(update={"sql": pieces[1]})
+    world.rest = pieces
+    return world
+
+
+def test_a_script_of_five_million_characters_is_shown_to_its_end(open_page: Open, server: StubServer) -> None:
+    lines = [f"INSERT INTO t VALUES ({n}, '{'it' * 6}');\n" for n in range(119_999)]
+    lines.append("SELECT 'the last line';\n")
+    assert sum(map(len, lines)) > 5_000_000
+    page = open_page(f"{AT}/migrations/019", in_pieces(lines, 30_000))
+    script = page.get_by_role("region", name="SQL script, 120,000 lines")
+    status = page.locator(".script").first.get_by_role("status")
+    for shown in ("30,000", "60,000", "90,000"):
+        expect(status).to_have_text(f"{shown} of 120,000 lines are shown.")
+        page.get_by_role("button", name="Show more").click()
+    expect(status).to_have_text("All of it is shown.")
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+    script.evaluate("one => one.scrollTo(0, one.scrollHeight)")
+    last = script.locator(".sql-part").last
+    expect(last.locator(".string").last).to_have_text("'the last line'")
+    expect(last.locator(".gutter")).to_contain_text("120000")
+    whole = "all => all.map(one => one.textContent).join('\\n')"
+    assert script.locator("code").evaluate_all(whole) == "".join(lines).rstrip("\n")
+
+
+def test_the_rest_of_a_script_that_cannot_be_read_is_told(open_page: Open, server: StubServer) -> None:
+    world = in_pieces(["SELECT 1;\n", "SELECT 2;\n"], 1)
+    world.rest[2] = worlds.s.ScriptText(origin="unavailable", reason="the file was edited since")
+    page = open_page(AT, world)
+    page.get_by_role("button", name="Apply…").click()
+    body = page.get_by_role("dialog").locator(".review-body").first
+    expect(body).to_contain_text("1 of 2 lines are shown.")
+    body.get_by_role("button", name="Show more").click()
+    expect(body).to_contain_text("Not shown here any more: the file was edited since.")
+    world.rest[2] = worlds.s.ScriptText(text="SELECT 2;\n", origin="folder", lines=2)
+    body.get_by_role("button", name="Show more").click()
+    expect(body).to_contain_text("All of it is shown.")
+    expect(body.locator("code").last).to_have_text("SELECT 2;")
 
 
 def test_an_empty_script_is_told(open_page: Open) -> None:

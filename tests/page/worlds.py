@@ -84,6 +84,8 @@ class World:
     older: s.HistoryAnswer | None = None
     """What is told of the history before what `history` tells."""
     started: list[dict[str, Any]] = field(default_factory=list)
+    rest: dict[int, s.ScriptText] = field(default_factory=dict)
+    """Line -> what is told of a long script from there on."""
 
 
 def make_world(

@@ -302,6 +302,8 @@ def test_prose_is_not_read_back(admin: Any, make_place: MakePlace) -> None:
         "file": "001_x.sql",
         "checksum": found["migration"]["checksum"],
         "reason": None,
+        "lines": 3,
+        "next_line": None,
     }
     assert found["rollback"] == {
         "text": None,
@@ -309,6 +311,8 @@ def test_prose_is_not_read_back(admin: Any, make_place: MakePlace) -> None:
         "file": None,
         "checksum": None,
         "reason": "it has none",
+        "lines": None,
+        "next_line": None,
     }
     assert place.migrate().state == "success", "nothing of it is taken for a template"
 

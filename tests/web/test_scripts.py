@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import CONFIG, FILES, Place
 
+from airflow_provider_wmigrate.task_docs import ShownScript
 from airflow_provider_wmigrate.web import scripts
 
 MakePlace = Callable[..., Place]
@@ -84,13 +85,55 @@ def test_without_the_folder_it_is_told_where_the_script_is(admin: Any, make_plac
     )
 
 
-def test_of_a_very_long_script_the_beginning_is_shown(admin: Any, long: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "SHOWN_AT_ONCE", 30)
-    found = sql(admin, long)
-    assert (found["text"], found["origin"]) == ("-- every row of it\n", "folder")
-    assert found["reason"] == (
-        f"these are the first 19 of {len(LONG):,} characters; read the rest in the file 001_long.sql"
-    )
+def test_a_very_long_script_is_told_piece_by_piece(admin: Any, long: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "SHOWN_AT_ONCE", 70_000)
+    texts, line = [], 1
+    while line:
+        answer = admin.get(f"{long.group}/migrations/001?from_line={line}").json()
+        assert answer["sql"]["text"] == answer["rollback"]["text"]
+        assert (answer["sql"]["lines"], answer["sql"]["reason"]) == (2_001, None)
+        texts.append(answer["sql"]["text"])
+        line = answer["sql"]["next_line"]
+    assert ("".join(texts), len(texts)) == (LONG, 2)
+    assert all(text.endswith(";\n") for text in texts)
+    beyond = admin.get(f"{long.group}/migrations/001?from_line=9999").json()["sql"]
+    assert (beyond["text"], beyond["next_line"]) == ("", None)
+    assert admin.get(f"{long.group}/migrations/001?from_line=0").status_code == 422
+
+
+FILL = "SELECT 'x', 1;  -- why: 'y'\n" * 3_000
+PASSWORD = "CREATE ROLE reader\n PASSWORD 'hunter2';\n"
+COPIED = "COPY t (id) FROM stdin;\n" + "1\n" * 50_000 + "\\.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "pieces"),
+    [
+        ("", 10, 1),
+        ("SELECT 1", 3, 1),
+        (FILL * 5 + PASSWORD + FILL * 5, 200_000, 5),
+        (PASSWORD * 9_000, 100_000, 5),
+        (FILL + COPIED + FILL + PASSWORD, 90_000, 4),
+        ("INSERT INTO t VALUES\n" + "('it''s'),\n" * 90_000 + "('hunter3');\n", 300_000, 4),
+        (FILL + "\\connect other\n" + FILL + PASSWORD, 100_000, 2),
+        ("SELECT 1; " * 20_000 + "\n" + PASSWORD, 100_000, 2),
+    ],
+    ids=["empty", "a line", "statements", "masks", "copy", "one statement", "no SQL", "one line"],
+)
+def test_in_pieces_it_is_what_it_is_in_one(monkeypatch: pytest.MonkeyPatch, text: str, size: int, pieces: int) -> None:
+    script = ShownScript("001_a.sql", "x", text)
+    whole = scripts._shown(script, 1)
+    assert (whole[0], whole[1]) == (script.masked.text, None)
+    monkeypatch.setattr(scripts, "SHOWN_AT_ONCE", size)
+    texts, line = [], 1
+    following: int | None = 1
+    while following:
+        line = following
+        found, following = scripts._shown(script, line)
+        texts.append(found)
+    assert "".join(texts) == whole[0]
+    assert "hunter2" not in whole[0]
+    assert len(texts) == pieces
 
 
 def test_no_secret_of_a_long_script_is_shown(admin: Any, make_place: MakePlace) -> None:

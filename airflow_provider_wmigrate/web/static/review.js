@@ -1,6 +1,6 @@
 // What a run will do, migration by migration, with the SQL that each will run. Read before anything is started.
 
-import { about } from "./api.js";
+import { about, Problem } from "./api.js";
 import { append, h, replace } from "./dom.js";
 import { words } from "./format.js";
 import { badge, problemBox } from "./parts.js";
@@ -60,14 +60,21 @@ async function fill(body, one, place, which, environment) {
   replace(body, h("p", { class: "muted" }, "Reading the script …"));
   try {
     const answer = await about(place, `migrations/${one.version}`, { environment });
-    replace(body, scriptText(answer[which], `${which === "sql" ? "SQL" : "Rollback"} of ${one.version}`));
+    replace(body, scriptText(answer[which], `${which === "sql" ? "SQL" : "Rollback"} of ${one.version}`, reader(place, one.version, which, environment)));
   } catch (problem) {
     replace(body, problemBox(problem));
   }
 }
 
-/** The text of a script, or why it is not shown. */
-export function scriptText({ text, reason }, label) {
-  if (text === null) return h("p", { class: "muted no-script" }, `Not shown here: ${reason ?? "nobody says why"}.`);
-  return [text.trim() ? sqlBlock(text, label) : h("p", { class: "muted" }, "The file is empty."), reason && h("p", { class: "muted" }, `${reason}.`)];
+/** What reads a script from a line on; `which`: "sql" or "rollback". */
+export const reader = (place, version, which, environment) => async (line) => {
+  const found = (await about(place, `migrations/${version}`, { environment, from_line: line }))[which];
+  if (found.text === null) throw new Problem(0, { detail: `Not shown here any more: ${found.reason}.` });
+  return found;
+};
+
+/** The text of a script, or why it is not shown; `readFrom` as `reader` gives it. */
+export function scriptText(script, label, readFrom) {
+  if (script.text === null) return h("p", { class: "muted no-script" }, `Not shown here: ${script.reason ?? "nobody says why"}.`);
+  return script.text.trim() || script.next_line ? sqlBlock(script, label, readFrom) : h("p", { class: "muted" }, "The file is empty.");
 }

@@ -19,32 +19,70 @@ const KINDS = [null, "comment", "string", "body", "name", "literal"];
 
 /**
  * A script with its line numbers beside it; the numbers are not selected with the text. Only what is in sight has colours, so that a
- * script of ten thousand lines costs no more elements than one of a hundred.
+ * script of ten thousand lines costs no more elements than one of a hundred. What the answer does not hold yet is read when it is asked for.
+ * @param readFrom (line) => Promise of the answer from that line on
  */
-export function sqlBlock(text, label) {
-  const lines = text.replace(/\n$/, "").split("\n");
-  const colour = colouring(text);
+export function sqlBlock({ text, lines, next_line: next }, label, readFrom) {
+  const number = lines ?? linesOf(text).length;
+  const block = h("div", { class: "sql", tabindex: "0", role: "region", "aria-label": `${label}, ${count(number, "line")}` });
+  block.style.setProperty("--gutter", `${String(number).length}ch`);
   const parts = new Map();
-  for (let first = 0, from = 0; first < lines.length; first += LINES_IN_A_PART) {
-    const mine = lines.slice(first, first + LINES_IN_A_PART);
-    const plain = mine.join("\n");
-    const code = h("code", {}, plain);
-    const numbers = mine.map((_, index) => first + index + 1).join("\n");
-    const part = h("div", { class: "sql-part" }, h("pre", { class: "gutter number", "aria-hidden": "true" }, numbers), h("pre", { class: "code" }, code));
-    parts.set(part, { code, plain, from });
-    from += plain.length + 1;
-  }
-  const block = h("div", { class: "sql", tabindex: "0", role: "region", "aria-label": `${label}, ${count(lines.length, "line")}` }, [...parts.keys()]);
-  block.style.setProperty("--gutter", `${String(lines.length).length}ch`);
   const watcher = new IntersectionObserver((changes) => {
     for (const { target, isIntersecting } of changes) {
-      const { code, plain, from } = parts.get(target);
+      const { code, plain, from, colour } = parts.get(target);
       if (isIntersecting) replace(code, colour(from, from + plain.length));
       else if (code.children.length) replace(code, plain);
     }
   }, { root: block, rootMargin: "300px 0px" });
-  for (const part of parts.keys()) watcher.observe(part);
-  return block;
+  const add = (more, before) => {
+    for (const [part, about] of partsOf(more, before)) {
+      parts.set(part, about);
+      block.append(part);
+      watcher.observe(part);
+    }
+  };
+  add(text, 0);
+  return [block, next && rest(next, number, readFrom, add)];
+}
+
+/** The button for what is not shown yet of a script so long that it comes piece by piece. */
+function rest(next, number, readFrom, add) {
+  const told = h("span", { class: "muted", role: "status" });
+  const more = h("button", { type: "button", class: "small", onclick: async () => {
+    more.disabled = true;
+    try {
+      const { text, next_line: following } = await readFrom(next);
+      add(text, next - 1);
+      next = following;
+      tell();
+    } catch (problem) {
+      replace(told, problem.message);
+    }
+    more.disabled = false;
+  } }, "Show more");
+  const tell = () => {
+    more.hidden = next === null;
+    replace(told, next === null ? "All of it is shown." : `${(next - 1).toLocaleString("en")} of ${number.toLocaleString("en")} lines are shown.`);
+  };
+  tell();
+  return h("div", { class: "row" }, more, told);
+}
+
+const linesOf = (text) => text.replace(/\n$/, "").split("\n");
+
+/** A text as elements of a few lines each; `before`: how many lines stand before it. */
+function partsOf(text, before) {
+  const [lines, colour, found] = [linesOf(text), colouring(text), []];
+  for (let first = 0, from = 0; first < lines.length; first += LINES_IN_A_PART) {
+    const mine = lines.slice(first, first + LINES_IN_A_PART);
+    const plain = mine.join("\n");
+    const code = h("code", {}, plain);
+    const numbers = mine.map((_, index) => before + first + index + 1).join("\n");
+    const part = h("div", { class: "sql-part" }, h("pre", { class: "gutter number", "aria-hidden": "true" }, numbers), h("pre", { class: "code" }, code));
+    found.push([part, { code, plain, from, colour }]);
+    from += plain.length + 1;
+  }
+  return found;
 }
 
 /** What colours a stretch of a text. The text is read as far as was asked for, and no place of it twice. */

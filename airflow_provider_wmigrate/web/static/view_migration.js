@@ -8,7 +8,7 @@ import { explain, whyNot } from "./offers.js";
 import { airflowLink } from "./outside.js";
 import { badge, banner, empty, facts, sourceBanner, when } from "./parts.js";
 import { routeTo } from "./router.js";
-import { scriptText } from "./review.js";
+import { reader, scriptText } from "./review.js";
 import { askRollBack, IN_LEDGER } from "./start.js";
 import { table } from "./table.js";
 
@@ -35,7 +35,7 @@ export async function showMigration(panel, { route, place, status, ask, refresh,
     one.status === "incomplete" && banner("failed", "alert", h("strong", {}, "It was started outside a transaction and did not finish. "),
       answer.statements_total !== null && `${answer.statements_done} of ${answer.statements_total} statements are done. `, "Apply again: the run goes on where this one stopped."),
     h("div", { class: "columns" }, h("div", { class: "card" }, about(answer, place, dependents)), h("div", { class: "card stack" }, h("h3", {}, "What happened"), history(events))),
-    h("div", { class: "columns scripts" }, script("SQL", sql), script("Rollback", rollback, one.has_rollback))));
+    h("div", { class: "columns scripts" }, script("SQL", sql, reader(place, one.version, "sql")), script("Rollback", rollback, reader(place, one.version, "rollback"), one.has_rollback))));
   heading.focus({ preventScroll: true });
   // Coming from far down a long list: begin at the beginning.
   if (panel.getBoundingClientRect().top < 0) panel.scrollIntoView();
@@ -101,11 +101,12 @@ export function history(events, { withVersion = null } = {}) {
   ], events, { hideCaption: true });
 }
 
-function script(title, { text, origin, file, reason }, expected = true) {
+function script(title, shown, readFrom, expected = true) {
+  const { text, origin, file, reason } = shown;
   const from = { dag: "as deployed", folder: "as deployed", ledger: "as it was applied, from the ledger" }[origin];
   return h("div", { class: "stack script" },
     h("div", { class: "row" }, h("h3", {}, title), file && h("code", { class: "muted" }, file), from && h("span", { class: "muted" }, from)),
-    text !== null ? scriptText({ text, reason }, `${title} script`)
+    text !== null ? scriptText(shown, `${title} script`, readFrom)
       : h("div", { class: "card" }, empty("log", expected ? "The text is not shown here" : "No rollback script", expected ? reason : "This migration cannot be rolled back by a script.")));
 }
 
