@@ -58,7 +58,9 @@ class Migrator(Planning):
             refuse_standby(session.login.standby)
             self._access.ensure(session)
             with session.transaction(confirmed=False):
-                return self.ledger.log.append(session.conn, event, self._identity, version=version, details=details)
+                return self.ledger.log.append(
+                    session.conn, event, self._access.identity, version=version, details=details
+                )
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -86,9 +88,7 @@ class Migrator(Planning):
             row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
             last = {"last_successful_run": row[0].isoformat() if row else ""}
             self.ledger.writer(session.conn).set_metadata({**system_values(self._folder), **last})
-            if reported is None:
-                return None
-            return self.ledger.log.append(session.conn, "reported", self._identity, details=reported)
+            return None if reported is None else self._access.append(session, "reported", reported)
 
     @contextmanager
     def _whole(self, session: Session, run: WholeRun | None, versions: Sequence[str]) -> Iterator[list[Record]]:
@@ -96,7 +96,7 @@ class Migrator(Planning):
         records: list[Record] = []
         if run is not None and run.head is None:
             with self._access.reaching(session), session.transaction(confirmed=False):
-                run.head = self.ledger.log.append(session.conn, "planned", self._identity, details=run.details)
+                run.head = self._access.append(session, "planned", run.details)
         yield records
         if run is not None and len(records) == len(versions):
             with self._access.reaching(session):
@@ -143,9 +143,7 @@ class Migrator(Planning):
             self._access.ensure(session)
             with self._whole(session, whole, versions) as records:
                 if jobs == 1:
-                    records += Series(
-                        session, self._access, self._directed(Applying), versions, self._tell, go_on
-                    ).run()
+                    records += Series(session, self._directed(Applying), versions, go_on).run()
                 else:
                     records += self._side_by_side(versions, jobs, go_on)
             return records
@@ -158,7 +156,7 @@ class Migrator(Planning):
 
     def _apply_alone(self, session: Session, version: str) -> list[Record]:
         """On a session that has run others, beside other sessions."""
-        records = Series(session, self._access, self._directed(Applying), [version], self._tell).run()
+        records = Series(session, self._directed(Applying), [version]).run()
         with self._access.reaching(session):
             session.locks.release_all()  # or whoever needs this version would wait
         return records
@@ -203,7 +201,7 @@ class Migrator(Planning):
             try:
                 back = replace(self._directed(RollingBack), only_incomplete=only_incomplete)
                 with self._whole(session, whole, versions) as records:
-                    records += Series(session, self._access, back, versions, self._tell, go_on).run()
+                    records += Series(session, back, versions, go_on).run()
                 return records
             except StatementFailed as error:
                 raise RollbackFailed(error.version, error) from error
@@ -213,9 +211,7 @@ class Migrator(Planning):
         self._access.cancel()
 
     def _directed(self, kind: type[_D]) -> _D:
-        return kind(
-            self.migrations, self._access, self.settings, self._identity, self._tell, self._connect, self.analyses
-        )
+        return kind(self.migrations, self._access, self.settings, self.analyses)
 
     def _trial(self) -> Trial:
         from .run.trial import Trial
@@ -223,7 +219,7 @@ class Migrator(Planning):
         return Trial(self.graph, self._access, self._finished)
 
     def _finished(self, record: Record) -> Record:
-        self._tell(Finished(record))
+        self._access.tell(Finished(record))
         return record
 
     def _allow(self, *, dry_run: bool, direction: Direction) -> None:

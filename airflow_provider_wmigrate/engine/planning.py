@@ -65,10 +65,9 @@ class Planning:
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
         self._folder = folder
-        self._connect, self._identity, self._tell = connect, identity, _in_turn(on_event)
         wait = self.settings.execution.lock_wait_seconds
         ledger = Ledger(self.settings.ledger.schema_name)
-        self._access = LedgerAccess(connect, ledger, identity, self._tell, wait_seconds=wait)
+        self._access = LedgerAccess(connect, ledger, identity, _in_turn(on_event), wait_seconds=wait)
 
     @property
     def ledger(self) -> Ledger:

@@ -42,19 +42,19 @@ class LedgerAccess:
         self, connect: Connect, ledger: Ledger, identity: Identity, tell: Listener, *, wait_seconds: float
     ) -> None:
         self.ledger = ledger
-        self._connect, self._identity, self._tell = connect, identity, tell
+        self.connect, self.identity, self.tell = connect, identity, tell
         self._wait_seconds = wait_seconds
         self._sessions: list[Session] = []
 
     def name(self, what: str) -> str:
         """As others see a session in which something is done."""
-        run = self._identity.run_id
+        run = self.identity.run_id
         return f"wmigrate {what}" + (f" {run}" if run else "")
 
     @contextmanager
     def open(self, what: str) -> Iterator[Session]:
         """A session of its own, which others see under the name of what is done in it."""
-        with open_session(self._connect, application_name=self.name(what)) as session:
+        with open_session(self.connect, application_name=self.name(what)) as session:
             self._sessions.append(session)
             try:
                 yield session
@@ -86,7 +86,7 @@ class LedgerAccess:
             self._acquire(session, [lock], None, "the ledger's lock")
             version = self.ledger.version(session.conn)
             with session.transaction(confirmed=False):
-                make_current(self.ledger, session.conn, self._identity, version)
+                make_current(self.ledger, session.conn, self.identity, version)
             session.locks.release(lock)
             return True
 
@@ -96,6 +96,10 @@ class LedgerAccess:
             if self.ledger.version(session.conn) is None:
                 return ()
             return self.ledger.entries(session.conn)
+
+    def append(self, session: Session, event: str, details: dict[str, Any], version: str | None = None) -> str:
+        """One row of this runner in the audit log, in the open transaction; returns the new head."""
+        return self.ledger.log.append(session.conn, event, self.identity, version=version, details=details)
 
     def locks_of(self, mine: Sequence[str], needed: Iterable[str] = ()) -> list[AdvisoryLock]:
         """Exclusive on what is run, shared on what it needs: so nothing it needs is rolled back meanwhile."""
@@ -116,7 +120,7 @@ class LedgerAccess:
         from airflow_provider_wmigrate.engine.events import Waiting  # a look at a ledger does not pay for it
 
         def told(waited: float, holders: tuple[int, ...]) -> None:
-            self._tell(Waiting(version, what, waited, holders))
+            self.tell(Waiting(version, what, waited, holders))
 
         with self.reaching(session):
             session.locks.acquire(locks, wait_seconds=self._wait_seconds, on_wait=told, what=what)

@@ -13,7 +13,6 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.extensions import preflight
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion, WMigrateError
-from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
 from airflow_provider_wmigrate.engine.ledger.access import LedgerAccess
 from airflow_provider_wmigrate.engine.model import (
@@ -30,7 +29,7 @@ from airflow_provider_wmigrate.engine.plan import planner, rollback
 from airflow_provider_wmigrate.engine.plan.statuses import status_of
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
-from airflow_provider_wmigrate.engine.session.session import Connect, Session
+from airflow_provider_wmigrate.engine.session.session import Session
 from airflow_provider_wmigrate.engine.sql.analysis import Analyses
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
@@ -68,9 +67,6 @@ class Directed(ABC):
     migrations: Mapping[str, Migration]
     access: LedgerAccess
     settings: Settings
-    identity: Identity
-    tell: Listener
-    connect: Connect
     analyses: Analyses
 
     direction: ClassVar[Direction]
@@ -100,10 +96,10 @@ class Directed(ABC):
             session,
             self.access.ledger,
             self.settings.execution,
-            self.identity,
+            self.access.identity,
             self.direction,
-            self.tell,
-            self.connect,
+            self.access.tell,
+            self.access.connect,
             self.settings.logging.include_sql,
         )
 
@@ -142,14 +138,13 @@ class Directed(ABC):
         with suppress(WMigrateError, psycopg.Error):
             details = {"findings": [f.code for f in found], "error": str(error), "dry_run": dry_run}
             with session.transaction(confirmed=False):
-                append = self.access.ledger.log.append
-                error.audit_head = append(session.conn, "refused", self.identity, version=version, details=details)
+                error.audit_head = self.access.append(session, "refused", details, version)
         raise error
 
     def nothing_done(self, version: str, outcome: Outcome, *, by: Identity | None = None) -> Record:
         """:param by: who had done it before."""
         migration = self.migrations[version]
-        return Record(version, migration.name, outcome, migration.script.checksum, by or self.identity)
+        return Record(version, migration.name, outcome, migration.script.checksum, by or self.access.identity)
 
 
 @dataclass
@@ -198,7 +193,7 @@ class Applying(Directed):
             total,
             total,
             (),
-            self.identity,
+            self.access.identity,
         )
 
 

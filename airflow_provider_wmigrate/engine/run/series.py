@@ -13,7 +13,6 @@ from functools import partial
 import psycopg
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.ledger.access import LedgerAccess
 from airflow_provider_wmigrate.engine.ledger.trail import damaged
 from airflow_provider_wmigrate.engine.model import Entry
@@ -41,11 +40,10 @@ class Series:
     """
 
     session: Session
-    access: LedgerAccess
     direct: Directed
     versions: Sequence[str]
-    tell: Listener
     go_on: Callable[[], bool] = lambda: True
+    access: LedgerAccess = field(init=False)
     entries: dict[str, Entry] = field(default_factory=dict, init=False)
     head: str | None = field(default=None, init=False)
     """Of the audit log, as of which the entries are."""
@@ -58,7 +56,8 @@ class Series:
     """The script that runs may leave what no statement takes away."""
 
     def __post_init__(self) -> None:
-        self._commits = Commits(self.session, self.access.ledger, self.tell, self.ledger)
+        self.access = self.direct.access
+        self._commits = Commits(self.session, self.access.ledger, self.access.tell, self.ledger)
 
     def run(self) -> list[Record]:
         """Run all of them, or those before the first that fails.
