@@ -33,7 +33,7 @@ def session(database: str) -> Iterator[Session]:
 
 
 def send_first(session: Session, text: str) -> tuple[int, int]:
-    return session.sender.send_first("001", analyse(Script.of("001_a.sql", text)), 0, BUDGET)
+    return session.send_first("001", analyse(Script.of("001_a.sql", text)), 0, BUDGET)
 
 
 @pytest.mark.needs_postgresql(14, "client_connection_check_interval")

@@ -80,7 +80,7 @@ class Execution:
             yield
         except psycopg.Error as error:
             if self.session.conn.closed:
-                raise self.session.sender.failure(error, job.version, job.file, outcome=outcome) from error
+                raise self.session.failure(error, job.version, job.file, outcome=outcome) from error
             message = (error.diag.message_primary or str(error)).strip()
             fix = remedy(error.sqlstate, message)
             raise LedgerNotWritten(job.file, message, outcome=outcome, sqlstate=error.sqlstate, hint=fix) from error
@@ -109,7 +109,7 @@ class Execution:
 
     def at_end(self, job: Job, error: psycopg.Error) -> StatementFailed:
         """A deferred constraint: of this script, whatever others share the transaction."""
-        return self.session.sender.failure(error, job.version, job.file, outcome=ROLLED_BACK, analysis=job.analysis)
+        return self.session.failure(error, job.version, job.file, outcome=ROLLED_BACK, analysis=job.analysis)
 
     def statements_of(
         self, job: Job, record: Record, head: str | None, at: str | None, *, begun: bool = False

@@ -50,9 +50,9 @@ def recorded(
 
 
 def _in_words(execution: Execution, job: Job, error: WMigrateError | psycopg.Error) -> WMigrateError:
-    sender, failure = execution.session.sender, error
+    session, failure = execution.session, error
     if not isinstance(failure, WMigrateError):
-        failure = sender.failure(failure, job.version, job.file, outcome=ROLLED_BACK)
+        failure = session.failure(failure, job.version, job.file, outcome=ROLLED_BACK)
     if isinstance(failure, StatementFailed) and failure.sqlstate == _OUT_OF_MEMORY and not failure.retryable:
         with suppress(psycopg.Error):
             failure = failure.hinted(room_for_locks(execution.session.conn, job.analysis.script.text))
@@ -60,7 +60,7 @@ def _in_words(execution: Execution, job: Job, error: WMigrateError | psycopg.Err
         failure = failure.without_sql()
     if isinstance(failure, StatementFailed) and failure.sqlstate == "55P03":
         limit = job.budget(execution.settings).lock
-        failure = _lock_timeout(failure, sender.lock_wait or LockWait(limit, limit), execution.waits)
+        failure = _lock_timeout(failure, session.lock_wait or LockWait(limit, limit), execution.waits)
     return failure
 
 

@@ -71,7 +71,7 @@ class InTransaction:
         head, at, start_of_transaction, pid = values(answer) if answer.ntuples else [None] * 4
         if sent.tail and answer.ntuples:
             session.check_process(pid)
-            session.sender.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
+            session.check_same(version, job.analysis, lambda: int(start_of_transaction or 0))
         gone = execution.taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)

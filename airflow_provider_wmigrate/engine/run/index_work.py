@@ -115,7 +115,7 @@ class IndexWork(AtStatement):
 
     def _interrupted(self) -> WMigrateError:
         cancelled, outcome = psycopg.errors.QueryCanceled("not begun"), journal.outcome(self.index, Effect.NOTHING)
-        return self.session.sender.failure(
+        return self.session.failure(
             cancelled, self.job.version, self.job.file, outcome=outcome, analysis=self.analysis, index=self.index
         )
 

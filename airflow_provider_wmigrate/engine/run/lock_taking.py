@@ -124,7 +124,7 @@ class LockTaking:
         """
         if not self.on:
             wait_for(self.session.conn, more)
-            return self.session.sender.send(self.version, self.analysis, tail=tail)
+            return self.session.send(self.version, self.analysis, tail=tail)
         self.waits.wanted = None
         self._begun = time.monotonic()
         learnt = (*more, *self.learnt)
@@ -142,7 +142,7 @@ class LockTaking:
             raise
 
     def _send(self, order: LockOrder, budget: Budget, tail: Tail) -> Sent:
-        send, pieces = self.session.sender.send, self.analysis.pieces
+        send, pieces = self.session.send, self.analysis.pieces
         if len(pieces) == 1 and pieces[0].data is None and not order.late:
             whole: Send = lambda head: send(self.version, self.analysis, tail=tail._replace(head=head))  # noqa: E731
             return self._first(order.first, budget, whole)
@@ -237,9 +237,9 @@ class LockTaking:
         if session.interruption.requested or session.interruption.spared is not None:
             error = psycopg.errors.QueryCanceled("not begun")
         file, index = analysis.script.file, need.strongest
-        failure = session.sender.failure(error, self.version, file, outcome=ROLLED_BACK, analysis=analysis, index=index)
+        failure = session.failure(error, self.version, file, outcome=ROLLED_BACK, analysis=analysis, index=index)
         if failure.sqlstate == "55P03":
-            session.sender.lock_wait = LockWait(budget.lock, budget.lock, own_limit(analysis, index))
+            session.lock_wait = LockWait(budget.lock, budget.lock, own_limit(analysis, index))
             session.roll_back()
             with suppress(psycopg.Error):
                 self._look(need)

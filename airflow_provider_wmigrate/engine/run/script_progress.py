@@ -35,7 +35,7 @@ class ScriptProgress(ScriptWork):
         try:
             yield
         except psycopg.Error as error:
-            failed = self.session.sender.failure(
+            failed = self.session.failure(
                 error, self.job.version, self.job.file, outcome=NOT_KNOWN, analysis=self.analysis, index=index
             )
             raise self.told_kept(failed, index, Effect.NOTHING) from error

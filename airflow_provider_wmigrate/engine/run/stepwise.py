@@ -100,7 +100,7 @@ class ScriptRun(ScriptWork):
                 return False
             self._state.begin(self._alone, read_only=True)
         try:
-            self.session.sender.send(self.job.version, self.analysis, index, index + 1)
+            self.session.send(self.job.version, self.analysis, index, index + 1)
             with self._progress.own_statements(index):
                 self.session.commit()
                 self._state.look()
@@ -123,7 +123,7 @@ class ScriptRun(ScriptWork):
             with self._progress.own_statements(first):
                 self._state.be_the_script()
                 self._state.begin(budget)
-            rows = self.session.sender.send(self.job.version, self.analysis, first, end).rows
+            rows = self.session.send(self.job.version, self.analysis, first, end).rows
             with self._progress.own_statements(first):
                 inside = self._state.inside(first, end)
             self._leave_script()
@@ -191,9 +191,9 @@ class ScriptRun(ScriptWork):
     def _send(self, index: int) -> int:
         version, statement = self.job.version, self.analysis.statements[index]
         if not first_in_session(statement.kind, statement.node):
-            return self.session.sender.send_alone(version, self.analysis, index, index + 1).rows
+            return self.session.send_alone(version, self.analysis, index, index + 1).rows
         # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
-        send = self.session.sender.send_first
+        send = self.session.send_first
         rows = self.execution.retrying(self.job, lambda _, budget: send(version, self.analysis, index, budget).rows)
         self.session.renew()
         self._check_still_ours(index)

@@ -1,11 +1,11 @@
-"""Sends a script on its session, piece by piece, and says in the engine's words what the server refused."""
+"""Sends a script on its connection, piece by piece, and says in the engine's words what the server refused."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
@@ -13,8 +13,9 @@ from psycopg import pq
 from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, PERHAPS_COMMITTED, ROLLED_BACK, StatementFailed
 
 from .answering import limit_answers
-from .connection import Login, untouched
+from .connection import Login, not_one_session, untouched
 from .interruption import Interruption
+from .message import ask, values
 from .sending import Failed, Sent, Tail, as_sent, send_part
 from .settings import Budget
 
@@ -23,30 +24,19 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.sql.script import Analysis, Part
 
 
-class OneSession(Protocol):
-    """What a sender needs of its session."""
+class Sender:
+    """A connection on which scripts run, and what may interrupt them."""
 
-    application_name: str
     conn: psycopg.Connection[Any]
     login: Login
-    interruption: Interruption
     began: int
+    """As `transaction_start` told it of the open transaction."""
 
-    def hear(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        """See `Session`."""
-
-    def limits(self, budget: Budget) -> dict[str, str]:
-        """See `Session`."""
-
-    def transaction_start(self) -> int:
-        """See `Session`."""
-
-
-class Sender:
-    """Of one session."""
-
-    def __init__(self, session: OneSession) -> None:
-        self._session = session
+    def __init__(self, application_name: str) -> None:
+        self.application_name = application_name
+        self.interruption = Interruption(lambda: self.acting)
+        self.on_notice: Callable[[psycopg.errors.Diagnostic], None] = lambda diagnostic: None
+        """Told what the server says beside its answers."""
         self._other: psycopg.Connection[Any] | None = None
         self._in_transaction = False
         self._began_statement = 0.0
@@ -55,16 +45,24 @@ class Sender:
         self.lock_wait: LockWait | None = None
         """What is known of the last lock that was not free in time."""
 
+    def hear(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        """For every connection of the session."""
+        self.on_notice(diagnostic)
+
+    @property
+    def pid(self) -> int:
+        return self.login.pid
+
     @property
     def acting(self) -> psycopg.Connection[Any]:
         """The connection that a script's statement runs on."""
-        return self._other or self._session.conn
+        return self._other or self.conn
 
     @property
     def acting_pid(self) -> int:
         """The server process that runs the script's statement."""
         other = self._other
-        return self._session.login.pid if other is None or other.closed else other.info.backend_pid
+        return self.login.pid if other is None or other.closed else other.info.backend_pid
 
     def send(
         self, version: str, analysis: Analysis, first: int = 0, end: int | None = None, tail: Tail | None = None
@@ -81,7 +79,7 @@ class Sender:
         finally:
             self._in_transaction = False
         if not sent.tail:
-            self.check_same(version, analysis, self._session.transaction_start)
+            self.check_same(version, analysis, self.transaction_start)
         return sent
 
     def send_alone(
@@ -92,7 +90,7 @@ class Sender:
         part = next(parts, None)
         while part is not None:
             following = next(parts, None)
-            if self._session.interruption.struck:
+            if self.interruption.struck:
                 # A cancel that came between two statements found nothing to cancel.
                 cancelled = psycopg.errors.QueryCanceled("not begun")
                 raise self.failure(cancelled, version, analysis.script.file, outcome=self._outcome())
@@ -108,12 +106,11 @@ class Sender:
 
         Its limits come with the login: setting them would be a statement before it.
         """
-        session = self._session
         with closing(
-            untouched(session.conn, session.application_name, session.limits(budget), watched=session.login.watched)
+            untouched(self.conn, self.application_name, self.limits(budget), watched=self.login.watched)
         ) as conn:
-            limit_answers(conn, session.interruption)
-            conn.add_notice_handler(session.hear)
+            limit_answers(conn, self.interruption)
+            conn.add_notice_handler(self.hear)
             self._other = conn
             try:
                 return self.send_alone(version, analysis, index, index + 1)
@@ -141,8 +138,8 @@ class Sender:
 
         :param start: gives what identifies the open transaction, as `began`.
         """
-        inside = self._session.conn.info.transaction_status == pq.TransactionStatus.INTRANS
-        if not inside or start() != self._session.began:
+        inside = self.conn.info.transaction_status == pq.TransactionStatus.INTRANS
+        if not inside or start() != self.began:
             raise StatementFailed(
                 version,
                 analysis.script.file,
@@ -151,6 +148,25 @@ class Sender:
                 outcome=PERHAPS_COMMITTED,
                 retryable=False,
             )
+
+    def limits(self, budget: Budget) -> dict[str, str]:
+        """The settings for a budget; a failure is judged by them from here on."""
+        self.budget = budget
+        return budget.settings()
+
+    def transaction_start(self) -> int:
+        """See `TRANSACTION`. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
+
+        :raises ConnectionFailed: it is in another server process than the advisory locks.
+        """
+        start, pid = values(ask(self.conn, b"SELECT " + TRANSACTION)[0])
+        self.check_process(pid)
+        return int(start or 0)
+
+    def check_process(self, pid: str | None) -> None:
+        """:raises ConnectionFailed: another server process has answered."""
+        if pid != str(self.pid):
+            raise not_one_session()
 
     def failure(
         self,
@@ -175,14 +191,21 @@ class Sender:
         lasted = time.monotonic() - self._began_statement
         known = Circumstances(
             lost=error.sqlstate is None or self.acting.closed,
-            timed_out=self._session.interruption.timed_out,
-            cancelled=self._session.interruption.requested,
+            timed_out=self.interruption.timed_out,
+            cancelled=self.interruption.requested,
             over_limit=self.budget is not None and lasted >= self.budget.longest_statement,
             in_transaction=self.acting.info.transaction_status == pq.TransactionStatus.INERROR,
-            spared=self._session.interruption.spared,
+            spared=self.interruption.spared,
         )
         if error.sqlstate == "55P03" and analysis is not None:
             self.lock_wait = LockWait.of(analysis, index, self.budget.lock if self.budget else 0.0, lasted)
         where = place_of(error, analysis, part, index) if analysis else {}
         text = analysis.script.text if analysis else ""
         return failure(error, version, file, where, known, outcome=outcome, script=text)
+
+
+TRANSACTION = (
+    b"(pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
+    b" pg_catalog.pg_backend_pid()"
+)
+"""What identifies a transaction: when it began, in microseconds, and the server process."""

@@ -1,4 +1,4 @@
-"""One connection: its transactions, and what may interrupt it; what is sent of scripts is its sender's.
+"""One connection: its transactions, and its locks; what is sent of scripts, and what may interrupt it, is the sender's.
 
 Several migrations may run on it one after another. Between them it is made what a new one is, so that nothing a script
 leaves behind (settings, temporary tables, session locks) can reach the next one.
@@ -15,22 +15,20 @@ from psycopg import pq
 
 from .advisory import SessionLocks
 from .connection import Connect as Connect
-from .connection import Login, not_one_session, ready, set_config
-from .interruption import Interruption
-from .message import ask, commit_with, values
+from .connection import Login, ready, set_config
+from .message import ask, commit_with
+from .sender import TRANSACTION as TRANSACTION
 from .sender import Sender
 from .settings import Budget as Budget
 from .settings import as_declared, as_new
 
 
-class Session:
+class Session(Sender):
     """An open connection. Use `open_session`."""
 
     def __init__(self, connect: Connect, application_name: str) -> None:
-        self.application_name = application_name
+        super().__init__(application_name)
         self._connect = connect
-        self.sender = Sender(self)
-        self.interruption = Interruption(lambda: self.sender.acting)
         self.conn, self.login = self._ready()
         self.used = False
         """Whether a script may have left something in it."""
@@ -38,8 +36,6 @@ class Session:
         """Whether it may hold what no statement takes away."""
         self.on_unconfirmed: Callable[[], None] = lambda: None
         """Called after a commit that no synchronous standby has confirmed although the server waits for one."""
-        self.on_notice: Callable[[psycopg.errors.Diagnostic], None] = lambda diagnostic: None
-        """Told what the server says beside its answers."""
         self.locks = SessionLocks(lambda: self.conn, self.interruption)
 
     # The connection
@@ -48,14 +44,6 @@ class Session:
         conn, login = ready(self._connect, self.application_name, self.interruption)
         conn.add_notice_handler(self.hear)
         return conn, login
-
-    def hear(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        """For every connection of the session."""
-        self.on_notice(diagnostic)
-
-    @property
-    def pid(self) -> int:
-        return self.login.pid
 
     def renew(self) -> None:
         """Go on with a new connection and the same locks: after an update of TimescaleDB the server ends, at its next
@@ -120,45 +108,24 @@ class Session:
         """
         mode = "ONLY" if read_only else "WRITE"
         self.conn.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {mode}".encode())
-        self._limit(budget, keep)
+        self.limit(budget, keep=keep, local=True)
         self.began, self.used = self.transaction_start(), True
 
     def next_script(self, budget: Budget) -> None:
         """Before another script in the same transaction (a dry run): what the one before left must not reach it."""
         ask(self.conn, self.as_new())
         as_declared(self.conn)
-        self._limit(budget)
+        self.limit(budget, local=True)
 
-    def limit(self, budget: Budget, *, keep: Container[str] = ()) -> None:
-        """Limits for what follows outside a transaction.
+    def limit(self, budget: Budget, *, keep: Container[str] = (), local: bool = False) -> None:
+        """Limits for what follows.
 
         :param keep: settings to leave alone, since the script made them.
+        :param local: to the end of the open transaction.
         """
-        self._limit(budget, keep, local=False)
-
-    def _limit(self, budget: Budget, keep: Container[str] = (), *, local: bool = True) -> None:
         limits = {name: value for name, value in self.limits(budget).items() if name not in keep}
         if limits:
             ask(self.conn, b"SELECT " + set_config(self.conn, limits, local=local))
-
-    def limits(self, budget: Budget) -> dict[str, str]:
-        """The settings for a budget; a failure is judged by them from here on."""
-        self.sender.budget = budget
-        return budget.settings()
-
-    def transaction_start(self) -> int:
-        """See `TRANSACTION`. Tells this transaction from any other, and unlike a setting no RESET ALL can take it away.
-
-        :raises ConnectionFailed: it is in another server process than the advisory locks.
-        """
-        start, pid = values(ask(self.conn, b"SELECT " + TRANSACTION)[0])
-        self.check_process(pid)
-        return int(start or 0)
-
-    def check_process(self, pid: str | None) -> None:
-        """:raises ConnectionFailed: another server process has answered."""
-        if pid != str(self.pid):
-            raise not_one_session()
 
     def commit(self) -> None:
         """Commit, and make sure that the server did.
@@ -184,13 +151,6 @@ class Session:
         if not self.conn.closed and self.conn.info.transaction_status != pq.TransactionStatus.IDLE:
             with suppress(psycopg.Error):
                 self.conn.execute("ROLLBACK")
-
-
-TRANSACTION = (
-    b"(pg_catalog.date_part('epoch', pg_catalog.now()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8,"
-    b" pg_catalog.pg_backend_pid()"
-)
-"""What identifies a transaction: when it began, in microseconds, and the server process."""
 
 
 @contextmanager

@@ -170,7 +170,7 @@ class Watch:
             if last:
                 self._wanted.clear()
             self._look_at_bystanders(conn)
-            self._waits.wanted = wanted(conn, self._session.sender.acting_pid) or self._waits.wanted
+            self._waits.wanted = wanted(conn, self._session.acting_pid) or self._waits.wanted
             cost = time.monotonic() - begun
             if last and prompt:
                 self._felt.counted(deadlocks(conn))
@@ -181,7 +181,7 @@ class Watch:
                 self._felt.counted(deadlocks(conn))
                 since = self._look_at_blockers(conn, since)
                 self._look_at_locks(conn)
-                standby.look(conn, self._session.sender.acting_pid)
+                standby.look(conn, self._session.acting_pid)
             self._wanted.wait(self._pause(cost))
 
     def _pause(self, cost: float) -> float:
@@ -197,7 +197,7 @@ class Watch:
     def _look_at_bystanders(self, conn: psycopg.Connection[Any]) -> None:
         if self._felt.trouble:
             return
-        tries, ours = self._felt.tries, {self._session.pid, self._session.sender.acting_pid}
+        tries, ours = self._felt.tries, {self._session.pid, self._session.acting_pid}
         try:
             waiting = waiters(conn)
         except psycopg.errors.InsufficientPrivilege as error:
@@ -217,7 +217,7 @@ class Watch:
 
     def _look_at_blockers(self, conn: psycopg.Connection[Any], since: float) -> float:
         """:return: since when it waits, on the monotonic clock."""
-        found = blockers(conn, self._session.sender.acting_pid)
+        found = blockers(conn, self._session.acting_pid)
         if not found:
             return time.monotonic()
         self._waits.longest = max(self._waits.longest, time.monotonic() - since)
@@ -226,7 +226,7 @@ class Watch:
         return since
 
     def _look_at_locks(self, conn: psycopg.Connection[Any]) -> None:
-        held = set(_access_exclusive(conn, self._session.sender.acting_pid))
+        held = set(_access_exclusive(conn, self._session.acting_pid))
         self._held_since = {name: self._held_since.get(name, time.monotonic()) for name in held}
 
 
