@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .model import Direction, Script
 from .record import Blocker, Bystanders, LockTaken, Record, ServerWords
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Another runner holds what we need, or a standby has not confirmed. Told when it begins and again as it lasts."""
 
     version: str | None
@@ -24,8 +24,7 @@ class Waiting:
         return f"waiting for {self.what} since {self.waited_seconds:.0f} s{held}"
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     version: str
     name: str
     direction: Direction
@@ -41,8 +40,7 @@ class Started:
         return f"{doing} {self.version}_{self.name}{dry} on server process {self.backend_pid}"
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(NamedTuple):
     """Sessions hold a lock that the running statement waits for. Told from another thread than the other events."""
 
     version: str
@@ -53,8 +51,7 @@ class Blocked:
         return f"blocked for {self.waited_seconds:.1f} s by {'; '.join(map(str, self.blockers))}"
 
 
-@dataclass(frozen=True, slots=True)
-class HeldLong:
+class HeldLong(NamedTuple):
     """Everybody who wanted this relation had to wait for longer than the set limit."""
 
     version: str
@@ -66,8 +63,7 @@ class HeldLong:
         return f"{self.lock.what} was locked against everybody for {held:.1f} s, limit {limit:g} s"
 
 
-@dataclass(frozen=True, slots=True)
-class OthersWait:
+class OthersWait(NamedTuple):
     """Sessions wait because of the migration. Told from another thread: after a second, and each time it doubled."""
 
     version: str
@@ -78,8 +74,7 @@ class OthersWait:
         return f"others wait because of it: {self.bystanders}"
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(NamedTuple):
     """A transaction was rolled back for want of a lock, and is tried again as a whole."""
 
     version: str
@@ -95,8 +90,7 @@ class Retrying:
         return f"attempt {self.attempt} rolled back: {self.reason}; trying again {patience}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
+class Stepped(NamedTuple):
     """A statement, or several that share a transaction, of a script that does not run in one transaction."""
 
     version: str
@@ -113,8 +107,7 @@ class Stepped:
         return f"statement {which} of {self.total} (line {self.line}): {self.note}"
 
 
-@dataclass(frozen=True, slots=True)
-class Noticed:
+class Noticed(NamedTuple):
     """A NOTICE, WARNING or the like that the server sent."""
 
     version: str
@@ -125,8 +118,7 @@ class Noticed:
         return f"{self.severity}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     record: Record
 
 

@@ -135,8 +135,7 @@ class Learnt(NamedTuple):
     unseen: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unforeseen:
+class Unforeseen(NamedTuple):
     """A statement whose locks only its run can tell."""
 
     statement: int

@@ -129,4 +129,4 @@ def _fields(event: Event, settings: Logging) -> dict[str, object]:
         return {**asdict(event), "bystanders": event.bystanders and event.bystanders.as_dict()}
     if isinstance(event, OthersWait):
         return {"version": event.version, **event.bystanders.as_dict()}
-    return {name: getattr(event, name) for name in event.__slots__}
+    return event._asdict()

@@ -10,8 +10,7 @@ on after commit or rollback. There is nothing to restore, and a killed runner le
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -23,8 +22,7 @@ Name = tuple[str, str]
 """Schema ("" where the script gives none) and relation."""
 
 
-@dataclass(frozen=True, slots=True)
-class PausedJobs:
+class PausedJobs(NamedTuple):
     """Jobs that wait until the transaction ends."""
 
     table: str

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import Connection, sql
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _WORTH_LOOKING = re.compile(r"\brefresh_continuous_aggregate\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(NamedTuple):
     """Buckets that begin before the oldest raw row's chunk.
 
     :param until: where that chunk begins; None: there is no chunk at all.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -192,7 +192,7 @@ def relations_query(analysis: Analysis, server_version: int = 0, also: Iterable[
     :param also: further names, without their schemas.
     """
     asked = wanted(analysis)
-    return relations_sql.text(replace(asked, names=asked.names.union(also)), server_version)
+    return relations_sql.text(asked._replace(names=asked.names.union(also)), server_version)
 
 
 def relations_message(query: str) -> bytes:

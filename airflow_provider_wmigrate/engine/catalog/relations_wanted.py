@@ -4,8 +4,7 @@ costs more than most migrations. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from airflow_provider_wmigrate.engine.sql.named import names_of, walk
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -18,8 +17,7 @@ Section = Literal[
 columns' sequences; columns; triggers and rules; a publication's tables; functions that are called; domains."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """:param names: of relations, types, functions, schemas, without their schemas.
     :param falling: those of them that a statement may drop or change together with what hangs on them.
     """

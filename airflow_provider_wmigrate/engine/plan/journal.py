@@ -7,9 +7,8 @@ One more hash than done means that a statement is in flight: its runner died, or
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Transactional, checksum
 from airflow_provider_wmigrate.engine.sql.arguments import whole_number
@@ -17,8 +16,7 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """Neighbouring statements, from `first` to before `end`, that share a transaction; or one that cannot have any."""
 
     first: int
@@ -26,8 +24,7 @@ class Segment:
     transactional: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(NamedTuple):
     """Where to go on: the index of the first statement that is not known to have run."""
 
     done: int = 0

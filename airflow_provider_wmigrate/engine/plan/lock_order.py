@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
@@ -26,8 +27,7 @@ _SHOWN = 6
 """Relations that a sentence names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(NamedTuple):
     """A lock that is taken just before its statement."""
 
     need: LockNeed
@@ -35,8 +35,7 @@ class Late:
     """Number from 0 of a long statement through which it would be held otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockOrder:
+class LockOrder(NamedTuple):
     """When each lock of a script is taken."""
 
     first: tuple[LockNeed, ...] = ()

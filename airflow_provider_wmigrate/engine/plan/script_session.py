@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.sql.pieces import has_word, without_comments
@@ -19,8 +19,7 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 ROLE, AUTHORIZATION = "role", "session_authorization"
 
 
-@dataclass(frozen=True, slots=True)
-class Possession:
+class Possession(NamedTuple):
     """Something that ends with a session.
 
     :param kind: "temporary table", "prepared statement", "cursor", "channel" (of LISTEN) or "advisory lock".

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
@@ -25,8 +25,7 @@ from .lock_taking import LockTaking
 from .opening import Opened, with_last_dry_run
 
 
-@dataclass(frozen=True, slots=True)
-class InTransaction:
+class InTransaction(NamedTuple):
     """Script, entry and audit row commit together or not at all.
 
     :param flushed: its commit waits until the disk has it.

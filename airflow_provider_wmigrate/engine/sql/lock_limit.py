@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .script import Analysis
 
 
-@dataclass(frozen=True, slots=True)
-class OwnLimit:
+class OwnLimit(NamedTuple):
     """The script's own lock_timeout.
 
     :param line: of the statement that sets it.
@@ -54,8 +52,7 @@ def _seconds(node: Any) -> float | None:
     return float(found[1]) * _UNITS[found[2]] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class LockWait:
+class LockWait(NamedTuple):
     """A lock that was not free in time. All times in seconds.
 
     :param given: the limit that wmigrate gave.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["string", "number", "name", "keyword", "comment", "sign"]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token. `start` and `end` are character offsets in the text that was read."""
 
     kind: Kind
@@ -33,8 +31,7 @@ class Token:
         return _ESCAPED.sub(r"\1", inner) if self.text[0] in "eE" else inner
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """The tokens of a text up to `end`; from there on (a quote that is never closed) nothing could be read."""
 
     tokens: tuple[Token, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Script
 
@@ -15,8 +15,7 @@ from .psql import cut
 from .tokens import scanned
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(NamedTuple):
     """A place that is not SQL, or not what its author meant. Line and column count from 1.
 
     :param reason: the grammar's words, with secrets masked.
