@@ -65,7 +65,8 @@ class AirflowServer(AirflowProcesses):
     def environment(self) -> dict[str, str]:
         """For every Airflow process of this server, also for ``airflow`` commands run beside it."""
         settings = {f"AIRFLOW__{name}": value for name, value in self._settings().items()}
-        return {**surroundings(), "AIRFLOW_HOME": str(self.home), **settings, **self._extra}
+        files = {"AIRFLOW_HOME": str(self.home), "AIRFLOW_CONFIG": str(Path(__file__).with_name("airflow.cfg"))}
+        return {**surroundings(), **files, **settings, **self._extra}
 
     def __enter__(self) -> AirflowServer:
         if not self.processes:
@@ -138,29 +139,17 @@ class AirflowServer(AirflowProcesses):
         return {
             "CORE__DAGS_FOLDER": str(self.dags_folder),
             "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
-            "CORE__LOAD_EXAMPLES": "False",
-            "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__PARALLELISM": "8",
             "CORE__FERNET_KEY": self._secrets["fernet_key"],
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.user}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
-            "API__HOST": "127.0.0.1",
             "API__PORT": str(self.ports[0]),
             "API__BASE_URL": self.url,
-            "API__WORKERS": "1",
             "API__SECRET_KEY": self._secrets["secret_key"],
             "API_AUTH__JWT_SECRET": self._secrets["jwt_secret"],
             "LOGGING__BASE_LOG_FOLDER": str(self.log_dir / "tasks"),
             "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.log_dir / "dag_files"),
             "LOGGING__WORKER_LOG_SERVER_PORT": str(self.ports[1]),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.ports[2]),
-            # By default the scheduler sleeps 1 s after each task of a chain.
-            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-            # A new migration is a new file, which by default is seen after 30 s and a changed one kept for 30 s more.
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
-            "USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
 
