@@ -41,12 +41,8 @@ class LedgerTrigger(BaseTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, object]]:
-        return f"{__name__}.{type(self).__name__}", {
-            "conn_id": self.conn_id,
-            "versions": self.versions,
-            "ledger_schema": self.ledger_schema,
-            "poll_interval": self.poll_interval,
-        }
+        names = ("conn_id", "versions", "ledger_schema", "poll_interval")
+        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         import psycopg

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
-from .call import Answer, Call, identity
-from .confirm import ask_reason, confirm
-from .progress import Progress
+from .call import Answer, Call
+from .confirm import ask_reason, by_hand, confirm
 from .screen import Screen, plural
 
 if TYPE_CHECKING:
@@ -30,16 +29,8 @@ def baseline(call: Call) -> Answer:
     names = "".join(f"  {step.version}_{step.name}\n" for step in planned.steps)
     what = f"Declare {plural(len(planned.steps), 'migration')} applied, without running them, on {call.target}"
     confirm(call, f"{what}:\n{names}  reason: {reason}")
-    done = carry_out(
-        call.target.connect,
-        call.folder,
-        str(planned.to),
-        reason=reason,
-        identity=identity(),
-        environment=call.environment,
-        agreed=[step.version for step in planned.steps],
-        on_event=Progress(call.screen, 0),
-    )
+    agreed = [step.version for step in planned.steps]
+    done = carry_out(call.target.connect, call.folder, str(planned.to), agreed=agreed, **by_hand(call, reason))
     return _answer(call, planned, asdict(done))
 
 
@@ -64,15 +55,7 @@ def _undo(call: Call) -> Answer:
     names = "".join(f"  {version}\n" for version in known[to])
     what = f"Take back the baseline to {to} on {call.target}, without running anything; these are pending again"
     confirm(call, f"{what}:\n{names}  reason: {reason}")
-    done = undo_baseline(
-        call.target.connect,
-        folder,
-        to,
-        reason=reason,
-        identity=identity(),
-        environment=call.environment,
-        on_event=Progress(call.screen, 0),
-    )
+    done = undo_baseline(call.target.connect, folder, to, **by_hand(call, reason))
     said = f"Took back the baseline to {to}: {', '.join(done.versions)} declared no longer, on {call.target}."
     return Answer({"target": call.target_document(), "undone": asdict(done)}, lambda screen: screen.line(said))
 

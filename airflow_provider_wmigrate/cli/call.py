@@ -144,17 +144,14 @@ class Call:
 
         return Analyses()
 
-    def planning(self) -> Planning:
-        """Reads and plans, and cannot act."""
-        return self._planning(self.folder)
+    def planning(self, seen: Folder | None = None) -> Planning:
+        """Reads and plans, and cannot act.
 
-    def onlooker(self) -> Planning:
-        """The same even where the folder has mistakes."""
-        return self._planning(self.seen_folder)
-
-    def _planning(self, folder: Folder) -> Planning:
+        :param seen: a folder that may have mistakes; None: this one has none.
+        """
         from airflow_provider_wmigrate.engine.planning import Planning
 
+        folder = self.folder if seen is None else seen
         return Planning(self.target.connect, folder, identity=identity(), environment=self.environment)
 
     @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import canonical_version
 
-from .call import Call
+from .call import Call, identity
 from .failure import UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ def going(plan: Plan) -> str:
     """The versions of a rollback, in its order; of many, the first and the last ones."""
     versions = [step.version for step in plan.steps]
     return ", ".join(versions if len(versions) < 6 else [*versions[:3], "...", versions[-1]])
+
+
+def by_hand(call: Call, reason: str) -> dict[str, Any]:
+    """What every decision of a person is carried out with, beside what it is about."""
+    from .progress import Progress
+
+    told = Progress(call.screen, 0)
+    return {"reason": reason, "identity": identity(), "environment": call.environment, "on_event": told}
 
 
 def ask_reason(call: Call, what: str, question: str) -> str:

@@ -32,7 +32,7 @@ _GRAPH_COLOURS = {
 def status(call: Call) -> Answer:
     """Every migration that the folder or the ledger knows."""
     folder = call.seen_folder
-    found = call.onlooker().overview()
+    found = call.planning(folder).overview()
     rows = [_standing_document(standing) for standing in found.standings]
     order = sorted(found.counts, key=lambda s: s is not Status.APPLIED)
     data = {

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _YEARS = range(1990, 2100)
 """A number that would be a time outside of these is just a number."""
 
-_CALENDAR: dict[int, Callable[[datetime], str]] = {
-    8: lambda at: f"{at:%Y%m%d}",
-    12: lambda at: f"{at:%Y%m%d%H%M}",
-    14: lambda at: f"{at:%Y%m%d%H%M%S}",
-    17: lambda at: f"{at:%Y%m%d%H%M%S}{at.microsecond // 1000:03d}",
-}
+_CALENDAR = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
+"""Digits of a date or a time -> how it is written; of 17 the last three are milliseconds."""
 _SECONDS = {10: 1, 13: 1000}
 """Digits of a time since 1970 -> its unit's part of a second."""
 
@@ -38,9 +33,9 @@ def _as_time(digits: str, now: datetime) -> str | None:
     length = len(digits)
     try:
         if length in _CALENDAR:
-            pattern = "%Y%m%d%H%M%S"[: 6 if length == 8 else 10 if length == 12 else 12]
-            then = datetime.strptime(digits[:14], pattern).replace(tzinfo=timezone.utc)
-            return _CALENDAR[length](now) if then.year in _YEARS else None
+            pattern = _CALENDAR[length]
+            then = datetime.strptime(digits[:14], pattern.removesuffix("%f")).replace(tzinfo=timezone.utc)
+            return now.strftime(pattern)[:length] if then.year in _YEARS else None
         if length in _SECONDS:
             unit = _SECONDS[length]
             then = _EPOCH + timedelta(seconds=int(digits) / unit)

@@ -9,10 +9,9 @@ from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.model import Finding
 
-from .call import Answer, Call, identity
-from .confirm import ask_reason, confirm
+from .call import Answer, Call
+from .confirm import ask_reason, by_hand, confirm
 from .failure import UsageError
-from .progress import Progress
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.decisions.repair import Decision
@@ -28,16 +27,7 @@ def repair(call: Call) -> Answer:
     version = _fitting(call, decision)
     reason = ask_reason(call, "a repair", f"Why is {version} repaired?")
     confirm(call, f"Repair the ledger on {target}:\n  {version}: {DECISIONS[decision]}\n  reason: {reason}")
-    done = carry_out(
-        target.connect,
-        folder,
-        version,
-        decision,
-        reason=reason,
-        identity=identity(),
-        environment=call.environment,
-        on_event=Progress(call.screen, 0),
-    )
+    done = carry_out(target.connect, folder, version, decision, **by_hand(call, reason))
     said = f"{done.version}_{done.name}: {done.before.words} -> {done.after.words} on {target}."
     return Answer({"target": call.target_document(), "repaired": asdict(done)}, lambda screen: screen.line(said))
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .wrapping import column_widths, width_of, wrapped
@@ -51,7 +52,6 @@ class Screen:
 
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
         self.as_json, self.verbose = as_json, verbose
-        self._console: Console | None = None
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a letter that the terminal does not have is no reason to fail
                 stream.reconfigure(errors="backslashreplace")
@@ -70,7 +70,7 @@ class Screen:
         if not is_drawable(sys.stdout):
             print(text)
             return
-        self._rich().print(fitted(text, sys.stdout), style="bold", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(fitted(text, sys.stdout), style="bold", markup=False, highlight=False, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Rows under columns. A cell that is a status, a severity or an event has its colour."""
@@ -116,12 +116,11 @@ class Screen:
 
     # Drawing
 
-    def _rich(self) -> Console:
+    @cached_property
+    def _console(self) -> Console:
         from rich.console import Console
 
-        if self._console is None:
-            self._console = Console(highlight=False)
-        return self._console
+        return Console(highlight=False)
 
     def _draw(self, columns: Sequence[str], rows: list[list[str]]) -> None:
         from rich.table import Table
@@ -136,7 +135,7 @@ class Screen:
             table.add_column(column, width=width)
         for row in rows:
             table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-        self._rich().print(table)
+        self._console.print(table)
 
     def _list(self, columns: Sequence[str], rows: list[list[str]]) -> None:
         """A table that is too wide: a few lines for each row. Of two columns the first one is the label."""
@@ -150,7 +149,7 @@ class Screen:
                     label = f"  {label}: " if number else f"{label}: "
                     text = Text(fitted(label + cell, sys.stdout, hanging="  "), style=COLOURS.get(cell, ""))
                     text.stylize("bold", 0, len(label))
-                    self._rich().print(text, soft_wrap=True)
+                    self._console.print(text, soft_wrap=True)
 
 
 def fitted(text: str, stream: Any, *, hanging: str = "") -> str:

@@ -205,18 +205,14 @@ def groups_of(dag_id: str, data: Mapping[str, Any]) -> Iterator[GroupTasks]:
     dag = data.get("dag", {})
     tasks = [task["__var"] for task in dag.get("tasks", ()) if isinstance(task.get("__var"), dict)]
     ours = [task for task in tasks if task.get("_task_module") in _MODULES]
-    params = dict(_params(dag.get("params", ())))
+    of_dag = {"params": dict(_params(dag.get("params", ()))), "fileloc": str(dag.get("fileloc") or "")}
     for plan in ours:
         if plan.get("task_type") == "PlanMigrationsOperator" and "conn_id" in plan:
-            yield _group(dag_id, plan, ours, params, str(dag.get("fileloc") or ""))
+            yield _group(dag_id, plan, ours, of_dag)
 
 
 def _group(
-    dag_id: str,
-    plan: Mapping[str, Any],
-    tasks: Iterable[Mapping[str, Any]],
-    params: Mapping[str, DagParam],
-    fileloc: str,
+    dag_id: str, plan: Mapping[str, Any], tasks: Iterable[Mapping[str, Any]], of_dag: Mapping[str, Any]
 ) -> GroupTasks:
     plan_id = str(plan["task_id"])
     prefix = plan_id.rpartition(".")[0]
@@ -228,20 +224,14 @@ def _group(
         group_id=prefix or plan_id,
         direction="rollback" if plan.get("direction") == "rollback" else "apply",
         plan_task_id=plan_id,
-        steps=_steps(mine),
+        steps=tuple(sorted((step for task in mine for step in _steps_of(task)), key=lambda s: version_key(s.version))),
         conn_id=str(plan["conn_id"]),
         environment=plan.get("environment"),
         mode=str(plan.get("mode", "apply")),
         to=plan.get("to"),
         environments=_plain(plan.get("environments")) or {},
-        params=params,
-        fileloc=fileloc,
+        **of_dag,
     )
-
-
-def _steps(tasks: Iterable[Mapping[str, Any]]) -> tuple[StepTask, ...]:
-    steps = (step for task in tasks for step in _steps_of(task))
-    return tuple(sorted(steps, key=lambda step: version_key(step.version)))
 
 
 def _steps_of(task: Mapping[str, Any]) -> Iterator[StepTask]:
