@@ -192,8 +192,9 @@ class Migrator(Planning):
         self._allow(dry_run=False, direction="rollback")
         with self._access.open(f"rollback {versions[0]}" if versions else "rollback") as session:
             there = self._access.ensure(session, create=False)
-            entries = self._access.entries(session) if there else ()
-            known = {*self.migrations, *(e.version for e in entries)}
+            known: Collection[str] = self.migrations
+            if there and not self.migrations.keys() >= set(versions):  # somebody typed it, or its file is gone
+                known = {*known, *(e.version for e in self._access.entries(session))}
             versions = [normalise_version(v, known, where="this folder or the ledger") for v in versions]
             if not there:
                 return [self._finished(self._directed(RollingBack).not_applied(version)) for version in versions]

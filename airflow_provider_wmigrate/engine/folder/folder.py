@@ -49,7 +49,7 @@ class Folder:
 
         :raises UnknownVersion: no file has it.
         """
-        wanted = normalise_version(version, (m.version for m in self.migrations))
+        wanted = normalise_version(version, {m.version for m in self.migrations})
         return next(m for m in self.migrations if m.version == wanted)
 
     def refuse_if_wrong(self) -> None:
@@ -71,13 +71,13 @@ class Folder:
         return tuple(_with_defaults(m, blocks.get(m.version), settings) for m in self.migrations)
 
 
-def normalise_version(version: str, known: Iterable[str], *, where: str = "this folder") -> str:
+def normalise_version(version: str, known: Collection[str], *, where: str = "this folder") -> str:
     """The canonical form of a version somebody typed.
 
+    :param known: a mapping or a set, where many are asked for.
     :param where: who knows those versions, for the message.
     :raises UnknownVersion: it is not a number, or nobody has it.
     """
-    known = set(known)
     text = version.strip()
     canonical = canonical_version(text) if text.isascii() and text.isdigit() else text
     if canonical not in known:
