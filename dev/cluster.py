@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -200,6 +201,7 @@ class Cluster:
             "port": self.port,
             "unix_socket_directories": "",
             "fsync": self.fsync,
+            **({} if self.fsync else {"max_wal_size": "256MB"}),  # it may lie in memory
             "logging_collector": False,
             **self.settings,
         }
@@ -254,6 +256,11 @@ class Cluster:
         except OSError:
             return f"log: {self.log_file}"
 
+    def crashes(self) -> list[str]:
+        """What the server says of having ended its connections, or itself, in the order in which it was said."""
+        said = self.log_file.read_text(errors="replace").splitlines() if self.log_file.exists() else []
+        return [line for line in said if _CRASH.search(line)]
+
     def stop(self) -> None:
         """Stop the server on this data folder, also one that an earlier, killed starter left behind.
 
@@ -293,6 +300,9 @@ class Cluster:
     def drop_database(self, name: str) -> None:
         """Also when somebody is still connected to it."""
         self.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+
+_CRASH = re.compile(r"PANIC: |terminated by signal|data directory lock file|shutting down|startup process failure")
 
 
 def quoted(identifier: str) -> str:

@@ -9,7 +9,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -24,13 +24,13 @@ from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError
+from dev.memory_room import memory_with_room
 from dev.server_binaries import find_bindir, major_version
 from dev.skipped import add_to_list
 from tests.needs import need
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "migrations"
-MEMORY = Path("/dev/shm")
 WITHOUT_TIMESCALEDB = ("001", "002", "004", "005", "006", "007", "008")
 
 Files = Mapping[str, str | bytes]
@@ -58,6 +58,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"PostgreSQL {major} was the first with {what}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where the session's server has lost all of its connections, the test says why: its folder will be gone."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(cluster, Cluster) and (words := cluster.crashes()):
+        report.sections.append(("The server's own words", "\n".join(words)))
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """`make test` shows what its parts have skipped in one table; see dev/skipped.py."""
     list_file = os.environ.get("SKIPPED_LIST")
@@ -72,8 +82,8 @@ def _temporary_cluster(more: Mapping[str, Any] = MappingProxyType({}), **argumen
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
             # A database is made in 15 ms in memory and in 300 ms on a slow disk.
-            if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3:
-                patch.setattr(tempfile, "tempdir", str(MEMORY))
+            if memory := memory_with_room():
+                patch.setattr(tempfile, "tempdir", str(memory))
             settings = {"max_connections": 150, "jit": False, **more}
             cluster = stack.enter_context(Cluster.temporary(settings=settings, **arguments))
         yield cluster

@@ -20,11 +20,11 @@ import pytest
 import structlog.testing
 from airflow_runner import BUNDLE, Runner, TaskLog, connection
 
-_MEMORY = Path("/dev/shm")
+from dev.memory_room import memory_with_room
 
 
 def _make_home() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="wmigrate-airflow-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    home = Path(tempfile.mkdtemp(prefix="wmigrate-airflow-", dir=memory_with_room()))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     (home / "dags").mkdir()
     core = {

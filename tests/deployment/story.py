@@ -18,6 +18,7 @@ import psycopg
 
 from dev.airflow_server import without_schedule
 from dev.deployment import Deployment
+from dev.memory_room import memory_with_room
 from tests.e2e.test_story import process_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,8 +104,7 @@ def write_slow_migrations(folder: Path) -> None:
 @contextmanager
 def deployed(choices: Mapping[str, str], **replicas: int) -> Iterator[Story]:
     """:param choices: lines of .env."""
-    parent = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix="wmigrate-deployment-", dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix="wmigrate-deployment-", dir=memory_with_room()))
     folder.chmod(0o755)
     try:
         choices = {"TASK_HEARTBEAT_TIMEOUT": "12", **choices}

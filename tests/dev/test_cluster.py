@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dev import server_binaries
@@ -109,6 +110,18 @@ def test_a_killed_server_starts_again(place: Path) -> None:
         os.kill(pid, signal.SIGKILL)
     with make(place) as cluster:
         assert cluster.execute("SELECT 1") == [(1,)]
+
+
+def test_it_tells_why_all_connections_were_closed(place: Path) -> None:
+    with make(place) as cluster:
+        assert cluster.crashes() == []
+        with psycopg.connect(cluster.dsn()) as victim, psycopg.connect(cluster.dsn()) as other:
+            pid = victim.info.backend_pid
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(psycopg.OperationalError):
+                other.execute("SELECT pg_sleep(1000)")
+            (words,) = cluster.crashes()
+        assert words.endswith(f"server process (PID {pid}) was terminated by signal 9: Killed")
 
 
 def test_a_bad_setting_is_reported_with_the_servers_own_words(place: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster
+from dev.memory_room import memory_with_room
 
 from .cases import SCHEMA, TABLE, Case
 
 TABLES = ("a", "b", "c", "d", "e")
 """As the scripts take them; the application has them all."""
-MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ class World:
 @contextlib.contextmanager
 def world() -> Iterator[World]:
     """Gone with the block."""
-    base = MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
-    with Cluster.temporary(parent=base) as cluster:
+    with Cluster.temporary(parent=memory_with_room()) as cluster:
         cluster.execute("CREATE DATABASE app")
         made = World(cluster.dsn("app"), cluster)
         with psycopg.connect(made.dsn, autocommit=True) as conn:

@@ -22,6 +22,7 @@ from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from dev.cluster import Cluster, ClusterError
+from dev.memory_room import memory_with_room
 from dev.ports import free_port
 from dev.watchdog import Watchdog
 
@@ -31,7 +32,6 @@ from .runner import Run, Zygote
 from .small_disk import small_disk
 from .wire import Wire
 
-MEMORY = Path("/dev/shm")
 LOCAL = "sslmode=disable&gssencmode=disable&connect_timeout=2"
 LIMIT = 30.0
 """Seconds for anything that ought to take a few milliseconds. Whatever needs longer hangs."""
@@ -65,7 +65,7 @@ class Arena:
 
     def __enter__(self) -> Arena:
         with contextlib.ExitStack() as stack:
-            base = str(MEMORY) if MEMORY.is_dir() else None
+            base = memory_with_room()
             room = stack.enter_context(tempfile.TemporaryDirectory(prefix="wmigrate-faults-", dir=base))
             Path(room).chmod(0o755)
             watchdog = Watchdog()
