@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from .ledger.access import open_ledger
-from .ledger.last_events import CHANGED
+from .ledger.asking import CHANGED
 from .ledger.ledger import Ledger
 from .ledger.storable import server_encoding, storable
 from .model import Identity

@@ -21,8 +21,8 @@ from airflow_provider_wmigrate.engine.catalog.named_tables import tables_named
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder
+from airflow_provider_wmigrate.engine.ledger.asking import CHANGED
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
-from airflow_provider_wmigrate.engine.ledger.last_events import CHANGED
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Migration, Script, State, version_key
 from airflow_provider_wmigrate.engine.plan import planner

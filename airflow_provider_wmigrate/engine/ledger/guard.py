@@ -136,87 +136,90 @@ def _order(version: str) -> tuple[int, str]:
 # Looks
 
 
-class Guard:
-    """The looks for one ledger. It keeps no connection: each call is given one."""
+def _query(schema: str, text: str) -> sql.Composed:
+    return sql.SQL(text).format(schema=sql.Identifier(schema))
 
-    def __init__(self, schema: str) -> None:
-        self.schema = schema
 
-    def _query(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self.schema))
+def guard_findings(conn: Connection[Any], schema: str) -> tuple[Finding, ...]:
+    """Everything that does not agree, in the caller's transaction."""
+    return (*_trigger(conn, schema), *_entries(conn, schema), *_rollback_texts(conn, schema))
 
-    def findings(self, conn: Connection[Any]) -> tuple[Finding, ...]:
-        """Everything that does not agree, in the caller's transaction."""
-        return (*self._trigger(conn), *self._entries(conn), *self._rollback_texts(conn))
 
-    def changed_rollback(self, conn: Connection[Any], entry: Entry, script: Script) -> Finding | None:
-        """See the function of this name."""
-        try:
-            log = self._settling_rows(conn, entry.version)
-        except DataError:
-            return Finding("entry_forged", f"the audit log of migration {entry.version} cannot be read", _ASK)
-        return changed_rollback(entry, script, log.get(entry.version))
+def look_at_rollback(conn: Connection[Any], schema: str, entry: Entry, script: Script) -> Finding | None:
+    """See `changed_rollback`."""
+    try:
+        log = _settling_rows(conn, schema, entry.version)
+    except DataError:
+        return Finding("entry_forged", f"the audit log of migration {entry.version} cannot be read", _ASK)
+    return changed_rollback(entry, script, log.get(entry.version))
 
-    def _entries(self, conn: Connection[Any]) -> tuple[Finding, ...]:
-        rows = conn.execute(self._query(f"SELECT version, {ENTRY_FACTS} FROM {{schema}}.schema_migrations"))
-        entries = dict(rows.fetchall())
-        try:
-            with conn.transaction():
-                log = self._settling_rows(conn)
-        except DataError as error:
-            return (Finding("entry_forged", f"the audit log's rows on entries cannot be read: {error}", _ASK),)
-        return tuple(forged_entries(log, entries))
 
-    def _settling_rows(self, conn: Connection[Any], version: str | None = None) -> dict[str, AuditRow]:
-        """Of each version, or of one, the last row that says what its entry is, or was written before rows said so."""
-        columns = ", ".join(COLUMNS)
-        query = self._query(
-            f"SELECT DISTINCT ON (version) {columns} FROM {{schema}}.audit_log WHERE version IS NOT NULL"
-            " AND version = coalesce(%s, version)"
-            " AND (details -> 'entry' IS NOT NULL OR details -> 'session' IS NULL) ORDER BY version, position DESC"
-        )
-        with conn.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(query, [version]).fetchall()
-        return {row["version"]: AuditRow(**row) for row in rows}
+def _entries(conn: Connection[Any], schema: str) -> tuple[Finding, ...]:
+    rows = conn.execute(_query(schema, f"SELECT version, {ENTRY_FACTS} FROM {{schema}}.schema_migrations"))
+    entries = dict(rows.fetchall())
+    try:
+        with conn.transaction():
+            log = _settling_rows(conn, schema)
+    except DataError as error:
+        return (Finding("entry_forged", f"the audit log's rows on entries cannot be read: {error}", _ASK),)
+    return tuple(forged_entries(log, entries))
 
-    def _rollback_texts(self, conn: Connection[Any]) -> Iterator[Finding]:
-        """Recomputed by the server, so that no text travels but those that had to be escaped."""
-        query = self._query(
-            "SELECT version, rollback_checksum, digest, CASE WHEN escaped THEN rollback_sql END"
-            " FROM {schema}.schema_migrations, LATERAL (SELECT pg_catalog.starts_with(rollback_sql, %s) AS escaped,"
-            " pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(rollback_sql, 'UTF8')), 'hex') AS digest)"
-            " AS of_text WHERE rollback_sql IS NOT NULL AND digest <> rollback_checksum"
-        )
-        try:
-            with conn.transaction():
-                rows = conn.execute(query, [ESCAPED]).fetchall()
-        except DataError as error:
-            yield Finding("entry_forged", f"a rollback script in the ledger cannot be read: {error}", _ASK)
-            return
-        for version, kept, digest, escaped in sorted(rows, key=lambda row: _order(row[0])):
-            found = checksum(original_script(escaped)) if escaped else digest
-            if found != kept:
-                message = f"its rollback script was changed: its checksum is {found}, rollback_checksum says {kept}"
-                yield _forged(version, message, f"put back the script that was stored, and {_ASK}")
 
-    def _trigger(self, conn: Connection[Any]) -> Iterator[Finding]:
-        reason = open_log(self._trigger_state(conn), self.schema, original_body())
-        if reason:
-            table = sql.Identifier(self.schema, "audit_log").as_string(None)
-            message = f"audit_log can be changed: the trigger {TRIGGER} on {table} keeps it append-only, but {reason}"
-            nxt = f"compare the log with a head kept elsewhere, and make the trigger again (docs/ledger.md); {_ASK}"
-            yield Finding("append_only_off", message, nxt)
+def _settling_rows(conn: Connection[Any], schema: str, version: str | None = None) -> dict[str, AuditRow]:
+    """Of each version, or of one, the last row that says what its entry is, or was written before rows said so."""
+    columns = ", ".join(COLUMNS)
+    query = _query(
+        schema,
+        f"SELECT DISTINCT ON (version) {columns} FROM {{schema}}.audit_log WHERE version IS NOT NULL"
+        " AND version = coalesce(%s, version)"
+        " AND (details -> 'entry' IS NOT NULL OR details -> 'session' IS NULL) ORDER BY version, position DESC",
+    )
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(query, [version]).fetchall()
+    return {row["version"]: AuditRow(**row) for row in rows}
 
-    def _trigger_state(self, conn: Connection[Any]) -> TriggerState | None:
-        found = conn.execute(
-            "SELECT t.tgenabled IN ('O', 'A'),"
-            # 2 before, 8 delete, 16 update, 32 truncate; without 1, for each row
-            " t.tgtype = 58 AND t.tgqual IS NULL AND t.tgattr::text = '',"
-            " n.nspname::text || '.' || p.proname::text, p.prosrc"
-            " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
-            " JOIN pg_catalog.pg_namespace o ON o.oid = c.relnamespace"
-            " JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
-            " WHERE o.nspname = %s AND c.relname = 'audit_log' AND t.tgname = %s AND NOT t.tgisinternal",
-            [self.schema, TRIGGER],
-        ).fetchone()
-        return TriggerState(*found) if found else None
+
+def _rollback_texts(conn: Connection[Any], schema: str) -> Iterator[Finding]:
+    """Recomputed by the server, so that no text travels but those that had to be escaped."""
+    query = _query(
+        schema,
+        "SELECT version, rollback_checksum, digest, CASE WHEN escaped THEN rollback_sql END"
+        " FROM {schema}.schema_migrations, LATERAL (SELECT pg_catalog.starts_with(rollback_sql, %s) AS escaped,"
+        " pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(rollback_sql, 'UTF8')), 'hex') AS digest)"
+        " AS of_text WHERE rollback_sql IS NOT NULL AND digest <> rollback_checksum",
+    )
+    try:
+        with conn.transaction():
+            rows = conn.execute(query, [ESCAPED]).fetchall()
+    except DataError as error:
+        yield Finding("entry_forged", f"a rollback script in the ledger cannot be read: {error}", _ASK)
+        return
+    for version, kept, digest, escaped in sorted(rows, key=lambda row: _order(row[0])):
+        found = checksum(original_script(escaped)) if escaped else digest
+        if found != kept:
+            message = f"its rollback script was changed: its checksum is {found}, rollback_checksum says {kept}"
+            yield _forged(version, message, f"put back the script that was stored, and {_ASK}")
+
+
+def _trigger(conn: Connection[Any], schema: str) -> Iterator[Finding]:
+    reason = open_log(_trigger_state(conn, schema), schema, original_body())
+    if reason:
+        table = sql.Identifier(schema, "audit_log").as_string(None)
+        message = f"audit_log can be changed: the trigger {TRIGGER} on {table} keeps it append-only, but {reason}"
+        nxt = f"compare the log with a head kept elsewhere, and make the trigger again (docs/ledger.md); {_ASK}"
+        yield Finding("append_only_off", message, nxt)
+
+
+def _trigger_state(conn: Connection[Any], schema: str) -> TriggerState | None:
+    found = conn.execute(
+        "SELECT t.tgenabled IN ('O', 'A'),"
+        # 2 before, 8 delete, 16 update, 32 truncate; without 1, for each row
+        " t.tgtype = 58 AND t.tgqual IS NULL AND t.tgattr::text = '',"
+        " n.nspname::text || '.' || p.proname::text, p.prosrc"
+        " FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid"
+        " JOIN pg_catalog.pg_namespace o ON o.oid = c.relnamespace"
+        " JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE o.nspname = %s AND c.relname = 'audit_log' AND t.tgname = %s AND NOT t.tgisinternal",
+        [schema, TRIGGER],
+    ).fetchone()
+    return TriggerState(*found) if found else None

@@ -14,18 +14,17 @@ from airflow_provider_wmigrate.engine.catalog.extensions import asking_extension
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, State
 
-from .asking import asking_entries, asking_metadata
-from .last_events import asking_last_events
+from .asking import asking_entries, asking_last_events, asking_metadata
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, newest
 from .rights import Rights, asking_rights, lacking_rights
 from .storable import original_script
-from .structure import Structure
+from .structure import ledger_version
 from .trail import NO_LEDGER, broken, contradiction
 from .trail import AuditRow as AuditRow
 
 if TYPE_CHECKING:
     from .audit_log import AuditLog
-    from .writing import Writer
+    from .recording import Writer
 
 LEDGER_VERSION = newest(UPGRADES)
 CHANNEL = "wmigrate"
@@ -41,7 +40,7 @@ class Ledger:
 
     def __init__(self, schema: str = "wmigrate", *, upgrades: Sequence[LedgerUpgrade] = UPGRADES) -> None:
         self.schema = schema
-        self._structure, self.upgrades = Structure(schema, upgrades), tuple(upgrades)
+        self.upgrades = tuple(upgrades)
         self.newest_version = newest(upgrades)
 
     @cached_property
@@ -53,7 +52,7 @@ class Ledger:
 
     def writer(self, conn: Connection[Any]) -> Writer:
         """What writes its rows on this connection."""
-        from .writing import Writer  # whoever reads entries does not pay for it
+        from .recording import Writer  # whoever reads entries does not pay for it
 
         return Writer(conn, self.schema)
 
@@ -64,7 +63,7 @@ class Ledger:
         :raises LedgerDamaged: some of its tables are there, or tables of that name that are not a ledger, or row
             security may hide rows of them from this role.
         """
-        return self._structure.version(conn)
+        return ledger_version(conn, self.schema, self.upgrades)
 
     def lacking_rights(self, conn: Connection[Any], version: int | None) -> tuple[Finding, ...]:
         """What a run would need and the role has not, as a warning.
@@ -112,7 +111,7 @@ class Ledger:
 
         :raises HistoryError: it is not that one any more: somebody has changed it in the ledger.
         """
-        from .guard import Guard
+        from .guard import look_at_rollback
 
         query = sql.SQL("SELECT rollback_sql FROM {} WHERE version = %s")
         entries = sql.Identifier(self.schema, "schema_migrations")
@@ -120,7 +119,7 @@ class Ledger:
         if not row or row[0] is None:
             return None
         script = Script.of(f"{entry.version}_{entry.name}.rollback.sql", original_script(row[0]))
-        changed = Guard(self.schema).changed_rollback(conn, entry, script)
+        changed = look_at_rollback(conn, self.schema, entry, script)
         if changed:
             raise HistoryError([changed])
         return script

@@ -27,58 +27,55 @@ TABLES = {
 """The columns of ledger version 1, in their order."""
 
 
-class Structure:
-    """The tables of the ledger in one schema. It keeps no connection: each call is given one."""
+def ledger_version(conn: Connection[Any], schema: str, upgrades: Sequence[LedgerUpgrade]) -> int | None:
+    """See `Ledger.version`."""
+    if conn.info.parameter_status("client_encoding") == "SQL_ASCII":  # psycopg would give bytes instead of text
+        conn.execute("SELECT pg_catalog.set_config('client_encoding', 'UTF8', false)")
+    columns = _columns(conn, schema)
+    if not columns:
+        return None
+    absent = sorted(set(TABLES) - set(columns))
+    if absent:
+        raise damaged(f"schema {schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
+    value = None
+    if {"key", "value"} <= set(columns["application_metadata"]):
+        columns, value = _columns_and_version(conn, schema)
+    if value is None or not value.isdecimal():
+        raise damaged(f"{schema}.application_metadata has no ledger_version")
+    if int(value) > newest(upgrades):
+        raise LedgerTooNew(schema, int(value), newest(upgrades))
+    expected = columns_at(int(value), TABLES, upgrades)
+    for table in TABLES:
+        if columns.get(table) != expected[table]:
+            raise damaged(f"{schema}.{table} has other columns than the ledger's table of that name")
+    return int(value)
 
-    def __init__(self, schema: str, upgrades: Sequence[LedgerUpgrade]) -> None:
-        self.schema, self._upgrades = schema, tuple(upgrades)
 
-    def version(self, conn: Connection[Any]) -> int | None:
-        """See `Ledger.version`."""
-        if conn.info.parameter_status("client_encoding") == "SQL_ASCII":  # psycopg would give bytes instead of text
-            conn.execute("SELECT pg_catalog.set_config('client_encoding', 'UTF8', false)")
-        columns = self._columns(conn)
-        if not columns:
-            return None
-        absent = sorted(set(TABLES) - set(columns))
-        if absent:
-            raise damaged(f"schema {self.schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
-        value = None
-        if {"key", "value"} <= set(columns["application_metadata"]):
-            columns, value = self._columns_and_version(conn)
-        if value is None or not value.isdecimal():
-            raise damaged(f"{self.schema}.application_metadata has no ledger_version")
-        if int(value) > newest(self._upgrades):
-            raise LedgerTooNew(self.schema, int(value), newest(self._upgrades))
-        expected = columns_at(int(value), TABLES, self._upgrades)
-        for table in TABLES:
-            if columns.get(table) != expected[table]:
-                raise damaged(f"{self.schema}.{table} has other columns than the ledger's table of that name")
-        return int(value)
+def _columns(conn: Connection[Any], schema: str) -> dict[str, list[str]]:
+    rows = conn.execute(*_tables(schema, sql.SQL("pg_catalog.row_security_active(c.oid)"))).fetchall()
+    for table, _, hides in rows:
+        if hides:  # an empty answer would be taken for "nothing has been applied"
+            name = f"{schema}.{table}"
+            raise LedgerDamaged(
+                f"row security on {name} may hide rows of the ledger from this role",
+                hint=f"ALTER TABLE {name} DISABLE ROW LEVEL SECURITY, or give the role BYPASSRLS",
+            )
+    return {table: columns for table, columns, _ in rows}
 
-    def _columns(self, conn: Connection[Any]) -> dict[str, list[str]]:
-        rows = conn.execute(*self._tables(sql.SQL("pg_catalog.row_security_active(c.oid)"))).fetchall()
-        for table, _, hides in rows:
-            if hides:  # an empty answer would be taken for "nothing has been applied"
-                name = f"{self.schema}.{table}"
-                raise LedgerDamaged(
-                    f"row security on {name} may hide rows of the ledger from this role",
-                    hint=f"ALTER TABLE {name} DISABLE ROW LEVEL SECURITY, or give the role BYPASSRLS",
-                )
-        return {table: columns for table, columns, _ in rows}
 
-    def _columns_and_version(self, conn: Connection[Any]) -> tuple[dict[str, list[str]], str | None]:
-        """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
-        query = "(SELECT value FROM {}.application_metadata WHERE key = 'ledger_version')"
-        rows = conn.execute(*self._tables(sql.SQL(query).format(sql.Identifier(self.schema)))).fetchall()
-        return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
+def _columns_and_version(conn: Connection[Any], schema: str) -> tuple[dict[str, list[str]], str | None]:
+    """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
+    query = "(SELECT value FROM {}.application_metadata WHERE key = 'ledger_version')"
+    rows = conn.execute(*_tables(schema, sql.SQL(query).format(sql.Identifier(schema)))).fetchall()
+    return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
 
-    def _tables(self, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
-        """The ledger's tables with their columns, and one more value."""
-        query = sql.SQL(
-            "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
-            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-            " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.oid, c.relname"
-        )
-        return query.format(more=more), [self.schema, list(TABLES)]
+
+def _tables(schema: str, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
+    """The ledger's tables with their columns, and one more value."""
+    query = sql.SQL(
+        "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.oid, c.relname"
+    )
+    return query.format(more=more), [schema, list(TABLES)]

@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 from airflow_provider_wmigrate.engine.model import Finding
 
 from .audit_log import AuditLog
-from .guard import Guard
+from .guard import guard_findings
 from .trail import GENESIS, AuditRow, broken, contradiction, first_break, last_left_out, position
 
 
@@ -20,12 +20,12 @@ class Verification:
     """Of the ledger in one schema, which is there. It keeps no connection: each call is given one."""
 
     def __init__(self, schema: str) -> None:
-        self._log, self._guard = AuditLog(schema), Guard(schema)
+        self._schema, self._log = schema, AuditLog(schema)
 
     def findings(self, conn: Connection[Any], *, expected_head: str | None, last: int | None) -> tuple[Finding, ...]:
         """See `Ledger.verify`."""
         with _one_snapshot(conn):
-            return (*self._chain(conn, expected_head, last), *self._guard.findings(conn))
+            return (*self._chain(conn, expected_head, last), *guard_findings(conn, self._schema))
 
     def contradictions(self, conn: Connection[Any], known: Sequence[str]) -> list[Finding | None]:
         """For each head: why the log is not the one that it was read from, nor that one continued; None: it is."""
