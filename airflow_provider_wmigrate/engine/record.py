@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from .lock_modes import Forecast
-from .model import Identity
+from .model import Identity, Migration
 
 
 class Outcome(str, Enum):
@@ -243,6 +243,11 @@ class Record:
     """What is gone of TimescaleDB's."""
     forecast: Forecast | None = None
     """Of a dry run: what was foreseen of its locks, and where that was wrong."""
+
+    @classmethod
+    def of(cls, migration: Migration, outcome: Outcome, identity: Identity, **more: Any) -> Record:
+        """:param more: the other fields."""
+        return cls(migration.version, migration.name, outcome, migration.script.checksum, identity, **more)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, XCom and audit rows."""

@@ -149,7 +149,7 @@ def test_a_server_process_that_changes_later_is_noticed(database: str) -> None:
         with pytest.raises(ConnectionFailed) as refused:
             session.locks.release(AdvisoryLock("never taken"))
         assert str(refused.value) == REFUSED
-        session.login = session.login._replace(pid=session.pid + 1)
+        session.login = session.login._replace(pid=session.login.pid + 1)
         with pytest.raises(ConnectionFailed) as refused:
             session.begin(Budget(10, None, 10))
         assert str(refused.value) == REFUSED

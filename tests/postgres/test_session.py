@@ -58,7 +58,7 @@ def test_limits_and_name_come_with_the_login(session: Session, conn: Conn) -> No
         "client_encoding": "UTF8",
         "client_connection_check_interval": "500ms",
     }
-    assert conn.execute("SELECT count(*) FROM seen WHERE pid = %s", [session.pid]).fetchone() == (0,)
+    assert conn.execute("SELECT count(*) FROM seen WHERE pid = %s", [session.login.pid]).fetchone() == (0,)
 
 
 def test_a_password_comes_along(database: str) -> None:
@@ -92,11 +92,11 @@ def test_the_session_goes_on_with_its_locks(database: str, session: Session, con
     notices: list[str] = []
     session.on_notice = lambda diag: notices.append(diag.message_primary or "")
     session.locks.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
-    before = session.pid
+    before = session.login.pid
     conn.execute("SELECT pg_terminate_backend(%s)", [before])
     session.renew()
-    assert session.pid != before
-    assert conn.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchall() == [(session.pid,)]
+    assert session.login.pid != before
+    assert conn.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory'").fetchall() == [(session.login.pid,)]
     session.conn.execute("DO $$ BEGIN RAISE NOTICE 'still heard'; END $$")
     assert notices == ["still heard"]
     assert session.conn.execute("SELECT current_setting('application_name')").fetchone() == ("wmigrate test",)

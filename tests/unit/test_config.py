@@ -130,7 +130,7 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / CONFIG_FILE).write_bytes(b"\xef\xbb\xbfsettings:\r\n  execution:\r\n    timeout_seconds: 9\r\n")
     config = look_at_config(tmp_path)[0]
     assert config.settings.execution.timeout_seconds == 9
-    assert config.line_of("settings.execution.timeout_seconds") == 3
+    assert config.lines.get("settings.execution.timeout_seconds") == 3
 
 
 @pytest.mark.parametrize("written", ["warn", "WARN", "Warn", '"WARN"'])
@@ -337,9 +337,9 @@ def test_blocks_and_keys_know_their_lines() -> None:
         "migrations:\n  - version: 001\n    description: a\n\n  -\n    description: b\n    version: 002\n"
     )
     assert [block.line for block in config.blocks] == [2, 6]
-    assert config.line_of("migrations") == 1
-    assert config.line_of("migrations[1].version") == 7
-    assert config.line_of("migrations[1].filename") is None
+    assert config.lines.get("migrations") == 1
+    assert config.lines.get("migrations[1].version") == 7
+    assert config.lines.get("migrations[1].filename") is None
 
 
 # Environments

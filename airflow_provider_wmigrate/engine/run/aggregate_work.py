@@ -14,8 +14,6 @@ from .script_work import AtStatement
 
 
 class AggregateWork(AtStatement):
-    """For one such statement."""
-
     def there(self) -> bool:
         """Whether the statement, not begun yet, has nothing to do: behind IF NOT EXISTS somebody else's is there. It is
         not even sent, so that one that is found after a death is known to be the script's own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
@@ -43,13 +43,12 @@ def run_by_statement(execution: Execution, job: Job, begun: Entry | None, before
         started = entry.started(begun)
         execution.told_start(job, dry_run=False)
         there = execution.objects(job)
-        statements, rows = run.run(started)
+        sent = run.run(started)
         duration = round((time.monotonic() - start) * 1000)
         with execution.ledger_speaks(job, kept(total)), session.transaction():
             leave_script(session.conn)
-            locks, outcome = execution.locks(job, watch), execution.done_outcome()
-            record = execution.record_of(job, outcome, duration, rows, statements, locks, watch)
-            return _recorded(execution, job, replace(record, taken_away=execution.taken_away(job, there)))
+            locks, gone = execution.locks(job, watch), execution.taken_away(job, there)
+            return _recorded(execution, job, execution.record_of(job, watch, duration, sent, locks, gone))
 
 
 def _recorded(execution: Execution, job: Job, record: Record) -> Record:

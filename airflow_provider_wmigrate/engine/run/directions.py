@@ -143,8 +143,7 @@ class Directed(ABC):
 
     def nothing_done(self, version: str, outcome: Outcome, *, by: Identity | None = None) -> Record:
         """:param by: who had done it before."""
-        migration = self.migrations[version]
-        return Record(version, migration.name, outcome, migration.script.checksum, by or self.access.identity)
+        return Record.of(self.migrations[version], outcome, by or self.access.identity)
 
 
 @dataclass

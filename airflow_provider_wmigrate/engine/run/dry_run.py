@@ -232,19 +232,11 @@ class DryRun:
             else:
                 writer.delete_entry(version)
         locks = execution.locks(job, watch)
-        tried = execution.record_of(job, Outcome.DRY_RUN, duration, sent.rows, sent.statements, locks, watch)
-        return replace(tried, taken_away=gone)
+        return execution.record_of(job, watch, duration, sent, locks, gone, tried=True)
 
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
-        migration = job.migration
-        return Record(
-            migration.version,
-            migration.name,
-            Outcome.NOT_TRIED,
-            migration.script.checksum,
-            self.execution.identity,
-            reason=chain.not_tried[migration.version],
-        )
+        reason = chain.not_tried[job.version]
+        return Record.of(job.migration, Outcome.NOT_TRIED, self.execution.identity, reason=reason)
 
     # Recording
 

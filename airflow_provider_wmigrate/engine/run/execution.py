@@ -37,6 +37,7 @@ from airflow_provider_wmigrate.engine.lock_modes import LockNeed
 from airflow_provider_wmigrate.engine.model import Direction, Identity
 from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record, TakenAway
 from airflow_provider_wmigrate.engine.session.message import ask, rows
+from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
@@ -135,29 +136,26 @@ class Execution:
         return statements, replace(record, audit_head=head)
 
     def record_of(
-        self,
-        job: Job,
-        outcome: Outcome,
-        duration: int,
-        rows: int,
-        statements: int,
-        locks: tuple[LockTaken, ...],
-        watch: Watch,
-    ) -> Record:
-        """What has run, just before the commit."""
-        migration = job.migration
-        return Record(
-            migration.version,
-            migration.name,
-            outcome,
-            migration.script.checksum,
+        self, job: Job, watch: Watch, duration: int, sent: Sent, locks: tuple[LockTaken, ...],
+        gone: tuple[TakenAway, ...], *, attempts: int = 1, tried: bool = False,
+    ) -> Record:  # fmt: skip
+        """What has run, just before the commit.
+
+        :param tried: in a dry run.
+        """
+        done = Outcome.APPLIED if self.direction == "apply" else Outcome.ROLLED_BACK
+        return Record.of(
+            job.migration,
+            Outcome.DRY_RUN if tried else done,
             self.identity,
-            duration,
-            rows,
-            statements,
-            locks,
+            duration_ms=duration,
+            rows=sent.rows,
+            statements=sent.statements,
+            locks=locks,
+            attempts=attempts,
             blocked_by=tuple(self.waits.blockers.values()),
-            bystanders=watch.last_look(commits=outcome is not Outcome.DRY_RUN),
+            bystanders=watch.last_look(commits=not tried),
+            taken_away=gone,
         )
 
     def locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
@@ -182,13 +180,10 @@ class Execution:
             locks.append(lock)
         return tuple(locks)
 
-    def done_outcome(self) -> Outcome:
-        return Outcome.APPLIED if self.direction == "apply" else Outcome.ROLLED_BACK
-
     def told_start(self, job: Job, *, dry_run: bool) -> None:
         migration, undo = job.migration, job.migration.rollback if self.direction == "apply" else None
         version, name, script = migration.version, migration.name, job.analysis.script
-        self.tell(Started(version, name, self.direction, script, dry_run, undo, self.session.pid))
+        self.tell(Started(version, name, self.direction, script, dry_run, undo, self.session.login.pid))
 
     def stepped(self, job: Job, first: int, end: int, note: str) -> None:
         """Tell what becomes of the statements from `first` to before `end`."""

@@ -74,12 +74,9 @@ class InTransaction(NamedTuple):
         gone = execution.taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)
-        done = execution.done_outcome()
-        record = execution.record_of(job, done, duration, sent.rows, sent.statements, taken, watch)
+        record = execution.record_of(job, watch, duration, sent, taken, gone, attempts=number)
         with execution.ledger_speaks(job, ROLLED_BACK):
-            statements, record = execution.statements_of(
-                job, replace(record, attempts=number, taken_away=gone), head, at
-            )
+            statements, record = execution.statements_of(job, record, head, at)
             self.commit(statements, record, head)
         return replace(record, bystanders=watch.behind_commit(record.bystanders))
 

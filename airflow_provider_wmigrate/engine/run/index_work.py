@@ -24,8 +24,6 @@ from .script_work import AtStatement
 
 
 class IndexWork(AtStatement):
-    """For one such statement."""
-
     def prepare(self, *, begun: bool = False) -> bool:
         """Make the way free for the statement.
 

@@ -14,8 +14,6 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
 class Job(NamedTuple):
-    """A migration and the script of it that is to run."""
-
     migration: Migration
     analysis: Analysis
     transactional: Transactional

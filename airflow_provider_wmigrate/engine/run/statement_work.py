@@ -18,8 +18,6 @@ from .script_work import AtStatement
 
 
 class StatementWork(AtStatement):
-    """For one statement."""
-
     @property
     def _index(self) -> IndexWork:
         return IndexWork(self.execution, self.job, self.index)

@@ -23,6 +23,7 @@ from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
 from airflow_provider_wmigrate.engine.session.script_state import ScriptState
+from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
@@ -50,7 +51,7 @@ class ScriptRun(ScriptWork):
         settings = self.execution.settings
         return self.job.budget(settings, lock=settings.concurrent_lock_timeout_seconds)
 
-    def run(self, entry: Entry) -> tuple[int, int]:
+    def run(self, entry: Entry) -> Sent:
         """Run what is left of the script.
 
         :param entry: the incomplete entry, which carries the journal.
@@ -72,7 +73,7 @@ class ScriptRun(ScriptWork):
         for segment in journal.segments(self.analysis, self.job.transactional, first):
             run = self._together if segment.transactional else self._one
             rows += run(segment)
-        return len(self.analysis.statements) - first, rows
+        return Sent(len(self.analysis.statements) - first, rows)
 
     # What was in flight
 

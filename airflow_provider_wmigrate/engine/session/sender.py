@@ -50,10 +50,6 @@ class Sender:
         self.on_notice(diagnostic)
 
     @property
-    def pid(self) -> int:
-        return self.login.pid
-
-    @property
     def acting(self) -> psycopg.Connection[Any]:
         """The connection that a script's statement runs on."""
         return self._other or self.conn
@@ -165,7 +161,7 @@ class Sender:
 
     def check_process(self, pid: str | None) -> None:
         """:raises ConnectionFailed: another server process has answered."""
-        if pid != str(self.pid):
+        if pid != str(self.login.pid):
             raise not_one_session()
 
     def failure(

@@ -197,7 +197,7 @@ class Watch:
     def _look_at_bystanders(self, conn: psycopg.Connection[Any]) -> None:
         if self._felt.trouble:
             return
-        tries, ours = self._felt.tries, {self._session.pid, self._session.acting_pid}
+        tries, ours = self._felt.tries, {self._session.login.pid, self._session.acting_pid}
         try:
             waiting = waiters(conn)
         except psycopg.errors.InsufficientPrivilege as error:

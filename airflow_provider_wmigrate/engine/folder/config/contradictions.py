@@ -21,7 +21,7 @@ def contradictions(config: Config, *, budgets: bool) -> Iterator[ConfigFinding]:
     for block in config.blocks:
         for name, reason in _in_block(block, first_lines):
             key = f"{block.path}.{name}"
-            yield ConfigFinding.of(config.file, config.line_of(key), key, reason)
+            yield ConfigFinding.of(config.file, config.lines.get(key), key, reason)
         first_lines.setdefault(block.version, block.line)
     if not budgets:
         return
@@ -80,6 +80,6 @@ def _budgets(config: Config, level: str, settings: Settings) -> Iterator[ConfigF
     }
     for name, reason in reasons.items():
         key = f"{level}.execution.{name}"
-        if (line := config.line_of(key)) is not None:
+        if (line := config.lines.get(key)) is not None:
             yield ConfigFinding.of(config.file, line, key, reason)
             return

@@ -37,7 +37,7 @@ def resolve_database(
             values[_LIBPQ.get(name, name)] = _value(name, getattr(database, name), environ)
         except Refused as e:
             key = _written_key(name, config, environment)
-            raise ConfigError(config.file, config.line_of(key), key, str(e)) from None
+            raise ConfigError(config.file, config.lines.get(key), key, str(e)) from None
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -56,4 +56,4 @@ def _value(name: str, template: str | None, environ: Mapping[str, str]) -> Any:
 def _written_key(name: str, config: Config, environment: str | None) -> str:
     """Where the template that holds was written."""
     own = f"environments.{environment}.database.{name}"
-    return own if environment is not None and config.line_of(own) else f"settings.database.{name}"
+    return own if environment is not None and config.lines.get(own) else f"settings.database.{name}"

@@ -7,8 +7,6 @@ from .section import Section, key
 
 
 class HealthCheck(Section):
-    """A regular health check of the target."""
-
     enabled: bool = key(BOOLEAN, "Whether CheckHealthOperator looks at the target.", True)
     interval_seconds: int = key(WHOLE_SECONDS, "Time between two looks.", 300)
     timeout_seconds: int = key(
@@ -17,8 +15,6 @@ class HealthCheck(Section):
 
 
 class Metrics(Section):
-    """Metrics for a monitoring system."""
-
     enabled: bool = key(BOOLEAN, "Whether metrics are sent.", True)
     collect_timing: bool = key(BOOLEAN, "Whether durations are sent.", True)
     collect_success_rate: bool = key(BOOLEAN, "Whether successes and failures are counted.", True)
@@ -26,8 +22,6 @@ class Metrics(Section):
 
 
 class Alerts(Section):
-    """Messages to people when something fails."""
-
     enabled: bool = key(BOOLEAN, "Whether alerts are sent.", True)
     migration_failure: bool = key(BOOLEAN, "Alert when a migration fails.", True)
     migration_timeout: bool = key(BOOLEAN, "Alert when a time limit ends or a run misses its deadline.", True)
@@ -36,8 +30,6 @@ class Alerts(Section):
 
 
 class Monitoring(Section):
-    """Health, metrics and alerts."""
-
     health_check: HealthCheck = key(HealthCheck, "A regular health check of the target.")
     metrics: Metrics = key(Metrics, "Metrics for a monitoring system.")
     alerts: Alerts = key(Alerts, "Messages to people when something fails.")

@@ -23,8 +23,6 @@ as the docs write it -> what will give it its effect."""
 
 
 class MigrationSystem(Section):
-    """Information about the project."""
-
     version: str = key(TEXT, "Version of the project's schema; kept in application_metadata.", "")
     description: str = key(TEXT, "What these migrations are for.", "")
     created: str = key(TEXT, "When the folder was created; free text.", "")
@@ -57,10 +55,6 @@ class Config(Section):
     lines: Mapping[str, int] = MappingProxyType({})
     """Where each key was written. List positions count from 0: `migrations[0]`."""
 
-    def line_of(self, dotted_key: str) -> int | None:
-        """Line at which a key was written; None: it was not."""
-        return self.lines.get(dotted_key)
-
     @property
     def migrations(self) -> Mapping[str, MigrationBlock]:
         """The blocks by version."""
@@ -85,7 +79,7 @@ class Config(Section):
             f"{level}.backup has no effect yet ({', '.join(words)}): backups are not built yet",
             "remove it and make the backup yourself: none would be made",
             file=self.file,
-            line=min((line for k in used if (line := self.line_of(f"{level}.backup.{k}"))), default=None),
+            line=min((line for k in used if (line := self.lines.get(f"{level}.backup.{k}"))), default=None),
         )
 
     def settings_for(self, environment: str | None) -> Settings:
@@ -103,7 +97,7 @@ class Config(Section):
         known = f"known: {', '.join(self.environments)}" if self.environments else "none is declared"
         return ConfigError(
             self.file,
-            self.line_of("environments"),
+            self.lines.get("environments"),
             "environments",
             f"there is no environment {name} ({known})",
             suggestion=nearest(name, self.environments),

@@ -33,7 +33,8 @@ def key(accepts: Kind | type[Section], meaning: str, default: Any = REQUIRED, *,
 
 
 class Section:
-    """A mapping with known keys, frozen. An empty one (`settings:` and nothing below) means the defaults.
+    """A mapping with known keys, frozen. An empty one (`settings:` and nothing below) means the defaults. What one is
+    for is said where it is a key.
 
     Not a dataclass: some twenty of those would cost every command and every parse of a DAG file ten milliseconds.
     """

@@ -54,8 +54,6 @@ class Database(Section):
 
 
 class Execution(Section):
-    """How migrations are run."""
-
     timeout_seconds: int = key(WHOLE_SECONDS, "How long one migration may take in all.", 300)
     retry_attempts: int = key(
         whole("retries", least=0, most=100),
@@ -109,8 +107,6 @@ class Execution(Section):
 
 
 class Logging(Section):
-    """What the task log and the command line show."""
-
     level: _Level = key(
         choice(_Level, ignore_case=True, also={"warn": "WARNING"}),
         "Lowest severity that is shown. Upper and lower case are the same, and WARN means WARNING.",
@@ -122,8 +118,6 @@ class Logging(Section):
 
 
 class Backup(Section):
-    """A backup before migrating."""
-
     enabled: bool = key(BOOLEAN, "Whether backups are made.", False)
     backup_before_migration: bool = key(BOOLEAN, "Whether one is made before migrations run.", True)
     backup_retention_days: int = key(whole("days", most=36_500), "Days after which a backup may be deleted.", 30)
@@ -143,8 +137,6 @@ _SCHEMA = Kind("a schema name of at most 63 lower-case letters, digits and under
 
 
 class Ledger(Section):
-    """Where the ledger is in the target database."""
-
     schema_name: str = key(_SCHEMA, "Schema of the ledger's tables.", "wmigrate", written="schema")
 
 

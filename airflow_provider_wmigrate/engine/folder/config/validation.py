@@ -28,8 +28,6 @@ _EXTENSIONS = a_list("file extensions such as [.sql]", _EXTENSION, read=_at_leas
 
 
 class FileRules(Section):
-    """What files may look like."""
-
     require_version_prefix: bool = key(BOOLEAN, "Whether a SQL file without a number is an error.", True)
     require_description: bool = key(BOOLEAN, "Whether every migration needs a description.", False)
     max_file_size_mb: float = key(decimal("megabytes", least=0.001, most=10_000), "Largest file that is read.", 100)
@@ -40,8 +38,6 @@ class FileRules(Section):
 
 
 class MigrationRules(Section):
-    """Rules for versions, dependencies and rollbacks."""
-
     require_unique_versions: Literal[True] = key(
         always_true("the ledger is keyed by version and cannot hold one twice"),
         "Always true: the version is the key of the ledger.",
