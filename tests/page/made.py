@@ -205,6 +205,15 @@ def many_items(number: int = 1000) -> list[s.MigrationItem]:
     return [*done, *(make_item(v, "pending", parents(v)) for v in range(last + 1, number + 1))]
 
 
+def dated_items(versions: Sequence[str]) -> list[s.MigrationItem]:
+    """Versions that are times, each needing the one before it."""
+    found = []
+    for number, version in enumerate(versions, 1):
+        more = {"version": version, "dependencies": list(versions[number - 2 : number - 1])}
+        found.append(make_item(number, "applied", []).model_copy(update=more))
+    return found
+
+
 def hostile_items() -> list[s.MigrationItem]:
     """Names that would be markup if anyone let them."""
     bad = {"name": HOSTILE, "description": f'"><script>window.hacked=1</script>{HOSTILE}', "actor": HOSTILE}

@@ -116,7 +116,8 @@ function described(node, byVersion, place) {
   if (node.members.length > 1) {
     const rest = [...node.counts].filter(([state]) => state !== "applied").map(([state, number]) => `${number} ${words(state)}`);
     const states = node.counts.size > 1 ? rest.join(", ") : words(node.status);
-    const [title, text] = [`${first.version} – ${last.version}`, count(node.members.length, "migration")];
+    const title = last.version.length > 6 ? `${first.version} …` : `${first.version} – ${last.version}`; // as wide as the box
+    const text = count(node.members.length, "migration");
     return { ...node, fold: true, title, text: node.counts.size > 1 ? `${node.members.length}: ${states}` : text, label: `${text} from ${first.version} to ${last.version}, ${states}. Open to see them.` };
   }
   const needs = first.dependencies.length ? `depends on ${first.dependencies.join(", ")}` : "depends on nothing";

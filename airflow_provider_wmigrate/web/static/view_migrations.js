@@ -39,6 +39,7 @@ export function showMigrations(panel, { route, place, status, from }) {
     const items = list();
     showChips(chips, all, query, update);
     replace(found, items.length === all.length ? count(all.length, "migration") : `${items.length.toLocaleString("en")} of ${count(all.length, "migration")}`);
+    grid.element.style.setProperty("--digits", Math.max(...all.map((one) => one.version.length)));
     if ("q" in change || "status" in change) announce(found.textContent);
     grid.element.hidden = !items.length;
     replace(none, !items.length && empty("question", "Nothing found", "No migration matches the search and the filter.",

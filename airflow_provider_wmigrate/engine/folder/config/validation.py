@@ -43,7 +43,11 @@ class MigrationRules(Section):
         "Always true: the version is the key of the ledger.",
         True,
     )
-    require_sequential_versions: bool = key(BOOLEAN, "Whether a gap between versions is an error.", False)
+    require_sequential_versions: bool = key(
+        BOOLEAN,
+        "Whether a gap between versions is an error. Between times (eight digits or more) there is none.",
+        False,
+    )
     require_dependency_validation: Literal[True] = key(
         always_true("dependencies decide the order and are always validated"),
         "Always true: dependencies decide the order.",
