@@ -34,7 +34,13 @@ class UsageError(WMigrateError):
         """A word that is not known, with the one that is meant, or else the nearest one."""
         known = list(known)
         meant = meant or nearest(word, known)
-        hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}" if known else "there is none"
+        hint = (
+            f"did you mean {meant}?"
+            if meant
+            else f"known: {', '.join(known)}"
+            if known
+            else "none is declared: leave it out"
+        )
         return cls(f"unknown {what} {word}", hint=hint)
 
 

@@ -78,15 +78,22 @@ class _Parser(argparse.ArgumentParser):
             what = choice[1].split("/")[-1].removeprefix("--").lower()
             meant = _verb_meant(choice[2]) if what == "verb" else None
             raise UsageError.unknown(what, choice[2], known, meant=meant)
+        number = re.fullmatch(r"unrecognized arguments: (\d+)", message)
+        hint = f"see `{self.prog} --help`"
+        if number:
+            hint = (
+                f"a version is given as `up --to {number[1]}`, `down {number[1]}` or `history --migration {number[1]}`"
+            )
         for pattern, plainly in _PLAINLY.items():
             message = re.sub(pattern, plainly, message)
-        raise UsageError(message, hint=f"see `{self.prog} --help`")
+        raise UsageError(message, hint=hint)
 
 
 _PLAINLY = {
     r"argument (?:-\w/)?(\S+): expected one argument": r"\1 needs a value",
     r"argument (?:-\w/)?(\S+): ignored explicit argument .*": r"\1 takes no value",
     r"unrecognized arguments: (.*)": r"more words than expected: \1",
+    r"the following arguments are required: (.*, .*)": r"\1 are missing",
     r"the following arguments are required: (.*)": r"\1 is missing",
     r"^argument (--\S+: )": r"\1",
 }
