@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -65,22 +64,15 @@ def file_of(dag: DAG | None) -> str | None:
 
 def _dag_file() -> str | None:
     """The DAG file that Airflow is reading now, whoever it has called since."""
-    for frame in _callers():
-        if frame.f_code.co_name != "<module>":
-            continue
-        file = str(frame.f_globals.get("__file__", ""))
-        if frame.f_globals.get("__name__", "").startswith(_DAG_MODULE) or _in_archive(file):
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file, name = str(frame.f_globals.get("__file__", "")), frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name == "<module>" and (name.startswith(_DAG_MODULE) or _in_archive(file)):
             return file
+        frame = frame.f_back
     return None
 
 
 def _in_archive(file: str) -> bool:
     """Whether Python reads it from a zip archive, whose DAG files have no names of their own kind."""
     return ".zip" in file and not Path(file).exists()
-
-
-def _callers() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,9 @@ from airflow_provider_wmigrate.engine.adopting.converting import convert as read
 from airflow_provider_wmigrate.engine.adopting.tools import TOOLS
 from airflow_provider_wmigrate.engine.errors import FolderError
 
-from .call import Answer, Call, identity
-from .confirm import confirm
+from .call import Answer, Call
+from .confirm import by_hand, confirm
 from .look import moment
-from .progress import Progress
 from .screen import Screen, plural
 from .writing import all_or_nothing
 
@@ -29,26 +27,17 @@ def adopt(call: Call) -> Answer:
     from airflow_provider_wmigrate.engine.decisions.adopt import plan_adoption
 
     given, tool = call.arguments, TOOLS[_from(call)]
-    more = {"table": given.table, "accepted": tuple(given.accept or ()), "environment": call.environment}
+    more = {"table": given.table, "accepted": tuple(given.accept or ())}
     folder = call.folder
     with call.session() as session:
-        found = plan_adoption(session.conn, folder, tool, **more).adoption
+        found = plan_adoption(session.conn, folder, tool, environment=call.environment, **more).adoption
     if given.dry_run or not found.adopted:
         return _adopted(call, found)
     names = "".join(f"  {one.version}_{one.name}\n" for one in found.adopted)
     what = f"Take over {plural(len(found.adopted), 'migration')} from {found.table}, without running them"
     confirm(call, f"{what}, on {call.target}:\n{names}")
-    done = carry_out(
-        call.target.connect,
-        folder,
-        tool,
-        reason=given.reason or f"taken over from {tool.name}",
-        identity=identity(),
-        agreed=found.versions,
-        on_event=Progress(call.screen, 0),
-        **more,
-    )
-    return _adopted(call, done)
+    told = by_hand(call, given.reason or f"taken over from {tool.name}")
+    return _adopted(call, carry_out(call.target.connect, folder, tool, agreed=found.versions, **more, **told))
 
 
 def _adopted(call: Call, found: Adoption) -> Answer:
@@ -86,7 +75,7 @@ def _adopted(call: Call, found: Adoption) -> Answer:
             said = f"Took over {count} from {found.table}, ran nothing"
         screen.line(f"{said}, on {call.target}.")
 
-    data = {"target": call.target_document(), "dry_run": bool(call.arguments.dry_run), "adoption": asdict(found)}
+    data = {"target": call.target_document(), "dry_run": bool(call.arguments.dry_run), "adoption": found}
     return Answer(data, show)
 
 

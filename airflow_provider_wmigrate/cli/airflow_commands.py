@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .arguments import AIRFLOW, Argument, Verb
@@ -31,7 +32,7 @@ def _command(verb: Verb) -> Any:
 
     positional = [argument for argument in verb.arguments if not argument.is_option]
     arguments = [_arg(argument) for argument in (*positional, *options(verb, AIRFLOW))]
-    return ActionCommand(name=verb.name, help=verb.help, func=_Run(verb), args=tuple(arguments))
+    return ActionCommand(name=verb.name, help=verb.help, func=_runner(verb), args=tuple(arguments))
 
 
 def _arg(argument: Argument) -> Any:
@@ -44,14 +45,10 @@ def _arg(argument: Argument) -> Any:
     return Arg(argument.flags, **more)
 
 
-class _Run:
+def _runner(verb: Verb) -> Callable[[Namespace], None]:
     """What Airflow calls. It ignores what is returned, so the exit code is raised."""
 
-    def __init__(self, verb: Verb) -> None:
-        self._verb = verb
-        self.__name__ = f"wmigrate_{verb.name}"
-
-    def __call__(self, arguments: Namespace) -> None:
+    def run(arguments: Namespace) -> None:
         from airflow_provider_wmigrate.defaults import chosen_environment
 
         from .main import execute
@@ -59,7 +56,10 @@ class _Run:
         arguments.json = arguments.output
         arguments.environment = chosen_environment(getattr(arguments, "environment", None))
         arguments.dsn = None
-        raise SystemExit(execute(self._verb, arguments, _connection, _NAME_A_TARGET, command="airflow wmigrate"))
+        raise SystemExit(execute(verb, arguments, _connection, _NAME_A_TARGET, command="airflow wmigrate"))
+
+    run.__name__ = f"wmigrate_{verb.name}"
+    return run
 
 
 def _connection(call: Call) -> Target | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .call import Answer, Call
 from .failure import DONE, FOUND, UsageError
-from .screen import Screen
+from .screen import Screen, show_findings
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -35,7 +34,7 @@ class _Found(NamedTuple):
 
 def verify(call: Call) -> Answer:
     """Whether anybody changed the audit log, or what stands beside it."""
-    _refuse(call, "out")
+    refuse(call, "out")
     key = _key(call)
     if key is not None and call.arguments.key and not call.arguments.heads:
         raise UsageError("--key verifies signed heads, and no file of them is given", hint="give it with --heads")
@@ -46,7 +45,7 @@ def verify(call: Call) -> Answer:
     data["intact"] = not found.findings if there else None
 
     def show(screen: Screen) -> None:
-        _show_findings(screen, found)
+        show_findings(screen, found.findings)
         if not there:
             screen.line(f"{call.target} has no ledger in schema {call.ledger.schema}, so there is nothing to verify.")
             screen.line("Nothing was applied here, or the ledger is gone: give the last head you know with --head.")
@@ -64,7 +63,7 @@ def verify(call: Call) -> Answer:
 
 def sign(call: Call) -> Answer:
     """Sign the head of a log that was verified before, and keep the signature in a file."""
-    _refuse(call, "out", "head")
+    refuse(call, "out", "head")
     key, file = _needed_key(call), call.arguments.heads
     with call.session() as session:
         found = _look(call, session.conn, key, may_begin=True)
@@ -73,7 +72,7 @@ def sign(call: Call) -> Answer:
         _append(Path(file), signed.line())
 
     def show(screen: Screen) -> None:
-        _show_findings(screen, found)
+        show_findings(screen, found.findings)
         if signed is None:
             screen.line("Nothing was signed.")
         elif file:
@@ -81,13 +80,13 @@ def sign(call: Call) -> Answer:
         else:
             screen.text(signed.line())
 
-    data = {**_document(call, found), "signed_head": asdict(signed) if signed else None, "file": file}
+    data = {**_document(call, found), "signed_head": signed, "file": file}
     return Answer(data, show, DONE if signed else FOUND)
 
 
 def export(call: Call) -> Answer:
     """Write every row and the signed heads into a file that others can verify without wmigrate."""
-    _refuse(call, "head")
+    refuse(call, "head")
     if not call.arguments.out:
         raise UsageError("`audit export` needs a file", hint="give it with --out")
     key, out = _key(call), Path(call.arguments.out)
@@ -101,7 +100,7 @@ def export(call: Call) -> Answer:
         rows = 0 if found.findings else _write(call, session.conn, out, signed)
 
     def show(screen: Screen) -> None:
-        _show_findings(screen, found)
+        show_findings(screen, found.findings)
         if found.findings:
             screen.line("Nothing was written. Without a key the log is exported as it is.")
         else:
@@ -109,6 +108,14 @@ def export(call: Call) -> Answer:
 
     written = None if found.findings else {"file": str(out), "rows": rows, "signed_heads": len(signed)}
     return Answer({**_document(call, found), "written": written}, show, FOUND if found.findings else DONE)
+
+
+def refuse(call: Call, *options: str) -> None:
+    """:raises UsageError: one is given that belongs to another action."""
+    for option in options:
+        if getattr(call.arguments, option):
+            belongs = "export" if option == "out" else "verify"
+            raise UsageError(f"--{option} belongs to `audit {belongs}`")
 
 
 def _look(call: Call, conn: Connection[Any], key: AuditKey | None, *, may_begin: bool = False) -> _Found:
@@ -223,22 +230,10 @@ def _write(call: Call, conn: Connection[Any], out: Path, signed: Sequence[Signed
 # Words
 
 
-def _refuse(call: Call, *options: str) -> None:
-    for option in options:
-        if getattr(call.arguments, option):
-            belongs = "export" if option == "out" else "verify"
-            raise UsageError(f"--{option} belongs to `audit {belongs}`")
-
-
 def _document(call: Call, found: _Found) -> dict[str, Any]:
     return {
         "target": call.target_document(),
         "intact": not found.findings,
         "audit_head": found.head,
-        "findings": [asdict(finding) for finding in found.findings],
+        "findings": found.findings,
     }
-
-
-def _show_findings(screen: Screen, found: _Found) -> None:
-    for finding in found.findings:
-        screen.line(f"{finding.severity}: {finding}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
@@ -13,6 +12,7 @@ from .confirm import ask_reason, by_hand, confirm
 from .screen import Screen, plural
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.decisions.baseline import Baselined
     from airflow_provider_wmigrate.engine.model import Plan
 
 
@@ -31,7 +31,7 @@ def baseline(call: Call) -> Answer:
     confirm(call, f"{what}:\n{names}  reason: {reason}")
     agreed = [step.version for step in planned.steps]
     done = carry_out(call.target.connect, call.folder, str(planned.to), agreed=agreed, **by_hand(call, reason))
-    return _answer(call, planned, asdict(done))
+    return _answer(call, planned, done)
 
 
 def _undo(call: Call) -> Answer:
@@ -57,7 +57,7 @@ def _undo(call: Call) -> Answer:
     confirm(call, f"{what}:\n{names}  reason: {reason}")
     done = undo_baseline(call.target.connect, folder, to, **by_hand(call, reason))
     said = f"Took back the baseline to {to}: {', '.join(done.versions)} declared no longer, on {call.target}."
-    return Answer({"target": call.target_document(), "undone": asdict(done)}, lambda screen: screen.line(said))
+    return Answer({"target": call.target_document(), "undone": done}, lambda screen: screen.line(said))
 
 
 def _planned(call: Call) -> Plan:
@@ -72,9 +72,9 @@ def _planned(call: Call) -> Plan:
     return planned
 
 
-def _answer(call: Call, planned: Plan, done: dict[str, Any] | None) -> Answer:
+def _answer(call: Call, planned: Plan, done: Baselined | None) -> Answer:
     """:param done: None: there was nothing to do."""
-    declared = set(done["versions"] if done else ())
+    declared = set(done.versions if done else ())
 
     def show(screen: Screen) -> None:
         for step in planned.steps:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
@@ -29,7 +28,7 @@ def check(call: Call) -> Answer:
         "migrations": len(folder.migrations) if folder else None,
         "target": call.target_document() if asked else None,
         "ok": not wrong,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": findings,
     }
 
     def show(screen: Screen) -> None:

@@ -69,13 +69,7 @@ def _zsh_argument(argument: Argument) -> str:
     value = ""
     if argument.kind != "flag":
         places = {"folder": "_files -/", "file": "_files"}
-        what = (
-            places[argument.completes]
-            if argument.completes
-            else f"({' '.join(argument.choices)})"
-            if argument.choices
-            else ""
-        )
+        what = places.get(argument.completes) or (f"({' '.join(argument.choices)})" if argument.choices else "")
         value = f":{argument.metavar}:{what}"
     star = "*" if argument.kind == "list" else ""
     return " ".join(_quoted(f"{star}{flag}[{help_text}]{value}") for flag in argument.flags)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from airflow_provider_wmigrate.engine.model import Entry, Status
 
 from .call import Answer, Call
 from .failure import DONE, FOUND
-from .screen import Screen, plural, show_findings, took
+from .screen import Screen, show_findings, took
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.plan.overview import Standing
@@ -42,7 +41,7 @@ def status(call: Call) -> Answer:
         "ledger_version": found.ledger_version,
         "counts": {s.value: found.counts[s] for s in order},
         "migrations": rows,
-        "findings": [asdict(finding) for finding in folder.wrong],
+        "findings": folder.wrong,
     }
 
     def show(screen: Screen) -> None:
@@ -142,7 +141,7 @@ def info(call: Call) -> Answer:
         screen.table(("What", "Value"), list(_pairs(data)))
         show_findings(screen, wrong)
 
-    return Answer({**data, "findings": [asdict(f) for f in wrong]}, show, FOUND if wrong else DONE)
+    return Answer({**data, "findings": wrong}, show, FOUND if wrong else DONE)
 
 
 def _server(call: Call) -> dict[str, Any]:
@@ -223,8 +222,3 @@ def _dot(nodes: _Nodes, edges: _Nodes, known: dict[str, Status]) -> str:
 def moment(at: datetime | None) -> str:
     """A time as a person reads it, in UTC."""
     return "" if at is None else f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
-
-
-def summary(count: int, total: int, noun: str) -> str:
-    """`3 rows` or `3 of 10 rows`."""
-    return plural(count, noun) if count == total else f"{count} of {plural(total, noun)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
@@ -110,7 +109,7 @@ def _run_document(call: Call, made: Plan, findings: Sequence[Finding]) -> dict[s
         "by_another_runner": [],
         "left_out": made.left_out,
         "not_tried": [],
-        "findings": [asdict(finding) for finding in findings],
+        "findings": findings,
     }
 
 
@@ -135,8 +134,8 @@ def _plan_document(made: Plan, findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "direction": made.direction,
         "to": made.to,
-        "steps": [asdict(step) for step in made.steps],
+        "steps": made.steps,
         "statuses": {version: status.value for version, status in made.statuses.items()},
         "left_out": made.left_out,
-        "findings": [asdict(finding) for finding in findings],
+        "findings": findings,
     }

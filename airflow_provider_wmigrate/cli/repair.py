@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
@@ -29,7 +28,7 @@ def repair(call: Call) -> Answer:
     confirm(call, f"Repair the ledger on {target}:\n  {version}: {DECISIONS[decision]}\n  reason: {reason}")
     done = carry_out(target.connect, folder, version, decision, **by_hand(call, reason))
     said = f"{done.version}_{done.name}: {done.before.words} -> {done.after.words} on {target}."
-    return Answer({"target": call.target_document(), "repaired": asdict(done)}, lambda screen: screen.line(said))
+    return Answer({"target": call.target_document(), "repaired": done}, lambda screen: screen.line(said))
 
 
 def _fitting(call: Call, decision: Decision) -> str:

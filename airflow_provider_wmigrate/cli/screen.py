@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,8 @@ def _plain(value: Any) -> Any:
     for written in ("as_dict", "isoformat"):  # a record of ten thousand is a dictionary only while it is written
         if hasattr(value, written):
             return getattr(value, written)()
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     return value.value if hasattr(value, "value") else str(value)
 
 

@@ -14,8 +14,8 @@ from airflow_provider_wmigrate.engine.model import canonical_version
 
 from .call import Answer, Call
 from .failure import UsageError
-from .look import moment, summary
-from .screen import Screen, took
+from .look import moment
+from .screen import Screen, plural, took
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.ledger.history import EventFilter, EventPage
@@ -35,20 +35,12 @@ def history(call: Call) -> Answer:
             counted = days(session.conn, call.ledger, replace(_filter(call), events=()))
             return _daily(call, [asdict(day) for day in counted])
         page = events(session.conn, call.ledger, where, limit=call.arguments.limit)
-    data = {"target": call.target_document(), **_page(page)}
+    columns = ("At (UTC)", "Event", "Version", "Claimed by", "Logged in as", "Took", "What")
 
-    def show(screen: Screen) -> None:
-        columns = ("At (UTC)", "Event", "Version", "Claimed by", "Logged in as", "Took", "What")
-        screen.table(
-            columns,
-            [
-                (moment(row.at), _event(row), row.version, row.actor, _login(row), took(row.duration_ms), _what(row))
-                for row in page.rows
-            ],
-        )
-        _foot(screen, call, page, "event")
+    def cells(row: AuditRow) -> tuple[Any, ...]:
+        return moment(row.at), _event(row), row.version, row.actor, _login(row), took(row.duration_ms), _what(row)
 
-    return Answer(data, show)
+    return _page(call, page, "event", columns, cells)
 
 
 def _daily(call: Call, rows: Sequence[dict[str, Any]]) -> Answer:
@@ -63,45 +55,39 @@ def _daily(call: Call, rows: Sequence[dict[str, Any]]) -> Answer:
 
 def audit(call: Call) -> Answer:
     """Rows of the audit log, or the proof that they are what they were."""
-    if call.arguments.action != "show":
-        from . import audit_proof
+    from . import audit_proof
 
+    if call.arguments.action != "show":
         action: Callable[[Call], Answer] = getattr(audit_proof, call.arguments.action)
         return action(call)
-    for option, where in {"head": "verify", "key": "verify", "heads": "verify", "out": "export"}.items():
-        if getattr(call.arguments, option):
-            raise UsageError(f"--{option} belongs to `audit {where}`")
+    audit_proof.refuse(call, "head", "key", "heads", "out")
     from airflow_provider_wmigrate.engine.ledger.history import events
 
     with call.session() as session:
         page = events(session.conn, call.ledger, _filter(call), limit=call.arguments.limit)
-    data = {"target": call.target_document(), **_page(page)}
+    columns = ("Position", "At (UTC)", "Event", "Version", "By", "Run", "Hash")
+
+    def cells(row: AuditRow) -> tuple[Any, ...]:
+        return row.position, moment(row.at), _event(row), row.version, row.actor, row.run_id, row.hash[:12]
+
+    return _page(call, page, "row", columns, cells)
+
+
+def _page(
+    call: Call, page: EventPage, noun: str, columns: Sequence[str], cells: Callable[[AuditRow], tuple[Any, ...]]
+) -> Answer:
+    shown = len(page.rows)
+    rows = [{**asdict(row), "authenticated": row.authenticated} for row in page.rows]
 
     def show(screen: Screen) -> None:
-        screen.table(
-            ("Position", "At (UTC)", "Event", "Version", "By", "Run", "Hash"),
-            [
-                (row.position, moment(row.at), _event(row), row.version, row.actor, row.run_id, row.hash[:12])
-                for row in page.rows
-            ],
-        )
-        _foot(screen, call, page, "row")
+        screen.table(columns, map(cells, page.rows))
+        told = plural(shown, noun) if shown == page.total else f"{shown} of {plural(page.total, noun)}"
+        screen.line(f"{told} on {call.target}.")
+        if page.next_before is not None:
+            screen.line(f"Older ones: --before {page.next_before}")
 
-    return Answer(data, show)
-
-
-def _page(page: EventPage) -> dict[str, Any]:
-    return {
-        "events": [{**asdict(row), "authenticated": row.authenticated} for row in page.rows],
-        "total": page.total,
-        "next": page.next_before,
-    }
-
-
-def _foot(screen: Screen, call: Call, page: EventPage, noun: str) -> None:
-    screen.line(f"{summary(len(page.rows), page.total, noun)} on {call.target}.")
-    if page.next_before is not None:
-        screen.line(f"Older ones: --before {page.next_before}")
+    target = call.target_document()
+    return Answer({"target": target, "events": rows, "total": page.total, "next": page.next_before}, show)
 
 
 def _event(row: AuditRow) -> str:
