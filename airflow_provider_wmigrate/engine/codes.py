@@ -23,8 +23,6 @@ class AuditEvent(NamedTuple):
     means: str
     details: str
     """What its `details` hold, in Markdown."""
-    settles: bool = True
-    """Whether it says what the entry of its version is from then on; else the entry did not change."""
 
 
 E, W = "error", "warning"
@@ -94,68 +92,40 @@ _FAILURE = (
     " if said: `detail`, `hint`, `context`, `constraint`, `function`"
 )
 
-_EVENTS = (
-    AuditEvent("ledger_created", "The ledger was created.", "`ledger_version`"),
-    AuditEvent("ledger_upgraded", "The ledger's tables were upgraded to a newer version.", "`from`, `to`"),
-    AuditEvent(
-        "planned",
-        "A plan was made, and no finding stopped it. Nothing has run yet.",
-        "`direction`, `steps`; `forgot_head` if the run had `forget_head`",
-        settles=False,
-    ),
-    AuditEvent(
-        "started",
-        "A script that runs statement by statement begins or resumes; the row is committed before this.",
-        "`direction`, `statements_done` on a resume",
-        settles=False,
-    ),
-    AuditEvent("applied", "A migration was applied; the row commits with it.", "the audit record"),
-    AuditEvent("rolled_back", "A migration was rolled back; the row commits with it.", "the audit record"),
-    AuditEvent("failed", "A script failed; `error` says what was kept.", _FAILURE, settles=False),
-    AuditEvent("rollback_failed", "A rollback script failed.", _FAILURE, settles=False),
-    AuditEvent(
-        "failure_handled",
-        "A task failed in its last try: what it had left behind, and what was done about it.",
-        "`outcome`",
-        settles=False,
-    ),
-    AuditEvent(
-        "dry_run",
-        "A dry run was executed and rolled back.",
-        "the audit record, `chain`: milliseconds of each migration",
-        settles=False,
-    ),
-    AuditEvent("not_tried", "A dry run executed nothing of a migration.", "the audit record, `reason`", settles=False),
-    AuditEvent(
-        "refused",
-        "A finding stopped one migration under its lock; nothing was changed.",
-        "`findings`, `error`, `dry_run`",
-        settles=False,
-    ),
-    AuditEvent("repaired", "A person repaired an entry.", "`decision`, `reason`, `before`, `after`"),
-    AuditEvent(
-        "baselined", "A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"
-    ),
-    AuditEvent(
-        "adopted",
-        "A migration that another tool had applied was taken over from that tool's table; nothing ran.",
-        "`from`, `table`, `to`, `reason`, `name`, `checksum`, `called`: the tool's name for it,"
-        " `time_known`: whether the tool kept the time",
-    ),
-    AuditEvent("baseline_undone", "A person took a baseline back; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
-    AuditEvent(
-        "reported",
-        "An Airflow run ended without a failure; what it applied stays applied.",
-        "`applied`, `rolled_back`, `state`: a hash over what is applied",
-    ),
-    AuditEvent("alerted", "An alert was sent about an incident.", "`kind`, `subject`, `what`", settles=False),
-    AuditEvent(
-        "alert_failed", "An alert could not be sent by any notifier.", "`kind`, `subject`, and why", settles=False
-    ),
-    AuditEvent("healed", "A message was sent that incidents are over.", "`kinds`, `subject`", settles=False),
-)
+_EVENTS = {
+    "ledger_created": ("The ledger was created.", "`ledger_version`"),
+    "ledger_upgraded": ("The ledger's tables were upgraded to a newer version.", "`from`, `to`"),
+    "planned": ("A plan was made, and no finding stopped it. Nothing has run yet.",
+                "`direction`, `steps`; `forgot_head` if the run had `forget_head`"),
+    "started": ("A script that runs statement by statement begins or resumes; the row is committed before this.",
+                "`direction`, `statements_done` on a resume"),
+    "applied": ("A migration was applied; the row commits with it.", "the audit record"),
+    "rolled_back": ("A migration was rolled back; the row commits with it.", "the audit record"),
+    "failed": ("A script failed; `error` says what was kept.", _FAILURE),
+    "rollback_failed": ("A rollback script failed.", _FAILURE),
+    "failure_handled": ("A task failed in its last try: what it had left behind, and what was done about it.",
+                        "`outcome`"),
+    "dry_run": ("A dry run was executed and rolled back.", "the audit record, `chain`: milliseconds of each migration"),
+    "not_tried": ("A dry run executed nothing of a migration.", "the audit record, `reason`"),
+    "refused": ("A finding stopped one migration under its lock; nothing was changed.",
+                "`findings`, `error`, `dry_run`"),
+    "repaired": ("A person repaired an entry.", "`decision`, `reason`, `before`, `after`"),
+    "baselined": ("A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
+    "adopted": ("A migration that another tool had applied was taken over from that tool's table; nothing ran.",
+                "`from`, `table`, `to`, `reason`, `name`, `checksum`, `called`: the tool's name for it,"
+                " `time_known`: whether the tool kept the time"),
+    "baseline_undone": ("A person took a baseline back; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
+    "reported": ("An Airflow run ended without a failure; what it applied stays applied.",
+                 "`applied`, `rolled_back`, `state`: a hash over what is applied"),
+    "alerted": ("An alert was sent about an incident.", "`kind`, `subject`, `what`"),
+    "alert_failed": ("An alert could not be sent by any notifier.", "`kind`, `subject`, and why"),
+    "healed": ("A message was sent that incidents are over.", "`kinds`, `subject`"),
+}  # fmt: skip
 
-EVENTS = {event.event: event for event in _EVENTS}
-"""By event."""
-NOT_SETTLING = frozenset(event.event for event in _EVENTS if not event.settles)
+NOT_SETTLING = frozenset({
+    "planned", "started", "failed", "rollback_failed", "failure_handled", "dry_run", "not_tried", "refused", "alerted",
+    "alert_failed", "healed",
+})  # fmt: skip
 """Events of a version after which its entry is what it was; every other one says what the entry is from then on."""
+EVENTS = {event: AuditEvent(event, *row) for event, row in _EVENTS.items()}
+"""By event."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Values = dict[str, str | int]
 
-    from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
+    from airflow_provider_wmigrate.engine.folder.config.root import Metrics
     from airflow_provider_wmigrate.engine.health.inspection import Health
 
 log = logging.getLogger(__name__)

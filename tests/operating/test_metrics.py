@@ -19,7 +19,7 @@ from listeners import Datagrams, otlp, statsd
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, StatementFailed
 from airflow_provider_wmigrate.engine.events import Failed, Finished, Started, Waiting
-from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
+from airflow_provider_wmigrate.engine.folder.config.root import Metrics
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity, Script
 from airflow_provider_wmigrate.engine.record import Bystanders, Outcome, Record

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.catalog.parts import gathered
+from airflow_provider_wmigrate.engine.catalog.locks import gathered
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Retrying
 from airflow_provider_wmigrate.engine.record import LockTaken, Outcome

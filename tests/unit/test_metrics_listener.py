@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.engine.events import Blocked, Failed, Finished, Retrying, Started, Stepped, Waiting
-from airflow_provider_wmigrate.engine.folder.config.monitoring import Metrics
+from airflow_provider_wmigrate.engine.folder.config.root import Metrics
 from airflow_provider_wmigrate.engine.health.checks import Check, Health
 from airflow_provider_wmigrate.engine.model import Identity, Script
 from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, Outcome, Record

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_wmigrate.engine.catalog.bystanders import Waiter, because_of, in_a_circle
+from airflow_provider_wmigrate.engine.catalog.waits import Waiter, because_of, in_a_circle
 from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, together
 from airflow_provider_wmigrate.engine.session.bystanders import Felt
 from airflow_provider_wmigrate.engine.session.interruption import Spared

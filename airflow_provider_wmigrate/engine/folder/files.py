@@ -9,8 +9,7 @@ from pathlib import Path
 
 from airflow_provider_wmigrate.engine.model import canonical_version
 
-from .config.root import CONFIG_FILE
-from .config.validation import FileRules
+from .config.root import CONFIG_FILE, FileRules
 from .names import ROLLBACK_SUFFIX, Named, mixed_widths, understood
 from .problems import Problem
 

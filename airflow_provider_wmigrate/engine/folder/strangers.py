@@ -8,8 +8,7 @@ from pathlib import Path
 
 from airflow_provider_wmigrate.engine.model import canonical_version
 
-from .config.root import CONFIG_FILE
-from .config.validation import FileRules
+from .config.root import CONFIG_FILE, FileRules
 from .names import ROLLBACK_SUFFIX, Named, misnamed, understood
 from .other_tools import Foreign, advice, foreign, no_migration
 from .problems import Problem

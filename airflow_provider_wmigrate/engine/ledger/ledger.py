@@ -25,6 +25,7 @@ from .trail import AuditRow as AuditRow
 if TYPE_CHECKING:
     from .audit_log import AuditLog
     from .recording import Writer
+    from .verification import Verification
 
 LEDGER_VERSION = newest(UPGRADES)
 CHANNEL = "wmigrate"
@@ -49,6 +50,12 @@ class Ledger:
         from .audit_log import AuditLog  # whoever reads entries does not pay for it
 
         return AuditLog(self.schema)
+
+    @property
+    def _verification(self) -> Verification:
+        from .verification import Verification  # whoever reads entries does not pay for it
+
+        return Verification(self.schema)
 
     def writer(self, conn: Connection[Any]) -> Writer:
         """What writes its rows on this connection."""
@@ -142,9 +149,7 @@ class Ledger:
         if self.version(conn) is None:
             gone = contradiction(expected_head, None, None) if expected_head else None
             return (broken(gone),) if gone else ()
-        from .verification import Verification
-
-        return Verification(self.schema).findings(conn, expected_head=expected_head, last=last)
+        return self._verification.findings(conn, expected_head=expected_head, last=last)
 
     def head(self, conn: Connection[Any]) -> str | None:
         """`count:hash` of the audit log's last row; None: this database has no ledger."""
@@ -162,17 +167,12 @@ class Ledger:
         """The same for many heads, in one question."""
         if self.version(conn) is None:
             return [broken(contradiction(head, None, None) or NO_LEDGER) for head in known_heads]
-        from .verification import Verification
-
-        return Verification(self.schema).contradictions(conn, known_heads)
+        return self._verification.contradictions(conn, known_heads)
 
     def export(self, conn: Connection[Any]) -> Iterator[AuditRow]:
         """Every row of the audit log in order, all of one moment; none where there is no ledger."""
-        if self.version(conn) is None:
-            return
-        from .verification import Verification
-
-        yield from Verification(self.schema).export(conn)
+        if self.version(conn) is not None:
+            yield from self._verification.export(conn)
 
 
 def _last_success(metadata: Mapping[str, str]) -> datetime | None:

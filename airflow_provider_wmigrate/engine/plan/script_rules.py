@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
-from airflow_provider_wmigrate.engine.folder.config.root import Config
-from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
+from airflow_provider_wmigrate.engine.folder.config.root import Config, SqlRules
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script, Severity, Transactional, finding_in
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis

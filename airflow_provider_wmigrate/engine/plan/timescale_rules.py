@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.folder.config.validation import SqlRules
+from airflow_provider_wmigrate.engine.folder.config.root import SqlRules
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.arguments import by_name, constant, is_null

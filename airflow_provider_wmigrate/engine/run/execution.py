@@ -13,8 +13,7 @@ import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.catalog.jobs import jobs_to_pause
-from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
-from airflow_provider_wmigrate.engine.catalog.parts import by_table
+from airflow_provider_wmigrate.engine.catalog.locks import by_table, locks_query, locks_taken
 from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, objects, taken_away
 from airflow_provider_wmigrate.engine.errors import (
     ROLLED_BACK,

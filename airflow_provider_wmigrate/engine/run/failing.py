@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.parts import room_for_locks
+from airflow_provider_wmigrate.engine.catalog.locks import room_for_locks
 from airflow_provider_wmigrate.engine.errors import (
     ROLLED_BACK,
     LockTimeout,

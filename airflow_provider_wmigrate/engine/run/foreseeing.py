@@ -9,8 +9,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from airflow_provider_wmigrate.engine.catalog.locks import locks_query, names_query, relation_names
-from airflow_provider_wmigrate.engine.catalog.parts import by_table
+from airflow_provider_wmigrate.engine.catalog.locks import by_table, locks_query, names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode

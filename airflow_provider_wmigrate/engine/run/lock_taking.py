@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.blockers import holders
+from airflow_provider_wmigrate.engine.catalog.waits import holders
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, OthersWaited, StatementFailed
 from airflow_provider_wmigrate.engine.events import Blocked, Listener, Noticed
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from airflow_provider_wmigrate.engine.catalog.bystanders import Waiter, because_of, in_a_circle
+from airflow_provider_wmigrate.engine.catalog.waits import Waiter, because_of, in_a_circle
 from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders
 
 from .interruption import Spared

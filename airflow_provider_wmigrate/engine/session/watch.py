@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from airflow_provider_wmigrate.engine.catalog.blockers import Wanted, blockers, wanted
-from airflow_provider_wmigrate.engine.catalog.bystanders import deadlocks, waiters
+from airflow_provider_wmigrate.engine.catalog.waits import Wanted, blockers, deadlocks, waiters, wanted
 from airflow_provider_wmigrate.engine.events import Blocked, Listener, Noticed, OthersWait, Waiting
 from airflow_provider_wmigrate.engine.record import Blocker, Bystanders
 
