@@ -85,7 +85,7 @@ def convert(call: Call) -> Answer:
     found = read_source(TOOLS[_from(call)], Path(given.source))
     dest = Path(given.dest)
     there = _there(found, dest)
-    _try(found, call)
+    _try(found, dest, call)
     if not given.dry_run:
         dest.parent.mkdir(parents=True, exist_ok=True)
         with all_or_nothing(dest) as write:
@@ -102,8 +102,10 @@ def _from(call: Call) -> str:
 def _there(found: Converted, dest: Path) -> set[str]:
     """Files that are as they would be written.
 
-    :raises FolderError: one is there with another text.
+    :raises FolderError: one is there with another text, or it is no folder.
     """
+    if dest.exists() and not dest.is_dir():
+        raise FolderError(str(dest), "is not a folder", hint="give a folder, or a name that is not taken")
     there = {name for name in found.files if (dest / name).exists()}
     for name in sorted(there):
         if (dest / name).read_bytes() != found.files[name]:
@@ -112,14 +114,17 @@ def _there(found: Converted, dest: Path) -> set[str]:
     return there
 
 
-def _try(found: Converted, call: Call) -> None:
-    """What would be written is read as any folder is.
+def _try(found: Converted, dest: Path, call: Call) -> None:
+    """What would be there is read as any folder is.
 
     :raises FolderError: it cannot be used, and why.
     """
     from airflow_provider_wmigrate.engine.folder.folder import read_folder
 
     with tempfile.TemporaryDirectory() as scratch:
+        for file in dest.iterdir() if dest.is_dir() else ():
+            if file.is_file():
+                Path(scratch, file.name).write_bytes(file.read_bytes())
         for name, content in found.files.items():
             Path(scratch, name).write_bytes(content)
         read_folder(Path(scratch), call.environ)

@@ -360,6 +360,19 @@ def test_convert_overwrites_nothing(theirs: Path, wmigrate: Wmigrate) -> None:
     assert Path("ours/001_a.sql").read_text() == "SELECT 2;"
 
 
+def test_convert_writes_nothing_that_would_not_be_a_folder(theirs: Path, wmigrate: Wmigrate) -> None:
+    write(theirs, {"1_a.up.sql": "SELECT 1;"})
+    Path("ours").mkdir()
+    Path("ours/001_b.sql").write_text("SELECT 2;")
+    for dest, says in (
+        ("ours", "001_b.sql: version 001 is taken by 001_a.sql; renumber one of them"),
+        ("theirs/1_a.up.sql", "theirs/1_a.up.sql: is not a folder; give a folder, or a name that is not taken"),
+    ):
+        refused = wmigrate("convert", "--from", "golang-migrate", "theirs", dest)
+        assert (refused.code, refused.err) == (1, f"wmigrate: {says}\n")
+    assert [p.name for p in Path("ours").iterdir()] == ["001_b.sql"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -152,6 +152,11 @@ def test_flyways_baseline_covers_what_was_before(take: Take, conn: Conn) -> None
     assert rows == [("001", []), ("002", ["001"]), ("004", [])]
 
 
+def test_flyways_baseline_needs_no_file(take: Take, conn: Conn) -> None:
+    flyway(conn, ("1", "BASELINE", "<< Flyway Baseline >>", None, True), ("2", "SQL", "V2__b.sql", None, True))
+    assert [o.version for o in take("flyway", {"002_b.sql": "SELECT 2;"}).adopted] == ["002"]
+
+
 def test_what_flyway_must_settle_first(take: Take, conn: Conn) -> None:
     flyway(conn, ("1", "SQL", "V1__a.sql", OK, True), ("2", "SQL", "V2__b.sql", 0, False))
     assert refused(lambda: take("flyway", FILES), conn) == [

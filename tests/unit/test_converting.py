@@ -298,7 +298,12 @@ def test_alembic_in_transactions_of_their_own(of: Convert) -> None:
         "BEGIN;\n\n-- Running upgrade a1 -> b2\n\nCOMMIT;\n\nCREATE INDEX CONCURRENTLY i ON a (id);\n\nBEGIN;\n\n"
         "UPDATE s.alembic_version SET version_num='b2' WHERE s.alembic_version.version_num = 'a1';\n\nCOMMIT;\n\n"
     )
-    found = texts(of("alembic", {"upgrade.sql": printed.replace("a1, users", "a1"), "versions/a1_add_users.py": ""}))
+    found = texts(
+        of(
+            "alembic",
+            {"upgrade.sql": printed.replace("a1, users", "a1"), "versions/a1_add_users.py": "revision = 'a1'\n"},
+        )
+    )
     assert found == {
         "001_a1_add_users.sql": "CREATE TABLE a (id int);\n",
         "002_b2.sql": "CREATE INDEX CONCURRENTLY i ON a (id);\n",
@@ -358,11 +363,37 @@ SQLMIGRATE = (
          " them"]),
         ("dbmate", {"1_a.sql": "-- migrate:down\nA;"}, ["1_a.sql: has a part that undoes, and none that applies; write"
          " what it applies, too"]),
+        ("liquibase", dict.fromkeys(("x/a.sql", "y/a.sql"), "--liquibase formatted sql\n--changeset me:1\nA;"),
+         ["a.sql: is called a.sql::1::me, as a.sql is; give one of them another name or id"]),
         ("yoyo", {"1-a.sql": "-- depends: 0-x\n"}, ["1-a.sql: needs 0-x, which is not there; restore it"]),
     ],
 )  # fmt: skip
 def test_an_obstacle_is_told_with_the_way_on(of: Convert, tool: str, files: dict[str, str], says: list[str]) -> None:
     assert refusal(of, tool, files) == says
+
+
+def test_what_has_no_like_here_is_told(of: Convert) -> None:
+    text = (
+        "--liquibase formatted sql\n--changeset me:1 dbms:oracle,h2\nA;\n"
+        "--changeset me:2 dbms:postgresql runOnChange:true\nB;\n"
+    )
+    found = of("liquibase", {"a.sql": text})
+    assert list(found.files) == ["001_me_2.sql", CONFIG]
+    assert found.passed_over == [
+        "a.sql::1::me: is for oracle,h2 alone",
+        "runOnChange:true of a.sql::2::me: there is nothing like it here",
+    ]
+
+
+def test_yoyos_hooks_are_told(lay: Callable[[Mapping[str, str]], Path]) -> None:
+    found = convert(TOOLS["yoyo"], lay({"1-a.sql": "A;", "post-apply.py": ""}))
+    assert found.passed_over == ["post-apply.py: is run by yoyo after each apply, and no hooks are run here"]
+
+
+def test_alembics_files_may_have_any_name(of: Convert) -> None:
+    printed = "-- Running upgrade  -> a1\n\nSELECT 1;\n"
+    files = {"upgrade.sql": printed, "versions/2024_01_31-a1_users.py": "revision: str = 'a1'\n"}
+    assert next(iter(of("alembic", files).files)) == "001_2024_01_31-a1_users.sql"
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -21,6 +21,7 @@ _STEP = re.compile(r"(?m)^-- Running (?:upgrade|downgrade) (?P<before>[^\n]*?) ?
 _OWN = re.compile(
     r"(?m)^(?:INSERT INTO|UPDATE|DELETE FROM|DROP TABLE) (?:\S+\.)?\"?alembic_version\"?(?![\w\"])[^;]*;\n*"
 )
+_REVISION = re.compile(r"(?m)^revision(?:\s*:\s*\w+)?\s*=\s*[\"'](\w+)[\"']")
 _EDGE = re.compile(r"(?m)^(?:BEGIN|COMMIT);\n*")
 
 
@@ -35,7 +36,7 @@ def _pieces(folder: Path) -> Pieces:
     downs = {}
     if (folder / _DOWN).is_file():
         downs = {step["before"]: _sql(below)[0] for step, below in sections(read_text(folder / _DOWN), _STEP)}
-    names = {f.stem.partition("_")[0]: f.stem for f in folder.rglob("*_*.py")}
+    names = {m[1]: f.stem for f in folder.rglob("*.py") if (m := _REVISION.search(read_text(f)))}
     found = []
     for step, below in sections(read_text(folder / _UP), _STEP):
         revision = step["after"].strip()

@@ -103,12 +103,16 @@ def _in_order(pieces: Sequence[Piece]) -> list[Piece]:
 
 def _wrong(pieces: Sequence[Piece]) -> Iterator[Problem]:
     seen: dict[int, Piece] = {}
-    known = {p.origin for p in pieces}
+    known: dict[str, Piece] = {}
+    for piece in pieces:
+        if piece.origin and known.setdefault(piece.origin, piece) is not piece:
+            reason = f"is called {piece.origin}, as {known[piece.origin].source} is"
+            yield Problem(piece.source, reason, "give one of them another name or id")
     for piece in pieces:
         other = seen.setdefault(int(piece.digits), piece)
         if other is not piece:
             yield Problem(piece.source, f"version {piece.digits} is that of {other.source} too", "renumber one of them")
-        for missing in sorted(set(piece.needs or ()) - known):
+        for missing in sorted(set(piece.needs or ()) - known.keys()):
             yield Problem(piece.source, f"needs {missing}, which is not there", "restore it")
 
 

@@ -32,6 +32,7 @@ def _applied(row: Mapping[str, object]) -> Applied:
     version = str(row["version"] or "")
     found: dict[str, object] = {"version": version if version.isdigit() else ""}
     if row["type"] == "BASELINE":
+        found["is_baseline"] = True
         found["covers"] = lambda number, origin: _numbers(origin or number) <= _numbers(version)
     return Applied(
         str(row["script"]).rpartition("/")[2],

@@ -24,6 +24,10 @@ _CHANGESET = re.compile(
 _ROLLBACK = re.compile(r"(?mi)^[^\S\n]*--[^\S\n]*rollback[^\S\n]?([^\n]*)(?:\n|\Z)")
 _ROLLBACK_BLOCK = re.compile(r"(?mis)^[^\S\n]*/\*[^\S\n]*liquibase rollback[^\S\n]*\n(.*?)\*/[^\S\n]*\n?")
 _NO_TRANSACTION = re.compile(r"(?i)\brunInTransaction:\s*\"?false")
+_DBMS = re.compile(r"(?i)\bdbms:\s*\"?([\w,!]+)")
+_OTHERS = re.compile(
+    r"(?i)\b(?:runOnChange|runAlways|failOnError|endDelimiter|context(?:Filter)?|labels):\s*\"?[^\s\"]+"
+)
 _PRINTED = re.compile(r"(?m)^-- (?:Changeset|Rolling Back ChangeSet:) (?P<file>.+?)::(?P<id>.+)::(?P<author>[^\n:]+)\n")
 _OWN = re.compile(
     r"(?mi)^(?:INSERT INTO|UPDATE|DELETE FROM) (?:\S+\.)?\"?databasechangelog(?:lock)?\"? [^\n]*;\n*"
@@ -59,18 +63,24 @@ def _pieces(folder: Path) -> Pieces:
         return _of_output(folder)
     found: list[Piece] = []
     problems: list[Problem] = []
+    passed_over: list[str] = []
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         text = read_text(file) if file.suffix in (".sql", ".xml", ".yaml", ".yml", ".json") else ""
         if file.suffix == ".sql" and _FORMATTED.match(text):
-            found += _of_file(file, text)
+            found += _of_file(file, text, passed_over)
         elif _CHANGE_SETS.search(text):
             kind = "hold change sets that are not SQL"
             problems.append(Problem(file.name, "holds change sets that are not SQL", _HOW, kind=kind, rule=_HOW))
-    return Pieces(found, problems)
+    return Pieces(found, problems, passed_over)
 
 
-def _of_file(file: Path, text: str) -> Iterator[Piece]:
+def _of_file(file: Path, text: str, passed_over: list[str]) -> Iterator[Piece]:
     for match, below in sections(text, _CHANGESET):
+        origin = _origin(file.name, match["id"], match["author"])
+        if (dbms := _DBMS.search(match["more"])) and "postgresql" not in dbms[1].lower():
+            passed_over.append(f"{origin}: is for {dbms[1]} alone")
+            continue
+        passed_over += [f"{word} of {origin}: there is nothing like it here" for word in _OTHERS.findall(match["more"])]
         back = [m[1] for m in _ROLLBACK_BLOCK.finditer(below)]
         up = _ROLLBACK_BLOCK.sub("", below)
         lines = [line for line in _ROLLBACK.findall(up) if line.strip().lower() not in ("", "empty", "not required")]
@@ -81,7 +91,7 @@ def _of_file(file: Path, text: str) -> Iterator[Piece]:
             as_words(f"{match['author']}_{match['id']}"),
             _ROLLBACK.sub("", up),
             down or None,
-            _origin(file.name, match["id"], match["author"]),
+            origin,
             transactional=not _NO_TRANSACTION.search(match["more"]),
         )
 

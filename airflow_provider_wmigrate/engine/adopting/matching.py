@@ -48,7 +48,7 @@ def match(
             found[version] = one
         elif one.name in accepted:
             left_out.append(one.name)
-        elif not (covered and one.covers and not one.version):  # a baseline of Flyway needs no file of its own
+        elif not one.is_baseline:
             findings.append(_no_file(tool, one))
     taken = accepted_versions(accepted)
     for version, one in found.items():

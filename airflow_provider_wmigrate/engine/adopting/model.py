@@ -48,6 +48,8 @@ class Applied:
     covers: Callable[[str, str], bool] | None = None
     """Of a migration's version and origin: whether it is applied with this one."""
     with_ancestors: bool = False
+    is_baseline: bool = False
+    """It stands for what it covers, and needs no file of its own."""
 
 
 @dataclass(frozen=True, slots=True)

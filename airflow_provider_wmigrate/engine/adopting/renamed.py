@@ -20,11 +20,14 @@ def renamed_pieces(folder: Path, *, way: str, deep: bool = False, named: bool = 
     :param deep: folders inside are read too.
     :param named: the tool's table has names, not versions.
     """
-    files = {f.name: f for f in sorted(folder.rglob("*") if deep else folder.iterdir()) if f.is_file()}
+    files: dict[str, Path] = {}
+    problems: list[Problem] = []
+    for file in sorted(f for f in (folder.rglob("*") if deep else folder.iterdir()) if f.is_file()):
+        if files.setdefault(file.name, file) is not file and file.suffix == _END:
+            problems.append(Problem(str(file), f"has the name of {files[file.name]}", "rename one of them"))
     ours = [meant for name in files if name.endswith(_END) and (meant := understood(name, _END))]
     known = {o.file for o in ours}
     theirs: list[Foreign] = []
-    problems: list[Problem] = []
     passed_over: list[str] = []
     for name in files:
         if name in known:

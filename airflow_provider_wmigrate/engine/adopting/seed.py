@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from .model import Applied, Rows, Table, Tool
+from .model import Applied, Rows, Table, Tool, leading_digits
 from .renamed import renamed_pieces
 
 
@@ -14,10 +14,10 @@ def _read(rows: Rows, beside: Mapping[str, Rows]) -> Iterator[Applied]:
         version = str(row["version"])
         yield Applied(
             str(row.get("name") or row.get("description") or version),
-            "".join(c for c in version if c.isdigit()),
+            leading_digits(version.lstrip("vV")),
             row["adopted_at"],
             str(row.get("applied_by") or ""),
-            checksum=row["checksum"],
+            checksum=str(row["checksum"]).lower(),
             rollback_sql=row["rollback_sql"],
         )
 

@@ -36,10 +36,13 @@ def _read(rows: Rows, beside: Mapping[str, Rows]) -> Iterator[Applied]:
 def _pieces(folder: Path) -> Pieces:
     found: list[Piece] = []
     problems: list[Problem] = []
+    passed_over: list[str] = []
     files = sorted(f for f in folder.iterdir() if f.is_file() and f.suffix in (".py", ".sql") and f.name[0] not in "._")
     for file in files:
         name, down = file.stem, folder / f"{file.stem}.rollback.sql"
-        if file.suffix == ".py":
+        if name.startswith("post-apply"):
+            passed_over.append(f"{file.name}: is run by yoyo after each apply, and no hooks are run here")
+        elif file.suffix == ".py":
             problems += [program(file.name, _WAY)]
         elif not name.endswith(".rollback"):
             text = read_text(file)
@@ -59,7 +62,7 @@ def _pieces(folder: Path) -> Pieces:
                     transactional=not _NO_TRANSACTION.search(above),
                 )
             )
-    return Pieces(found, problems)
+    return Pieces(found, problems, passed_over)
 
 
 YOYO = Tool(
