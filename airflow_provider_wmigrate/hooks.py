@@ -79,12 +79,7 @@ class MigrationHook(BaseHook):
             return False, one_line(str(error))
 
     def migrator(
-        self,
-        folder: Folder,
-        *,
-        identity: Identity,
-        environment: str | None = None,
-        also: Listener | None = None,
+        self, folder: Folder, *, identity: Identity, environment: str | None = None, also: Listener | None = None
     ) -> Migrator:
         """A migrator for one folder whose events go to this hook's log.
 
@@ -141,11 +136,7 @@ class MigrationHook(BaseHook):
 
         _ = self._postgres  # Airflow is asked for the connection in this thread, not in that of the look
         return check_health(
-            self.get_conn,
-            folder,
-            environment=environment,
-            timeout_seconds=timeout_seconds,
-            expected_head=expected_head,
+            self.get_conn, folder, environment=environment, timeout_seconds=timeout_seconds, expected_head=expected_head
         )
 
 

@@ -18,11 +18,7 @@ from .folder_operator import SettingsRetryPolicy
 from .folding import HISTORY, MAX_TASKS, Folding
 from .history import ApplyHistoryOperator, RollBackHistoryOperator
 from .hooks import read_folder
-from .operators import (
-    ApplyMigrationOperator,
-    PlanMigrationsOperator,
-    RollBackMigrationOperator,
-)
+from .operators import ApplyMigrationOperator, PlanMigrationsOperator, RollBackMigrationOperator
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
 from .task_arguments import defaults, refuse_mapped, split
 from .task_budgets import every_settings, longest

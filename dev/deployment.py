@@ -137,11 +137,8 @@ class Deployment(AirflowProcesses):
     def _copy(self, checkout: Path) -> None:
         self.project.mkdir(parents=True)
         for name in PROJECT:
-            source = checkout / name
-            if source.is_dir():
-                shutil.copytree(source, self.project / name)
-            else:
-                shutil.copy(source, self.project / name)
+            copy = shutil.copytree if (checkout / name).is_dir() else shutil.copy
+            copy(checkout / name, self.project / name)
 
     def _service(self, replica: str) -> Service:
         services = self.compose.services

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires
 
 from packaging.requirements import Requirement
@@ -51,16 +52,12 @@ def closure(roots: Iterable[str]) -> set[str]:
     """The distributions that some need at run time, with those that these need, as they are installed here."""
     seen: set[tuple[str, frozenset[str]]] = set()
     waiting = [Requirement(root) for root in roots]
-    while waiting:
-        wanted = waiting.pop()
+    for wanted in waiting:  # it grows
         key = canonicalize_name(wanted.name), frozenset(wanted.extras)
-        if key in seen:
-            continue
-        try:
-            waiting += _needs(*key)
-        except PackageNotFoundError:
-            continue  # for another platform
-        seen.add(key)
+        if key not in seen:
+            with suppress(PackageNotFoundError):  # for another platform
+                waiting += _needs(*key)
+                seen.add(key)
     return {name for name, _ in seen}
 
 

@@ -11,11 +11,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from dev.server_binaries import ClusterError, find_bindir, told
+from dev.server_binaries import ClusterError, find_bindir, made_beside, told
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {
@@ -110,16 +109,12 @@ def _install_node() -> None:
 
 
 def _install_browser() -> None:
-    """Made beside its place and renamed, so that an interrupted installation leaves no half."""
     folder = ROOT / "tests" / "page"
     run_npm(folder)
-    BROWSER.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=BROWSER.parent, ignore_cleanup_errors=True) as scratch:
-        fresh = Path(scratch, "chromium")
+    with made_beside(BROWSER) as fresh:
         fresh.mkdir()
         _run([str(find("node")), "unpack_chromium.mjs"], folder, {"TMPDIR": str(fresh)})
         (fresh / "fonts" / "fonts.conf").write_text(_FONTS)
-        fresh.rename(BROWSER)
     try:
         _run([str(BROWSER / "chromium"), "--version"], ROOT, browser_environment(str(BROWSER / "chromium")))
     except NotInstalled:

@@ -16,6 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -194,20 +195,27 @@ def _package_file(package: str, pattern: str) -> Path | None:
     return next(Path(spec.submodule_search_locations[0]).glob(pattern), None)
 
 
+@contextmanager
+def made_beside(target: Path) -> Iterator[Path]:
+    """A place that becomes the target in the end, so that an interrupted or a second maker never leaves half."""
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-", ignore_cleanup_errors=True) as scratch:
+        fresh = Path(scratch, target.name)
+        yield fresh
+        if not target.exists():
+            fresh.rename(target)
+
+
 def cached(name: str, fill: Callable[[Path], object]) -> Path:
-    """Filled beside its place and renamed, so that an interrupted or a second starter never sees half."""
+    """A folder of the cache, filled where it is not there yet."""
     target = cache_folder() / name
     if target.exists():
         return target
     try:
-        cache_folder().mkdir(mode=0o755, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=".new-") as scratch:
-            fresh = Path(scratch) / name
+        with made_beside(target) as fresh:
             fill(fresh)
             for folder, _, _ in os.walk(fresh):
                 os.chmod(folder, 0o755)
-            if not target.exists():
-                fresh.rename(target)
     except (OSError, tarfile.TarError) as error:
         if not target.exists():
             raise ClusterError(f"cannot unpack the embedded PostgreSQL to {target}: {error}") from error

@@ -15,14 +15,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dev.cluster import Cluster, Setting
-from dev.server_binaries import Account, ClusterError, told
+from dev.server_binaries import Account, ClusterError, made_beside, told
 
 SUITE = "trixie"
 PACKAGE = "postgresql-17-timescaledb"
@@ -47,11 +46,7 @@ class Inside(Account):
 
 @contextlib.contextmanager
 def timescale_server(
-    *,
-    preload: bool = True,
-    background_workers: int = 0,
-    licence: str | None = None,
-    settings: Mapping[str, Setting] | None = None,
+    *, preload: bool = True, background_workers: int = 0, licence: str | None = None
 ) -> Iterator[Cluster]:
     """A running server, gone with the ``with`` block or with the process. No database has the extension yet.
 
@@ -67,7 +62,6 @@ def timescale_server(
         chosen["timescaledb.telemetry_level"] = "off"
         if licence is not None:
             chosen["timescaledb.license"] = licence
-    chosen.update(settings or {})
     bindir = os.environ.get("TIMESCALE_BINDIR")
     if bindir:
         server = Cluster.temporary(bindir=_with_timescale(Path(bindir)), settings=chosen)
@@ -111,13 +105,10 @@ def _same_paths_inside(root: Path) -> None:
 
 
 def _build(root: Path) -> None:
-    """Made beside its place and renamed, so that an interrupted maker leaves no half."""
     if shutil.which("mmdebstrap") is None:
         raise ClusterError("mmdebstrap, which unpacks TimescaleDB, is not installed: apt-get install mmdebstrap")
     mirror = _mirror()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-", ignore_cleanup_errors=True) as scratch:
-        fresh = Path(scratch) / root.name
+    with made_beside(root) as fresh:
         command = ["mmdebstrap", "--mode=root", "--variant=essential", f"--include={PACKAGE}", *_LEFT_OUT]
         try:
             answer = told([*command, SUITE, str(fresh), mirror], timeout=BUILD_SECONDS)
@@ -127,8 +118,6 @@ def _build(root: Path) -> None:
             said = [line for line in answer.stderr.splitlines() if line.startswith("E:")] or ["it said nothing"]
             raise ClusterError(f"mmdebstrap could not unpack {PACKAGE} of {SUITE}: {said[0]}")
         fresh.chmod(0o755)
-        if not root.exists():
-            fresh.rename(root)
 
 
 _LEFT_OUT = [

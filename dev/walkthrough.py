@@ -219,7 +219,8 @@ def main() -> int:
             try:
                 for answer in walk(page, cluster):
                     told.append(answer)
-                    _show(file, answer)
+                    if not answer.as_the_page_says:
+                        print(f"{file}:{answer.step.line}: $ {answer.step.command}\n{answer.output}")
             except WalkError as error:
                 failed = True
                 print(f"{file}: {error}")
@@ -228,11 +229,6 @@ def main() -> int:
                 file.write_text(updated(page, told, cluster.port), encoding="utf-8")
             print(f"{file}: {len(told)} commands")
     return int(failed)
-
-
-def _show(file: Path, answer: Told) -> None:
-    if not answer.as_the_page_says:
-        print(f"{file}:{answer.step.line}: $ {answer.step.command}\n{answer.output}")
 
 
 if __name__ == "__main__":

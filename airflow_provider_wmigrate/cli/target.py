@@ -48,10 +48,7 @@ class Target:
     """
 
     def __init__(
-        self,
-        connect: Callable[[], psycopg.Connection[Any]],
-        source: str,
-        passed_over: Callable[[], list[str]] = list,
+        self, connect: Callable[[], psycopg.Connection[Any]], source: str, passed_over: Callable[[], list[str]] = list
     ) -> None:
         self._connect, self.source, self.passed_over = connect, source, passed_over
         self.place: Place | None = None
@@ -70,12 +67,7 @@ class Target:
 
 
 def find_target(
-    dsn: str | None,
-    config: Config,
-    environ: Mapping[str, str],
-    env_file: EnvFile,
-    *,
-    environment: str | None = None,
+    dsn: str | None, config: Config, environ: Mapping[str, str], env_file: EnvFile, *, environment: str | None = None
 ) -> Target | None:
     """The target that the first of the sources names; None: none does.
 
