@@ -1,4 +1,4 @@
--- A database in which there is one of everything, on top of dev/lock_schema.py. Roles: snap_reader, snap_owner.
+-- A database in which there is one of everything, on top of dev/lock_schema.sql. Roles: snap_reader, snap_owner.
 CREATE ROLE snap_reader; CREATE ROLE snap_owner;
 CREATE SCHEMA "Odd Schema" AUTHORIZATION snap_owner;
 SET search_path = app;

@@ -19,11 +19,11 @@ from airflow_provider_wmigrate.engine.catalog.snapshot.object_types import CATAL
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from dev.cluster import Cluster
-from dev.lock_schema import SCHEMA
+from dev.lock_table import SCHEMA
 from dev.matrix_servers import server_programs
 from dev.server_binaries import find_bindir, major_version
 
-EVERYTHING = SCHEMA + (Path(__file__).parent / "one_of_everything.sql").read_text()
+EVERYTHING = SCHEMA.read_text() + (Path(__file__).parent / "one_of_everything.sql").read_text()
 NEWEST = 18
 CATALOG_NAMES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY relname"
