@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
-from .call import Answer, Call
+from .call import Answer, Call, identity
 from .confirm import ask_reason, by_hand, confirm
+from .failure import UsageError
 from .screen import Screen, plural
+from .target import target_of
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.decisions.baseline import Baselined
@@ -20,18 +23,51 @@ def baseline(call: Call) -> Answer:
     """Declare what a version stands for applied, without running it."""
     from airflow_provider_wmigrate.engine.decisions.baseline import baseline as carry_out
 
+    if not call.arguments.compare and (call.arguments.scratch or call.arguments.accept):
+        raise UsageError("--scratch and --accept belong to --compare", hint="give it too, or leave them out")
     if call.arguments.undo:
         return _undo(call)
     planned = _planned(call)
     if not planned.steps:
         return _answer(call, planned, None)
+    accepted = _compare(call, str(planned.to)) if call.arguments.compare else None
     reason = ask_reason(call, "a baseline", f"Why is {planned.to} the baseline?")
     names = "".join(f"  {step.version}_{step.name}\n" for step in planned.steps)
     what = f"Declare {plural(len(planned.steps), 'migration')} applied, without running them, on {call.target}"
     confirm(call, f"{what}:\n{names}  reason: {reason}")
     agreed = [step.version for step in planned.steps]
-    done = carry_out(call.target.connect, call.folder, str(planned.to), agreed=agreed, **by_hand(call, reason))
+    more = by_hand(call, reason)
+    done = carry_out(call.target.connect, call.folder, str(planned.to), agreed=agreed, accepted=accepted, **more)
     return _answer(call, planned, done)
+
+
+def _compare(call: Call, to: str) -> tuple[str, ...]:
+    """Hold the target against a scratch database on which the migrations were run.
+
+    :raises HistoryError: they differ in something that nobody has accepted; all of it is told.
+    """
+    from airflow_provider_wmigrate.engine.replay import compare_with_replay, not_accepted
+
+    given = call.arguments
+    scratch = call.target if given.scratch is None else target_of(given.scratch, "--scratch", os.environ)
+    call.screen.tell(f"applying the migrations up to {to} to a scratch database, to compare")
+    compared = compare_with_replay(
+        call.target.connect,
+        call.folder,
+        to,
+        scratch=scratch.connect,
+        identity=identity(),
+        environment=call.environment,
+        accepted=given.accept or (),
+    )
+    for kind, number in compared.not_compared.items():
+        call.screen.tell(f"not compared: {number} x {kind}")
+    findings = not_accepted(compared, to)
+    for finding in findings[1:] if not call.screen.as_json else ():
+        call.screen.tell(str(finding))
+    if findings:
+        raise HistoryError(findings)
+    return compared.accepted
 
 
 def _undo(call: Call) -> Answer:

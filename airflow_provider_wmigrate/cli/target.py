@@ -102,6 +102,14 @@ def _sources(
         yield f"settings.database of {config.file}", lambda: _of_config(config, environ, env_file, environment)
 
 
+def target_of(dsn: str, source: str, environ: Mapping[str, str]) -> Target:
+    """The database that an option names.
+
+    :raises UsageError: it cannot be read.
+    """
+    return _target(_read(dsn, source), source, environ, list)
+
+
 def _of_config(
     config: Config, environ: Mapping[str, str], env_file: EnvFile, environment: str | None
 ) -> dict[str, Any] | None:

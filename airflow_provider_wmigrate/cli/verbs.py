@@ -160,6 +160,24 @@ VERBS = (
         "baseline:baseline",
         (
             Argument(("version",), "This version, all lower ones, and what they need, count as applied.", "VERSION"),
+            Argument(
+                ("--compare",),
+                "First apply them to a scratch database, and refuse if the target's schema is another one.",
+                kind="flag",
+            ),
+            Argument(
+                ("--scratch",),
+                "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"
+                " target's, where the role needs CREATEDB.",
+                "DSN",
+            ),
+            Argument(
+                ("--accept",),
+                "A difference that is all right, by its name, such as 'column public.orders.note'; may be given several"
+                " times.",
+                "NAME",
+                "list",
+            ),
             Argument(("--undo",), "Undo the baseline to this version: its migrations are pending again.", kind="flag"),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),

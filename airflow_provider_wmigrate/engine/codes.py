@@ -38,6 +38,7 @@ _FINDINGS = {
     "aggregate_unfilled": (E, "an aggregate was left without its data, and something depends on it", "fill or drop it"),
     "not_repairable": (E, "the decision does not fit the migration's status", "look at `wmigrate status`"),
     "not_declarable": (E, "the ledger contradicts the baseline", "follow the finding: repair, or apply"),
+    "not_as_replayed": (E, "the database is not what the migrations make of an empty one", "change it, or accept it"),
     "not_adoptable": (E, "another tool's history cannot be taken over as it is", "follow the finding"),
     "dependency_unmet": (E, "a dependency is not applied", "apply that first"),
     "dependency_pending": (W, "it is applied, but a dependency is pending", "apply that, or correct the dependencies"),
@@ -110,7 +111,8 @@ _EVENTS = {
     "refused": ("A finding stopped one migration under its lock; nothing was changed.",
                 "`findings`, `error`, `dry_run`"),
     "repaired": ("A person repaired an entry.", "`decision`, `reason`, `before`, `after`"),
-    "baselined": ("A person declared a migration applied; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
+    "baselined": ("A person declared a migration applied; nothing ran.",
+                  "`to`, `reason`, `name`, `checksum`; after a comparison `accepted`, the names of differences"),
     "adopted": ("A migration that another tool had applied was taken over from that tool's table; nothing ran.",
                 "`from`, `table`, `to`, `reason`, `name`, `checksum`, `called`: the tool's name for it,"
                 " `time_known`: whether the tool kept the time"),

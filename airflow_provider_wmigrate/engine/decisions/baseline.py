@@ -81,12 +81,14 @@ def baseline(
     identity: Identity,
     environment: str | None = None,
     agreed: Collection[str] | None = None,
+    accepted: Collection[str] | None = None,
     on_event: Listener = lambda event: None,
 ) -> Baselined:
     """Declare every migration up to `to`, and what these need, applied; create the ledger where there is none.
 
     :param reason: why, for the audit log; one line that holds no secret.
     :param agreed: versions that somebody agreed to; whatever else would be declared by now is refused. None: all.
+    :param accepted: differences from a replay that somebody accepted, for the audit log; None: nothing was compared.
     :raises HistoryError: the ledger contradicts it; nothing was changed.
     :raises UnknownVersion: the folder has no such version.
     :raises LockTimeout: a runner is at work.
@@ -107,12 +109,13 @@ def baseline(
         if versions:
             with session.transaction():
                 make_current(ledger, session.conn, identity, state.ledger_version)
-                head = _declare(session, ledger, [migrations[v] for v in versions], to, reason, identity)
+                said = {"to": to, "reason": reason} | ({} if accepted is None else {"accepted": list(accepted)})
+                head = _declare(session, ledger, [migrations[v] for v in versions], said, identity)
     return Baselined(to, versions, reason, identity, head)
 
 
 def _declare(
-    session: Session, ledger: Ledger, migrations: Sequence[Migration], to: str, reason: str, identity: Identity
+    session: Session, ledger: Ledger, migrations: Sequence[Migration], said: dict[str, Any], identity: Identity
 ) -> str:
     """Entries as an apply would leave them, then the audit rows, which keep the head locked until the commit."""
     for migration in migrations:
@@ -120,7 +123,7 @@ def _declare(
     ledger.writer(session.conn).set_schema_version()
     head = ""
     for migration in migrations:
-        details = {"to": to, "reason": reason, "name": migration.name, "checksum": migration.script.checksum}
+        details = {**said, "name": migration.name, "checksum": migration.script.checksum}
         head = ledger.log.append(session.conn, "baselined", identity, version=migration.version, details=details)
     return head
 

@@ -1,0 +1,79 @@
+"""What a folder's migrations make of an empty database, compared with a database that is said to have them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from .catalog.snapshot.comparing import Difference, diff
+from .catalog.snapshot.taking import take
+from .errors import HistoryError
+from .events import Listener
+from .folder.folder import Folder
+from .migrator import Migrator
+from .model import Finding, Identity
+from .session.scratch import scratch_database
+from .session.session import Connect
+
+
+class Compared(NamedTuple):
+    """A database beside the replayed one."""
+
+    differences: tuple[Difference, ...]
+    """From what the folder makes to what is there; those that were accepted are among them."""
+    accepted: tuple[str, ...]
+    """Names of those that were."""
+    not_compared: Mapping[str, int]
+    """By kind of object, how many the database has that no snapshot tells of."""
+
+
+def compare_with_replay(
+    connect: Connect,
+    folder: Folder,
+    to: str,
+    *,
+    scratch: Connect,
+    identity: Identity,
+    environment: str | None = None,
+    accepted: Collection[str] = (),
+    on_event: Listener = lambda event: None,
+) -> Compared:
+    """Apply everything up to a version to an empty scratch database, and compare its schema with the target's.
+
+    :param to: a version of the folder in canonical form.
+    :param scratch: connects to the server on which the scratch database is made.
+    :param accepted: names of differences that a person has accepted; see `name_of`.
+    :raises HistoryError: the folder cannot be applied there, or was refused by a finding.
+    :raises StatementFailed: a migration fails on an empty database.
+    """
+    with scratch_database(scratch) as there:
+        migrator = Migrator(there, folder, identity=identity, environment=environment, on_event=on_event)
+        plan = migrator.plan(to=to)
+        if plan.errors:
+            raise HistoryError(plan.errors)
+        migrator.apply_each([step.version for step in plan.steps])
+        with there() as conn:
+            made = take(conn)
+    with connect() as conn:
+        is_there = take(conn)
+    differences = diff(made, is_there)
+    names = {name_of(each) for each in differences}
+    return Compared(differences, tuple(sorted(names & set(accepted))), is_there.not_compared)
+
+
+def name_of(difference: Difference) -> str:
+    """`column warehouse.equipment.model`: as its sentence begins, and as a person accepts it."""
+    return f"{difference.kind} {difference.identity}".strip()
+
+
+def not_accepted(compared: Compared, to: str) -> Sequence[Finding]:
+    """A finding for each difference that nobody has accepted."""
+    return [
+        Finding(
+            "not_as_replayed",
+            f"the database is not what the migrations up to {to} make: {each.sentence}",
+            f"change the database or the migrations, or accept it: --accept '{name_of(each)}'",
+        )
+        for each in compared.differences
+        if name_of(each) not in compared.accepted
+    ]
