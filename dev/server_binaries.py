@@ -112,7 +112,7 @@ def find_bindir(*, embedded: bool = True) -> Path:
         if not _is_bindir(Path(named)):
             raise ClusterError(f"PG_BINDIR={named} holds no postgres and initdb: name the bin folder of a server")
         return Path(named)
-    for folder in _system_bindirs():
+    for folder in system_bindirs():
         if _is_bindir(folder) and major_version(folder) >= OLDEST_MAJOR:
             return folder
     wheel = embedded_bindir() if embedded else None
@@ -151,7 +151,8 @@ def _is_bindir(folder: Path) -> bool:
     return all(os.access(folder / name, os.X_OK) for name in ("postgres", "initdb"))
 
 
-def _system_bindirs() -> Iterator[Path]:
+def system_bindirs() -> Iterator[Path]:
+    """Where the system keeps servers, the newest version first in each place."""
     if shutil.which("pg_config") and (answer := told(["pg_config", "--bindir"]).stdout.strip()):
         yield Path(answer)
     for pattern in SYSTEM_BINDIRS:

@@ -81,7 +81,8 @@ def as_wmigrate_error(error: BaseException) -> WMigrateError:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted; nothing was changed")
-    if _is_database_error(error):
+    psycopg = sys.modules.get("psycopg")  # where it is not loaded, nothing of its kind was raised
+    if psycopg is not None and isinstance(error, psycopg.Error):
         return _database_error(error)
     if type(error).__module__.startswith("airflow."):
         return WMigrateError(_one_line(str(error)))
@@ -115,12 +116,6 @@ def as_document(error: WMigrateError) -> dict[str, Any]:
     if isinstance(error, HistoryError | FolderError | ConfigError):
         document["findings"] = [asdict(f) for f in error.findings]
     return document
-
-
-def _is_database_error(error: BaseException) -> bool:
-    """Asked without loading psycopg: where it is not loaded, nothing of its kind was raised."""
-    psycopg = sys.modules.get("psycopg")
-    return psycopg is not None and isinstance(error, psycopg.Error)
 
 
 def _database_error(error: Any) -> WMigrateError:

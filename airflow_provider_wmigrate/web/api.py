@@ -11,7 +11,6 @@ from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from airflow.api_fastapi.logging.decorators import action_logging
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.engine.ledger.history import EventFilter
@@ -36,8 +35,7 @@ _POST_PROBLEMS = _PROBLEMS | {
     415: {"model": problems.Problem, "description": "Not application/json"},
 }
 
-DagId = Annotated[str, Path(min_length=1, max_length=250)]
-GroupId = Annotated[str, Path(min_length=1, max_length=250)]
+Name = Annotated[str, Path(min_length=1, max_length=250)]
 Version = Annotated[str, Query(pattern="^[0-9]{1,250}$")]
 Before = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="Only positions below this one.")]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -63,7 +61,7 @@ MapIndex = Annotated[
 class Ask:
     """One question about the group of the address, as the caller sees it."""
 
-    def __init__(self, dag_id: DagId, group_id: GroupId, user: GetUserDep, map_index: MapIndex = None) -> None:
+    def __init__(self, dag_id: Name, group_id: Name, user: GetUserDep, map_index: MapIndex = None) -> None:
         self._group, self._user = (dag_id, group_id, map_index), user
 
     async def __call__(
@@ -200,7 +198,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         dependencies=[Depends(get_user)],
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)
     app.middleware("http")(page.guard)
@@ -217,7 +215,3 @@ def _as_problems(description: dict[str, Any]) -> None:
     for status, answer in (pair for each in operations for pair in each["responses"].items()):
         if status >= "400":
             answer["content"] = {problems.MEDIA_TYPE: answer["content"]["application/json"]}
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
