@@ -215,6 +215,22 @@ VERBS = (
         database="never",
     ),
     Verb(
+        "snapshot",
+        "Take a picture of the target's schema: its facts and one fingerprint.",
+        "snapshot:snapshot",
+        (Argument(("--output",), "Write it to this file, for `diff`.", "FILE", completes="file"),),
+    ),
+    Verb(
+        "diff",
+        "Show what differs between two schemas.",
+        "snapshot:diff",
+        (
+            Argument(("before",), "File of `snapshot`, or a target as --dsn takes it.", "BEFORE", completes="file"),
+            Argument(("after",), "Another one. Default: the target.", "AFTER", optional=True, completes="file"),
+        ),
+        database="optional",
+    ),
+    Verb(
         "export",
         "Write the whole history, entries and audit log, as JSON or CSV.",
         "export:export",

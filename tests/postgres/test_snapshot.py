@@ -109,6 +109,14 @@ def test_every_catalog_of_the_server_is_in_the_list_of_object_types(server: Clus
     assert {name for (name,) in server.execute(CATALOG_NAMES)} - set(CATALOGS) == set()
 
 
+def test_the_page_has_a_row_for_every_catalog() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "snapshots.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"^\| `(pg_\w+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE) == [
+        (name, catalog.told or "no", catalog.why) for name, catalog in CATALOGS.items()
+    ]
+
+
 def test_no_secret_is_in_a_fact(original: Snapshot) -> None:
     text = json.dumps(original.as_dict())
 
