@@ -200,7 +200,7 @@ def test_one_session_for_all_and_none_for_nothing(migrator: MakeMigrator, databa
     def questions(scripts: dict[str, str]) -> int:
         made = migrator(scripts)
         plan = made.plan()
-        made._access._connect = connect
+        made._access.connect = connect
         asked.clear()
         made.forecast(plan, made.analyses.of)
         return len(asked)

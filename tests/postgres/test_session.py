@@ -109,7 +109,7 @@ def test_a_runner_that_was_quicker_goes_on_alone(
     with open_session(lambda: psycopg.connect(database), application_name="other") as other:
         other.locks.acquire([MINE], wait_seconds=1, on_wait=lambda *_: None)
         session.locks._held = (MINE,)  # as if it had been given back and taken in between
-        with pytest.raises(LockTimeout, match=f"held by pid {other.pid}"):
+        with pytest.raises(LockTimeout, match=f"held by pid {other.login.pid}"):
             session.renew()
 
 

@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import Finding, Migration
 
-from .policies import readable
+from .server import readable
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.sql.script import Analysis

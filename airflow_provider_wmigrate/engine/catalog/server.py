@@ -41,3 +41,17 @@ def enum_values(conn: Connection[Any]) -> dict[int, str]:
     """Every value of every enum type, by its row's identifier, which a new name does not change: by them a dry run sees
     which script added one."""
     return dict(conn.execute("SELECT oid, enumlabel FROM pg_catalog.pg_enum").fetchall())
+
+
+def readable(conn: Connection[Any]) -> bool | None:
+    """Whether this role may read TimescaleDB's views; None: the database has none of them. To read what one must not
+    would end the transaction of whoever looks."""
+    row = conn.execute(_READABLE).fetchone()
+    return None if row is None else bool(row[0])
+
+
+_READABLE = """
+SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'timescaledb_information' AND c.relname = 'jobs'
+"""

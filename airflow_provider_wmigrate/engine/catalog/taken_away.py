@@ -14,7 +14,7 @@ from airflow_provider_wmigrate.engine.record import TakenAway
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from . import refreshes
-from .policies import readable
+from .server import readable
 
 _WORTH_LOOKING = re.compile(
     r"\b(?:drop_chunks|\w+_policy|delete_job|detach_chunk|run_job|refresh_continuous_aggregate"

@@ -9,7 +9,14 @@ from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.sql.arguments import by_name, constants, whole_number
 
-from .policies import POLICIES, has_policy
+POLICIES = {
+    "retention_policy": "policy_retention",
+    "compression_policy": "policy_compression",
+    "columnstore_policy": "policy_compression",
+    "reorder_policy": "policy_reorder",
+    "continuous_aggregate_policy": "policy_refresh_continuous_aggregate",
+}
+"""The procedure of its job, by the name of a policy as it stands behind `add_` and `remove_`."""
 
 _AGAIN = frozenset({
     "refresh_continuous_aggregate", "policy_refresh_continuous_aggregate", "policy_compression", "policy_recompression",
@@ -27,7 +34,7 @@ def called(conn: Connection[Any], call: Any) -> bool | None:
         return _policy(conn, call.args)
     verb, _, policy = name.partition("_")
     if policy in POLICIES and (names := constants(call.args[:1])):
-        there = has_policy(conn, POLICIES[policy], names[0])
+        there = _has_policy(conn, POLICIES[policy], names[0])
         return None if there is None else there is (verb == "add")
     look = _LOOKS.get(name)
     return look(conn, constants(call.args[:2] if name == "merge_chunks" else call.args[:1])) if look else None
@@ -129,3 +136,28 @@ _LOOKS: dict[str, Callable[[Connection[Any], Sequence[str]], bool | None]] = {
     "decompress_chunk": _in_rowstore,
     "convert_to_rowstore": _in_rowstore,
 }
+
+
+# Policies
+
+
+def _has_policy(conn: Connection[Any], procedure: str, relation: str) -> bool | None:
+    """:param relation: as to_regclass reads it.
+    :return: None: there is no such hypertable or continuous aggregate.
+    """
+    row = conn.execute(_HAS, {"name": relation, "procedure": procedure}).fetchone()
+    return None if row is None else bool(row[0])
+
+
+# An aggregate's jobs carry the name of the hypertable that holds its buckets.
+_HAS = """
+SELECT EXISTS (SELECT FROM timescaledb_information.jobs j
+                WHERE j.proc_name = %(procedure)s AND j.hypertable_schema = t.schema AND j.hypertable_name = t.name)
+  FROM (SELECT hypertable_schema, hypertable_name, hypertable_schema, hypertable_name
+          FROM timescaledb_information.hypertables
+        UNION ALL
+        SELECT view_schema, view_name, materialization_hypertable_schema, materialization_hypertable_name
+          FROM timescaledb_information.continuous_aggregates) t (its_schema, its_name, schema, name)
+ WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', its_schema, its_name)) = pg_catalog.to_regclass(%(name)s)
+ LIMIT 1
+"""

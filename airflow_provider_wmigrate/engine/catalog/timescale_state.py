@@ -11,7 +11,8 @@ from psycopg import Connection
 from airflow_provider_wmigrate.engine.model import Finding, Script
 from airflow_provider_wmigrate.engine.sql.made import AGGREGATE, HYPERTABLE, JOB, Made, made
 
-from .policies import POLICIES, readable
+from .server import readable
+from .timescale_calls import POLICIES
 
 
 def lost(conn: Connection[Any], applied: Iterable[Script]) -> Iterator[Finding]:

@@ -101,10 +101,7 @@ class _Look:
 
     def run(self) -> None:
         try:
-            with (
-                open_session(self._connect, application_name="wmigrate health") as session,
-                self._shared(session),
-            ):
+            with open_session(self._connect, application_name="wmigrate health") as session, self._shared(session):
                 self._look(session)
         except (WMigrateError, psycopg.Error) as error:
             self._tell(checks.refused(CHECKS[min(len(self._checks), len(CHECKS) - 1)], error))

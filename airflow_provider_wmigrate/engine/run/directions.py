@@ -71,9 +71,9 @@ class Directed(ABC):
 
     direction: ClassVar[Direction]
 
-    @abstractmethod
     def seen(self, versions: Iterable[str]) -> set[str] | None:
-        """The versions whose entries count for these; None: all of them."""
+        """The versions whose entries count for these; None: all of them, since any may depend on them."""
+        return None
 
     @abstractmethod
     def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
@@ -82,13 +82,13 @@ class Directed(ABC):
         :param session: may be asked for a stored script; None: not now.
         """
 
-    @abstractmethod
     def locks(self, version: str) -> list[AdvisoryLock]:
         """The advisory locks under which it is done."""
+        return self.access.locks_of([version])
 
-    @abstractmethod
     def entry_after(self, job: Job, record: Record) -> Entry | None:
-        """The entry that the version has when this is done."""
+        """The entry that the version has when this is done; None: none is left."""
+        return None
 
     def execution(self, session: Session) -> Execution:
         """What runs a script."""
@@ -206,10 +206,6 @@ class RollingBack(Directed):
     only_incomplete: bool = False
     direction: ClassVar[Direction] = "rollback"
 
-    def seen(self, versions: Iterable[str]) -> set[str] | None:
-        """Everything: any applied migration may depend on it."""
-        return None
-
     def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
         entry = entries.get(version)
         if entry is None:
@@ -262,11 +258,3 @@ class RollingBack(Directed):
 
     def script(self, version: str) -> Script | None:
         return self.migrations[version].rollback if version in self.migrations else None
-
-    def locks(self, version: str) -> list[AdvisoryLock]:
-        """Its own."""
-        return self.access.locks_of([version])
-
-    def entry_after(self, job: Job, record: Record) -> Entry | None:
-        """None is left."""
-        return None

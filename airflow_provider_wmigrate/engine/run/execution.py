@@ -15,20 +15,8 @@ from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.catalog.jobs import jobs_to_pause
 from airflow_provider_wmigrate.engine.catalog.locks import by_table, locks_query, locks_taken
 from airflow_provider_wmigrate.engine.catalog.taken_away import Objects, objects, taken_away
-from airflow_provider_wmigrate.engine.errors import (
-    ROLLED_BACK,
-    LedgerNotWritten,
-    OthersWaited,
-    StatementFailed,
-)
-from airflow_provider_wmigrate.engine.events import (
-    HeldLong,
-    Listener,
-    Noticed,
-    Retrying,
-    Started,
-    Stepped,
-)
+from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, LedgerNotWritten, OthersWaited, StatementFailed
+from airflow_provider_wmigrate.engine.events import HeldLong, Listener, Noticed, Retrying, Started, Stepped
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution as ExecutionSettings
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.recording import Rows, recorded, server_time

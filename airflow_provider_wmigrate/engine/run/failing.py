@@ -10,13 +10,7 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.locks import room_for_locks
-from airflow_provider_wmigrate.engine.errors import (
-    ROLLED_BACK,
-    LockTimeout,
-    StatementFailed,
-    WMigrateError,
-    place,
-)
+from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, LockTimeout, StatementFailed, WMigrateError, place
 from airflow_provider_wmigrate.engine.events import Failed
 from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.session.session import Session, open_session

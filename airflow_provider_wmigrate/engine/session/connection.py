@@ -232,24 +232,20 @@ def settings(conn: psycopg.Connection[Any], application_name: str, *, watched: b
     return b"%s, %s" % (name, _WATCHED if watched else _ALWAYS)
 
 
-def set_config(conn: psycopg.Connection[Any], chosen: Mapping[str, str], *, local: bool = False) -> bytes:
-    """Calls that give settings values, as columns of a SELECT."""
-    return calls({name: literal(conn, value) for name, value in chosen.items()}, local=local)
+def set_config(conn: psycopg.Connection[Any] | None, chosen: Mapping[str, str], *, local: bool = False) -> bytes:
+    """Calls that give settings values, as columns of a SELECT.
 
-
-def constants(chosen: Mapping[str, str], *, local: bool = False) -> bytes:
-    """The same with values of ours, which hold no quotes."""
-    return calls({name: b"'%s'" % value.encode() for name, value in chosen.items()}, local=local)
-
-
-def calls(literals: Mapping[str, bytes], *, local: bool) -> bytes:
-    """:param literals: by setting."""
+    :param conn: None: the values are ours, and hold no quotes.
+    """
     end = b"true" if local else b"false"
-    pairs = ((name.encode(), value) for name, value in literals.items())
-    return b", ".join(b"pg_catalog.set_config('%s', %s, %s)" % (name, value, end) for name, value in pairs)
+    given = {name: literal(conn, value) if conn else b"'%s'" % value.encode() for name, value in chosen.items()}
+    return b", ".join(
+        b"pg_catalog.set_config('%s', %s, %s)" % (name.encode(), value, end) for name, value in given.items()
+    )
 
 
-_ALWAYS = constants(
+_ALWAYS = set_config(
+    None,
     {
         "statement_timeout": OWN_TIMEOUT,
         "lock_timeout": OWN_TIMEOUT,
@@ -260,9 +256,9 @@ _ALWAYS = constants(
         "tcp_keepalives_count": "3",
         **WRITES,
         **READABLE,
-    }
+    },
 )
-_WATCHED = b"%s, %s" % (_ALWAYS, constants({"client_connection_check_interval": "500ms"}))
+_WATCHED = b"%s, %s" % (_ALWAYS, set_config(None, {"client_connection_check_interval": "500ms"}))
 
 
 def server_process(conn: psycopg.Connection[Any]) -> int:

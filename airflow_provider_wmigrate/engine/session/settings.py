@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
 
-from .connection import OWN_TIMEOUT, READABLE, constants, settings
+from .connection import OWN_TIMEOUT, READABLE, set_config, settings
 from .message import ask, literal
 
 _GRACE = 5.0
@@ -27,13 +27,11 @@ class Budget(NamedTuple):
 
     def settings(self) -> dict[str, str]:
         """As the server takes them."""
-        return {
-            "lock_timeout": _milliseconds(self.lock),
-            "statement_timeout": _milliseconds(self.longest_statement),
-        }
+        return {"lock_timeout": _milliseconds(self.lock), "statement_timeout": _milliseconds(self.longest_statement)}
 
 
-_LEFT = constants(
+_LEFT = set_config(
+    None,
     {
         "search_path": "pg_catalog",
         "row_security": "off",
