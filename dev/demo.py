@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from dev.airflow_client import AirflowServerError
@@ -39,17 +38,13 @@ class DemoError(Exception):
     """The demo cannot go on; the message is for a person."""
 
 
-class Ended(BaseException):
-    """Somebody else wants the demo to stop: SIGTERM, or its terminal is gone."""
-
-
 def main() -> int:
     """The whole demo; its exit status."""
     options = parse()
     # A shell that starts this in the background has it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # somebody else wants it to stop, or its terminal is gone
+        signal.signal(number, lambda *_: sys.exit(143))
     try:
         with _only_demo(ROOT / ".demo") as folder, contextlib.ExitStack() as at_the_end:
             demo = Demo(folder)
@@ -68,8 +63,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ndemo: stopped", file=sys.stderr)
         return 130
-    except Ended:
-        return 143
 
 
 def parse() -> argparse.Namespace:
@@ -87,10 +80,6 @@ def port_number(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number (1 to 65535)")
     return int(text)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise Ended
 
 
 def _in_peace(stop: Callable[[], None]) -> None:

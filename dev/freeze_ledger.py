@@ -40,11 +40,6 @@ FILES = {
 WHO = Identity("ann", dag_id="warehouse", run_id="manual__1", task_id="migrate.002_price", try_number=2)
 
 
-def write_files(folder: Path) -> None:
-    for name, text in FILES.items():
-        (folder / name).write_text(text)
-
-
 def fill(dsn: str, folder: Path) -> None:
     """Make a ledger that has a row of every sort."""
     migrator = Migrator(lambda: psycopg.connect(dsn), read_folder(folder), identity=WHO)
@@ -65,7 +60,8 @@ def main() -> int:
         print(f"{target.name} is there; a released version is never frozen again (--again, before its release)")
         return 1
     with Cluster.temporary() as cluster, tempfile.TemporaryDirectory() as scratch:
-        write_files(Path(scratch))
+        for name, text in FILES.items():
+            Path(scratch, name).write_text(text)
         fill(cluster.dsn(), Path(scratch))
         dump = cluster.run("pg_dump", "--inserts", "--no-owner", "--no-privileges", "--dbname", cluster.dsn())
     dump.check_returncode()
