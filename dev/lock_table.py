@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def sections(version: int) -> dict[str, list[str]]:
 
 def compare(conn: psycopg.Connection[Any], command: str) -> Compared:
     """Foresee its locks, run it, look, and roll back. A command that fails has what it had until then."""
-    forecast = _foreseen(conn, command)
+    forecast = foreseen(conn, command)
     found: Locks = {}
     with contextlib.suppress(psycopg.errors.InvalidSqlStatementName):
         conn.execute(command.encode())
@@ -116,19 +116,24 @@ def compare(conn: psycopg.Connection[Any], command: str) -> Compared:
     return Compared(command, forecast, found, rewritten)
 
 
-def _foreseen(conn: psycopg.Connection[Any], command: str) -> LockSet:
+def foreseen(conn: psycopg.Connection[Any], command: str) -> LockSet:
+    """The forecast for one command."""
     analysis = analyse(Script.of("001_a.sql", command))
     row = conn.execute(relations_query(analysis, conn.info.server_version).encode()).fetchone()
     conn.rollback()
     return locks_needed(analysis, relation_facts(row[0] if row else None))
 
 
-def locks_page(conn: psycopg.Connection[Any]) -> str:
-    """Both tables, from what the server does."""
+def locks_page(conn: psycopg.Connection[Any], outside: Iterable[Compared]) -> str:
+    """All tables, from what the server does.
+
+    :param outside: commands that run outside a transaction.
+    """
     parts = []
     for heading, commands in sections(PAGE_OF).items():
         rows = [_row(compare(conn, command)) for command in commands]
         parts.append(f"\n## {heading}\n{table('command|locks|what takes long', rows)}")
+    parts.append(f"\n## Outside a transaction\n{table('command|locks|what takes long', map(_row, outside))}")
     unforeseen = [_unforeseen(compare(conn, command), why) for command, why in UNFORESEEN.items()]
     parts.append(f"\n## What cannot be foreseen\n{table('command|what nobody knows|foreseen|seen', unforeseen)}")
     return "".join(parts)

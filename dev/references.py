@@ -21,6 +21,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 from dev import airflow_reference
 from dev.cluster import Cluster
+from dev.lock_outside import outside
 from dev.lock_table import PAGE_OF, lock_schema, locks_page
 from dev.markdown import table, with_generated
 
@@ -174,7 +175,7 @@ def main() -> None:
         texts = {name: generated() for name, generated in PAGES.items()} | {TABLES: ledger_tables(conn)}
         if conn.info.server_version // 10000 == PAGE_OF:
             with lock_schema(cluster) as locks:
-                texts[LOCKS] = locks_page(locks)
+                texts[LOCKS] = locks_page(locks, outside(locks.info.dsn))
     for name, text in texts.items():
         page = (DOCS / name).read_text(encoding="utf-8")
         (DOCS / name).write_text(with_generated(page, text), encoding="utf-8")

@@ -187,6 +187,7 @@ class Run:
         tried = len(records) - len(untried)
         if not tried:
             screen.line(f"Dry run on {self.call.target}: nothing was tried.")
+            _show_forecasts(screen, records)
             return
         what = f"{tried} of {plural(len(records), 'migration')} were tried, and rolled back."
         screen.line(f"Dry run on {self.call.target}: {what if untried else 'everything was rolled back.'}")

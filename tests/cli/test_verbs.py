@@ -311,7 +311,8 @@ def test_a_dry_run_in_which_nothing_was_tried_is_no_success(shop: Path, wmigrate
     (shop / "migration_config.yaml").write_text("migrations: [{version: '004', transactional: false}]")
     result = wmigrate("up", "--dry-run")
     assert result.code == 3
-    first, second = result.out.splitlines()
+    first, second, *foreseen = result.out.splitlines()
+    assert foreseen == ["Who would wait:", "  004: line 1 may lock more than can be foreseen: a DO block runs"]
     assert first == "not tried: 004_fill.sql: it is declared transactional: false, and a dry run is one transaction"
     assert re.fullmatch(r"Dry run on database test_\d+ on .*: nothing was tried\.", second)
     listed = wmigrate("audit", "--event", "not_tried", "--json").json["events"]

@@ -12,6 +12,7 @@ from airflow_provider_wmigrate.engine.catalog.relations import relations_message
 from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.message import ask, values
 from tests.waiting import eventually
 
@@ -71,7 +72,11 @@ def test_who_would_wait(migrator: MakeMigrator, conn: Conn) -> None:
             f"changes rows of {orders}, and blocks only who changes the same rows",
             "line 2 may lock more than can be foreseen: a DO block runs",
         ],
-        "008": ["blocks reads and writes of public.items for a moment"],
+        "008": [
+            "blocks reads and writes of public.items for a moment",
+            f"blocks VACUUM and changes of the schema of {orders}, but no reads and writes {runs} 1 runs:"
+            " it builds an index",
+        ],
         "009": [f"blocks reads and writes of {orders} until the migration commits, and line 2 may take long"],
     }  # fmt: skip
 
@@ -273,6 +278,23 @@ def test_a_dry_run_that_is_as_foreseen(migrator: MakeMigrator, conn: Conn) -> No
     ]
     assert record.as_dict()["forecast"] == record.forecast.as_dict()
     assert made.apply("001").forecast is None
+
+
+def test_what_runs_outside_a_transaction_is_foreseen_in_plan_and_dry_run(migrator: MakeMigrator, conn: Conn) -> None:
+    """Each statement for itself: the next one does not hold its locks."""
+    conn.execute(BEFORE)
+    statements = "VACUUM FULL items", "REINDEX TABLE CONCURRENTLY items", "ALTER TABLE items ADD n int", "VACUUM"
+    made = migrator({"001_a.sql": ";\n".join(statements)})
+    expected = [
+        "blocks reads and writes of public.items for as long as the statement of line 1 runs: it writes the table anew",
+        "blocks reads and writes of public.items for a moment",
+        "blocks VACUUM and changes of the schema of public.items, but no reads and writes for as long as the statement"
+        " of line 2 runs: it builds an index",
+        "line 4 may lock more than can be foreseen: VACUUM works on all tables of a database",
+    ]
+    assert foreseen(made) == {"001": expected}
+    record = made.apply("001", dry_run=True)
+    assert (record.outcome, record.forecast and record.forecast.lines()) == (Outcome.NOT_TRIED, expected)
 
 
 def test_a_dry_run_tells_what_was_not_as_foreseen(migrator: MakeMigrator, conn: Conn) -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from dev.cluster import Cluster
+from dev.lock_outside import outside
 from dev.lock_table import PAGE_OF, UNFORESEEN, Compared, compare, lock_schema, locks_page, sections
 from dev.markdown import with_generated
 from dev.references import DOCS, LOCKS
@@ -34,13 +35,24 @@ def test_the_forecast_of_a_command_is_what_the_server_takes(schema: psycopg.Conn
     }
 
 
+@pytest.fixture(scope="module")
+def alone(schema: psycopg.Connection[Any]) -> list[Compared]:
+    return [*outside(schema.info.dsn)]
+
+
+def test_the_forecast_of_a_command_outside_a_transaction_is_what_the_server_takes(alone: list[Compared]) -> None:
+    told = {c.command: {name.removeprefix("outside."): mode for name, mode in c.foreseen.items()} for c in alone}
+    assert told == {c.command: c.seen for c in alone}
+    assert [c.command for c in alone if c.forecast.unforeseen] == []
+
+
 def test_what_cannot_be_foreseen_is_a_short_list(schema: psycopg.Connection[Any]) -> None:
     found = [compare(schema, command) for command in UNFORESEEN]
     assert [c.command for c in found if c.foreseen == c.seen and not c.forecast.unforeseen] == []
 
 
-def test_the_page_of_locks_is_current(schema: psycopg.Connection[Any]) -> None:
+def test_the_page_of_locks_is_current(schema: psycopg.Connection[Any], alone: list[Compared]) -> None:
     if schema.info.server_version // 10000 != PAGE_OF:
         pytest.skip(f"the page is made with PostgreSQL {PAGE_OF}")
     written = (DOCS / LOCKS).read_text(encoding="utf-8")
-    assert written == with_generated(written, locks_page(schema)), "write it anew: python -m dev.references"
+    assert written == with_generated(written, locks_page(schema, alone)), "write it anew: python -m dev.references"

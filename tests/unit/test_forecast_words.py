@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, compared, forecasts, told_size
+from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, compared, forecasts, parts_of, told_size
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 SIZE = 12 * 1024**3
@@ -32,7 +32,8 @@ FACTS = RelationFacts(
 
 
 def script(text: str, *, one_by_one: bool = False) -> Ahead:
-    return Ahead("001", analyse(Script.of("001_a.sql", text)), one_by_one)
+    analysis = analyse(Script.of("001_a.sql", text))
+    return Ahead("001", analysis, parts_of(analysis, False if one_by_one else "auto"), first=not one_by_one)
 
 
 def said(text: str, *, one_by_one: bool = False) -> list[str]:

@@ -103,7 +103,7 @@ def test_reads_do_not_count_where_nothing_keeps_writers_out() -> None:
         ("CREATE TABLE new (x int); ALTER TABLE new ADD FOREIGN KEY (x) REFERENCES b", ["app.b"]),
         ("CREATE SCHEMA fresh CREATE TABLE a (x int REFERENCES app.b) CREATE VIEW v AS SELECT * FROM a", ["app.b"]),
         ("CREATE INDEX i ON b (x); DROP INDEX i", ["app.b"]),
-        ("CREATE INDEX CONCURRENTLY i ON b (x)", []),
+        ("CREATE INDEX CONCURRENTLY i ON b (x)", ["app.b"]),
         ("LOCK TABLE nowhere", []),
         ("WITH a AS (SELECT 1) INSERT INTO b SELECT * FROM a", ["app.b"]),
         ("WITH gone AS (DELETE FROM a RETURNING x) SELECT * FROM gone", ["app.a"]),

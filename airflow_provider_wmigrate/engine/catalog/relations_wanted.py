@@ -46,7 +46,7 @@ def wanted(analysis: Analysis) -> Wanted:
     falling: set[str] = set()
     sections: set[Section] = set()
     for statement in analysis.statements:
-        if statement.outside is None and statement.kind not in _NAMELESS:
+        if statement.kind not in _NAMELESS:
             here, more = names_of(analysis, statement), set(_sections(statement))
             names |= here
             sections |= more

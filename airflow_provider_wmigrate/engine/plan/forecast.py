@@ -21,11 +21,11 @@ from airflow_provider_wmigrate.engine.lock_modes import (
     LockSet,
     LongWork,
 )
-from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script, Transactional
 from airflow_provider_wmigrate.engine.record import LockTaken
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
-from .journal import runs_by_statement
+from .journal import runs_by_statement, segments
 from .lock_order import LockOrder, better_split, lock_order, locks_first, some_of, with_known
 from .lock_scope import Scope
 from .locks_needed import locks_needed
@@ -60,8 +60,8 @@ class Ahead(NamedTuple):
 
     version: str
     analysis: Analysis
-    one_by_one: bool
-    """Each statement commits by itself, and holds nothing after that."""
+    parts: tuple[range, ...]
+    """Numbers of the statements that commit together. What one has locked the next one does not hold."""
     declared: tuple[tuple[str, LockMode], ...] = ()
     """What the migration says that it locks."""
     learnt: Learnt | None = None
@@ -96,9 +96,17 @@ def ahead(
         if script is not None:
             with suppress(WMigrateError):
                 analysis = analysed(script)
-                first = locks_first(migration, analysis, settings)
-                one_by_one = runs_by_statement(analysis, transactional)
-                yield Ahead(step.version, analysis, one_by_one, migration.locks, learnt.get(step.version), first)
+                first = locks_first(migration, analysis, settings) and not runs_by_statement(analysis, transactional)
+                parts = parts_of(analysis, transactional)
+                yield Ahead(step.version, analysis, parts, migration.locks, learnt.get(step.version), first)
+
+
+def parts_of(analysis: Analysis, transactional: Transactional) -> tuple[range, ...]:
+    """As `Ahead.parts`."""
+    whole = (range(len(analysis.statements)),)
+    if not runs_by_statement(analysis, transactional):
+        return whole
+    return tuple(range(part.first, part.end) for part in segments(analysis, transactional)) or whole
 
 
 def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> Foreseen:
@@ -111,35 +119,45 @@ def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> Foreseen:
     for script in scripts:
         scope.begin_script()
         found = _needed(script, facts, scope)
-        order = _order(script, found)
+        order = _order(script, found[0])
         made.append(_forecast(script, found, facts, order))
         findings += better_split(script.version, script.analysis, order)
     return tuple(made), tuple(findings)
 
 
 def _order(script: Ahead, found: LockSet) -> LockOrder:
-    return lock_order(script.analysis, found) if script.first and not script.one_by_one else LockOrder()
+    return lock_order(script.analysis, found) if script.first else LockOrder()
 
 
-def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> LockSet:
-    found = locks_needed(script.analysis, facts, scope)
-    learnt = script.learnt.locks if script.learnt and found.unforeseen else ()
-    return with_known(found, facts, (*(KnownLock(*each) for each in script.declared), *learnt))
+def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> list[LockSet]:
+    """Of each part."""
+    scope = scope or Scope(facts)
+    found = [locks_needed(script.analysis, facts, scope, part) for part in script.parts]
+    hides = next((number for number, each in enumerate(found) if each.unforeseen), 0)
+    learnt = script.learnt.locks if script.learnt and found[hides].unforeseen else ()
+    known = (*(KnownLock(*each) for each in script.declared), *learnt)
+    found[hides] = with_known(found[hides], facts, known)
+    return found
 
 
-def _forecast(script: Ahead, found: LockSet, facts: RelationFacts, order: LockOrder) -> Forecast:
+def _forecast(script: Ahead, found: Sequence[LockSet], facts: RelationFacts, order: LockOrder) -> Forecast:
     lines = [statement.line for statement in script.analysis.statements]
-    locks = []
+    whose = "the migration" if len(found) == 1 else "its transaction"
+    told = dict.fromkeys(lock for part in found for lock in _of_part(part, facts, lines, whose))
+    locks = sorted(told, key=lambda lock: -LockMode.of(lock.mode))
+    unforeseen = (words for part in found for words in _unforeseen(script, part))
+    return Forecast(script.version, tuple(locks), tuple(unforeseen), tuple(order.late_words(script.analysis)))
+
+
+def _of_part(found: LockSet, facts: RelationFacts, lines: Sequence[int], whose: str) -> Iterator[LockForecast]:
+    """:param whose: commit lets the locks go."""
     for group in _gathered(found, facts):
         what, need, size = group.what(facts), group.longest, sum(each.size_bytes for each in group.needs)
         who = _BLOCKS[need.mode].format(what=f"{what} ({told_size(size)})" if size else what)
         if need.mode > LockMode.ROW_EXCLUSIVE:
-            who = f"{who} {_lasts(need, found.long, lines, one_by_one=script.one_by_one)}"
+            who = f"{who} {_lasts(need, found.long, lines, whose)}"
         who += _KNOWN_BY[need.known_by]
-        locks.append(LockForecast(what, need.mode.shown, who, need.work, size, need.known_by))
-    return Forecast(
-        script.version, tuple(locks), tuple(_unforeseen(script, found)), tuple(order.late_words(script.analysis))
-    )
+        yield LockForecast(what, need.mode.shown, who, need.work, size, need.known_by)
 
 
 def _unforeseen(script: Ahead, found: LockSet) -> Iterator[str]:
@@ -152,15 +170,15 @@ def _unforeseen(script: Ahead, found: LockSet) -> Iterator[str]:
         yield f"line {each.line} may lock more than can be foreseen: {each.why}{more}"
 
 
-def _lasts(need: LockNeed, long: Sequence[int], lines: Sequence[int], *, one_by_one: bool) -> str:
+def _lasts(need: LockNeed, long: Sequence[int], lines: Sequence[int], whose: str) -> str:
     """How long the lock is held: its own statement counts, and what comes behind it in the same transaction."""
     worked = next(iter(need.worked), need.strongest) if need.known_by != "script" else need.strongest
     if need.work and worked in long:
         return f"for as long as the statement of line {lines[worked]} runs: {_DOING[need.work]}"
     hidden = need.strongest if need.known_by != "script" else need.strongest + 1
     behind = [number for number in long if number >= hidden]
-    if behind and not one_by_one:
-        return f"until the migration commits, and line {lines[behind[0]]} may take long"
+    if behind:
+        return f"until {whose} commits, and line {lines[behind[0]]} may take long"
     return "for a moment"
 
 
@@ -242,9 +260,10 @@ def compared(script: Ahead, facts: RelationFacts, seen: Seen) -> Forecast:
 
     :param facts: of a moment before this script: what those before it have made is there, and locks nobody.
     """
-    found = _needed(script, facts)
+    (found,) = _needed(script, facts)
     found = replace(found, needs=tuple(need for need in found.needs if need.oid in seen.here))
-    return replace(_forecast(script, found, facts, _order(script, found)), differences=tuple(_differences(found, seen)))
+    made = _forecast(script, [found], facts, _order(script, found))
+    return replace(made, differences=tuple(_differences(found, seen)))
 
 
 def _differences(found: LockSet, seen: Seen) -> Iterator[str]:

@@ -59,7 +59,10 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
         names = parts_of(item)
         if kind in RELATIONS:
             oid = scope.of_names(names)
-            if oid is not None:
+            index = scope.relation(oid) if oid is not None and node.concurrent else None
+            if index is not None and index.table is not None:
+                yield Lock(index.table, LockMode.SHARE_UPDATE_EXCLUSIVE)
+            elif oid is not None:
                 yield from fallen(scope, [Thing("pg_class", oid)], cascade=cascade)
             elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
                 yield from (Lock(oid, EXCLUSIVE) for oid in scope.with_partitions(table))

@@ -74,7 +74,7 @@ def create_index(node: Any, scope: Scope) -> Iterator[Taken]:
             yield Lasting("build")
         return
     for oid in scope.with_partitions(table, whole=node.relation.inh):
-        yield Lock(oid, LockMode.SHARE, "build")
+        yield Lock(oid, _SHARED if node.concurrent else LockMode.SHARE, "build")
 
 
 def create_trigger(node: Any, scope: Scope) -> Iterator[Taken]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from airflow_provider_wmigrate.engine.lock_modes import LockMode
+from airflow_provider_wmigrate.engine.catalog.relations import Relation
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
+from airflow_provider_wmigrate.engine.sql.no_transaction import is_on
 
 from . import lock_objects as objects
 from .lock_alter import alter_table
@@ -77,26 +79,58 @@ def _copy(node: Any, scope: Scope) -> Iterator[Taken]:
 
 
 def _reindex(node: Any, scope: Scope) -> Iterator[Taken]:
-    oid = scope.of(node.relation) if node.HasField("relation") else None
-    relation = scope.relation(oid) if oid is not None else None
-    if relation is None:
+    if not node.HasField("relation"):
+        yield from _all("REINDEX", "a schema or a database")(node, scope)
+        return
+    table, index = (_SHARED, _SHARED) if is_on(node.params, "concurrently") else (LockMode.SHARE, EXCLUSIVE)
+    oid = scope.of(node.relation)
+    found = scope.relation(oid) if oid is not None else None
+    if found is None:
         yield Lasting("build")
-    elif relation.table is not None:
-        yield Lock(relation.table, LockMode.SHARE, "build")
-        yield Lock(relation.oid, EXCLUSIVE, "build")
+        return
+    for member in _with_parts(found, scope, without="I"):
+        yield Lock(member.table or member.oid, table, "build")
+        if member.table is not None:
+            yield Lock(member.oid, index, "build")
+
+
+def _cluster(node: Any, scope: Scope) -> Iterator[Taken]:
+    if not node.HasField("relation"):
+        yield from _all("CLUSTER", "a database that were clustered before")(node, scope)
+        return
+    table = scope.of(node.relation)
+    found = scope.relation(table) if table is not None else None
+    if found is not None:
+        yield from (Lock(member.oid, EXCLUSIVE, "rewrite") for member in _with_parts(found, scope, without="p"))
     else:
-        yield Lock(relation.oid, LockMode.SHARE, "build")
+        yield from objects.one(scope, node.relation, EXCLUSIVE, "rewrite")
+
+
+def _with_parts(relation: Relation, scope: Scope, *, without: str) -> Iterator[Relation]:
+    """It and, if it is partitioned, its partitions.
+
+    :param without: kinds of partitions that are passed over.
+    """
+    yield relation
+    if relation.kind in "pI":
+        members = map(scope.relation, scope.facts.descendants(relation.oid))
+        yield from (member for member in members if member is not None and member.kind not in without)
 
 
 def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
-    """ANALYZE; VACUUM cannot run in a transaction."""
+    """VACUUM and ANALYZE."""
+    full = node.is_vacuumcmd and is_on(node.options, "full")
+    mode = EXCLUSIVE if full else _SHARED
+    work: LongWork = "rewrite" if full else "scan"
+    if node.is_vacuumcmd and not node.rels:
+        yield from _all("VACUUM", "a database")(node, scope)
     for item in node.rels:
         table = scope.of(item.vacuum_relation.relation)
         relation = scope.relation(table) if table is not None else None
         if relation is not None and relation.kind in "rpmf":
             below = relation.kind == "p" or scope.facts.version >= 180000
             whole = below and item.vacuum_relation.relation.inh
-            yield from (Lock(oid, _SHARED, "scan") for oid in scope.family(relation.oid, whole=whole))
+            yield from (Lock(oid, mode, work) for oid in scope.family(relation.oid, whole=whole))
     if not node.rels or any(not scope.empty(item.vacuum_relation.relation) for item in node.rels):
         yield Lasting("scan")
 
@@ -120,6 +154,10 @@ def _hidden(why: str) -> Callable[[Any, Scope], Iterator[Taken]]:
         yield Lasting("call")
 
     return rule
+
+
+def _all(command: str, where: str) -> Callable[[Any, Scope], Iterator[Taken]]:
+    return _hidden(f"{command} works on all tables of {where}")
 
 
 def _changing(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -161,7 +199,7 @@ RULES: dict[str, Callable[[Any, Scope], Iterator[Taken]]] = {
     "lock_stmt": _lock,
     "refresh_mat_view_stmt": _refresh,
     "reindex_stmt": _reindex,
-    "cluster_stmt": lambda node, scope: objects.one(scope, node.relation, EXCLUSIVE, "rewrite"),
+    "cluster_stmt": _cluster,
     "vacuum_stmt": _vacuum,
     "do_stmt": _hidden("a DO block runs"),
     "call_stmt": _hidden("CALL runs a procedure"),

@@ -237,14 +237,15 @@ def _attach(altering: Altering, command: Any) -> Iterator[Taken]:
 
 
 def _detach(altering: Altering, command: Any) -> Iterator[Taken]:
-    scope = altering.scope
-    part = scope.of(getattr(command, "def").partition_cmd.name)
+    scope, detached = altering.scope, getattr(command, "def").partition_cmd
+    part = scope.of(detached.name)
     if part is None:
         return
     weak = scope.facts.version < 140000 and not scope.facts.incoming.get(part)
     yield Lock(part, SHARED if weak else EXCLUSIVE)
     yield from (Lock(oid, EXCLUSIVE) for oid in scope.facts.descendants(part))
-    yield from beside(scope, part)
+    if not detached.concurrent:
+        yield from beside(scope, part)
     yield from (Lock(key.references, KEY) for key in scope.facts.constraints.get(part, ()) if key.kind == "f")
     yield from (Lock(key.relation, EXCLUSIVE) for key in scope.facts.incoming.get(part, ()))
 

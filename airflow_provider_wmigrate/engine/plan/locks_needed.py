@@ -1,8 +1,8 @@
 """The lock set of a script, before it runs: every relation that it will lock and the strongest mode that it needs. Pure
 over its statements and what the catalogs say of what it names.
 
-Left out are statements that cannot run in a transaction, which keep their own way, and relations that the script makes
-itself, that are temporary, or of which the catalogs know nothing: another migration may make them before.
+Left out are relations that the script makes itself, that are temporary, or of which the catalogs know nothing: another
+migration may make them before.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from .lock_rules import RULES
 from .lock_scope import SYSTEM, Hidden, Lasting, Lock, Scope, Taken
 
 
-def locks_needed(analysis: Analysis, facts: RelationFacts, scope: Scope | None = None) -> LockSet:
+def locks_needed(
+    analysis: Analysis, facts: RelationFacts, scope: Scope | None = None, part: range | None = None
+) -> LockSet:
     """:param facts: of a moment before the script, from `relations_query` of the same script.
     :param scope: what names mean behind the scripts that run before it, if the facts are of a moment before these.
+    :param part: numbers of the statements that commit together; None: all of them do.
     :return: reads and row locks of SELECT ... FOR UPDATE are there only beside a lock that keeps writers out: alone
         they stand in nobody's way.
     """
@@ -33,8 +36,9 @@ def locks_needed(analysis: Analysis, facts: RelationFacts, scope: Scope | None =
     if analysis.unparsed is not None:
         why = "PostgreSQL's grammar of this version does not read the script"
         return LockSet(unforeseen=(Unforeseen(0, 1, why),), long=(0,))
-    for number, statement in enumerate(analysis.statements):
-        all_taken = list(_taken(analysis, statement, scope)) if statement.outside is None else []
+    for number in range(len(analysis.statements)) if part is None else part:
+        statement = analysis.statements[number]
+        all_taken = list(_taken(analysis, statement, scope))
         for taken in all_taken:
             found.add(number, statement, taken)
         if statement.node is not None:

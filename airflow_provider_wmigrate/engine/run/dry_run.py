@@ -235,8 +235,10 @@ class DryRun:
         return execution.record_of(job, watch, duration, sent, locks, gone, tried=True)
 
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
-        reason = chain.not_tried[job.version]
-        return Record.of(job.migration, Outcome.NOT_TRIED, self.execution.identity, reason=reason)
+        execution, reason = self.execution, chain.not_tried[job.version]
+        forecast = Foreseeing(execution.session.conn, execution.ledger.schema, execution.settings).untried(job)
+        record = Record.of(job.migration, Outcome.NOT_TRIED, execution.identity, reason=reason)
+        return replace(record, forecast=forecast)
 
     # Recording
 

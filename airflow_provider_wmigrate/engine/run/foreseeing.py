@@ -13,7 +13,7 @@ from airflow_provider_wmigrate.engine.catalog.locks import by_table, locks_query
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode
-from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared
+from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared, forecasts, parts_of
 from airflow_provider_wmigrate.engine.record import LockTaken
 from airflow_provider_wmigrate.engine.session.message import ask, rows, values
 
@@ -58,12 +58,20 @@ class Foreseeing:
             files, after = self._look_at_files(), self._held()
             rewritten = {oid: self._files.get(oid, file) != file for oid, file in files.items()}
             self._files = files
-            first = job.locks_first(self.settings)
-            script = Ahead(job.version, job.analysis, False, job.migration.locks, first=first)
-            forecast = compared(script, facts, Seen(self._here or {}, before, after, rewritten))
+            forecast = compared(self._ahead(job), facts, Seen(self._here or {}, before, after, rewritten))
             return forecast, {"checksum": job.analysis.script.checksum, **self._own(before, after)}
 
         return told
+
+    def untried(self, job: Job) -> Forecast:
+        """Of a script that is not run."""
+        facts = relation_facts(values(ask(self.conn, facts_query(self.conn, job))[1])[0])
+        return forecasts([self._ahead(job)], facts)[0][0]
+
+    def _ahead(self, job: Job) -> Ahead:
+        first = job.locks_first(self.settings) and not job.by_statement
+        parts = parts_of(job.analysis, job.transactional)
+        return Ahead(job.version, job.analysis, parts, job.migration.locks, first=first)
 
     def _own(self, before: Held, after: Held) -> dict[str, Any]:
         new = {oid: mode for oid, mode in after.items() if mode > max(before.get(oid, 0), LockMode.ROW_SHARE)}

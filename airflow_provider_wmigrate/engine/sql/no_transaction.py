@@ -37,7 +37,7 @@ def first_in_session(kind: str, node: Any) -> bool:
     return kind == "alter_extension_stmt" and node.extname == "timescaledb"
 
 
-def _option(options: Any, name: str, *, default: bool = False) -> bool:
+def is_on(options: Any, name: str, *, default: bool = False) -> bool:
     """A boolean option as the server reads it: `name`, `name = on`, `name 1` ..."""
     for option in (o.def_elem for o in options):
         if option.defname == name:
@@ -73,7 +73,7 @@ def _detaches_concurrently(node: Any) -> bool:
 
 def _creates_slot(node: Any) -> bool:
     """A replication slot on the other server is made by default, unless nothing is to be asked there."""
-    return _option(node.options, "create_slot", default=_option(node.options, "connect", default=True))
+    return is_on(node.options, "create_slot", default=is_on(node.options, "connect", default=True))
 
 
 # postgast.pg_query_pb2.AlterSubscriptionType and ReindexObjectType, without paying for that module's import
@@ -83,7 +83,7 @@ _REINDEX_TABLE = 2
 
 def _talks_to_publisher(node: Any) -> bool:
     if node.kind in (_SET_PUBLICATION, _ADD_PUBLICATION, _DROP_PUBLICATION):
-        return _option(node.options, "refresh", default=True)
+        return is_on(node.options, "refresh", default=True)
     if node.kind == _OPTIONS:
         return _has_option(node.options, "failover", "two_phase")
     return bool(node.kind == _REFRESH)
@@ -122,12 +122,12 @@ def _always(_: Any) -> bool:
 _RULES: dict[str, tuple[_Rule, ...]] = {
     "index_stmt": (
         (lambda n: bool(n.concurrent), "CREATE INDEX CONCURRENTLY"),
-        (lambda n: _option(n.options, "transaction_per_chunk"), "CREATE INDEX with transaction_per_chunk"),
+        (lambda n: is_on(n.options, "transaction_per_chunk"), "CREATE INDEX with transaction_per_chunk"),
     ),
     "drop_stmt": ((lambda n: bool(n.concurrent), "DROP INDEX CONCURRENTLY"),),
     "reindex_stmt": (
         (
-            lambda n: n.kind > _REINDEX_TABLE or _option(n.params, "concurrently"),
+            lambda n: n.kind > _REINDEX_TABLE or is_on(n.params, "concurrently"),
             "REINDEX CONCURRENTLY or of more than a table",
         ),
     ),
