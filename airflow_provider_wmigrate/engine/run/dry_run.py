@@ -237,8 +237,7 @@ class DryRun:
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
         execution, reason = self.execution, chain.not_tried[job.version]
         forecast = Foreseeing(execution.session.conn, execution.ledger.schema, execution.settings).untried(job)
-        record = Record.of(job.migration, Outcome.NOT_TRIED, execution.identity, reason=reason)
-        return replace(record, forecast=forecast)
+        return Record.of(job.migration, Outcome.NOT_TRIED, execution.identity, reason=reason, forecast=forecast)
 
     # Recording
 
