@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.model import Identity
@@ -20,6 +20,7 @@ from airflow_provider_wmigrate.engine.session.message import ask
 from .entry_row import ENTRY_FACTS, stored_identity
 from .recording import Rows
 from .storable import jsonb, server_encoding
+from .structure import in_schema
 from .trail import COLUMNS, HEAD, AuditRow, following
 from .trail import settles as _settles
 
@@ -42,27 +43,24 @@ class AuditLog:
     def __init__(self, schema: str) -> None:
         self.schema = schema
 
-    def _query(self, text: str, **more: sql.Composable) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self.schema), **more)
-
     def head(self, conn: Connection[Any]) -> str | None:
         """`count:hash` of the last row, as application_metadata has it."""
-        query = self._query("SELECT value FROM {schema}.application_metadata WHERE key = %s")
+        query = in_schema(self.schema, "SELECT value FROM {schema}.application_metadata WHERE key = %s")
         found = conn.execute(query, [HEAD]).fetchone()
         return str(found[0]) if found else None
 
     def hashes(self, conn: Connection[Any], positions: Sequence[int]) -> dict[int, str]:
         """Position -> hash, of the rows that are there."""
-        query = self._query(
-            "SELECT position, hash FROM {schema}.audit_log WHERE position = ANY (%s::pg_catalog.int8[])"
+        query = in_schema(
+            self.schema, "SELECT position, hash FROM {schema}.audit_log WHERE position = ANY (%s::pg_catalog.int8[])"
         )
         return dict(conn.execute(query, [list(positions)]).fetchall())
 
     def rows(self, conn: Connection[Any], *, after: int = 0, limit: int | None = None) -> Iterator[AuditRow]:
         """Rows of the audit log in order, `limit` of them at the most, behind position `after`."""
         columns = ", ".join(COLUMNS)
-        query = self._query(
-            f"SELECT {columns} FROM {{schema}}.audit_log WHERE position >= %s ORDER BY position LIMIT %s"
+        query = in_schema(
+            self.schema, f"SELECT {columns} FROM {{schema}}.audit_log WHERE position >= %s ORDER BY position LIMIT %s"
         )
         with conn.cursor(row_factory=dict_row) as cursor:
             for row in cursor.execute(query, [after + 1, limit]):
@@ -88,10 +86,11 @@ class AuditLog:
         """
         settling = _settles(event, version, settles)
         # The details make a round trip, so that the hash is over what jsonb keeps of them (numbers, keys, order).
-        query = self._query(
+        query = in_schema(
+            self.schema,
             "SELECT value, pg_catalog.clock_timestamp(), %s::pg_catalog.jsonb OPERATOR(pg_catalog.||) {more}"
             " FROM {schema}.application_metadata WHERE key = %s FOR UPDATE",
-            more=sql.SQL(_SESSION_AND_ENTRY if settling else _SESSION).format(schema=sql.Identifier(self.schema)),
+            more=in_schema(self.schema, _SESSION_AND_ENTRY if settling else _SESSION),
         )
         values = [jsonb(dict(details or {}), conn), *([version] if settling else ()), HEAD]
         found: tuple[Any, ...] | None = conn.execute(query, values).fetchone()

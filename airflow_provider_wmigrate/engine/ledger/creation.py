@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.model import Identity
 
 from .ledger import Ledger
 from .ledger_upgrades import after
+from .structure import in_schema
 from .trail import GENESIS, HEAD
 
 
@@ -26,9 +27,9 @@ def make_current(ledger: Ledger, conn: Connection[Any], identity: Identity, vers
         return
     if version is None:
         _make_schema(conn, ledger.schema)
-        _run(conn, ledger.schema, files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8"))
+        conn.execute(in_schema(ledger.schema, files(__package__).joinpath("ledger.sql").read_text(encoding="utf-8")))
     for step in after(version or 1, ledger.upgrades):
-        _run(conn, ledger.schema, step.script)
+        conn.execute(in_schema(ledger.schema, step.script))
     ledger.writer(conn).set_metadata(
         {"ledger_version": str(newest), **({HEAD: f"0:{GENESIS}"} if version is None else {})}
     )
@@ -41,8 +42,4 @@ def make_current(ledger: Ledger, conn: Connection[Any], identity: Identity, vers
 def _make_schema(conn: Connection[Any], schema: str) -> None:
     """IF NOT EXISTS would ask for CREATE on the database even where a DBA has made it."""
     if conn.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchone() is None:
-        _run(conn, schema, "CREATE SCHEMA {schema}")
-
-
-def _run(conn: Connection[Any], schema: str, script: str) -> None:
-    conn.execute(sql.SQL(script).format(schema=sql.Identifier(schema)))
+        conn.execute(in_schema(schema, "CREATE SCHEMA {schema}"))

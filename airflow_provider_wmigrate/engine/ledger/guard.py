@@ -16,6 +16,7 @@ from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, check
 
 from .entry_row import ENTRY_FACTS
 from .storable import ESCAPED, original_script
+from .structure import in_schema
 from .trail import COLUMNS, AuditRow
 
 TRIGGER, FUNCTION = "audit_log_append_only", "refuse_change"
@@ -136,10 +137,6 @@ def _order(version: str) -> tuple[int, str]:
 # Looks
 
 
-def _query(schema: str, text: str) -> sql.Composed:
-    return sql.SQL(text).format(schema=sql.Identifier(schema))
-
-
 def guard_findings(conn: Connection[Any], schema: str) -> tuple[Finding, ...]:
     """Everything that does not agree, in the caller's transaction."""
     return (*_trigger(conn, schema), *_entries(conn, schema), *_rollback_texts(conn, schema))
@@ -155,7 +152,7 @@ def look_at_rollback(conn: Connection[Any], schema: str, entry: Entry, script: S
 
 
 def _entries(conn: Connection[Any], schema: str) -> tuple[Finding, ...]:
-    rows = conn.execute(_query(schema, f"SELECT version, {ENTRY_FACTS} FROM {{schema}}.schema_migrations"))
+    rows = conn.execute(in_schema(schema, f"SELECT version, {ENTRY_FACTS} FROM {{schema}}.schema_migrations"))
     entries = dict(rows.fetchall())
     try:
         with conn.transaction():
@@ -168,7 +165,7 @@ def _entries(conn: Connection[Any], schema: str) -> tuple[Finding, ...]:
 def _settling_rows(conn: Connection[Any], schema: str, version: str | None = None) -> dict[str, AuditRow]:
     """Of each version, or of one, the last row that says what its entry is, or was written before rows said so."""
     columns = ", ".join(COLUMNS)
-    query = _query(
+    query = in_schema(
         schema,
         f"SELECT DISTINCT ON (version) {columns} FROM {{schema}}.audit_log WHERE version IS NOT NULL"
         " AND version = coalesce(%s, version)"
@@ -181,7 +178,7 @@ def _settling_rows(conn: Connection[Any], schema: str, version: str | None = Non
 
 def _rollback_texts(conn: Connection[Any], schema: str) -> Iterator[Finding]:
     """Recomputed by the server, so that no text travels but those that had to be escaped."""
-    query = _query(
+    query = in_schema(
         schema,
         "SELECT version, rollback_checksum, digest, CASE WHEN escaped THEN rollback_sql END"
         " FROM {schema}.schema_migrations, LATERAL (SELECT pg_catalog.starts_with(rollback_sql, %s) AS escaped,"

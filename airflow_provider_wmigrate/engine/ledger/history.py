@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from .ledger import AuditRow, Ledger
 from .storable import server_encoding, storable_data
+from .structure import in_schema
 from .trail import COLUMNS
 
 ACTED = ("applied", "rolled_back", "failed", "rollback_failed", "repaired", "baselined", "adopted", "baseline_undone")
@@ -72,13 +73,14 @@ def events(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = No
         return EventPage()
     condition, values = _condition(conn, where or EventFilter())
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    query = _query(
-        ledger,
+    query = in_schema(
+        ledger.schema,
         "SELECT {columns} FROM {schema}.audit_log WHERE {condition} ORDER BY position DESC LIMIT %s",
         columns=columns,
         condition=condition,
     )
-    total = _query(ledger, "SELECT pg_catalog.count(*) FROM {schema}.audit_log WHERE {condition}", condition=condition)
+    counting = "SELECT pg_catalog.count(*) FROM {schema}.audit_log WHERE {condition}"
+    total = in_schema(ledger.schema, counting, condition=condition)
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = tuple(AuditRow(**row) for row in cursor.execute(query, [*values, limit]))
         counted = cursor.execute(total, values).fetchone()
@@ -90,8 +92,8 @@ def days(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = None
     if ledger.version(conn) is None:
         return ()
     condition, values = _condition(conn, where or EventFilter())
-    query = _query(
-        ledger,
+    query = in_schema(
+        ledger.schema,
         "SELECT pg_catalog.timezone('UTC', at)::pg_catalog.date AS day,"
         " count(*) FILTER (WHERE event = 'applied') AS applied,"
         " count(*) FILTER (WHERE event = 'failed' AND NOT dry) AS failed,"
@@ -107,10 +109,6 @@ def days(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = None
     rows = conn.cursor(row_factory=dict_row).execute(query, values).fetchall()
     counted = (Day(**row) for row in rows)
     return tuple(day for day in counted if any(getattr(day, f.name) for f in fields(Day)[1:]))
-
-
-def _query(ledger: Ledger, text: str, **parts: sql.Composable) -> sql.Composed:
-    return sql.SQL(text).format(schema=sql.Identifier(ledger.schema), **parts)
 
 
 def _condition(conn: Connection[Any], where: EventFilter) -> tuple[sql.Composable, list[Any]]:

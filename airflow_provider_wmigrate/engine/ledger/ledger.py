@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.model import Entry, Finding, Script, State
 
 from .asking import asking_entries, asking_last_events, asking_metadata
 from .ledger_upgrades import UPGRADES, LedgerUpgrade, newest
-from .rights import Rights, asking_rights, lacking_rights
+from .rights import asking_rights, lacking_rights
 from .storable import original_script
 from .structure import ledger_version
 from .trail import NO_LEDGER, broken, contradiction
@@ -77,10 +77,7 @@ class Ledger:
 
         :param version: the ledger's; None: there is none.
         """
-        return self._lacking(asking_rights(conn, self.schema)(), version)
-
-    def _lacking(self, rights: Rights, version: int | None) -> tuple[Finding, ...]:
-        return lacking_rights(rights, self.schema, version=version, newest=self.newest_version)
+        return lacking_rights(asking_rights(conn, self.schema)(), self.schema, version, self.newest_version)
 
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
@@ -95,7 +92,8 @@ class Ledger:
             if version is not None:
                 entries, last_events = asking_entries(conn, self.schema), asking_last_events(conn, self.schema)
                 metadata = asking_metadata(conn, self.schema)
-        lacking, is_standby = self._lacking(rights(), version), standby.fetchone() == (True,)
+        is_standby = standby.fetchone() == (True,)
+        lacking = lacking_rights(rights(), self.schema, version, self.newest_version)
         if version is None:
             return State(extensions=extensions(), standby=is_standby), lacking
         success = _last_success(metadata())

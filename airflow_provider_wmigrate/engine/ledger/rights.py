@@ -87,7 +87,7 @@ def _rights(own: tuple[Any, ...] | None, tables: Sequence[tuple[Any, ...]]) -> R
     return Rights(role, database, may_create_schemas, usage, create, missing, tuple(owners))
 
 
-def lacking_rights(rights: Rights, schema: str, *, version: int | None, newest: int) -> tuple[Finding, ...]:
+def lacking_rights(rights: Rights, schema: str, version: int | None, newest: int) -> tuple[Finding, ...]:
     """What `up` would need and the role has not, as a warning.
 
     :param version: the ledger's; None: there is none.

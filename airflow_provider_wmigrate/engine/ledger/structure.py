@@ -27,6 +27,11 @@ TABLES = {
 """The columns of ledger version 1, in their order."""
 
 
+def in_schema(schema: str, text: str, **parts: sql.Composable) -> sql.Composed:
+    """A statement on the ledger, in whose text `{schema}` stands for its schema."""
+    return sql.SQL(text).format(schema=sql.Identifier(schema), **parts)
+
+
 def ledger_version(conn: Connection[Any], schema: str, upgrades: Sequence[LedgerUpgrade]) -> int | None:
     """See `Ledger.version`."""
     if conn.info.parameter_status("client_encoding") == "SQL_ASCII":  # psycopg would give bytes instead of text

@@ -34,7 +34,6 @@ from airflow_provider_wmigrate.engine.session.sending import Head, HeadRefused, 
 from airflow_provider_wmigrate.engine.session.session import Budget, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait, own_limit
-from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .job import Job
 from .lock_tries import BACK, LONGEST_PAUSE, PAUSE, RELEASE, RISES, SAVEPOINT, Tries, lock_statement
@@ -102,14 +101,6 @@ class LockTaking:
     def __post_init__(self) -> None:
         self.on = self.job.locks_first(self.settings)
 
-    @property
-    def analysis(self) -> Analysis:
-        return self.job.analysis
-
-    @property
-    def version(self) -> str:
-        return self.job.migration.version
-
     def limits(self, budget: Budget) -> Budget:
         """Of the next attempt."""
         return short(budget, self.session) if self.on and not self.patient else budget
@@ -124,15 +115,15 @@ class LockTaking:
         """
         if not self.on:
             wait_for(self.session.conn, more)
-            return self.session.send(self.version, self.analysis, tail=tail)
+            return self.session.send(self.job.version, self.job.analysis, tail=tail)
         self.waits.wanted = None
         self._begun = time.monotonic()
-        learnt = (*more, *self.learnt)
+        learnt, analysis = (*more, *self.learnt), self.job.analysis
         order = lock_order(
-            self.analysis, found, learnt=learnt, all_first=self.all_first, rows_met=self.rows_met and not self.patient
+            analysis, found, learnt=learnt, all_first=self.all_first, rows_met=self.rows_met and not self.patient
         )
-        for late in better_split(self.version, self.analysis, order) if not self._said else ():
-            self.tell(Noticed(self.version, "WARNING", str(late)))
+        for late in better_split(self.job.version, analysis, order) if not self._said else ():
+            self.tell(Noticed(self.job.version, "WARNING", str(late)))
         self._said = True
         try:
             return self._send(order, budget, tail)
@@ -142,17 +133,17 @@ class LockTaking:
             raise
 
     def _send(self, order: LockOrder, budget: Budget, tail: Tail) -> Sent:
-        send, pieces = self.session.send, self.analysis.pieces
+        send, pieces = self.session.send, self.job.analysis.pieces
         if len(pieces) == 1 and pieces[0].data is None and not order.late:
-            whole: Send = lambda head: send(self.version, self.analysis, tail=tail._replace(head=head))  # noqa: E731
+            whole: Send = lambda head: send(self.job.version, self.job.analysis, tail=tail._replace(head=head))  # noqa: E731
             return self._first(order.first, budget, whole)
         self._first(order.first, budget, self._alone)
         self._held_since, self._polled = time.monotonic(), 0.0
         sent, at = Sent(), 0
         for stop in order.stops:
-            sent, at = sent.and_then(send(self.version, self.analysis, at, stop)), stop
+            sent, at = sent.and_then(send(self.job.version, self.job.analysis, at, stop)), stop
             self._late([late for late in order.late if late.need.strongest == stop], budget)
-        return sent.and_then(send(self.version, self.analysis, at, None, tail))
+        return sent.and_then(send(self.job.version, self.job.analysis, at, None, tail))
 
     # Before the first statement
 
@@ -216,7 +207,7 @@ class LockTaking:
 
     def _end(self, needs: Sequence[LockNeed], budget: Budget) -> float:
         """Until when they are tried, on the monotonic clock."""
-        own = [own_patience(self.analysis, need, budget.lock) for need in needs]
+        own = [own_patience(self.job.analysis, need, budget.lock) for need in needs]
         return time.monotonic() + min(own, default=budget.lock)
 
     def _leave(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> bool:
@@ -233,11 +224,11 @@ class LockTaking:
 
     def _fail(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> NoReturn:
         """End the attempt as if the statement that needs the lock had waited for all of its budget."""
-        session, analysis = self.session, self.analysis
+        session, analysis = self.session, self.job.analysis
         if session.interruption.requested or session.interruption.spared is not None:
             error = psycopg.errors.QueryCanceled("not begun")
         file, index = analysis.script.file, need.strongest
-        failure = session.failure(error, self.version, file, outcome=ROLLED_BACK, analysis=analysis, index=index)
+        failure = session.failure(error, self.job.version, file, outcome=ROLLED_BACK, analysis=analysis, index=index)
         if failure.sqlstate == "55P03":
             session.lock_wait = LockWait(budget.lock, budget.lock, own_limit(analysis, index))
             session.roll_back()
@@ -250,7 +241,7 @@ class LockTaking:
         found = holders(self.session.conn, need.oid, need.mode)
         blockers = tuple(blocker for blocker, _ in found)
         if self.waits.met(blockers):
-            self.tell(Blocked(self.version, blockers, time.monotonic() - self._begun))
+            self.tell(Blocked(self.job.version, blockers, time.monotonic() - self._begun))
         return {mode for _, mode in found}
 
     def _learn(self, error: StatementFailed, found: LockSet) -> None:
@@ -261,7 +252,7 @@ class LockTaking:
         if wanted.mode is None:
             self.rows_met, self.patient = True, self.rows_met or bool(lasting(found))
             return
-        at = sum(1 for statement in self.analysis.statements if statement.line <= (error.line or 0))
+        at = sum(1 for statement in self.job.analysis.statements if statement.line <= (error.line or 0))
         need = LockNeed(wanted.relation, wanted.oid, wanted.mode, max(at - 1, 0), max(at - 1, 0))
         self.learnt = (need, *(each for each in self.learnt if each.relation != need.relation))
 

@@ -26,13 +26,14 @@ class Felt:
         self._mutex = threading.Lock()
         self._last = self._ended = time.monotonic()
         self._unseen = 0.0
-        self._looks = self._sessions = 0
+        self.looks = self._sessions = 0
         self._longest = 0.0
         self._relations: dict[str, None] = {}
         self._waits: dict[int, float] = {}
         """Since when each session waits that did at the last look."""
         self._deadlocks = _Deadlocks()
-        self._trouble: str | None = None
+        self.trouble: str | None = None
+        """Why nothing more will be seen."""
         self._limit: float | None = None
         self._spare: Spare = lambda spared: None
         self._gives_way = False
@@ -68,7 +69,7 @@ class Felt:
             self._end_waits(self._waits.keys() - waits.keys(), (self._last + now) / 2)
             self._waits = waits
             self._unseen = max(self._unseen, now - self._last)
-            self._last, self._looks = now, self._looks + 1
+            self._last, self.looks = now, self.looks + 1
             if not waits:
                 return None
             longest = now - min(waits.values())
@@ -102,17 +103,7 @@ class Felt:
 
     def cannot(self, why: str) -> None:
         """Nothing more will be seen."""
-        self._trouble = self._trouble or why
-
-    @property
-    def looks(self) -> int:
-        """So far."""
-        return self._looks
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing more will be seen."""
-        return self._trouble
+        self.trouble = self.trouble or why
 
     def try_over(self, *, deadlock: bool = False) -> None:
         """The try has failed and is rolled back, and nobody waits for it any more.
@@ -140,18 +131,18 @@ class Felt:
         """What was felt until now."""
         with self._mutex:
             unseen = round(1000 * max(self._unseen, time.monotonic() - self._last))
-            if not self._looks:
+            if not self.looks:
                 late = "there was no second connection in time" if unseen > 1000 * _AT_THE_LATEST else NO_LOOK
-                return Bystanders(unseen, not_measured=self._trouble or late)
-            known = self._trouble is None or self._sessions > 0  # nothing seen by a look that failed is not nobody
+                return Bystanders(unseen, not_measured=self.trouble or late)
+            known = self.trouble is None or self._sessions > 0  # nothing seen by a look that failed is not nobody
             return Bystanders(
                 unseen,
-                self._looks,
+                self.looks,
                 self._sessions if known else None,
                 round(self._longest * 1000) if known else None,
                 tuple(sorted(self._relations)),
                 self._deadlocks.told(),
-                self._trouble,
+                self.trouble,
             )
 
 
