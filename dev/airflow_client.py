@@ -60,27 +60,18 @@ class AirflowClient:
             self.login()
         return self._call(method, path, json, {"Authorization": f"Bearer {self._token}"})
 
-    def import_errors(self) -> dict[str, str]:
-        """File name -> traceback, of DAG files that could not be read."""
-        answer = self.api("GET", "/api/v2/importErrors?limit=100")
-        return {
-            error["filename"]: error["stack_trace"]
-            for error in answer["import_errors"]
-            if _moment(error["timestamp"]) >= self.since
-        }
-
     def wait_dag(self, dag_id: str, seconds: float = 120.0) -> None:
         """Until the DAG has been read; a DAG file that cannot be read ends the waiting."""
 
         def read() -> bool:
-            errors = self.import_errors()
-            if errors:
-                file, trace = next(iter(errors.items()))
-                raise AirflowServerError(f"Airflow cannot read the DAG file {file}:\n{trace.rstrip()}")
+            for error in self.api("GET", "/api/v2/importErrors?limit=100")["import_errors"]:
+                if _moment(error["timestamp"]) >= self.since:
+                    file, trace = error["filename"], error["stack_trace"].rstrip()
+                    raise AirflowServerError(f"Airflow cannot read the DAG file {file}:\n{trace}")
             try:
                 dag = self.api("GET", _dag_path(dag_id))
-            except ApiError as error:
-                if error.status == 404:
+            except ApiError as refused:
+                if refused.status == 404:
                     return False
                 raise
             parsed = dag.get("last_parsed_time")
