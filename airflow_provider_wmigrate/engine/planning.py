@@ -66,8 +66,13 @@ class Planning:
         self.migrations = {m.version: m for m in folder.under(self.settings)}
         self._folder = folder
         wait = self.settings.execution.lock_wait_seconds
-        self.ledger = Ledger(self.settings.ledger.schema_name)
-        self._access = LedgerAccess(connect, self.ledger, identity, _in_turn(on_event), wait_seconds=wait)
+        ledger = Ledger(self.settings.ledger.schema_name)
+        self._access = LedgerAccess(connect, ledger, identity, _in_turn(on_event), wait_seconds=wait)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the target."""
+        return self._access.ledger
 
     def read(self) -> State:
         """What the database remembers. Changes nothing, creates nothing."""
