@@ -71,7 +71,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-timescale page e2e: programs
+timescale cli page e2e: programs
 
 $(filter-out lint e2e% %e2e faults% bystanders%,$(PARTS)): $(VENV)/installed
 	$(BIN)/python -m pytest tests/$@ -m "not e2e" $(ARGS)
