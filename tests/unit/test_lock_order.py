@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, LongWork
+from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
+from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockMode, LockNeed, LockSet, LongWork, Unforeseen
 from airflow_provider_wmigrate.engine.model import Finding, Script
 from airflow_provider_wmigrate.engine.plan.lock_order import (
     SMALL,
@@ -14,8 +15,11 @@ from airflow_provider_wmigrate.engine.plan.lock_order import (
     LockOrder,
     better_split,
     lock_order,
+    names_of,
     own_patience,
     rules_its_waits,
+    some_of,
+    with_known,
 )
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -115,6 +119,61 @@ def test_many_relations_are_not_all_named() -> None:
     order = LockOrder(late=tuple(Late(need(name, at=1), behind=0) for name in "abcdefghij"))
     (said,) = order.late_words(TWO)
     assert said.endswith("public.f (ACCESS EXCLUSIVE), and 4 others")
+
+
+def test_one_more_than_a_sentence_bears_is_named_all_the_same() -> None:
+    names = [*"abcdefgh"]
+    assert some_of(names[:7]) == "a, b, c, d, e, f, g"
+    assert some_of(names) == "a, b, c, d, e, f, and 2 others"
+
+
+def test_late_ones_come_by_statement() -> None:
+    late = need("b", at=3), need("c", SHARE, at=2)
+    analysis = script(
+        "ALTER TABLE a ADD x int", "UPDATE d SET x = 1", "CREATE INDEX ON c (x)", "ALTER TABLE b ADD x int"
+    )
+    order = lock_order(analysis, LockSet((need("a"), *late), long=(1,)))
+    assert order == LockOrder(first=(need("a"),), late=(Late(late[1], behind=1), Late(late[0], behind=1)))
+    assert order.stops == (2, 3)
+
+
+RELATIONS = relation_facts({
+    **dict.fromkeys([
+        "defaults", "constraints", "bases", "sequences", "columns", "triggers", "rules", "published", "functions",
+        "domains", "objects", "parts", "depends",
+    ]),
+    "version": 150000, "user": "me", "path": ["app"], "schemas": ["app"],
+    "relations": [
+        [oid, "app", name, f"app.{name}", kind, right, 2, None, 0, 0, False]
+        for oid, name, kind, right in [(1, "p", "p", 8), (2, "p1", "p", 8), (3, "p2", "r", 4)]
+    ],
+    "inherits": [[2, 1], [3, 2]],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts", "names"),
+    [(True, True, ["p", "p1", "p2"]), (True, False, ["p"]), (False, True, ["p1", "p2"]), (False, False, [])],
+)
+def test_a_lock_that_is_known_counts_for_the_table_its_parts_or_both(
+    whole: bool, parts: bool, names: list[str]
+) -> None:
+    about = {"p": (1, True, "p"), "p1": (2, True, "p"), "p2": (3, False, "r")}
+    found = LockSet(unforeseen=(Unforeseen(5, 9, "a DO block runs"), Unforeseen(4, 7, "a DO block runs")))
+    known = [KnownLock("app.p", AE, "dry run", whole, parts), KnownLock("app.gone", AE)]
+    assert with_known(found, RELATIONS, known) == replace(
+        found,
+        needs=tuple(
+            LockNeed(f"app.{name}", oid, AE, 4, 4, lockable, None, 16384, kind, known_by="dry run")
+            for name in names
+            for oid, lockable, kind in [about[name]]
+        ),
+    )
+    assert names_of(known) == ["app", "p", "app", "gone"]
+
+
+def test_eight_megabytes_are_small() -> None:
+    assert SMALL == 8_388_608
 
 
 def test_splitting_the_file_would_be_better() -> None:

@@ -98,7 +98,7 @@ def lock_order(
 
 
 def names_of(known: Iterable[KnownLock]) -> list[str]:
-    """The names of which something has to be known for that, without their schemas."""
+    """The names of which something has to be known for that, and of their schemas."""
     return [name for lock in known for name in names_in(lock.table)]
 
 
