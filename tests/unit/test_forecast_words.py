@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
-from airflow_provider_wmigrate.engine.lock_modes import LockMode
-from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, compared, forecasts, parts_of, told_size
+from airflow_provider_wmigrate.engine.folder.config.settings import Execution
+from airflow_provider_wmigrate.engine.lock_modes import KnownLock, Learnt, LockMode
+from airflow_provider_wmigrate.engine.model import Direction, Migration, Plan, Script, Step
+from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, ahead, compared, forecasts, parts_of, told_size
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 SIZE = 12 * 1024**3
@@ -86,6 +89,7 @@ def test_parts_are_told_with_their_table() -> None:
         (0, "0 bytes"),
         (999, "999 bytes"),
         (8192, "8.0 kB"),
+        (10_600, "10 kB"),
         (1_020_000, "996 kB"),
         (9_600_000, "9.2 MB"),
         (SIZE, "12 GB"),
@@ -114,6 +118,81 @@ def test_what_a_dry_run_saw() -> None:
         "public.seen was locked (RowExclusiveLock), which was not foreseen",
     )
     assert told({1: strong}) == ("public.items was not locked, but ShareLock was foreseen",)
+
+
+def test_a_rewrite_lasts_as_long_as_its_statement() -> None:
+    lasts = "for as long as the statement of line 2 runs: it writes the table anew"
+    text = "SELECT 1;\nALTER TABLE orders ALTER COLUMN n TYPE text;"
+    assert said(text) == [f"blocks reads and writes of public.orders (12 GB) {lasts}"]
+
+
+DO = "SELECT 1;\nDO $$ BEGIN END $$;"
+STRONG = LockMode.ACCESS_EXCLUSIVE
+BEHIND = "blocks reads and writes of public.orders (12 GB) until the migration commits, and line 2 may take long"
+DECLARED, SHOWN = "as the migration declares", "as the last dry run of the same script has shown"
+HIDDEN = "line 2 may lock more than can be foreseen: a DO block runs"
+LOCK = KnownLock("public.orders", STRONG, "dry run")
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "learnt", "lines"),
+    [
+        (DO, False, None, [HIDDEN]),
+        (DO, True, None, [f"{BEHIND}, {DECLARED}"]),
+        (DO, False, Learnt((LOCK,), ()), [f"{BEHIND}, {SHOWN}"]),
+        (DO, True, Learnt((), ("public.x",)), [f"{BEHIND}, {DECLARED}"]),
+        (
+            DO,
+            False,
+            Learnt((LOCK,), ("public.x",)),
+            [f"{BEHIND}, {SHOWN}", f"{HIDDEN}; its dry run did not show whether it locks public.x, locked before it"],
+        ),
+        ("SELECT 1;", False, Learnt((LOCK,), ()), []),
+        (
+            "SELECT 1;\nUPDATE orders SET n = 1;\nDO $$ BEGIN END $$;",
+            False,
+            Learnt((LOCK,), ()),
+            [
+                "blocks reads and writes of public.orders (12 GB) for as long as the statement of line 2 runs: it reads"
+                f" or changes rows, {SHOWN}",
+                "takes just before line 3, since line 2 may take long: public.orders (ACCESS EXCLUSIVE)",
+            ],
+        ),
+    ],
+)
+def test_what_the_script_does_not_show(text: str, declared: bool, learnt: Learnt | None, lines: list[str]) -> None:
+    locks = (("public.orders", STRONG),) if declared else ()
+    (found,) = forecasts([script(text)._replace(declared=locks, learnt=learnt)], FACTS)[0]
+    assert found.lines() == lines
+
+
+def test_the_scripts_ahead_are_those_of_the_plans_steps() -> None:
+    up, down = Script.of("001_a.sql", "SELECT 1;"), Script.of("001_a.rollback.sql", "SELECT 2;")
+    locks = (("public.orders", STRONG),)
+    found = Migration("001", "a", up, down, rollback_transactional=False, lock_first=False, locks=locks)
+    known = {"001": found, "002": Migration("002", "b", up)}
+    learnt = {"001": Learnt((LOCK,), ())}
+    read = {each.file: analyse(each) for each in (up, down)}
+
+    def of(action: Direction, *versions: str) -> list[Ahead]:
+        plan = Plan(action, None, tuple(Step(action, each, "a", "x") for each in versions), {})
+        return [*ahead(plan, known, lambda each: read[each.file], Execution(), learnt)]
+
+    assert of("apply", "009", "001", "002") == [
+        Ahead("001", read[up.file], (range(1),), locks, learnt["001"], first=False),
+        Ahead("002", read[up.file], (range(1),)),
+    ]
+    assert of("rollback", "002", "001") == [
+        Ahead("001", read[down.file], (range(1),), locks, learnt["001"], first=False)
+    ]
+
+
+def test_a_rewrite_that_did_not_happen_is_a_difference() -> None:
+    here = {number: relation.quoted for number, relation in ALL.items()}
+    foreseen = script("ALTER TABLE orders ALTER COLUMN n TYPE text;")
+    seen = Seen(here, {}, {1: STRONG}, {1: False})
+    assert compared(foreseen, FACTS, seen).differences == ("public.orders was not written anew, which was foreseen",)
+    assert compared(foreseen, FACTS, replace(seen, rewritten={1: True})).differences == ()
 
 
 def test_plain_values() -> None:

@@ -273,3 +273,49 @@ def test_long_work_under_a_lock_is_known(change: str, work: str | None) -> None:
 )  # fmt: skip
 def test_the_catalogs_are_asked_only_for_what_the_script_has_not_made(text: str, expected: bool) -> None:
     assert touches_existing(analyse(Script.of("001_a.sql", text))) is expected
+
+
+def test_what_a_new_schema_begins_with_is_made_in_it_and_its_locks_count() -> None:
+    text = (
+        "CREATE SCHEMA app CREATE TABLE b (x int) CREATE VIEW v AS SELECT * FROM other.a;\n"
+        "CREATE SCHEMA AUTHORIZATION other CREATE VIEW w AS SELECT * FROM c;\nALTER TABLE a ADD COLUMN x int;"
+    )
+    read = LockMode.ACCESS_SHARE
+    assert needed(text).needs == (
+        need("app.a", EXCLUSIVE, 2, 2),
+        need("app.c", read, 1, 1),
+        need("other.a", read, 0, 0),
+    )
+    inside = needed("CREATE SCHEMA other CREATE INDEX i ON a (x);\nALTER TABLE b ADD COLUMN x int;").needs
+    assert inside == (
+        need("app.b", EXCLUSIVE, 1, 1),
+        need("other.a", SHARE, 0, 0, work="build", worked=(0,)),
+    )
+    by_name = needed("CREATE SCHEMA AUTHORIZATION other CREATE INDEX i ON a (x);").needs
+    assert by_name == (need("other.a", SHARE, 0, 0, work="build", worked=(0,)),)
+
+
+def test_exactly_share_keeps_writers_out_so_that_reads_count() -> None:
+    text = "CREATE INDEX ON b (x);\nSELECT * FROM c;"
+    assert [each.relation for each in needed(text).needs] == ["app.b", "app.c"]
+
+
+def test_catalogs_and_toast_tables_need_no_lock() -> None:
+    rows = [
+        [oid, *name.split("."), name, kind, 8, 2, None, 0, oid + 100, False]
+        for oid, name, kind in [(1, "app.a", "r"), (2, "pg_catalog.pg_class", "r"), (3, "app.t", "t")]
+    ]
+    text = "LOCK TABLE a; LOCK TABLE pg_catalog.pg_class; LOCK TABLE app.t;"
+    assert [each.relation for each in needed(text, relations=rows).needs] == ["app.a"]
+
+
+def test_a_large_script_whose_trees_are_not_kept_is_read_again() -> None:
+    rows = "(1, 'x'),\n" * 120_000
+    text = f"INSERT INTO a VALUES\n{rows}(2, 'y');\nSELECT * FROM b FOR UPDATE;\nALTER TABLE c ADD COLUMN x int;\n"
+    found = needed(text)
+    assert [(each.relation, each.mode, each.work) for each in found.needs] == [
+        ("app.c", EXCLUSIVE, None),
+        ("app.a", WRITE, "rows"),
+        ("app.b", LockMode.ROW_SHARE, None),
+    ]
+    assert found.long == (0, 1)
