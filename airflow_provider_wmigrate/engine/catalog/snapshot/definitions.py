@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"([a-z_][a-z0-9_]*)\"")
+_PLAIN_PARTS = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)*\Z")
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[A-Za-z_][A-Za-z0-9_$]*|\s+|.""", re.DOTALL)
 
@@ -14,12 +15,19 @@ def dotted(parts: list[str]) -> str:
 
     Not by keywords, as the server does: each version has others.
     """
-    return ".".join(part if _PLAIN.match(part) else '"' + part.replace('"', '""') + '"' for part in parts)
+    joined = ".".join(parts)
+    if _PLAIN_PARTS.match(joined) and joined.count(".") == len(parts) - 1:
+        return joined
+    return ".".join(map(_quoted, parts))
+
+
+def _quoted(part: str) -> str:
+    return part if _PLAIN.match(part) else '"' + part.replace('"', '""') + '"'
 
 
 def unquoted(text: str) -> str:
     """A definition without the quotes that keywords alone made necessary. Strings stay as they are."""
-    return _QUOTED.sub(lambda match: match[1] or match[0], text)
+    return _QUOTED.sub(lambda match: match[1] or match[0], text) if '"' in text else text
 
 
 def without_qualifiers(definition: str) -> str:

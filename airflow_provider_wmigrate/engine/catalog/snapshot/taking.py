@@ -104,8 +104,9 @@ def _take(conn: Connection[Any]) -> Snapshot:
                 continue
             answers.append(conn.cursor(row_factory=tuple_row).execute(query.encode()))
         others = conn.cursor(row_factory=tuple_row).execute(not_modelled(scope))
-    facts = ordered(_fact(row) for answer in answers for row in answer.fetchall())
-    return Snapshot(facts, unseen, dict(others.fetchall()), version)
+        # In the pipeline: while one answer is made into facts, the server works on the next.
+        facts = ordered(_fact(row) for answer in answers for row in answer.fetchall())
+        return Snapshot(facts, unseen, dict(others.fetchall()), version)
 
 
 def _fact(row: tuple[Any, ...]) -> Fact:
@@ -114,11 +115,12 @@ def _fact(row: tuple[Any, ...]) -> Fact:
     identity = dotted(name) + unquoted(suffix)
     if of and len(name) == 1:
         identity += f" on {relation}"
-    if kind == "view" or kind == "materialized view" or '\\"' in text:
+    if kind in _VIEWS or '\\"' in text:
         text = canonical({key: _plain(kind, key, value) for key, value in json.loads(text).items()})
     return fact(kind, identity.strip(), schema, relation, text, shown or "")
 
 
+_VIEWS = ("view", "materialized view", "continuous aggregate")
 _FREE = frozenset({"body", "text", "label", "labels", "options", "settings", "initial", "moving_initial"})
 """Attributes that are a person's text and no definition of the server's."""
 
@@ -130,4 +132,4 @@ def _plain(kind: str, key: str, value: Any) -> Any:
         return [_plain(kind, key, each) for each in value]
     if not isinstance(value, str):
         return value
-    return unquoted(without_qualifiers(value) if key == "definition" and kind.endswith("view") else value)
+    return unquoted(without_qualifiers(value) if key == "definition" and kind in _VIEWS else value)
