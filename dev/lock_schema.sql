@@ -54,6 +54,10 @@ CREATE RULE logged_too AS ON INSERT TO logged DO ALSO DELETE FROM counted;
 CREATE FUNCTION emptied() RETURNS void LANGUAGE plpgsql AS 'BEGIN TRUNCATE lonely; END';
 CREATE PROCEDURE empty_lonely() LANGUAGE plpgsql AS 'BEGIN TRUNCATE lonely; END';
 
+CREATE FUNCTION telling() RETURNS int LANGUAGE plpgsql AS 'BEGIN LOCK TABLE towns; RETURN 1; END';
+CREATE VIEW telling AS SELECT telling() AS told;
+CREATE TABLE defaulted (id int, told int DEFAULT telling());
+
 CREATE TABLE measures (id int, day date) PARTITION BY RANGE (day);
 CREATE TABLE measures_1 PARTITION OF measures FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');
 CREATE TRIGGER of_rows AFTER INSERT ON measures FOR EACH ROW EXECUTE FUNCTION touched();
@@ -81,6 +85,10 @@ CREATE TABLE animals (id int CONSTRAINT animals_id CHECK (id > 0), name text);
 CREATE TABLE dogs (bark text) INHERITS (animals);
 CREATE TABLE puppies (age int) INHERITS (dogs);
 CREATE TABLE cats (id int CONSTRAINT animals_id CHECK (id > 0), name text);
+
+CREATE TABLE beasts (name text);
+CREATE TABLE young_beasts () INHERITS (beasts);
+CREATE VIEW beast_names AS SELECT name FROM beasts;
 
 CREATE TABLE addresses OF address;
 CREATE TABLE towns (street text, town text);

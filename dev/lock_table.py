@@ -45,6 +45,10 @@ _REWRITTEN = """
 SELECT k.shown FROM public.known k JOIN pg_class c USING (oid)
 WHERE c.relkind IN ('r', 'm') AND c.relfilenode <> k.relfilenode
 """
+_SCANNED = """
+SELECT k.shown, s.seq_tup_read FROM public.known k JOIN pg_stat_xact_all_tables s ON s.relid = k.oid
+"""
+"""With what the transactions before it have read, as long as nobody has been told of it."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,19 @@ class Compared:
     forecast: LockSet
     seen: Locks
     rewritten: frozenset[str]
+    scanned: frozenset[str] = frozenset()
+    """Tables of which rows were read one after the other."""
 
     @property
     def foreseen(self) -> Locks:
         """As `seen`: no indexes, no plain readers."""
         needs = [n for n in self.forecast.needs if n.kind in "rpvmSf" and n.mode > LockMode.ACCESS_SHARE]
         return {need.relation.removeprefix("app."): need.mode for need in needs}
+
+    @property
+    def foreseen_work(self) -> frozenset[str]:
+        """On which something is done for longer than a moment."""
+        return frozenset(need.relation.removeprefix("app.") for need in self.forecast.needs if need.work)
 
     @property
     def foreseen_rewrites(self) -> frozenset[str]:
@@ -101,6 +112,7 @@ def compare(conn: psycopg.Connection[Any], command: str) -> Compared:
     """Foresee its locks, run it, look, and roll back. A command that fails has what it had until then."""
     forecast = foreseen(conn, command)
     found: Locks = {}
+    before = dict(conn.execute(_SCANNED.encode()).fetchall())
     with contextlib.suppress(psycopg.errors.InvalidSqlStatementName):
         conn.execute(command.encode())
         for name, shown in conn.execute(_HELD.encode()):
@@ -108,12 +120,14 @@ def compare(conn: psycopg.Connection[Any], command: str) -> Compared:
             if mode > LockMode.ACCESS_SHARE:
                 found[name] = max(mode, found.get(name, mode))
     rewritten = frozenset(name for (name,) in conn.execute(_REWRITTEN.encode())) if found else frozenset()
+    after = conn.execute(_SCANNED.encode()).fetchall() if found else []
+    scanned = frozenset(name for name, read in after if read > before.get(name, 0))
     conn.rollback()
     conn.execute("DEALLOCATE ALL")
     conn.rollback()
     if all(mode < LockMode.SHARE for mode in found.values()):  # as locks_needed does it
         found = {name: mode for name, mode in found.items() if mode > LockMode.ROW_SHARE}
-    return Compared(command, forecast, found, rewritten)
+    return Compared(command, forecast, found, rewritten, scanned)
 
 
 def foreseen(conn: psycopg.Connection[Any], command: str) -> LockSet:

@@ -33,6 +33,9 @@ def test_the_forecast_of_a_command_is_what_the_server_takes(schema: psycopg.Conn
     assert {c.command: c.rewritten - c.foreseen_rewrites for c in found if c.command.startswith("ALTER TABLE")} == {
         c.command: frozenset() for c in found if c.command.startswith("ALTER TABLE")
     }
+    assert {c.command: c.scanned - c.foreseen_work for c in found if c.command.startswith("ALTER TABLE")} == {
+        c.command: frozenset() for c in found if c.command.startswith("ALTER TABLE")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +59,18 @@ def test_the_page_of_locks_is_current(schema: psycopg.Connection[Any], alone: li
         pytest.skip(f"the page is made with PostgreSQL {PAGE_OF}")
     written = (DOCS / LOCKS).read_text(encoding="utf-8")
     assert written == with_generated(written, locks_page(schema, alone)), "write it anew: python -m dev.references"
+
+
+def test_new_keys_are_checked_only_where_a_new_column_has_a_default(schema: psycopg.Connection[Any]) -> None:
+    """The server reads neither table for a column that is null everywhere."""
+    add = "ALTER TABLE orders ADD COLUMN extra int"
+    for more, reads in {
+        "REFERENCES customers": False,
+        "DEFAULT 1 REFERENCES customers": True,
+        "GENERATED ALWAYS AS (1) STORED REFERENCES customers": True,
+        "REFERENCES customers, ADD COLUMN other int DEFAULT 1": False,
+        "REFERENCES customers, ADD FOREIGN KEY (code) REFERENCES customers NOT VALID": False,
+    }.items():
+        found = compare(schema, f"{add} {more}")
+        assert ("customers" in found.scanned or "STORED" in more) == reads, more
+        assert ("customers" in found.foreseen_work) == reads, more

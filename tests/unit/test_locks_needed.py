@@ -64,7 +64,8 @@ def test_the_strongest_lock_of_all_statements_counts_for_each_relation() -> None
 def test_every_statement_that_works_on_a_table_is_known() -> None:
     """A table that several statements read whole is small for each of them."""
     found = needed(
-        "ALTER TABLE a ADD k int REFERENCES c;\nCOMMENT ON TABLE a IS '';\nALTER TABLE b ADD k int REFERENCES c;"
+        "ALTER TABLE a ADD k int DEFAULT 1 REFERENCES c;\nCOMMENT ON TABLE a IS '';\n"
+        "ALTER TABLE b ADD k int DEFAULT 1 REFERENCES c;"
     )
     assert {each.relation: each.worked for each in found.needs} == {"app.a": (), "app.b": (), "app.c": (0, 2)}
 

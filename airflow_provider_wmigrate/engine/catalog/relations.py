@@ -142,6 +142,10 @@ class RelationFacts:
     triggers: Grouped = field(default_factory=dict)
     rules: Grouped = field(default_factory=dict)
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    runs: Grouped = field(default_factory=dict)
+    """Relation -> where it calls a function that is not harmless (view, default, constraint), and the function."""
+    policies: Grouped = field(default_factory=dict)
+    """Names of row security policies."""
     functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict)
     domains: frozenset[str] = frozenset()
     """Names of the domains that the script names."""
@@ -228,7 +232,9 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
         sequences=_grouped((row[0], Sequence(*row[1:])) for row in rows["sequences"]),
         columns=_grouped((row[0], Column(*row[1:])) for row in rows["columns"]),
         triggers=_grouped((row[0], Trigger(*row[1:])) for row in rows["triggers"]),
-        rules=_grouped((row[0], (row[1], row[2])) for row in rows["rules"]),
+        rules=_grouped((row[0], tuple(row[1:])) for row in rows["rules"]),
+        runs=_grouped((row[0], (row[1], row[2])) for row in rows["runs"]),
+        policies=_grouped(rows["policies"]),
         published=_grouped(rows["published"]),
         functions=_grouped((row[1], Function(*row)) for row in rows["functions"]),
         domains=frozenset(rows["domains"]),

@@ -58,7 +58,8 @@ walk (classid, objid, objsubid) AS (
       WHERE stxname = ANY ({falling})
     UNION ALL SELECT 'pg_catalog.pg_collation'::regclass, oid, 0 FROM pg_catalog.pg_collation
       WHERE collname = ANY ({falling})
-  ) roots (classid, oid, objsubid) WHERE oid >= 16384 OR classid = 'pg_catalog.pg_namespace'::regclass
+  ) roots (classid, oid, objsubid)
+  WHERE oid >= 16384 OR classid IN ('pg_catalog.pg_namespace'::regclass, 'pg_catalog.pg_extension'::regclass)
   UNION
   SELECT n.* FROM walk w, LATERAL (
     SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d
@@ -188,17 +189,33 @@ _ALWAYS = f"""
     partdefid::pg_catalog.int8)) FROM pg_catalog.pg_partitioned_table
   WHERE partdefid <> 0 AND partrelid = ANY ((SELECT oids FROM known)::oid[]))"""
 
+_HARMLESS = """(l.lanname IN ('internal', 'c') AND coalesce(p.probin, '') NOT LIKE '%timescaledb%'
+    OR p.provolatile = 'i')"""
 _SECTIONS: dict[Section, str] = {
     "keys": """
 'constraints', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(oid::pg_catalog.int8,
     conrelid::pg_catalog.int8, conname, contype, confrelid::pg_catalog.int8, convalidated, connoinherit,
     confdeltype, confupdtype, conkey, confkey)) FROM keys)""",
-    "bases": """
+    "bases": f"""
 'bases', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(r.ev_class::pg_catalog.int8,
     d.refobjid::pg_catalog.int8)) FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
     ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
     AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> r.ev_class
-  WHERE r.ev_class = ANY (ARRAY(SELECT oid FROM family)) AND r.rulename = '_RETURN')""",
+  WHERE r.ev_class = ANY (ARRAY(SELECT oid FROM family)) AND r.rulename = '_RETURN'),
+'runs', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(
+    o.relation::pg_catalog.int8, o.place, p.proname))
+  FROM (
+    SELECT 'pg_catalog.pg_rewrite'::regclass, oid, ev_class, 'view' FROM pg_catalog.pg_rewrite
+      WHERE ev_class = ANY (ARRAY(SELECT oid FROM family)) AND rulename = '_RETURN'
+    UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass, oid, adrelid, 'default' FROM pg_catalog.pg_attrdef
+      WHERE adrelid = ANY (ARRAY(SELECT oid FROM family))
+    UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, oid, conrelid, 'constraint' FROM pg_catalog.pg_constraint
+      WHERE conrelid = ANY (ARRAY(SELECT oid FROM family))
+  ) o (catalog, oid, relation, place)
+  JOIN pg_catalog.pg_depend d ON d.classid = o.catalog AND d.objid = o.oid
+    AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+  JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  WHERE NOT ({_HARMLESS}))""",
     "sequences": """
 'sequences', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(relation::pg_catalog.int8, number,
     sequence::pg_catalog.int8, how)) FROM owned)""",
@@ -210,18 +227,21 @@ _SECTIONS: dict[Section, str] = {
 'triggers', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(tgrelid::pg_catalog.int8, tgname, tgtype, tgenabled)
     ORDER BY tgname) FROM pg_catalog.pg_trigger
   WHERE tgrelid = ANY (ARRAY(SELECT oid FROM family)) AND NOT tgisinternal),
-'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(ev_class::pg_catalog.int8, rulename, ev_type)
+'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(ev_class::pg_catalog.int8, rulename, ev_type,
+    ev_enabled)
     ORDER BY rulename) FROM pg_catalog.pg_rewrite
-  WHERE ev_class = ANY (ARRAY(SELECT oid FROM family)) AND rulename <> '_RETURN' AND ev_enabled IN ('O', 'A'))""",
+  WHERE ev_class = ANY (ARRAY(SELECT oid FROM family)) AND rulename <> '_RETURN'),
+'policies', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(polrelid::pg_catalog.int8, polname))
+  FROM pg_catalog.pg_policy WHERE polrelid = ANY (ARRAY(SELECT oid FROM family)))""",
     "published": """
 'published', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(u.pubname, p.prrelid::pg_catalog.int8))
   FROM pg_catalog.pg_publication_rel p JOIN pg_catalog.pg_publication u ON u.oid = p.prpubid
   WHERE u.pubname = ANY ({names}))""",
-    "functions": """
-'functions', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(n.nspname, p.proname, l.lanname IN
-    ('internal', 'c') AND coalesce(p.probin, '') NOT LIKE '%timescaledb%' OR p.provolatile = 'i', p.provolatile = 'v'))
+    "functions": f"""
+'functions', (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.jsonb_build_array(n.nspname, p.proname, {_HARMLESS},
+    p.provolatile = 'v'))
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-  JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.proname = ANY ({names}))""",
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE p.proname = ANY ({{names}}))""",
     "domains": """
 'domains', (SELECT pg_catalog.json_agg(typname) FROM pg_catalog.pg_type WHERE typtype = 'd' AND typname = ANY ({names}))
 """,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from airflow_provider_wmigrate.engine.sql.named import names_of, walk
+from airflow_provider_wmigrate.engine.sql.named import names_of, walk, walk_deep
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
@@ -99,8 +99,12 @@ def _sections(statement: Statement) -> Iterator[Section]:
         yield "keys"
     elif statement.kind in _QUERIES:
         yield from _of_parts(node)
-    if any(message.DESCRIPTOR.name == "FuncCall" for message in walk(node)):
+    calls = [message for message in walk(node) if message.DESCRIPTOR.name == "FuncCall"]
+    if calls:
         yield "functions"
+    if any(call.funcname[-1].string.sval == _SERIAL for call in calls):
+        yield "sequences"
+        yield "columns"
 
 
 def _of_commands(node: Any) -> Iterator[Section]:
@@ -114,7 +118,7 @@ def _of_commands(node: Any) -> Iterator[Section]:
 
 _QUERIES = frozenset(
     {"select_stmt", "insert_stmt", "update_stmt", "explain_stmt", "prepare_stmt", "declare_cursor_stmt", "rule_stmt",
-     "create_table_as_stmt"}
+     "create_table_as_stmt", "create_function_stmt"}
 )  # fmt: skip
 """Statements with parts that may change rows: WITH ... AS (DELETE ...)."""
 _PARTS = {
@@ -125,8 +129,12 @@ _PARTS = {
 }
 
 
+_SERIAL = "pg_get_serial_sequence"
+"""It says which sequence a column has."""
+
+
 def _of_parts(node: Any) -> Iterator[Section]:
-    for message in walk(node):
+    for message in walk_deep(node):
         kind = message.DESCRIPTOR.name
         if kind == "RangeVar":
             yield "bases"

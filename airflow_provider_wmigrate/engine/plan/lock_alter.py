@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
+from airflow_provider_wmigrate.engine.sql.named import walk
 
 from .lock_falling import CASCADE, EXCLUSIVE
 from .lock_kinship import KEY, typed
+from .lock_rows import call
 from .lock_scope import Lasting, Lock, Scope, Taken
 from .lock_subcommands import MORE, SHARED, TRIGGERS, Altering, changes_persistence, constraint_work, name_of, nothing
 from .lock_work import adding_column, changing_type, key_of
@@ -57,7 +59,21 @@ def alter_table(node: Any, scope: Scope) -> Iterator[Taken]:
             yield from (Lock(child, mode, work) for child in altering.below())
         if relation is not None and relation.kind == "c":
             yield from typed(scope, table, cascade=command.behavior == CASCADE)
+        if table is None and name in _RECURSING and node.relation.inh:
+            yield from (Lock(child, mode, work) for child in scope.behind(node.relation))
         yield from MORE.get(name, nothing)(altering, command)
+        yield from _called(altering, name, command)
+
+
+def _called(altering: Altering, name: str, command: Any) -> Iterator[Taken]:
+    """Functions that a sub-command runs for the rows that are there."""
+    if name in _RUNNING and not altering.empty and not getattr(command, "def").constraint.skip_validation:
+        for message in walk(command):
+            if message.DESCRIPTOR.name == "FuncCall":
+                yield from call(message, altering.scope)
+
+
+_RUNNING = ("AddColumn", "AlterColumnType", "AddConstraint", "SetExpression")
 
 
 def _level(name: str, command: Any) -> LockMode:

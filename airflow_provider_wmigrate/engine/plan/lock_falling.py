@@ -64,14 +64,28 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
                 yield Lock(index.table, LockMode.SHARE_UPDATE_EXCLUSIVE)
             elif oid is not None:
                 yield from fallen(scope, [Thing("pg_class", oid)], cascade=cascade)
+                relation = scope.relation(oid)
+                if relation is not None and relation.kind == "I" and relation.table is not None:
+                    yield from (Lock(part, EXCLUSIVE) for part in scope.family(relation.table))
             elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
                 yield from (Lock(oid, EXCLUSIVE) for oid in scope.with_partitions(table))
-        elif kind in ("TRIGGER", "RULE", "POLICY"):
-            yield from _of_table(scope, names, kind)
+        elif kind in HANGING:
+            if not node.missing_ok or _hangs(scope, names):
+                yield from _of_table(scope, names, kind)
         elif kind in _CATALOGS:
             yield from fallen(scope, objects(scope, _CATALOGS[kind], names), cascade=cascade)
         elif cascade and kind not in _ALONE:
             yield Hidden(f"DROP {kind.replace('_', ' ')} ... CASCADE takes along what depends on it")
+
+
+def _hangs(scope: Scope, names: list[str]) -> bool:
+    """Whether a table has a trigger, rule or policy of this name."""
+    table, name = scope.of_names(names[:-1]), names[-1]
+    if table is None:
+        return False
+    facts = scope.facts
+    known = {*facts.policies.get(table, ()), *(rule[0] for rule in facts.rules.get(table, ()))}
+    return (table, name) in scope.hung or name in {*known, *(t.name for t in facts.triggers.get(table, ()))}
 
 
 def _of_table(scope: Scope, names: list[str], kind: str) -> Iterator[Taken]:
@@ -110,6 +124,7 @@ def parts_of(item: Any) -> list[str]:
     return [part.string.sval for part in found if part.HasField("string")]
 
 
+HANGING = ("TRIGGER", "RULE", "POLICY")
 RELATIONS = frozenset({"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE", "SEQUENCE", "INDEX"})
 _CATALOGS = {
     "TYPE": "pg_type",

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .lock_falling import RELATIONS, parts_of
-from .lock_scope import Scope
+from .lock_falling import HANGING, RELATIONS, parts_of
+from .lock_scope import Lock, Scope
 from .lock_subcommands import name_of
+from .lock_unrun import unrun
+
+_HANGS = {
+    "create_trig_stmt": ("relation", "trigname"),
+    "rule_stmt": ("relation", "rulename"),
+    "create_policy_stmt": ("table", "policy_name"),
+}
+"""What belongs to a table: the fields with the table and its name."""
 
 
 def after(kind: str, node: Any, scope: Scope) -> None:
@@ -19,7 +27,9 @@ def after(kind: str, node: Any, scope: Scope) -> None:
     elif kind == "select_stmt":
         _after_select(node, scope)
     elif kind == "view_stmt":
+        bases = [taken.relation for taken in unrun(node.query, scope) if isinstance(taken, Lock)]
         scope.make(node.view, replaces=not node.replace)
+        scope.put_behind(node.view, bases)
     elif kind == "create_seq_stmt":
         scope.make(node.sequence, replaces=not node.if_not_exists)
     elif kind == "composite_type_stmt":
@@ -34,11 +44,7 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
     from postgast.pg_query_pb2 import ObjectType
 
     if kind == "rename_stmt":
-        what = ObjectType.Name(node.rename_type).removeprefix("OBJECT_")
-        if what in RELATIONS:
-            scope.rename(node.relation, node.newname)
-        elif what == "SCHEMA":
-            scope.rename_schema(node.subname, node.newname)
+        _after_rename(ObjectType.Name(node.rename_type).removeprefix("OBJECT_"), node, scope)
     elif kind == "alter_object_schema_stmt" and node.HasField("relation"):
         scope.move(node.relation, node.newschema)
     elif kind == "drop_stmt" and ObjectType.Name(node.remove_type).removeprefix("OBJECT_") in RELATIONS:
@@ -50,6 +56,18 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
         scope.prepared[node.name] = node.query
     elif kind == "alter_table_stmt":
         _after_alter(node, scope)
+    elif kind in _HANGS:
+        table, name = _HANGS[kind]
+        scope.hang(getattr(node, table), getattr(node, name))
+
+
+def _after_rename(what: str, node: Any, scope: Scope) -> None:
+    if what in RELATIONS:
+        scope.rename(node.relation, node.newname)
+    elif what == "SCHEMA":
+        scope.rename_schema(node.subname, node.newname)
+    elif what in HANGING:
+        scope.hang(node.relation, node.newname)
 
 
 def _after_alter(node: Any, scope: Scope) -> None:
@@ -57,7 +75,12 @@ def _after_alter(node: Any, scope: Scope) -> None:
     for item in node.cmds:
         name = name_of(item.alter_table_cmd)
         child = node.relation if name == "AddInherit" else getattr(item.alter_table_cmd, "def").partition_cmd.name
-        if name in ("AddInherit", "AttachPartition") and not scope.empty(child):
+        if name not in ("AddInherit", "AttachPartition"):
+            continue
+        parent = getattr(item.alter_table_cmd, "def").range_var if name == "AddInherit" else node.relation
+        own = scope.of(child)
+        scope.put_behind(parent, [*scope.behind(child), *([own] if own is not None else [])])
+        if not scope.empty(child):
             scope.rows_came()
 
 

@@ -12,6 +12,7 @@ from .lock_falling import CASCADE, EXCLUSIVE, RELATIONS, objects, parts_of
 from .lock_kinship import attached, referenced, typed
 from .lock_rows import rows
 from .lock_scope import Lasting, Lock, Scope, Taken, owner_sequences
+from .lock_unrun import unrun
 from .lock_work import key_of
 
 _READ, _WRITE = LockMode.ACCESS_SHARE, LockMode.ROW_EXCLUSIVE
@@ -59,17 +60,13 @@ def create_as(node: Any, scope: Scope) -> Iterator[Taken]:
 def create_view(node: Any, scope: Scope) -> Iterator[Taken]:
     if node.replace:
         yield from one(scope, node.view, EXCLUSIVE)
-    yield from _reads_only(node.query, scope)
-
-
-def _reads_only(query: Any, scope: Scope) -> Iterator[Taken]:
-    """A query that is kept and not run: the functions in it are not called."""
-    yield from (taken for taken in rows(query, scope) if isinstance(taken, Lock))
+    yield from unrun(node.query, scope)
 
 
 def create_index(node: Any, scope: Scope) -> Iterator[Taken]:
     table = scope.of(node.relation)
     if table is None:
+        yield from (Lock(oid, LockMode.SHARE, "build") for oid in scope.behind(node.relation) if node.relation.inh)
         if not scope.empty(node.relation):
             yield Lasting("build")
         return
@@ -88,13 +85,12 @@ def create_trigger(node: Any, scope: Scope) -> Iterator[Taken]:
 def rule(node: Any, scope: Scope) -> Iterator[Taken]:
     yield from one(scope, node.relation, EXCLUSIVE)
     for action in node.actions:
-        for taken in _reads_only(action, scope):
-            yield taken._replace(work=None) if isinstance(taken, Lock) else taken
+        yield from unrun(action, scope)
 
 
 def policy(node: Any, scope: Scope) -> Iterator[Taken]:
     yield from one(scope, node.table, EXCLUSIVE)
-    yield from _reads_only(node, scope)
+    yield from unrun(node, scope)
 
 
 def sequence(node: Any, scope: Scope) -> Iterator[Taken]:

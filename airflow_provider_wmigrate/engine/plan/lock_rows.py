@@ -42,7 +42,7 @@ def rows(node: Any, scope: Scope) -> Iterator[Taken]:
             yield from changed
             work = work or _work_of(changed)
         elif kind == "SelectStmt" and message.locking_clause:
-            yield from _for_update(message, scope)
+            yield from for_update(message, scope)
     for target in written:
         read.remove(target)
     for schema, name in read:
@@ -56,15 +56,28 @@ def _work_of(changed: Iterable[Taken]) -> LongWork | None:
     return next((taken.work for taken in changed if isinstance(taken, Lock) and taken.work), None)
 
 
-def reading(scope: Scope, oid: int, mode: LockMode, work: LongWork | None = None) -> Iterator[Lock]:
-    """A relation that is read; of a view, also what it reads."""
+def reading(scope: Scope, oid: int, mode: LockMode, work: LongWork | None = None) -> Iterator[Taken]:
+    """A relation that is read; of a view, also what it reads and calls."""
     seen, todo = set(), [oid]
     while todo:
         here = todo.pop()
         if here not in seen:
             seen.add(here)
             yield Lock(here, mode, work)
+            yield from calling(scope, here, "view")
             todo.extend(scope.facts.bases.get(here, ()))
+
+
+def calling(scope: Scope, oid: int, *where: str) -> Iterator[Hidden]:
+    """Functions that run when a view is read or a row changed, and of which nobody knows what they lock."""
+    relation = scope.relation(oid)
+    for place, name in scope.facts.runs.get(oid, ()):
+        if place in where and relation is not None:
+            yield Hidden(
+                f"{place} {relation.quoted} calls {name}()"
+                if place == "view"
+                else f"a {place} of {relation.quoted} calls {name}()"
+            )
 
 
 def selecting(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -74,7 +87,7 @@ def selecting(node: Any, scope: Scope) -> Iterator[Taken]:
         yield Lasting("rows")
 
 
-def _for_update(node: Any, scope: Scope) -> Iterator[Taken]:
+def for_update(node: Any, scope: Scope) -> Iterator[Taken]:
     """FOR UPDATE and its kin, of the tables that they name, or of all in FROM."""
     names = {row.range_var.relname for clause in node.locking_clause for row in clause.locking_clause.locked_rels}
     every = any(not clause.locking_clause.locked_rels for clause in node.locking_clause)
@@ -96,6 +109,8 @@ def _insert(node: Any, scope: Scope) -> Iterator[Taken]:
     if target is None:
         if many:
             yield Lasting(many)
+        if len(behind := [*scope.behind(node.relation)]) == 1:
+            yield from inserted(scope, behind[0], _given(node, scope, behind[0]), many)
         return
     yield from inserted(scope, target, _given(node, scope, target), many)
     if node.HasField("on_conflict_clause"):
@@ -116,7 +131,7 @@ def _given(node: Any, scope: Scope, target: int) -> set[str]:
 def inserted(scope: Scope, target: int, given: set[str], work: LongWork | None) -> Iterator[Taken]:
     """:param given: columns that get a value; others have their default, which may come from a sequence."""
     yield Lock(target, _WRITE, work)
-    for base in _updatable(scope, target):
+    for base in updatable(scope, target):
         yield from inserted(scope, base, given, work)
     names = {column.number: column.name for column in scope.facts.columns.get(target, ())}
     for sequence in scope.facts.sequences.get(target, ()):
@@ -128,7 +143,7 @@ def inserted(scope: Scope, target: int, given: set[str], work: LongWork | None) 
     yield from fired(scope, target, INSERT)
 
 
-def _updatable(scope: Scope, view: int) -> tuple[int, ...]:
+def updatable(scope: Scope, view: int) -> tuple[int, ...]:
     """The table below a view through which rows are changed: it reads no other."""
     bases = scope.facts.bases.get(view, ())
     return bases if len(bases) == 1 else ()
@@ -145,10 +160,12 @@ def _key_read(scope: Scope, key: Constraint) -> Iterator[Lock]:
 
 def _update(node: Any, scope: Scope) -> Iterator[Taken]:
     target = scope.of(node.relation)
+    changed = {item.res_target.name for item in node.target_list}
     if target is None:
         yield from _of_new(node, scope)
+        for oid in scope.behind(node.relation):
+            yield from _updated(scope, oid, changed)
         return
-    changed = {item.res_target.name for item in node.target_list}
     for oid in scope.family(target, whole=node.relation.inh):
         yield from _updated(scope, oid, changed)
 
@@ -162,7 +179,7 @@ def _of_new(node: Any, scope: Scope) -> Iterator[Taken]:
 
 def _updated(scope: Scope, table: int, changed: set[str]) -> Iterator[Taken]:
     yield Lock(table, _WRITE, "rows")
-    for base in _updatable(scope, table):
+    for base in updatable(scope, table):
         yield from _updated(scope, base, changed)
     numbers = {column.number for column in scope.facts.columns.get(table, ()) if column.name in changed}
     for key in _keys(scope, table):
@@ -182,6 +199,8 @@ def _delete(node: Any, scope: Scope) -> Iterator[Taken]:
     target = scope.of(node.relation)
     if target is None:
         yield from _of_new(node, scope)
+        for oid in scope.behind(node.relation):
+            yield from _deleted(scope, oid, set())
         return
     for oid in scope.family(target, whole=node.relation.inh):
         yield from _deleted(scope, oid, set())
@@ -191,10 +210,10 @@ def _deleted(scope: Scope, table: int, seen: set[int]) -> Iterator[Taken]:
     """Rows go, and with them those of tables whose keys cascade."""
     seen.add(table)
     yield Lock(table, _WRITE, "rows")
-    if any(event == "4" for _, event in scope.facts.rules.get(table, ())):
+    if any(ruled(scope, table, "4")):
         yield from fired(scope, table, DELETE)
         return
-    for base in _updatable(scope, table):
+    for base in updatable(scope, table):
         yield from _deleted(scope, base, seen)
     for key in scope.facts.incoming.get(table, ()):
         if key.on_delete == "c" and key.relation not in seen:
@@ -234,18 +253,30 @@ _CHANGES: dict[str, Callable[[Any, Scope], Iterator[Taken]]] = {
 
 
 def fired(scope: Scope, table: int, event: int) -> Iterator[Hidden]:
-    """Triggers and rules that the change of a row sets off."""
-    relation = scope.relation(table)
-    name = relation.quoted if relation else "a table"
+    """Triggers, rules and functions that the change of a row sets off."""
     for trigger in scope.facts.triggers.get(table, ()):
         if trigger.kind & event and trigger.fires:
-            yield Hidden(f"trigger {trigger.name} of {name} runs a function")
-    for rule, on in scope.facts.rules.get(table, ()):
-        if _RULE_EVENTS.get(on) == event:
-            yield Hidden(f"rule {rule} of {name} runs other statements")
+            yield Hidden(f"trigger {trigger.name} of {_named(scope, table)} runs a function")
+    for on, same in _RULE_EVENTS.items():
+        if same == event:
+            yield from ruled(scope, table, on)
+    if event in (INSERT, UPDATE):
+        yield from calling(scope, table, "constraint", *(["default"] if event == INSERT else []))
 
 
-SEQUENCE_CALLS = {"nextval": _WRITE, "setval": _WRITE, "currval": _READ}
+def ruled(scope: Scope, table: int, event: str) -> Iterator[Hidden]:
+    """:param event: as pg_rewrite.ev_type has it."""
+    for rule, on, enabled in scope.facts.rules.get(table, ()):
+        if on == event and enabled in ("O", "A"):
+            yield Hidden(f"rule {rule} of {_named(scope, table)} runs other statements")
+
+
+def _named(scope: Scope, table: int) -> str:
+    relation = scope.relation(table)
+    return relation.quoted if relation else "a table"
+
+
+SEQUENCE_CALLS = {"nextval": _WRITE, "setval": _WRITE, "currval": _WRITE}
 
 
 def call(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -253,14 +284,30 @@ def call(node: Any, scope: Scope) -> Iterator[Taken]:
     parts = [part.string.sval for part in node.funcname]
     name, schema = parts[-1], parts[-2] if len(parts) > 1 else ""
     if name in SEQUENCE_CALLS and node.args:
-        names = names_in(constant(node.args[0]) or "")
-        oid = scope.of_names(names)
+        oid = _sequence(node.args[0], scope)
         if oid is not None:
             yield Lock(oid, SEQUENCE_CALLS[name])
     elif not harmless(scope, schema, name):
         if name not in _SLEEPS or schema not in ("", "pg_catalog"):
             yield Hidden(f"{name}() is called")
         yield Lasting("call")
+
+
+def _sequence(argument: Any, scope: Scope) -> int | None:
+    """Named, or as that of a column: `pg_get_serial_sequence('orders', 'id')`."""
+    inner = argument.func_call
+    if not inner.funcname or inner.funcname[-1].string.sval != SERIAL or len(inner.args) != _TABLE_AND_COLUMN:
+        return scope.of_names(names_in(constant(argument) or ""))
+    table, column = scope.of_names(names_in(constant(inner.args[0]) or "")), constant(inner.args[1])
+    if table is None:
+        return None
+    numbers = {each.name: each.number for each in scope.facts.columns.get(table, ())}
+    own = (s for s in scope.facts.sequences.get(table, ()) if s.how != "default")
+    return next((sequence.oid for sequence in own if sequence.column == numbers.get(column or "")), None)
+
+
+SERIAL = "pg_get_serial_sequence"
+_TABLE_AND_COLUMN = 2
 
 
 def harmless(scope: Scope, schema: str, name: str) -> bool:

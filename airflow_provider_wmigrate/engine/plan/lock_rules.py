@@ -12,8 +12,9 @@ from airflow_provider_wmigrate.engine.sql.no_transaction import is_on
 from . import lock_objects as objects
 from .lock_alter import alter_table
 from .lock_falling import CASCADE, EXCLUSIVE, drop
-from .lock_rows import TRUNCATE, fired, inserted, rows, selecting
+from .lock_rows import TRUNCATE, calling, fired, inserted, reading, rows, selecting
 from .lock_scope import Hidden, Lasting, Lock, Scope, Taken, owner_sequences
+from .lock_unrun import function, unrun
 
 _READ, _SHARED = LockMode.ACCESS_SHARE, LockMode.SHARE_UPDATE_EXCLUSIVE
 
@@ -42,11 +43,13 @@ def _lock(node: Any, scope: Scope) -> Iterator[Taken]:
     mode = LockMode(node.mode)
     for item in node.relations:
         oid = scope.of(item.range_var)
-        todo = [] if oid is None else [*scope.family(oid, whole=item.range_var.inh)]
+        todo = [*scope.behind(item.range_var)] if oid is None else [*scope.family(oid, whole=item.range_var.inh)]
         while todo:
             here = todo.pop()
             yield Lock(here, mode)
-            todo += scope.facts.bases.get(here, ())
+            for base in scope.facts.bases.get(here, ()):
+                relation = scope.relation(base)
+                todo += scope.family(base) if relation is not None and relation.kind in "rpv" else ()
 
 
 def _refresh(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -57,8 +60,9 @@ def _refresh(node: Any, scope: Scope) -> Iterator[Taken]:
     mode = LockMode.EXCLUSIVE if node.concurrent else EXCLUSIVE
     yield Lock(oid, mode, None if node.skip_data else "rows")
     if not node.skip_data:
+        yield from calling(scope, oid, "view")
         for base in scope.facts.bases.get(oid, ()):
-            yield Lock(base, _READ)
+            yield from reading(scope, base, _READ)
 
 
 def _copy(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -131,13 +135,19 @@ def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
             below = relation.kind == "p" or scope.facts.version >= 180000
             whole = below and item.vacuum_relation.relation.inh
             yield from (Lock(oid, mode, work) for oid in scope.family(relation.oid, whole=whole))
+    if not node.rels:
+        yield Hidden("no table is named, so all are taken")
     if not node.rels or any(not scope.empty(item.vacuum_relation.relation) for item in node.rels):
         yield Lasting("scan")
 
 
-def _within(node: Any, scope: Scope) -> Iterator[Taken]:
-    """EXPLAIN, PREPARE and DECLARE CURSOR lock what their statement would."""
-    yield from rows(node.query, scope)
+def _explain(node: Any, scope: Scope) -> Iterator[Taken]:
+    runs = [option.def_elem.arg for option in node.options if option.def_elem.defname == "analyze"]
+    if runs and runs[-1].string.sval.lower() not in ("false", "off") and not runs[-1].HasField("integer"):
+        yield from rows(node.query, scope)
+        yield Lasting("rows")
+    else:
+        yield from unrun(node.query, scope, rewritten=True, planned=True)
 
 
 def _execute(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -168,9 +178,10 @@ RULES: dict[str, Callable[[Any, Scope], Iterator[Taken]]] = {
     "select_stmt": selecting,
     **dict.fromkeys(("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt"), _changing),
     "copy_stmt": _copy,
-    "explain_stmt": _within,
-    "prepare_stmt": _within,
-    "declare_cursor_stmt": _within,
+    "explain_stmt": _explain,
+    "prepare_stmt": lambda node, scope: unrun(node.query, scope, rewritten=True),
+    "declare_cursor_stmt": lambda node, scope: rows(node.query, scope),
+    "create_function_stmt": function,
     "execute_stmt": _execute,
     "alter_table_stmt": alter_table,
     "create_stmt": objects.create_table,

@@ -3,7 +3,7 @@ left it, and what it has made, renamed, moved and dropped so far. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
@@ -56,6 +56,10 @@ class Scope:
         self._last = _GONE
         self._empty: set[int] = set()
         """Tables that the script has made and into which nothing has put rows, as far as that can be seen."""
+        self._behind: dict[int, list[int]] = {}
+        """What was there before the script, behind what it has made: children of a table, tables of a view."""
+        self.hung: set[tuple[int, str]] = set()
+        """Triggers, rules and policies that the script has made: their table, their name."""
         self._new_indexes: dict[tuple[str, str], int | None] = {}
         self._schemas: dict[str, str] = {}
         """Schemas that were renamed: new name -> name in the facts."""
@@ -81,8 +85,27 @@ class Scope:
     def empty(self, node: Any) -> bool:
         """Whether a RangeVar names a table that the script has made and that has no rows yet, or a few of VALUES:
         whatever is done with it is over in a moment."""
-        temporary = node.relpersistence == "t"
-        return self._look(TEMPORARY if temporary else node.schemaname, node.relname) in self._empty
+        return self._look(self._schema_of(node), node.relname) in self._empty
+
+    def behind(self, node: Any) -> Iterator[int]:
+        """What was there before the script, of a RangeVar's children or tables that the script has made."""
+        for oid in self._behind.get(self._look(self._schema_of(node), node.relname) or 0, ()):
+            yield from self.family(oid)
+
+    def put_behind(self, node: Any, oids: Iterable[int]) -> None:
+        """Something is a child, or a table of a view, that a RangeVar names."""
+        made = self._look(self._schema_of(node), node.relname)
+        if made is not None and made < _GONE:
+            self._behind.setdefault(made, []).extend(oids)
+
+    def hang(self, node: Any, name: str) -> None:
+        """A trigger, rule or policy is made on a RangeVar's table."""
+        table = self.of(node)
+        if table is not None:
+            self.hung.add((table, name))
+
+    def _schema_of(self, node: Any) -> str:
+        return TEMPORARY if node.relpersistence == "t" else str(node.schemaname)
 
     def rows_came(self) -> None:
         """A statement may have put many rows into any table: partitions get those of a parent, triggers add more."""
@@ -90,8 +113,7 @@ class Scope:
 
     def of(self, node: Any) -> int | None:
         """As `find`, of the grammar's RangeVar."""
-        temporary = node.relpersistence == "t"
-        return self.find(TEMPORARY if temporary else node.schemaname, node.relname)
+        return self.find(self._schema_of(node), node.relname)
 
     def of_names(self, names: list[str]) -> int | None:
         """As `find`, of a name in parts; a database before the schema does not count."""

@@ -75,9 +75,12 @@ def nothing(altering: Altering, command: Any) -> Iterator[Taken]:
 
 
 def _add_column(altering: Altering, command: Any) -> Iterator[Taken]:
-    for item in getattr(command, "def").column_def.constraints:
-        if item.constraint.contype == key_of("FOREIGN"):
-            yield from referenced(altering.scope, item.constraint, empty=altering.empty)
+    """PostgreSQL does not check the key of a column that is null in all rows."""
+    constraints = [item.constraint for item in getattr(command, "def").column_def.constraints]
+    null = {key_of("DEFAULT"), key_of("GENERATED")}.isdisjoint(constraint.contype for constraint in constraints)
+    for constraint in constraints:
+        if constraint.contype == key_of("FOREIGN"):
+            yield from referenced(altering.scope, constraint, empty=altering.empty or null)
 
 
 def _add_constraint(altering: Altering, command: Any) -> Iterator[Taken]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.sql.arguments import constant
-from airflow_provider_wmigrate.engine.sql.named import names_in, target_of, walk
+from airflow_provider_wmigrate.engine.sql.named import names_in, target_of, walk_deep
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
@@ -91,7 +91,7 @@ def _name(parts: list[str]) -> Name:
 def _in_tree(kind: str, node: Any, scope: Scope) -> Iterator[Name]:
     used: list[Name] = []
     inner: set[Name] = set()
-    for message in walk(node, _NO_RELATION):
+    for message in walk_deep(node, _NO_RELATION):
         what = message.DESCRIPTOR.name
         if what == "RangeVar" and message.relname and message.schemaname not in SYSTEM:
             used.append((message.schemaname, message.relname))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from .arguments import constant
@@ -20,7 +21,7 @@ def names_of(analysis: Analysis, statement: Statement) -> set[str]:
     if statement.node is None:
         target = target_of(analysis.script.text[statement.start : statement.start + 1000])
         return {target[1]} if target else set()
-    return {name for message in walk(statement.node) for name in _of_message(message)}
+    return {name for message in walk_deep(statement.node) for name in _of_message(message)}
 
 
 _TARGET = re.compile(
@@ -60,6 +61,25 @@ def walk(message: Any, but: frozenset[str] = frozenset()) -> Iterator[Any]:
                 todo.extend(value)
             else:
                 todo.append(value)
+
+
+def walk_deep(statement: Any, but: frozenset[str] = frozenset()) -> Iterator[Any]:
+    """As `walk`, of a statement, and the body of a function that it makes too."""
+    yield from walk(statement, but)
+    if statement.DESCRIPTOR.name == "CreateFunctionStmt" and (body := body_of(statement)) is not None:
+        yield from walk(body, but)
+
+
+def body_of(function: Any) -> Any:
+    """The tree of a body in SQL that CREATE FUNCTION gives as a string; None: it is in another language."""
+    options = {item.def_elem.defname: item.def_elem.arg for item in function.options}
+    if "as" not in options or "language" not in options or options["language"].string.sval.lower() != "sql":
+        return None
+    from postgast import PgQueryError, parse
+
+    with suppress(PgQueryError):
+        return parse(options["as"].list.items[0].string.sval)
+    return None
 
 
 def _of_message(message: Any) -> Iterator[str]:
