@@ -70,27 +70,23 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
             elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
                 yield from (Lock(oid, EXCLUSIVE) for oid in scope.with_partitions(table))
         elif kind in HANGING:
-            if not node.missing_ok or _hangs(scope, names):
-                yield from _of_table(scope, names, kind)
+            yield from _of_table(scope, names, kind, missing_ok=node.missing_ok)
         elif kind in _CATALOGS:
             yield from fallen(scope, objects(scope, _CATALOGS[kind], names), cascade=cascade)
         elif cascade and kind not in _ALONE:
             yield Hidden(f"DROP {kind.replace('_', ' ')} ... CASCADE takes along what depends on it")
 
 
-def _hangs(scope: Scope, names: list[str]) -> bool:
+def _hangs(scope: Scope, table: int, name: str) -> bool:
     """Whether a table has a trigger, rule or policy of this name."""
-    table, name = scope.of_names(names[:-1]), names[-1]
-    if table is None:
-        return False
     facts = scope.facts
     known = {*facts.policies.get(table, ()), *(rule[0] for rule in facts.rules.get(table, ()))}
     return (table, name) in scope.hung or name in {*known, *(t.name for t in facts.triggers.get(table, ()))}
 
 
-def _of_table(scope: Scope, names: list[str], kind: str) -> Iterator[Taken]:
+def _of_table(scope: Scope, names: list[str], kind: str, *, missing_ok: bool) -> Iterator[Taken]:
     table = scope.of_names(names[:-1])
-    if table is not None:
+    if table is not None and (not missing_ok or _hangs(scope, table, names[-1])):
         for oid in scope.family(table, whole=kind == "TRIGGER" and row_trigger(scope, table, names[-1])):
             yield Lock(oid, EXCLUSIVE)
 
