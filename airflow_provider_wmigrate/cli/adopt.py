@@ -85,6 +85,8 @@ def convert(call: Call) -> Answer:
     found = read_source(TOOLS[_from(call)], Path(given.source))
     dest = Path(given.dest)
     there = _there(found, dest)
+    if there != set(found.files) and dest.exists() and dest.samefile(given.source):
+        raise FolderError(given.dest, "is the folder that is read", hint="give another one to write")
     _try(found, dest, call)
     if not given.dry_run:
         dest.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,7 @@ def downgrade():
 """
 ALEMBIC = """\
 import sys
+import zlib
 from alembic import command
 from alembic.config import Config
 
@@ -311,6 +313,74 @@ def test_sqitch(theirs: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     assert rolled_back(wmigrate, conn) == set()
 
 
+# From documented tables
+
+
+def checksum_of_flyway(text: str) -> int:
+    value = zlib.crc32(text.replace("\n", "").encode())
+    return value - 2**32 if value >= 2**31 else value
+
+
+A, B = "CREATE TABLE a (id int);\n", "ALTER TABLE a ADD n int;\n"
+DOWN_A, DOWN_B = "DROP TABLE a;\n", "ALTER TABLE a DROP n;\n"
+DOCUMENTED: dict[str, tuple[dict[str, str], str, list[str]]] = {
+    "flyway": (
+        {"V1.1__a.sql": A, "V1.2__b.sql": B, "U1.1__a.sql": DOWN_A, "U1.2__b.sql": DOWN_B},
+        "CREATE TABLE flyway_schema_history (installed_rank int PRIMARY KEY, version varchar(50), description varchar,"
+        " type varchar, script varchar, checksum int, installed_by varchar, installed_on timestamp DEFAULT now(),"
+        " execution_time int, success bool); INSERT INTO flyway_schema_history VALUES"
+        f" (1, '1.1', 'a', 'SQL', 'V1.1__a.sql', {checksum_of_flyway(A)}, 'bob', now(), 3, true),"
+        f" (2, '1.2', 'b', 'SQL', 'V1.2__b.sql', {checksum_of_flyway(B)}, 'bob', now(), 4, true)",
+        ["001", "002"],
+    ),
+    "liquibase": (
+        {
+            "db/a.sql": f"--liquibase formatted sql\n--changeset bob:1\n{A}--rollback DROP TABLE a;\n"
+            f"--changeset bob:2\n{B}--rollback ALTER TABLE a DROP n;\n"
+        },
+        "CREATE TABLE databasechangelog (id varchar, author varchar, filename varchar, dateexecuted timestamp,"
+        " orderexecuted int, exectype varchar, md5sum varchar); INSERT INTO databasechangelog VALUES"
+        " ('1', 'bob', 'db/a.sql', now(), 1, 'EXECUTED', '9:x'), ('2', 'bob', 'db/a.sql', now(), 2, 'EXECUTED', '9:y')",
+        ["001", "002"],
+    ),
+    "golang-migrate": (
+        {"1_a.up.sql": A, "1_a.down.sql": DOWN_A, "20240131093000_b.up.sql": B, "20240131093000_b.down.sql": DOWN_B},
+        "CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty bool NOT NULL);"
+        " INSERT INTO schema_migrations VALUES (20240131093000, false)",
+        ["001", "20240131093000"],
+    ),
+    "goose": (
+        {
+            "20240131093000_a.sql": f"-- +goose Up\n{A}-- +goose Down\n{DOWN_A}",
+            "20240201093000_b.sql": f"-- +goose Up\n{B}-- +goose Down\n{DOWN_B}",
+        },
+        "CREATE TABLE goose_db_version (id serial PRIMARY KEY, version_id bigint, is_applied bool, tstamp timestamp"
+        " DEFAULT now()); INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, true),"
+        " (20240131093000, true), (20240201093000, true)",
+        ["20240131093000", "20240201093000"],
+    ),
+    "diesel": (
+        {
+            "2024-01-31-093000_a/up.sql": A, "2024-01-31-093000_a/down.sql": DOWN_A,
+            "2024-02-01-093000_b/up.sql": B, "2024-02-01-093000_b/down.sql": DOWN_B,
+        },
+        "CREATE TABLE __diesel_schema_migrations (version varchar(50) PRIMARY KEY, run_on timestamp DEFAULT now());"
+        " INSERT INTO __diesel_schema_migrations VALUES ('20240131093000'), ('20240201093000')",
+        ["20240131093000", "20240201093000"],
+    ),
+}  # fmt: skip
+"""Folder, table and the versions that come of it; the tables are those of tests/postgres/test_adopt.py."""
+
+
+@pytest.mark.parametrize("tool", DOCUMENTED)
+def test_the_whole_way_from_a_documented_table(theirs: Path, wmigrate: Wmigrate, conn: Conn, tool: str) -> None:
+    files, table, versions = DOCUMENTED[tool]
+    write(theirs, files)
+    conn.execute(f"{A}{B}{table}".encode())
+    goes_on(wmigrate, tool, "theirs", conn, versions)
+    assert "a" not in rolled_back(wmigrate, conn)
+
+
 # What the commands say
 
 
@@ -365,6 +435,7 @@ def test_convert_writes_nothing_that_would_not_be_a_folder(theirs: Path, wmigrat
     Path("ours").mkdir()
     Path("ours/001_b.sql").write_text("SELECT 2;")
     for dest, says in (
+        ("theirs", "theirs: is the folder that is read; give another one to write"),
         ("ours", "001_b.sql: version 001 is taken by 001_a.sql; renumber one of them"),
         ("theirs/1_a.up.sql", "theirs/1_a.up.sql: is not a folder; give a folder, or a name that is not taken"),
     ):
