@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from conftest import StartCluster
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff, remarks
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
+from airflow_provider_wmigrate.engine.catalog.snapshot.kinds import KINDS
 from airflow_provider_wmigrate.engine.catalog.snapshot.object_types import CATALOGS
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -276,3 +278,69 @@ def test_what_a_role_may_not_see_is_said_and_never_equal(database: str, conn: ps
     assert part.unseen == {"policy": reason}
     assert sentences(whole, part) == [f"facts of the kind policy cannot be compared: {reason}"]
     assert part.fingerprint != whole.fingerprint
+
+
+def test_the_ledger_is_left_out_and_what_a_migration_makes_is_not(
+    migrator: Callable[..., Any], conn: psycopg.Connection[Any]
+) -> None:
+    before = take(conn)
+    migrator({"001_a.sql": "CREATE TABLE a (id int)"}).apply("001")
+
+    assert sentences(before, take(conn)) == ["table public.a is new, with 1 x column"]
+
+
+def test_what_an_extension_owns_is_left_out_and_what_was_granted_on_it_is_not(conn: psycopg.Connection[Any]) -> None:
+    before = take(conn)
+    conn.execute("CREATE EXTENSION citext")
+    with_extension = take(conn)
+    conn.execute("REVOKE EXECUTE ON FUNCTION citext_eq(citext, citext) FROM PUBLIC")
+
+    assert sentences(before, with_extension) == ["extension citext is new"]
+    assert sentences(with_extension, take(conn)) == [
+        "grant on function public.citext_eq(public.citext, public.citext) to public is new"
+    ]
+
+
+def test_large_objects_are_counted_and_never_passed_over(conn: psycopg.Connection[Any]) -> None:
+    conn.execute("SELECT lo_create(0), lo_create(0)")
+
+    assert take(conn).not_compared == {"large objects": 2}
+
+
+def test_it_is_taken_while_others_make_and_drop_tables(database: str, conn: psycopg.Connection[Any]) -> None:
+    conn.execute("CREATE TABLE stays (id int PRIMARY KEY)")
+    ended = threading.Event()
+
+    def changing() -> None:
+        with psycopg.connect(database, autocommit=True) as other:
+            while not ended.is_set():
+                other.execute("CREATE TABLE comes (id int PRIMARY KEY CHECK (id > 0)); CREATE VIEW v AS TABLE comes")
+                other.execute("DROP TABLE comes CASCADE")
+
+    thread = threading.Thread(target=changing)
+    thread.start()
+    try:
+        pictures = [take(conn) for _ in range(10)]
+    finally:
+        ended.set()
+        thread.join()
+
+    assert all(any(fact.identity == "public.stays" for fact in picture.facts) for picture in pictures)
+    assert conn.info.transaction_status.name == "IDLE"
+
+
+def test_one_query_for_each_kind_and_none_for_each_object(conn: psycopg.Connection[Any]) -> None:
+    conn.execute("; ".join(f"CREATE TABLE t{i} (id int PRIMARY KEY)" for i in range(30)).encode())
+    conn.execute("CREATE VIEW v AS SELECT id FROM t1")
+    sent: list[object] = []
+
+    class Counting(psycopg.Cursor[Any]):
+        def execute(self, query: Any, *more: Any, **options: Any) -> Any:
+            sent.append(query)
+            return super().execute(query, *more, **options)
+
+    conn.cursor_factory = Counting
+    take(conn)
+
+    plain = [kind for kind in KINDS if not kind.timescaledb]
+    assert len(sent) == len(plain) + len(("the isolation", "the settings", "the server", "what is not modelled"))
