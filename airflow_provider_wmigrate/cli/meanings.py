@@ -9,7 +9,8 @@ from airflow_provider_wmigrate.engine.errors import nearest
 _VERBS = {
     "up": "apply deploy execute forward migrate push run sync update upgrade",
     "down": "back backward downgrade revert rewind rollback unapply undo",
-    "check": "lint test validate verify",
+    "check": "test validate verify",
+    "lint": "linter squawk sqlfluff",
     "new": "add create gen generate init make revision",
     "status": "current list ls show state",
     "history": "events log logs",

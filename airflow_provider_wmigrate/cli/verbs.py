@@ -111,6 +111,31 @@ VERBS = (
         database="optional",
     ),
     Verb(
+        "lint",
+        "Look for what is likely to hurt in the SQL of the migrations; with a target, of the pending ones.",
+        "lint:lint",
+        (
+            Argument(("--all",), "All migrations of the folder, also the applied ones.", kind="flag"),
+            Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag"),
+            Argument(("--strict",), "Count warnings as errors.", kind="flag"),
+            Argument(("--baseline",), "Do not tell the findings that this file knows.", "FILE", completes="file"),
+            Argument(
+                ("--write-baseline",),
+                "Write all findings of now into this file, and tell none.",
+                "FILE",
+                completes="file",
+            ),
+            Argument(
+                ("--format",),
+                "For whom: a person, a SARIF reader, or annotations of GitHub Actions.",
+                "FORMAT",
+                choices=("text", "sarif", "github"),
+                default="text",
+            ),
+        ),
+        database="optional",
+    ),
+    Verb(
         "new",
         "Write the next migration, its rollback and its config entry.",
         "new:new",

@@ -21,9 +21,10 @@ from .session.message import ask, values
 from .session.session import Connect, Session
 
 if TYPE_CHECKING:
+    from .catalog.relations import RelationFacts
     from .events import Event, Listener
     from .lock_modes import Learnt
-    from .plan.forecast import Foreseen
+    from .plan.forecast import Ahead, Foreseen
     from .sql.script import Analysis
 
 
@@ -113,11 +114,25 @@ class Planning:
         """
         if not plan.steps:  # to read SQL takes modules that nothing else needs
             return (), ()
+        from .plan.forecast import forecasts
+
+        return forecasts(*self._ahead(plan, analysed))
+
+    def evidence(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Finding, ...]:
+        """What the steps of a plan do to tables of which the server knows how large they are: rules of `lint`."""
+        if not plan.steps:
+            return ()
+        from .plan.lint_rules import with_rows
+
+        return tuple(with_rows(*self._ahead(plan, analysed)))
+
+    def _ahead(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Iterator[Ahead], RelationFacts]:
+        """The scripts of a plan's steps, and what the catalogs know of all that they name."""
         from .catalog.relations import relation_facts, relations_message
         from .catalog.relations_sql import text
         from .catalog.relations_wanted import wanted_of_all
         from .lock_modes import KnownLock
-        from .plan.forecast import ahead, forecasts
+        from .plan.forecast import ahead
         from .plan.lock_order import names_of
 
         settings = self.settings.execution
@@ -130,7 +145,7 @@ class Planning:
             asked = wanted_of_all(scripts, names_of(known))
             question = relations_message(text(asked, session.conn.info.server_version))
             facts = relation_facts(values(ask(session.conn, question)[1])[0])
-        return forecasts(ahead(plan, self.migrations, analysed, settings, learnt), facts)
+        return ahead(plan, self.migrations, analysed, settings, learnt), facts
 
     def _learnt(self, session: Session, going: Sequence[Migration]) -> dict[str, Learnt]:
         """From dry runs, as far as this role may read of them."""

@@ -36,16 +36,27 @@ def locks_needed(
     if analysis.unparsed is not None:
         why = "PostgreSQL's grammar of this version does not read the script"
         return LockSet(unforeseen=(Unforeseen(0, 1, why),), long=(0,))
+    for number, statement, all_taken in taken_in_order(analysis, scope, part):
+        for taken in all_taken:
+            found.add(number, statement, taken)
+    return found.lock_set()
+
+
+def taken_in_order(
+    analysis: Analysis, scope: Scope, part: range | None = None
+) -> Iterator[tuple[int, Statement, list[Taken]]]:
+    """Each statement by its number, with what it takes. While it is looked at, the scope is that of the moment before.
+
+    :param part: the numbers of the statements; None: all.
+    """
     for number in range(len(analysis.statements)) if part is None else part:
         statement = analysis.statements[number]
         all_taken = list(_taken(analysis, statement, scope))
-        for taken in all_taken:
-            found.add(number, statement, taken)
+        yield number, statement, all_taken
         if statement.node is not None:
             after(statement.kind, statement.node, scope)
         if any(isinstance(taken, Hidden) or taken.work in ("rows", "call") for taken in all_taken):
             scope.rows_came()
-    return found.lock_set()
 
 
 def _taken(analysis: Analysis, statement: Statement, scope: Scope) -> Iterator[Taken]:

@@ -1,0 +1,178 @@
+"""What in a script is likely to hurt: rules of `lint`. Some need no database, some know how large a table is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
+from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
+from airflow_provider_wmigrate.engine.model import Finding, Migration, Severity, finding_in
+from airflow_provider_wmigrate.engine.sql.named import walk
+from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.statements import Statement
+
+from .forecast import Ahead, told_size
+from .lock_falling import parts_of
+from .lock_order import SMALL
+from .lock_scope import Lock, Scope
+from .lock_subcommands import name_of
+from .locks_needed import taken_in_order
+
+NEED_ROWS = ("rewrites_rows", "scans_under_lock", "builds_under_lock", "loses_rows")
+"""The rules that know more of a table than its name."""
+
+_WORK: dict[LongWork, tuple[str, str, str]] = {
+    "rewrite": (
+        "rewrites_rows",
+        "writes {what} anew while {who} of it wait",
+        "add a new column, fill it in parts, and switch over in a later migration",
+    ),
+    "scan": (
+        "scans_under_lock",
+        "reads all of {what} while {who} of it wait",
+        "add the constraint NOT VALID, and VALIDATE it in the next migration; for SET NOT NULL by way of a CHECK",
+    ),
+    "build": (
+        "builds_under_lock",
+        "builds an index of {what} while {who} of it wait",
+        "CREATE INDEX CONCURRENTLY in a migration of its own",
+    ),
+}
+
+
+def with_rows(scripts: Iterable[Ahead], facts: RelationFacts) -> Iterator[Finding]:
+    """What the scripts do to tables that are there before them, by the size that the server knows.
+
+    :param scripts: in the order in which they will run.
+    """
+    scope = Scope(facts)
+    for script in scripts:
+        scope.begin_script()
+        if script.analysis.unparsed is None:
+            yield from _one_with_rows(script, facts, scope)
+
+
+def _one_with_rows(script: Ahead, facts: RelationFacts, scope: Scope) -> Iterator[Finding]:
+    for _, statement, all_taken in taken_in_order(script.analysis, scope):
+        locks = [taken for taken in all_taken if isinstance(taken, Lock)]
+        told = {lock.relation: lock for lock in reversed(locks) if lock.work in _WORK and lock.mode >= LockMode.SHARE}
+        for oid, lock in told.items():
+            relation = facts.relations.get(oid)
+            if relation and relation.size_bytes > SMALL and lock.work:
+                code, message, nxt = _WORK[lock.work]
+                who = "reads and writes" if lock.mode is LockMode.ACCESS_EXCLUSIVE else "writes"
+                what = f"{relation.quoted} ({told_size(relation.size_bytes)})"
+                yield _found(code, script, statement, message.format(what=what, who=who), nxt)
+        for oid in _emptied(statement, scope):
+            relation = facts.relations.get(oid)
+            if relation and relation.size_bytes:
+                size = told_size(relation.size_bytes)
+                message = f"takes rows or values of {relation.quoted} ({size}) away, and no rollback script has them"
+                nxt = "make a backup, or keep them: rename now, and drop in a later migration"
+                yield _found("loses_rows", script, statement, message, nxt)
+
+
+def _found(code: str, script: Ahead, statement: Statement, message: str, nxt: str) -> Finding:
+    file = script.analysis.script.file
+    return Finding(code, message, nxt, "warning", script.version, file, statement.line)
+
+
+def _emptied(statement: Statement, scope: Scope) -> Iterator[int]:
+    """Tables that were there before the script, and lose rows or values by this statement."""
+    kind, node = statement.kind, statement.node
+    named: list[Any] = []
+    if node is None:
+        return
+    if kind == "truncate_stmt":
+        named = [scope.of(item.range_var) for item in node.relations]
+    elif kind == "alter_table_stmt":
+        gone = any(name_of(item.alter_table_cmd) == "DropColumn" for item in node.cmds)
+        named = [scope.of(node.relation)] if gone else []
+    elif kind == "drop_stmt" and _type(node.remove_type) == "TABLE":
+        named = [scope.of_names(parts_of(item)) for item in node.objects]
+    for oid in named:
+        if oid is not None:
+            yield from scope.family(oid)
+
+
+def _type(number: int) -> str:
+    from postgast.pg_query_pb2 import ObjectType
+
+    return ObjectType.Name(number).removeprefix("OBJECT_")  # type: ignore[no-any-return]
+
+
+# Without a database
+
+
+def in_files(migration: Migration, script: Analysis, rollback: Analysis | None, schema: str) -> Iterator[Finding]:
+    """What the files alone show.
+
+    :param rollback: the rollback script; None: there is none, or it cannot be read.
+    :param schema: of the ledger.
+    """
+    for analysis in filter(None, (script, rollback)):
+        for statement in analysis.statements:
+            if statement.node is not None and any(_in_schema(message, schema) for message in walk(statement.node)):
+                message = f"names the schema {schema}, in which the ledger is"
+                nxt = "leave the ledger alone: `wmigrate repair` corrects it"
+                yield _in(migration, "touches_ledger", analysis, statement, message, nxt, "error")
+    if rollback is not None and rollback.unparsed is None:
+        yield from _forgotten(migration, script, rollback)
+
+
+def _in_schema(message: Any, schema: str) -> bool:
+    return bool(message.DESCRIPTOR.name == "RangeVar" and message.schemaname == schema)
+
+
+def _forgotten(migration: Migration, script: Analysis, rollback: Analysis) -> Iterator[Finding]:
+    """What the script makes by name and its rollback does not name. What goes with a table is left out: indexes,
+    triggers, columns."""
+    if any(statement.kind in ("do_stmt", "call_stmt", "select_stmt") for statement in rollback.statements):
+        return  # that may drop anything
+    named = {name for statement in rollback.statements for name in _words(statement)}
+    for statement in script.statements:
+        for what, name in _made(statement):
+            if name not in named:
+                message = f"makes {what} {name}, which the rollback script does not name"
+                nxt = f"drop it in {rollback.script.file}"
+                yield _in(migration, "rollback_forgets", script, statement, message, nxt, "warning")
+
+
+def _words(statement: Statement) -> Iterator[str]:
+    from airflow_provider_wmigrate.engine.sql.named import names_in
+
+    for message in walk(statement.node) if statement.node is not None else ():
+        if message.DESCRIPTOR.name == "RangeVar":
+            yield message.relname
+        elif message.DESCRIPTOR.name == "String":
+            yield from names_in(message.sval)
+
+
+def _made(statement: Statement) -> Iterator[tuple[str, str]]:
+    """What a statement makes that does not go away with something else."""
+    kind, node = statement.kind, statement.node
+    if node is None or getattr(node, "if_not_exists", False) or getattr(node, "replace", False):
+        return
+    if kind == "create_stmt" and node.relation.relpersistence != "t" and not node.HasField("partbound"):
+        yield "table", node.relation.relname
+    elif kind == "view_stmt":
+        yield "view", node.view.relname
+    elif kind == "create_seq_stmt":
+        yield "sequence", node.sequence.relname
+    elif kind == "create_function_stmt":
+        yield "function", node.funcname[-1].string.sval
+    elif kind in ("create_enum_stmt", "create_range_stmt"):
+        yield "type", node.type_name[-1].string.sval
+    elif kind == "composite_type_stmt":
+        yield "type", node.typevar.relname
+    elif kind == "create_domain_stmt":
+        yield "domain", node.domainname[-1].string.sval
+    elif kind == "create_schema_stmt" and node.schemaname:
+        yield "schema", node.schemaname
+
+
+def _in(
+    migration: Migration, code: str, analysis: Analysis, statement: Statement, message: str, nxt: str, how: Severity
+) -> Finding:
+    return finding_in(code, migration, message, nxt, how, file=analysis.script.file, line=statement.line)
