@@ -52,7 +52,7 @@ def squawk(path: str, files: Mapping[str, str], folder: Path, *, major: int | No
     for found in _read(done.stdout, done.stderr):
         help_ = str(found.get("help") or "see https://squawkhq.com/docs/" + found["rule_name"])
         yield Finding(
-            f"{SQUAWK}{found['rule_name']}",
+            f"squawk/{found['rule_name']}",
             str(found["message"]).rstrip("."),
             help_.rstrip("."),
             "warning",

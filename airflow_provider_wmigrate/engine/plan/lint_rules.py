@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
+from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
-from airflow_provider_wmigrate.engine.model import Finding, Migration, Severity, finding_in
+from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_in
 from airflow_provider_wmigrate.engine.sql.named import walk
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
@@ -21,24 +21,6 @@ from .locks_needed import taken_in_order
 
 NEED_ROWS = ("rewrites_rows", "scans_under_lock", "builds_under_lock", "loses_rows")
 """The rules that know more of a table than its name."""
-
-_WORK: dict[LongWork, tuple[str, str, str]] = {
-    "rewrite": (
-        "rewrites_rows",
-        "writes {what} anew while {who} of it wait",
-        "add a new column, fill it in parts, and switch over in a later migration",
-    ),
-    "scan": (
-        "scans_under_lock",
-        "reads all of {what} while {who} of it wait",
-        "add the constraint NOT VALID, and VALIDATE it in the next migration; for SET NOT NULL by way of a CHECK",
-    ),
-    "build": (
-        "builds_under_lock",
-        "builds an index of {what} while {who} of it wait",
-        "CREATE INDEX CONCURRENTLY in a migration of its own",
-    ),
-}
 
 
 def with_rows(scripts: Iterable[Ahead], facts: RelationFacts) -> Iterator[Finding]:
@@ -55,27 +37,35 @@ def with_rows(scripts: Iterable[Ahead], facts: RelationFacts) -> Iterator[Findin
 
 def _one_with_rows(script: Ahead, facts: RelationFacts, scope: Scope) -> Iterator[Finding]:
     for _, statement, all_taken in taken_in_order(script.analysis, scope):
-        locks = [taken for taken in all_taken if isinstance(taken, Lock)]
-        told = {lock.relation: lock for lock in reversed(locks) if lock.work in _WORK and lock.mode >= LockMode.SHARE}
-        for oid, lock in told.items():
+        place = script.version, script.analysis.script.file, statement.line
+        locks = [taken for taken in all_taken if isinstance(taken, Lock) and taken.mode >= LockMode.SHARE]
+        for oid, lock in {lock.relation: lock for lock in reversed(locks) if lock.work}.items():
             relation = facts.relations.get(oid)
-            if relation and relation.size_bytes > SMALL and lock.work:
-                code, message, nxt = _WORK[lock.work]
+            if relation and relation.size_bytes > SMALL:
                 who = "reads and writes" if lock.mode is LockMode.ACCESS_EXCLUSIVE else "writes"
-                what = f"{relation.quoted} ({told_size(relation.size_bytes)})"
-                yield _found(code, script, statement, message.format(what=what, who=who), nxt)
+                yield from _while_others_wait(lock.work, _told(relation), f"while {who} of it wait", place)
         for oid in _emptied(statement, scope):
             relation = facts.relations.get(oid)
             if relation and relation.size_bytes:
-                size = told_size(relation.size_bytes)
-                message = f"takes rows or values of {relation.quoted} ({size}) away, and no rollback script has them"
+                message = f"takes rows or values of {_told(relation)} away, and no rollback script has them"
                 nxt = "make a backup, or keep them: rename now, and drop in a later migration"
-                yield _found("loses_rows", script, statement, message, nxt)
+                yield Finding("loses_rows", message, nxt, "warning", *place)
 
 
-def _found(code: str, script: Ahead, statement: Statement, message: str, nxt: str) -> Finding:
-    file = script.analysis.script.file
-    return Finding(code, message, nxt, "warning", script.version, file, statement.line)
+def _while_others_wait(work: LongWork | None, what: str, wait: str, place: tuple[str, str, int]) -> Iterator[Finding]:
+    if work == "rewrite":
+        nxt = "add a new column, fill it in parts, and switch over in a later migration"
+        yield Finding("rewrites_rows", f"writes {what} anew {wait}", nxt, "warning", *place)
+    elif work == "scan":
+        nxt = "add the constraint NOT VALID, and VALIDATE it in the next migration; for SET NOT NULL by way of a CHECK"
+        yield Finding("scans_under_lock", f"reads all of {what} {wait}", nxt, "warning", *place)
+    elif work == "build":
+        nxt = "CREATE INDEX CONCURRENTLY in a migration of its own"
+        yield Finding("builds_under_lock", f"builds an index of {what} {wait}", nxt, "warning", *place)
+
+
+def _told(relation: Relation) -> str:
+    return f"{relation.quoted} ({told_size(relation.size_bytes)})"
 
 
 def _emptied(statement: Statement, scope: Scope) -> Iterator[int]:
@@ -116,7 +106,8 @@ def in_files(migration: Migration, script: Analysis, rollback: Analysis | None, 
             if statement.node is not None and any(_in_schema(message, schema) for message in walk(statement.node)):
                 message = f"names the schema {schema}, in which the ledger is"
                 nxt = "leave the ledger alone: `wmigrate repair` corrects it"
-                yield _in(migration, "touches_ledger", analysis, statement, message, nxt, "error")
+                file, line = analysis.script.file, statement.line
+                yield finding_in("touches_ledger", migration, message, nxt, file=file, line=line)
     if rollback is not None and rollback.unparsed is None:
         yield from _forgotten(migration, script, rollback)
 
@@ -136,7 +127,7 @@ def _forgotten(migration: Migration, script: Analysis, rollback: Analysis) -> It
             if name not in named:
                 message = f"makes {what} {name}, which the rollback script does not name"
                 nxt = f"drop it in {rollback.script.file}"
-                yield _in(migration, "rollback_forgets", script, statement, message, nxt, "warning")
+                yield finding_in("rollback_forgets", migration, message, nxt, "warning", line=statement.line)
 
 
 def _words(statement: Statement) -> Iterator[str]:
@@ -170,9 +161,3 @@ def _made(statement: Statement) -> Iterator[tuple[str, str]]:
         yield "domain", node.domainname[-1].string.sval
     elif kind == "create_schema_stmt" and node.schemaname:
         yield "schema", node.schemaname
-
-
-def _in(
-    migration: Migration, code: str, analysis: Analysis, statement: Statement, message: str, nxt: str, how: Severity
-) -> Finding:
-    return finding_in(code, migration, message, nxt, how, file=analysis.script.file, line=statement.line)
