@@ -81,6 +81,28 @@ def test_who_would_wait(migrator: MakeMigrator, conn: Conn) -> None:
     }  # fmt: skip
 
 
+def test_event_triggers_are_named(migrator: MakeMigrator, conn: Conn) -> None:
+    """For the commands that they are for, and not where they are off."""
+    conn.execute(BEFORE)
+    for name, event in {
+        "ends": "ddl_command_end WHEN TAG IN ('CREATE INDEX', 'COMMENT')", "drops": "sql_drop",
+        "rewrites": "table_rewrite", "off": "ddl_command_start",
+    }.items():  # fmt: skip
+        function = f"CREATE FUNCTION {name}() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'"
+        conn.execute(f"{function}; CREATE EVENT TRIGGER {name} ON {event} EXECUTE FUNCTION {name}()".encode())
+    conn.execute("ALTER EVENT TRIGGER off DISABLE")
+    text = (
+        "CREATE UNIQUE INDEX ON log (id);\nCOMMENT ON TABLE log IS '';\nDROP TABLE items;\n"
+        "ALTER TABLE log ADD COLUMN n int;\nCREATE TABLE x (i int);\nUPDATE log SET id = 1;\nCREATE ROLE nobody;\n"
+    )
+    made = migrator({"001_a.sql": text})
+    ((found,), _) = made.forecast(made.plan(), made.analyses.of)
+    unforeseen = "line {} may lock more than can be foreseen: event trigger {} runs a function"
+    assert found.unforeseen == tuple(
+        unforeseen.format(*each) for each in [(1, "ends"), (2, "ends"), (3, "drops"), (4, "drops"), (4, "rewrites")]
+    )
+
+
 def test_a_table_that_was_just_filled_is_not_small(migrator: MakeMigrator, conn: Conn) -> None:
     """No VACUUM and no ANALYZE has looked at it yet."""
     conn.execute("CREATE TABLE fresh (id int) WITH (autovacuum_enabled = false)")

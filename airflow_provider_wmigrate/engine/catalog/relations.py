@@ -144,6 +144,8 @@ class RelationFacts:
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     runs: Grouped = field(default_factory=dict)
     """Relation -> where it calls a function that is not harmless (view, default, constraint), and the function."""
+    event_triggers: tuple[tuple[str, str, list[str]], ...] = ()
+    """Name, event, command tags (none: all) of those that run a function into which nobody can see."""
     policies: Grouped = field(default_factory=dict)
     """Names of row security policies."""
     functions: Mapping[str, tuple[Function, ...]] = field(default_factory=dict)
@@ -235,6 +237,7 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
         rules=_grouped((row[0], tuple(row[1:])) for row in rows["rules"]),
         runs=_grouped((row[0], (row[1], row[2])) for row in rows["runs"]),
         policies=_grouped(rows["policies"]),
+        event_triggers=tuple((name, event, tags or []) for name, event, tags in rows["events"]),
         published=_grouped(rows["published"]),
         functions=_grouped((row[1], Function(*row)) for row in rows["functions"]),
         domains=frozenset(rows["domains"]),

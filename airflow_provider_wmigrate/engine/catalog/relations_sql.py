@@ -173,6 +173,11 @@ _ALWAYS = f"""
 'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
 'user', pg_catalog.current_user(),
 'path', pg_catalog.current_schemas(true),
+'events', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(e.evtname, e.evtevent, e.evttags)
+    ORDER BY e.evtname)
+  FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  WHERE e.evtenabled IN ('O', 'A') AND l.lanname NOT IN ('internal', 'c') AND e.evtevent <> 'login'),
 'schemas', (SELECT pg_catalog.json_agg(nspname) FROM pg_catalog.pg_namespace WHERE nspname = ANY ({{names}})),
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::pg_catalog.int8, n.nspname, c.relname,
     pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind, {_RIGHT},

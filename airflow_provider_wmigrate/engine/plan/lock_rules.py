@@ -126,8 +126,8 @@ def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
     full = node.is_vacuumcmd and is_on(node.options, "full")
     mode = EXCLUSIVE if full else _SHARED
     work: LongWork = "rewrite" if full else "scan"
-    if node.is_vacuumcmd and not node.rels:
-        yield from _all("VACUUM", "a database")(node, scope)
+    if not node.rels:
+        yield from _all("VACUUM" if node.is_vacuumcmd else "ANALYZE", "a database")(node, scope)
     for item in node.rels:
         table = scope.of(item.vacuum_relation.relation)
         relation = scope.relation(table) if table is not None else None
@@ -135,15 +135,12 @@ def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
             below = relation.kind == "p" or scope.facts.version >= 180000
             whole = below and item.vacuum_relation.relation.inh
             yield from (Lock(oid, mode, work) for oid in scope.family(relation.oid, whole=whole))
-    if not node.rels:
-        yield Hidden("no table is named, so all are taken")
     if not node.rels or any(not scope.empty(item.vacuum_relation.relation) for item in node.rels):
         yield Lasting("scan")
 
 
 def _explain(node: Any, scope: Scope) -> Iterator[Taken]:
-    runs = [option.def_elem.arg for option in node.options if option.def_elem.defname == "analyze"]
-    if runs and runs[-1].string.sval.lower() not in ("false", "off") and not runs[-1].HasField("integer"):
+    if is_on(node.options, "analyze"):
         yield from rows(node.query, scope)
         yield Lasting("rows")
     else:

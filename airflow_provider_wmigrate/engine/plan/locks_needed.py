@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.sql.named import target_of
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
+from .lock_events import fires
 from .lock_names import after
 from .lock_rows import inserted
 from .lock_rules import RULES
@@ -51,7 +52,7 @@ def taken_in_order(
     """
     for number in range(len(analysis.statements)) if part is None else part:
         statement = analysis.statements[number]
-        all_taken = list(_taken(analysis, statement, scope))
+        all_taken = [*_taken(analysis, statement, scope), *fires(analysis, statement, scope.facts)]
         yield number, statement, all_taken
         if statement.node is not None:
             after(statement.kind, statement.node, scope)
