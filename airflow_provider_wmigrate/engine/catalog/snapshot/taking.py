@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from psycopg import Connection, errors, sql
@@ -111,13 +112,20 @@ def _take(conn: Connection[Any]) -> Snapshot:
 
 def _fact(row: tuple[Any, ...]) -> Fact:
     kind, schema, name, suffix, of, text, shown = row
-    relation = dotted(of) if of else ""
-    identity = dotted(name) + unquoted(suffix)
+    relation = _relation(*of) if of else ""
     if of and len(name) == 1:
-        identity += f" on {relation}"
+        identity = f"{dotted(name)}{unquoted(suffix)} on {relation}"
+    else:
+        identity = dotted(name) + unquoted(suffix)
     if kind in _VIEWS or '\\"' in text:
         text = canonical({key: _plain(kind, key, value) for key, value in json.loads(text).items()})
     return fact(kind, identity.strip(), schema, relation, text, shown or "")
+
+
+@lru_cache(maxsize=64)
+def _relation(schema: str, name: str) -> str:
+    """One is asked for many times in a row."""
+    return dotted([schema, name])
 
 
 _VIEWS = ("view", "materialized view", "continuous aggregate")
