@@ -136,5 +136,5 @@ _CATALOGS = {
     "STATISTIC_EXT": "pg_statistic_ext",
     "COLLATION": "pg_collation",
 }
-_ALONE = frozenset({"PUBLICATION", "SUBSCRIPTION", "EVENT_TRIGGER", "CAST", "TRANSFORM"})
+_ALONE = frozenset({"PUBLICATION", "EVENT_TRIGGER", "CAST", "TRANSFORM"})
 """No relation depends on these."""
