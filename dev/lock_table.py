@@ -25,7 +25,7 @@ PAGE_OF = 15
 """The version of PostgreSQL that the page is made with."""
 
 SCHEMA, COMMANDS = (Path(__file__).with_name(name) for name in ("lock_schema.sql", "lock_commands.txt"))
-"""Of the commands one a line, under headings; `15+` before one is the first version that has it."""
+"""Of the commands one a line, under headings; before one `15+` is the first version that has it, `-17` the last."""
 
 UNFORESEEN = dict(line.split(" -- ") for line in COMMANDS.with_name("lock_unforeseen.txt").read_text().splitlines())
 """Commands of which only the run can tell all locks, and what it is that nobody knows before."""
@@ -100,10 +100,10 @@ def sections(version: int) -> dict[str, list[str]]:
     """The commands that a major version has, by heading."""
     found: dict[str, list[str]] = {}
     for line in COMMANDS.read_text().strip().splitlines():
-        since, command = re.fullmatch(r"(?:(\d+)\+ )?(.*)", line).groups()  # type: ignore[union-attr]
+        since, until, command = re.fullmatch(r"(?:(\d+)\+ |-(\d+) )?(.*)", line).groups()  # type: ignore[union-attr]
         if line.startswith("# "):
             found[line[2:]] = []
-        elif int(since or 0) <= version:
+        elif int(since or 0) <= version <= int(until or 99):
             found[list(found)[-1]].append(command)
     return found
 
@@ -113,18 +113,20 @@ def compare(conn: psycopg.Connection[Any], command: str) -> Compared:
     forecast = foreseen(conn, command)
     found: Locks = {}
     before = dict(conn.execute(_SCANNED.encode()).fetchall())
-    with contextlib.suppress(psycopg.errors.InvalidSqlStatementName):
-        conn.execute(command.encode())
-        for name, shown in conn.execute(_HELD.encode()):
-            mode = LockMode.of(shown)
-            if mode > LockMode.ACCESS_SHARE:
-                found[name] = max(mode, found.get(name, mode))
-    rewritten = frozenset(name for (name,) in conn.execute(_REWRITTEN.encode())) if found else frozenset()
-    after = conn.execute(_SCANNED.encode()).fetchall() if found else []
-    scanned = frozenset(name for name, read in after if read > before.get(name, 0))
-    conn.rollback()
-    conn.execute("DEALLOCATE ALL")
-    conn.rollback()
+    try:
+        with contextlib.suppress(psycopg.errors.InvalidSqlStatementName):
+            conn.execute(command.encode())
+            for name, shown in conn.execute(_HELD.encode()):
+                mode = LockMode.of(shown)
+                if mode > LockMode.ACCESS_SHARE:
+                    found[name] = max(mode, found.get(name, mode))
+        rewritten = frozenset(name for (name,) in conn.execute(_REWRITTEN.encode())) if found else frozenset()
+        after = conn.execute(_SCANNED.encode()).fetchall() if found else []
+        scanned = frozenset(name for name, read in after if read > before.get(name, 0))
+    finally:
+        conn.rollback()
+        conn.execute("DEALLOCATE ALL")
+        conn.rollback()
     if all(mode < LockMode.SHARE for mode in found.values()):  # as locks_needed does it
         found = {name: mode for name, mode in found.items() if mode > LockMode.ROW_SHARE}
     return Compared(command, forecast, found, rewritten, scanned)

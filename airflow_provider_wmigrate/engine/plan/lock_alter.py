@@ -11,9 +11,9 @@ from typing import Any
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
 from airflow_provider_wmigrate.engine.sql.named import walk
 
+from .lock_calls import call
 from .lock_falling import CASCADE, EXCLUSIVE
 from .lock_kinship import KEY, typed
-from .lock_rows import call
 from .lock_scope import Lasting, Lock, Scope, Taken
 from .lock_subcommands import MORE, SHARED, TRIGGERS, Altering, changes_persistence, constraint_work, name_of, nothing
 from .lock_work import adding_column, changing_type, key_of

@@ -11,8 +11,9 @@ from airflow_provider_wmigrate.engine.sql.no_transaction import is_on
 
 from . import lock_objects as objects
 from .lock_alter import alter_table
+from .lock_calls import TRUNCATE, calling, fired
 from .lock_falling import CASCADE, EXCLUSIVE, drop
-from .lock_rows import TRUNCATE, calling, fired, inserted, reading, rows, selecting
+from .lock_rows import inserted, reading, rows, selecting
 from .lock_scope import Hidden, Lasting, Lock, Scope, Taken, owner_sequences
 from .lock_unrun import function, unrun
 

@@ -11,9 +11,9 @@ from airflow_provider_wmigrate.engine.sql.named import names_in, target_of, walk
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
+from .lock_calls import SEQUENCE_CALLS, harmless
 from .lock_falling import CASCADE, RELATIONS, parts_of
 from .lock_names import after
-from .lock_rows import SEQUENCE_CALLS, harmless
 from .lock_scope import SYSTEM, Scope
 
 Name = tuple[str, str]

@@ -8,7 +8,8 @@ from typing import Any
 from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.sql.named import body_of, walk
 
-from .lock_rows import for_update, reading, ruled, updatable
+from .lock_calls import ruled
+from .lock_rows import for_update, reading, updatable
 from .lock_scope import Lock, Scope, Taken
 
 _EVENTS = {"InsertStmt": "3", "UpdateStmt": "2", "DeleteStmt": "4", "MergeStmt": ""}
