@@ -47,7 +47,10 @@ def roll_back_on_failure(context: Any) -> None:
 def _handle(context: Any, task: Any) -> None:
     folder = read_folder(task.folder)
     hook = MigrationHook(task.conn_id)
-    migrator = hook.migrator(folder, identity=identity_of(context), environment=chosen_environment(task.environment))
+    environment = chosen_environment(task.environment)
+    migrator = hook.migrator(
+        folder, identity=identity_of(context), environment=environment, rollback_script="ledger"
+    )  # it belongs to what was applied
     state = migrator.read()
     if state.ledger_version is None:
         stem = "the history" if task.version is None else folder.migration(str(task.version)).stem

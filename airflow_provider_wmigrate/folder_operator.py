@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import (
 from .assets import memory_inlets
 from .attempts import FAILURE_KEY, HEAD_KEY
 from .beside import file_of, folder_beside
-from .defaults import chosen_environment
+from .defaults import chosen_environment, given
 from .engine.errors import ConnectionFailed, HistoryError, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_folder
 from .task_arguments import joined
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
+    from .engine.plan.rollback import RollbackSource
 
 
 class SettingsRetryPolicy(RetryPolicy):
@@ -77,6 +78,8 @@ class FolderOperator(BaseOperator):
     """False: only its own failures are told, not those it only passes on."""
     rolls_back = False
     """What it does to migrations, if anything: apply them, or roll them back."""
+    rollback_script: str | None = None
+    """Which one is run where ledger and folder have different ones: `folder` or `ledger`. Empty: that is refused."""
     at_success: Sequence[Callable[[Any], None]] = ()
     """Its own callbacks of a success, which run as soon as Airflow has taken it, before all others."""
     remembers = False
@@ -160,6 +163,12 @@ class FolderOperator(BaseOperator):
             raise AirflowFailException(f"mode must be apply or dry_run, not {self.mode!r}")
         return self.mode == "dry_run"
 
+    def _rollback_script(self) -> RollbackSource | None:
+        chosen = given(self.rollback_script)
+        if chosen not in ("", "folder", "ledger"):
+            raise AirflowFailException(f"rollback_script must be folder or ledger, not {chosen!r}")
+        return "folder" if chosen == "folder" else "ledger" if chosen else None
+
     def _leave_failure(self, context: Any, error: BaseException | None) -> None:
         """For who may read the DAG and not its database: the words that the audit log has, which hold no secret.
 
@@ -205,7 +214,13 @@ class FolderOperator(BaseOperator):
     def _open(self, context: Mapping[str, Any], folder: Folder, *, also: Listener | None = None) -> Migrator:
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id)
-        self._migrator = hook.migrator(folder, identity=identity_of(context), environment=environment, also=also)
+        self._migrator = hook.migrator(
+            folder,
+            identity=identity_of(context),
+            environment=environment,
+            also=also,
+            rollback_script=self._rollback_script(),
+        )
         return self._migrator
 
 

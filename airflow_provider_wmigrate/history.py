@@ -174,13 +174,16 @@ class RollBackHistoryOperator(_HistoryOperator):
     `RollBackMigrationOperator` does.
 
     :param tasks: for each version, the id of the task that rolls it back.
+    :param rollback_script: as for `RollBackMigrationOperator` (templated).
     """
 
+    template_fields = (*FolderOperator.template_fields, "rollback_script")
     ui_color = "#f8ece4"
     rolls_back = True
 
-    def __init__(self, *, tasks: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(self, *, tasks: Mapping[str, str], rollback_script: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.rollback_script = rollback_script
         self.tasks = dict(tasks)
 
     def _wanted(

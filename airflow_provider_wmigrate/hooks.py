@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from .engine.errors import WMigrateError
+from .engine.errors import HistoryError, WMigrateError
 from .engine.model import Identity
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.health.inspection import Health
     from .engine.migrator import Migrator
+    from .engine.model import Finding
+    from .engine.plan.rollback import RollbackSource
 
 CONNECTION_TYPES = ("wmigrate", "postgres")
 _PYTHON_OBJECTS = frozenset({"cursor_factory", "row_factory", "context"})
@@ -79,11 +81,18 @@ class MigrationHook(BaseHook):
             return False, one_line(str(error))
 
     def migrator(
-        self, folder: Folder, *, identity: Identity, environment: str | None = None, also: Listener | None = None
+        self,
+        folder: Folder,
+        *,
+        identity: Identity,
+        environment: str | None = None,
+        also: Listener | None = None,
+        rollback_script: RollbackSource | None = None,
     ) -> Migrator:
         """A migrator for one folder whose events go to this hook's log.
 
         :param also: told them first.
+        :param rollback_script: which one is run where ledger and folder have different ones. None: that is refused.
         """
         from .engine.migrator import Migrator
         from .telling.metrics import MetricsListener, SpanListener
@@ -95,7 +104,14 @@ class MigrationHook(BaseHook):
             MetricsListener(folder.config.monitoring.metrics, target=self.conn_id, identity=identity),
             SpanListener(target=self.conn_id),
         )
-        return Migrator(self.get_conn, folder, identity=identity, environment=environment, on_event=listener)
+        return Migrator(
+            self.get_conn,
+            folder,
+            identity=identity,
+            environment=environment,
+            on_event=listener,
+            rollback_script=rollback_script,
+        )
 
     def signed_head(self, schema: str, key_conn_id: str) -> dict[str, str] | None:
         """The head of the audit log now, signed; None: the target has no ledger.
@@ -189,11 +205,26 @@ def look_at_folder(path: str | Path) -> Folder:
     return folder.look_at_folder(Path(path), os.environ)
 
 
+def in_words_of_a_run(finding: Finding) -> Finding:
+    """With what a run can be told instead of a command."""
+    from dataclasses import replace
+
+    if finding.code == "rollback_differs" and finding.severity == "error":
+        choice = 'read both, and trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+        return replace(finding, next_step=choice)
+    if finding.code != "audit_chain_broken":
+        return finding
+    way_out = 'trigger a run with the configuration {"forget_head": true}'
+    return replace(finding, next_step=f"{finding.next_step}; if the target was restored or created again, {way_out}")
+
+
 def as_airflow_error(error: WMigrateError, *, of: str | None = None) -> Exception:
     """The exception Airflow acts on: one that retries where that can heal it, else one that fails at once.
 
     :param of: what it is about, where its sentence may not say so.
     """
+    if isinstance(error, HistoryError):
+        error = HistoryError([in_words_of_a_run(finding) for finding in error.findings])
     kind: type[Exception] = AirflowException if error.retryable else AirflowFailException
     sentence = str(error)
     return kind(sentence if of is None or of in sentence else f"{of}: {sentence}")

@@ -12,6 +12,7 @@ from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
 from .defaults import chosen_environment, given, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
+from .hooks import in_words_of_a_run
 from .steps import refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
 from .telling.summaries import plain, plan_lines, plan_markdown
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 FORGET_HEAD = "{{ (dag_run.conf or {}).get('forget_head', False) }}"
 """A run can be told to take the audit log as it is for the right one."""
+
+
+ROLLBACK_SCRIPT = "{{ (dag_run.conf or {}).get('rollback_script', '') }}"
+"""A person who has read both scripts says so for one run."""
 
 
 class PlanMigrationsOperator(FolderOperator):
@@ -41,10 +46,19 @@ class PlanMigrationsOperator(FolderOperator):
         none.
     :param forget_head: accept the audit log as it is now, after the target was restored or created again (templated);
         by default, `forget_head` of the run's configuration decides.
+    :param rollback_script: `folder` or `ledger`: which script is run where the two have different ones. Empty: that is
+        refused. By default, `rollback_script` of the run's configuration decides (templated).
     """
 
     # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
-    template_fields = (*FolderOperator.template_fields, "to", "direction", "environments", "forget_head")
+    template_fields = (
+        *FolderOperator.template_fields,
+        "to",
+        "direction",
+        "environments",
+        "forget_head",
+        "rollback_script",
+    )
     remembers = True
 
     def __init__(
@@ -55,6 +69,7 @@ class PlanMigrationsOperator(FolderOperator):
         to: str | None = None,
         environments: Mapping[str, Mapping[str, Any]] | None = None,
         forget_head: bool | str = FORGET_HEAD,
+        rollback_script: str | None = ROLLBACK_SCRIPT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,6 +78,7 @@ class PlanMigrationsOperator(FolderOperator):
         self.to = to
         self.environments = environments
         self.forget_head = forget_head
+        self.rollback_script = rollback_script
 
     def act(self, context: Any) -> None:
         from .telling.metrics import send_pending
@@ -75,7 +91,7 @@ class PlanMigrationsOperator(FolderOperator):
         plan = self._plan(migrator, known_head=None if is_true(self.forget_head) else known)
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
-        findings = [*map(_healed_by_forgetting, plan.findings), *self._static_findings(folder, migrator, plan)]
+        findings = [*map(in_words_of_a_run, plan.findings), *self._static_findings(folder, migrator, plan)]
         foreseen, to_split = migrator.forecast(plan, migrator.analyses.of)
         findings += to_split
         for line in plan_lines(plan, findings, foreseen):
@@ -151,15 +167,6 @@ class PlanMigrationsOperator(FolderOperator):
             HEAD_KEY: head,
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)
-
-
-def _healed_by_forgetting(finding: Finding) -> Finding:
-    from dataclasses import replace
-
-    if finding.code != "audit_chain_broken":
-        return finding
-    way_out = 'trigger a run with the configuration {"forget_head": true}'
-    return replace(finding, next_step=f"{finding.next_step}; if the target was restored or created again, {way_out}")
 
 
 class _StepOperator(DocumentedTask, FolderOperator):
@@ -256,13 +263,19 @@ class RollBackMigrationOperator(_StepOperator):
     their turn are rolled back here; their own tasks then find that it is done.
 
     :param tasks: for each version, the id of the task that rolls it back.
+    :param rollback_script: `folder` or `ledger`: which script is run where the two have different ones. Empty: that is
+        refused. By default, `rollback_script` of the run's configuration decides (templated).
     """
 
+    template_fields = (*_StepOperator.template_fields, "rollback_script")
     ui_color = "#f8ece4"
     rolls_back = True
 
-    def __init__(self, *, tasks: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, tasks: Mapping[str, str] | None = None, rollback_script: str | None = ROLLBACK_SCRIPT, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.rollback_script = rollback_script
         self.tasks = dict(tasks or {})
 
     def act(self, context: Any) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class RollBackRunOperator(FolderOperator):
 
     ui_color = "#f8ece4"
     rolls_back = True
+    rollback_script = "ledger"
+    """It belongs to what was applied."""
 
     def __init__(self, *, watched: Sequence[str], plan_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

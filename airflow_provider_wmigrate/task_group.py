@@ -18,7 +18,7 @@ from .folder_operator import SettingsRetryPolicy
 from .folding import HISTORY, MAX_TASKS, Folding
 from .history import ApplyHistoryOperator, RollBackHistoryOperator
 from .hooks import read_folder
-from .operators import ApplyMigrationOperator, PlanMigrationsOperator, RollBackMigrationOperator
+from .operators import ROLLBACK_SCRIPT, ApplyMigrationOperator, PlanMigrationsOperator, RollBackMigrationOperator
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
 from .task_arguments import defaults, refuse_mapped, split
 from .task_budgets import every_settings, longest
@@ -158,10 +158,16 @@ class _FolderTaskGroup(TaskGroup):
             "migration_doc": partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden),
         }
 
-    def _plan(self, to: str | None, direction: Direction) -> BaseOperator:
+    def _plan(self, to: str | None, direction: Direction, **more: Any) -> BaseOperator:
         environments = self._environments()
         return PlanMigrationsOperator(
-            task_id="plan", tasks=self._ids, to=to, direction=direction, environments=environments, **self._shared
+            task_id="plan",
+            tasks=self._ids,
+            to=to,
+            direction=direction,
+            environments=environments,
+            **more,
+            **self._shared,
         )
 
     def _undo(self) -> BaseOperator:
@@ -274,6 +280,8 @@ class RollbackTaskGroup(_FolderTaskGroup):
             RollbackTaskGroup("rollback", folder="../migrations", conn_id="warehouse_db", to="{{ params.to }}")
 
     :param to: the version that stays, with all before it; `0` rolls back everything (templated).
+    :param rollback_script: `folder` or `ledger`: which script is run where the two have different ones. Empty: that is
+        refused. By default, `rollback_script` of the run's configuration decides (templated).
 
     The other parameters are those of `MigrationTaskGroup`.
     """
@@ -287,21 +295,24 @@ class RollbackTaskGroup(_FolderTaskGroup):
         to: str,
         mode: str = "apply",
         environment: str | None = None,
+        rollback_script: str | None = ROLLBACK_SCRIPT,
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
         folded, alone = self._split()
         with self:
-            plan = self._plan(to, "rollback")
+            plan = self._plan(to, "rollback", rollback_script=rollback_script)
             # One of them may roll back others that stand before it in the plan, each within a budget of its own.
             limits = (longest(m, self._settings) for m in self._folder.migrations)
             net = self._unless_given(execution_timeout=sum(limits, timedelta()))
             tasks: dict[str, BaseOperator] = {}
             for migration in alone:
-                arguments = {**self._step(migration), **net}
+                arguments = {**self._step(migration), **net, "rollback_script": rollback_script}
                 tasks[migration.version] = RollBackMigrationOperator(tasks=self._ids, **arguments)
             if folded:
-                tasks[HISTORY] = RollBackHistoryOperator(tasks=self._ids, **{**self._history(folded), **net})
+                tasks[HISTORY] = RollBackHistoryOperator(
+                    tasks=self._ids, **{**self._history(folded), **net}, rollback_script=rollback_script
+                )
             self._join(plan, tasks, self._report())
 
 

@@ -133,9 +133,15 @@ class Call:
         from airflow_provider_wmigrate.engine.migrator import Migrator
 
         more: dict[str, Any] = {} if on_event is None else {"on_event": on_event}
-        made = Migrator(self.target.connect, self.folder, identity=identity(), environment=self.environment, **more)
+        made = Migrator(
+            self.target.connect, self.folder, identity=identity(), environment=self.environment, **more, **self._chosen
+        )
         made.analyses = self.analyses
         return made
+
+    @property
+    def _chosen(self) -> dict[str, Any]:
+        return {"rollback_script": getattr(self.arguments, "script", None)}
 
     @cached_property
     def analyses(self) -> Analyses:
@@ -152,7 +158,7 @@ class Call:
         from airflow_provider_wmigrate.engine.planning import Planning
 
         folder = self.folder if seen is None else seen
-        return Planning(self.target.connect, folder, identity=identity(), environment=self.environment)
+        return Planning(self.target.connect, folder, identity=identity(), environment=self.environment, **self._chosen)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

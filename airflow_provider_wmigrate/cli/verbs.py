@@ -82,6 +82,11 @@ VERBS = (
                 "Instead: roll back this migration alone; no other applied one may depend on it.",
                 "VERSION",
             ),
+            Argument(
+                ("--script",),
+                "Where the ledger has another rollback script than the folder: run this one.",
+                choices=("folder", "ledger"),
+            ),
             _DRY_RUN,
         ),
         asks=True,

@@ -173,7 +173,7 @@ class Migrator(Planning):
         if not dry_run:
             return self.roll_back_each([version])[0]
         self._allow(dry_run=True, direction="rollback")
-        return self._trial().roll_back(self._directed(RollingBack), version, behind)
+        return self._trial().roll_back(self._back(), version, behind)
 
     def roll_back_each(
         self,
@@ -197,10 +197,10 @@ class Migrator(Planning):
                 known = {*known, *(e.version for e in self._access.entries(session))}
             versions = [normalise_version(v, known, where="this folder or the ledger") for v in versions]
             if not there:
-                return [self._finished(self._directed(RollingBack).not_applied(version)) for version in versions]
+                return [self._finished(self._back().not_applied(version)) for version in versions]
             refuse_standby(session.login.standby)
             try:
-                back = replace(self._directed(RollingBack), only_incomplete=only_incomplete)
+                back = replace(self._back(), only_incomplete=only_incomplete)
                 with self._whole(session, whole, versions) as records:
                     records += Series(session, back, versions, go_on).run()
                 return records
@@ -213,6 +213,9 @@ class Migrator(Planning):
 
     def _directed(self, kind: type[_D]) -> _D:
         return kind(self.migrations, self._access, self.settings, self.analyses)
+
+    def _back(self) -> RollingBack:
+        return replace(self._directed(RollingBack), choice=self.rollback_script)
 
     def _trial(self) -> Trial:
         from .run.trial import Trial

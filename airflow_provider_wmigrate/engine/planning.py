@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .events import Event, Listener
     from .lock_modes import Learnt
     from .plan.forecast import Ahead, Foreseen
+    from .plan.rollback import RollbackSource
     from .sql.script import Analysis
 
 
@@ -51,6 +52,7 @@ class Planning:
     :param identity: who acts, for the ledger.
     :param environment: name of an environment of the config, or None.
     :param on_event: told every event, one at a time; not always in the thread that called.
+    :param rollback_script: which one is run where ledger and folder have different ones. None: that is refused.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Planning:
         identity: Identity,
         environment: str | None = None,
         on_event: Listener = _ignore,
+        rollback_script: RollbackSource | None = None,
     ) -> None:
+        self.rollback_script = rollback_script
         self.settings = folder.config.settings_for(environment)
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
@@ -167,14 +171,16 @@ class Planning:
         from .plan.rollback import plan_rollback
 
         target = version_that_stays(to, self._known(state))
-        return _with(found, plan_rollback(list(self.migrations.values()), state, to=target))
+        return _with(
+            found, plan_rollback(list(self.migrations.values()), state, to=target, choice=self.rollback_script)
+        )
 
     def plan_rollback_steps(self, steps: int) -> Plan:
         """What must be rolled back to take away the last `steps` applied migrations, or all if there are no more."""
         state, found = self._read_and_compare(None)
         from .plan.rollback import plan_rollback_steps
 
-        return _with(found, plan_rollback_steps(list(self.migrations.values()), state, steps))
+        return _with(found, plan_rollback_steps(list(self.migrations.values()), state, steps, self.rollback_script))
 
     def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
         """What rolling back this one migration alone means, and what stands in its way.
@@ -185,7 +191,7 @@ class Planning:
         from .plan.rollback import plan_rollback_of
 
         version = normalise_version(version, self._known(state), where="this folder or the ledger")
-        return _with(found, plan_rollback_of(list(self.migrations.values()), state, version))
+        return _with(found, plan_rollback_of(list(self.migrations.values()), state, version, self.rollback_script))
 
     def _known(self, state: State) -> set[str]:
         return {*self.migrations, *(e.version for e in state.entries)}

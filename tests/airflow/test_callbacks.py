@@ -179,6 +179,14 @@ def test_a_failing_rollback_raises_the_alarm(
     assert relations(conn) == {"a", "b"}
 
 
+def test_the_rollback_script_of_what_was_applied_is_run(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    folder = make_folder({**A, **B})
+    apply_and_leave_incomplete(runner, folder, conn)
+    call(make_folder({**A, **B, "002_b.rollback.sql": "DROP TABLE a;"}))
+    assert outcomes(conn) == [("002", "incomplete, its rollback script has been run")]
+    assert relations(conn) == {"a"}
+
+
 def test_a_missing_rollback_script_raises_the_alarm(
     runner: Runner, make_folder: MakeFolder, conn: Conn, task_log: TaskLog
 ) -> None:

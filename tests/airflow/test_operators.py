@@ -574,6 +574,23 @@ def test_a_rollback_without_a_good_target(
     assert relations(conn) == {"a"}
 
 
+@pytest.mark.parametrize("max_tasks", [None, 1])
+def test_of_two_rollback_scripts_a_run_is_told_which(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, max_tasks: int | None
+) -> None:
+    runner.run(runner.migrations(make_folder({**A, **C}), max_tasks=max_tasks))
+    mended = make_folder({**A, **C, "001_a.rollback.sql": "ALTER TABLE a RENAME TO kept;"})
+    run = runner.run(runner.rollback(mended, to="0", max_tasks=max_tasks))
+    choose = 'read both, and trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+    differs = "the rollback script of 001 is not the one recorded when it was applied"
+    assert error(run, "plan") == f"001_a.rollback.sql: {differs}; {choose}"
+    assert [finding["next_step"] for finding in run.xcoms["plan", "plan"]["findings"]] == [choose]
+    run = runner.run(runner.rollback(mended, to="0", max_tasks=max_tasks), rollback_script="both")
+    assert error(run, "plan") == "rollback_script must be folder or ledger, not 'both'"
+    run = runner.run(runner.rollback(mended, to="0", max_tasks=max_tasks), rollback_script="folder")
+    assert (run.state, relations(conn)) == ("success", {"kept"})
+
+
 def test_a_rollback_needs_the_tasks_of_all_it_undoes(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     runner.run(runner.migrations(make_folder(ALL)))
     run = runner.run(runner.rollback(make_folder({**A, **B}), to="1"))

@@ -133,6 +133,21 @@ def test_a_person_reads_how_many_and_which(applied: Path, place: str, yes: tuple
     assert standing(wmigrate) == {"001": "applied", "002": "pending", "003": "pending"}
 
 
+def test_of_two_rollback_scripts_a_person_chooses_one(applied: Path, wmigrate: Wmigrate) -> None:
+    for file in applied.glob("003_*.rollback.sql"):
+        file.write_text(file.read_text() + "CREATE TABLE mended ();")
+    refused = wmigrate("down", "--only", "3", "--yes")
+    assert (refused.code, refused.err) == (
+        3,
+        "wmigrate: 003_view.rollback.sql: the rollback script of 003 is not the one recorded when it was applied;"
+        " read both, and choose: `wmigrate down` with `--script folder` or `--script ledger`\n",
+    )
+    assert wmigrate("down", "--only", "3", "--dry-run", "--script", "folder").code == 0
+    assert wmigrate("down", "--only", "3", "--yes", "--script", "folder").code == 0
+    made = wmigrate("down", "--only", "3", "--yes", "--script", "neither")
+    assert made.code == 2
+
+
 def test_a_dry_run_asks_nobody(applied: Path, wmigrate: Wmigrate) -> None:
     assert wmigrate("down", "1", "--dry-run").code == 0
     assert wmigrate("down", "--steps", "2", "--dry-run").code == 0

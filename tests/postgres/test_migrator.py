@@ -582,10 +582,9 @@ def test_the_dependencies_as_applied_count(migrator: MakeMigrator, conn: Conn) -
     [
         pytest.param({"003_c.sql": "SELECT 1"}, [], id="the files are gone"),
         pytest.param({"001_a.sql": AB["001_a.sql"]}, [], id="the rollback is gone"),
-        pytest.param({"001_a.sql": "CREATE TABLE z ()", "001_a.rollback.sql": "DROP TABLE z"}, [], id="both changed"),
         pytest.param(
-            {"001_a.sql": AB["001_a.sql"], "001_a.rollback.sql": "ALTER TABLE a RENAME TO kept"}, ["kept"],
-            id="only the rollback was mended",
+            {"001_a.sql": "CREATE TABLE z ()", "001_a.rollback.sql": AB["001_a.rollback.sql"]}, [],
+            id="only the migration changed",
         ),
     ],
 )  # fmt: skip
@@ -593,6 +592,39 @@ def test_which_rollback_script_is_run(migrator: MakeMigrator, conn: Conn, now: d
     migrator(AB).apply("001")
     assert migrator(now).roll_back("001").outcome is Outcome.ROLLED_BACK
     assert relations(conn) == left
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param({"001_a.sql": "CREATE TABLE z ()"}, id="both changed"),
+        pytest.param({"001_a.sql": AB["001_a.sql"]}, id="only the rollback changed"),
+    ],
+)
+def test_of_two_rollback_scripts_a_person_chooses_one(migrator: MakeMigrator, conn: Conn, now: dict[str, str]) -> None:
+    migrator(AB).apply("001")
+    mended = migrator({**now, "001_a.rollback.sql": "ALTER TABLE a RENAME TO kept"})
+    for dry_run in (True, False):
+        with pytest.raises(HistoryError, match="is not the one recorded when it was applied") as refused:
+            mended.roll_back("001", dry_run=dry_run)
+        assert [finding.code for finding in refused.value.findings] == ["rollback_differs"]
+    assert (relations(conn), applied(conn)) == (["a"], ["001"])
+    mended.rollback_script = "folder"
+    assert mended.roll_back("001").outcome is Outcome.ROLLED_BACK
+    assert relations(conn) == ["kept"]
+    conn.execute("DROP TABLE kept")
+    migrator(AB).apply("001")
+    mended.rollback_script = "ledger"
+    assert mended.roll_back("001").outcome is Outcome.ROLLED_BACK
+    assert relations(conn) == []
+
+
+def test_what_is_declared_irreversible_is_not_rolled_back(migrator: MakeMigrator, conn: Conn) -> None:
+    migrator(AB).apply("001")
+    config = "migrations:\n  - {version: 1, rollback_supported: false}\n"
+    with pytest.raises(HistoryError, match="migration 001_a is declared irreversible"):
+        migrator({"001_a.sql": AB["001_a.sql"], "migration_config.yaml": config}).roll_back("001")
+    assert relations(conn) == ["a"]
 
 
 def test_without_any_rollback_script(migrator: MakeMigrator, conn: Conn) -> None:

@@ -178,9 +178,10 @@ OLD = Script.of("", "an older undo").checksum
     ("file", "recorded", "source", "finding"),
     [
         ("1", Script.of("", "undo 1").checksum, "folder", ""),
-        ("1", OLD, "folder", "rollback_differs(1)"),
+        ("1", OLD, "ledger", "rollback_differs(1)"),
         ("1", None, "folder", "rollback_differs(1)"),
-        ("1!", Script.of("", "undo 1").checksum, "ledger", "rollback_differs(1)"),
+        ("1!", Script.of("", "undo 1").checksum, "folder", ""),
+        ("1!", OLD, "ledger", "rollback_differs(1)"),
         ("1!", None, None, "no_rollback(1)"),
         ("", OLD, "ledger", ""),
         ("", None, None, "no_rollback(1)"),
@@ -235,36 +236,82 @@ NONE = "migration 001_m has no rollback script, neither in the folder nor in the
                 "001_m.sql",
             ),
         ),
+        ("1!", OLD, None),
+    ],
+)
+def test_what_is_said_without_a_rollback_script_in_the_folder(
+    file: str, recorded: str | None, expected: Finding | None
+) -> None:
+    migrations = [replace(m, rollback=None) for m in folder(file)[0]]
+    row = entry("1", rollback_checksum=recorded)
+    assert rollback.plan_rollback(migrations, State((row,)), to=None).findings == ((expected,) if expected else ())
+
+
+@pytest.mark.parametrize(
+    ("file", "recorded", "message", "severity"),
+    [
+        ("1", OLD, "the rollback script of 001 is not the one recorded when it was applied", "error"),
         (
             "1!",
             OLD,
+            "the rollback script of 001 is not the one recorded when it was applied, and the migration was edited too",
+            "error",
+        ),
+        ("1", None, "the ledger has no rollback script of 001; the folder's is run, which is younger", "warning"),
+    ],
+)
+def test_what_is_said_of_two_rollback_scripts(file: str, recorded: str | None, message: str, severity: str) -> None:
+    nxt = {
+        "error": "read both, and choose: `wmigrate down` with `--script folder` or `--script ledger`",
+        "warning": "read it before you continue",
+    }
+    row = entry("1", rollback_checksum=recorded)
+    expected = Finding("rollback_differs", message, nxt[severity], severity, "001", "001_m.rollback.sql")
+    assert rollback.plan_rollback(folder(file)[0], State((row,)), to=None).findings == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("file", "recorded", "choice", "source"),
+    [
+        ("1", OLD, "folder", "folder"),
+        ("1", OLD, "ledger", "ledger"),
+        ("1!", OLD, "folder", "folder"),
+        ("1!", OLD, "ledger", "ledger"),
+        # only one has a script: there is nothing to choose
+        ("1", None, "ledger", "folder"),
+        ("", OLD, "folder", "ledger"),
+        # of an edited one that the ledger has none for, a person may say that the folder's undoes what was applied
+        ("1!", None, "folder", "folder"),
+        ("1!", None, "ledger", None),
+    ],
+)
+def test_a_person_chooses_between_two(
+    file: str, recorded: str | None, choice: rollback.RollbackSource, source: str | None
+) -> None:
+    row = entry("1", rollback_checksum=recorded)
+    migrations = folder(file)[0]
+    assert rollback.rollback_of(migrations[0] if migrations else None, row, choice) == source
+    made = (
+        rollback.plan_rollback(migrations, State((row,)), to=None, choice=choice),
+        rollback.plan_rollback_steps(migrations, State((row,)), 1, choice),
+        rollback.plan_rollback_of(migrations, State((row,)), "001", choice),
+    )
+    assert [bool(plan.errors) for plan in made] == [source is None] * 3
+
+
+@pytest.mark.parametrize("recorded", [None, OLD])
+def test_what_is_declared_irreversible_stays(recorded: str | None) -> None:
+    migrations = [replace(m, rollback=None, rollback_supported=False) for m in folder("1")[0]]
+    row = entry("1", rollback_checksum=recorded)
+    for choice in (None, "ledger", "folder"):
+        assert rollback.plan_rollback(migrations, State((row,)), to=None, choice=choice).findings == (
             Finding(
-                "rollback_differs",
-                "the rollback of 001 differs from the one recorded when it was applied; the ledger's script is run,"
-                " because the migration changed too",
-                "read it before you continue",
-                "warning",
+                "irreversible",
+                "migration 001_m is declared irreversible (rollback_supported: false)",
+                "write a new migration, or restore a backup; if it can be undone all the same,"
+                " write 001_m.rollback.sql and remove that line",
+                "error",
                 "001",
                 "001_m.sql",
             ),
-        ),
-    ],
-)
-def test_what_is_said_of_a_rollback_script(file: str, recorded: str | None, expected: Finding) -> None:
-    migrations = [replace(m, rollback=None) for m in folder(file)[0]]
-    row = entry("1", rollback_checksum=recorded)
-    assert rollback.plan_rollback(migrations, State((row,)), to=None).findings == (expected,)
-
-
-def test_an_edited_rollback_script_is_told_with_its_file() -> None:
-    row = entry("1", rollback_checksum=OLD)
-    assert rollback.plan_rollback(folder("1")[0], State((row,)), to=None).findings == (
-        Finding(
-            "rollback_differs",
-            "the rollback of 001 differs from the one recorded when it was applied; the folder's script is run",
-            "read it before you continue",
-            "warning",
-            "001",
-            "001_m.rollback.sql",
-        ),
-    )
+        )

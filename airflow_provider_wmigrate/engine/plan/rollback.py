@@ -6,21 +6,32 @@ Everything here goes by the ledger, by the dependencies **as applied**, so that 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Literal
 
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.folder.graph import reached, topological
-from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Status, Step, version_key
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Step, version_key
 
 from .statuses import open_failures, statuses, told, with_decisions
 
+RollbackSource = Literal["folder", "ledger"]
+"""Where a rollback script is read."""
 
-def plan_rollback(migrations: Sequence[Migration], state: State, *, to: str | None) -> Plan:
-    """Steps that roll back every applied version above `to` (None: all of them), in the order of `rollback_order`."""
+
+def plan_rollback(
+    migrations: Sequence[Migration], state: State, *, to: str | None, choice: RollbackSource | None = None
+) -> Plan:
+    """Steps that roll back every applied version above `to` (None: all of them), in the order of `rollback_order`.
+
+    :param choice: as for `rollback_of`.
+    """
     going = {e.version for e in state.entries if to is None or version_key(e.version) > version_key(to)}
-    return _plan(migrations, state, to, going, f"not above the target {to}")
+    return _plan(migrations, state, to, going, f"not above the target {to}", choice)
 
 
-def plan_rollback_steps(migrations: Sequence[Migration], state: State, steps: int) -> Plan:
+def plan_rollback_steps(
+    migrations: Sequence[Migration], state: State, steps: int, choice: RollbackSource | None = None
+) -> Plan:
     """Steps that roll back the `steps` applied migrations with the highest versions; all, if there are no more.
 
     By version, as `plan_rollback` goes, and not by time: migrations that were applied side by side, or late, have no
@@ -28,16 +39,24 @@ def plan_rollback_steps(migrations: Sequence[Migration], state: State, steps: in
     """
     newest_first = sorted((e.version for e in state.entries), key=version_key, reverse=True)
     to = newest_first[steps] if len(newest_first) > steps else None
-    return _plan(migrations, state, to, set(newest_first[:steps]), f"not among the last {steps}")
+    return _plan(migrations, state, to, set(newest_first[:steps]), f"not among the last {steps}", choice)
 
 
-def plan_rollback_of(migrations: Sequence[Migration], state: State, version: str) -> Plan:
+def plan_rollback_of(
+    migrations: Sequence[Migration], state: State, version: str, choice: RollbackSource | None = None
+) -> Plan:
     """The one step that rolls back this version alone, or what stands in its way; no step when it is not applied."""
-    return _plan(migrations, state, version, {e.version for e in state.entries} & {version}, f"only {version} is meant")
+    going = {e.version for e in state.entries} & {version}
+    return _plan(migrations, state, version, going, f"only {version} is meant", choice)
 
 
 def _plan(
-    migrations: Sequence[Migration], state: State, to: str | None, going: Collection[str], stays_because: str
+    migrations: Sequence[Migration],
+    state: State,
+    to: str | None,
+    going: Collection[str],
+    stays_because: str,
+    choice: RollbackSource | None,
 ) -> Plan:
     files = {m.version: m for m in migrations}
     rows = {e.version: e for e in state.entries}
@@ -48,7 +67,7 @@ def _plan(
     findings = [
         *([standby_finding()] if steps and state.standby else []),
         *all_dependents(numeric, state.entries, leaving=going),
-        *(f for v in numeric for f in _no_rollback(rows[v], files.get(v), known[v])),
+        *(f for v in numeric for f in _of_script(files.get(v), rows[v], choice)),
     ]
     staying = dict.fromkeys((v for v in rows if v not in going), stays_because)
     failures = open_failures(known, state)
@@ -105,17 +124,57 @@ def _children(entries: Iterable[Entry]) -> dict[str, list[str]]:
     return children
 
 
-def rollback_of(migration: Migration | None, entry: Entry) -> str | None:
-    """Which rollback script fits what is in the database: "folder", "ledger", or None for neither.
+def rollback_of(
+    migration: Migration | None, entry: Entry, choice: RollbackSource | None = None
+) -> RollbackSource | None:
+    """Where the rollback script is that fits what is in the database; None: there is none.
 
-    A file edited after it was applied may have a rollback that undoes something else, so the folder's script counts
-    only while the migration's own checksum is the applied one. Then an edited rollback is the better one: it was
-    fixed.
+    The one in the ledger was recorded when the migration was applied. The folder's alone counts only if the migration
+    was not edited since: else it may undo something else.
+
+    :param choice: of a person, where both have one and they differ; without it `refusal` stops that.
     """
-    unchanged = migration is not None and migration.script.checksum == entry.checksum
-    if unchanged and migration is not None and migration.rollback is not None:
+    script = migration.rollback if migration else None
+    recorded = entry.rollback_checksum
+    if script is not None and (
+        script.checksum == recorded or choice == "folder" or (recorded is None and _unchanged(migration, entry))
+    ):
         return "folder"
-    return "ledger" if entry.rollback_checksum is not None else None
+    return "ledger" if recorded is not None else None
+
+
+def refusal(migration: Migration | None, entry: Entry, choice: RollbackSource | None = None) -> Finding | None:
+    """Why no rollback script of this one may be run; None: one may."""
+    if migration is not None and migration.rollback_supported is False:
+        return _irreversible(migration)
+    if rollback_of(migration, entry, choice) is None:
+        return no_rollback(migration, entry)
+    script = migration.rollback if migration else None
+    if choice or script is None or entry.rollback_checksum in (None, script.checksum):
+        return None
+    too = "" if _unchanged(migration, entry) else ", and the migration was edited too"
+    return Finding(
+        "rollback_differs",
+        f"the rollback script of {entry.version} is not the one recorded when it was applied{too}",
+        "read both, and choose: `wmigrate down` with `--script folder` or `--script ledger`",
+        version=entry.version,
+        file=script.file,
+    )
+
+
+def _unchanged(migration: Migration | None, entry: Entry) -> bool:
+    return migration is not None and migration.script.checksum == entry.checksum
+
+
+def _irreversible(migration: Migration) -> Finding:
+    return Finding(
+        "irreversible",
+        f"migration {migration.stem} is declared irreversible (rollback_supported: false)",
+        "write a new migration, or restore a backup; if it can be undone all the same,"
+        f" write {migration.stem}.rollback.sql and remove that line",
+        version=migration.version,
+        file=migration.script.file,
+    )
 
 
 def no_rollback(migration: Migration | None, entry: Entry) -> Finding:
@@ -137,29 +196,16 @@ def no_rollback(migration: Migration | None, entry: Entry) -> Finding:
     )
 
 
-def _no_rollback(entry: Entry, migration: Migration | None, status: Status) -> list[Finding]:
-    source = rollback_of(migration, entry)
-    file = migration.script.file if migration else None
-    if source is None:
-        return [no_rollback(migration, entry)]
-    edited = (
-        source == "folder"
-        and migration is not None
-        and migration.rollback is not None
-        and migration.rollback.checksum != entry.rollback_checksum
-    )
-    if edited or (source == "ledger" and status is Status.CHANGED):
-        which = (
-            "the folder's script is run" if edited else "the ledger's script is run, because the migration changed too"
+def _of_script(migration: Migration | None, entry: Entry, choice: RollbackSource | None) -> Iterator[Finding]:
+    refused = refusal(migration, entry, choice)
+    if refused is not None:
+        yield refused
+    elif entry.rollback_checksum is None and migration is not None and migration.rollback is not None:
+        yield Finding(
+            "rollback_differs",
+            f"the ledger has no rollback script of {entry.version}; the folder's is run, which is younger",
+            "read it before you continue",
+            severity="warning",
+            version=entry.version,
+            file=migration.rollback.file,
         )
-        return [
-            Finding(
-                "rollback_differs",
-                f"the rollback of {entry.version} differs from the one recorded when it was applied; {which}",
-                "read it before you continue",
-                severity="warning",
-                version=entry.version,
-                file=migration.rollback.file if migration and migration.rollback else file,
-            )
-        ]
-    return []

@@ -201,9 +201,11 @@ class RollingBack(Directed):
     """From the ledger back.
 
     :param only_incomplete: one that is applied by now is left as it is.
+    :param choice: as for `rollback_of`.
     """
 
     only_incomplete: bool = False
+    choice: rollback.RollbackSource | None = None
     direction: ClassVar[Direction] = "rollback"
 
     def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
@@ -223,10 +225,13 @@ class RollingBack(Directed):
     def job(self, entry: Entry, session: Session | None) -> Job | None:
         """Its rollback script; None: the ledger has it, and it is not to be asked now.
 
-        :raises HistoryError: there is none, or it is not the one that was stored.
+        :raises HistoryError: there is none that may be run, or it is not the one that was stored.
         """
         migration = self.migrations.get(entry.version)
-        source = rollback.rollback_of(migration, entry)
+        refused = rollback.refusal(migration, entry, self.choice)
+        if refused is not None:
+            raise HistoryError([refused])
+        source = rollback.rollback_of(migration, entry, self.choice)
         script = migration.rollback if source == "folder" and migration else None
         if source == "ledger":
             if session is None:
