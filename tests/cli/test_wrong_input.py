@@ -98,7 +98,7 @@ def test_words(shop: Path, wmigrate: Wmigrate, words: list[str], code: int, sent
     [
         ("down", "rollback undo revert downgrade UNDO"),
         ("up", "migrate apply deploy update upgrade run"),
-        ("check", "validate lint verify test"),
+        ("check", "validate test"),
         ("new", "create generate make add"),
         ("status", "list ls"),
         ("history", "log"),
@@ -363,3 +363,12 @@ def test_what_is_not_sql_is_told_with_its_place(shop: Path, wmigrate: Wmigrate) 
         ("syntax_error", "warning", "004_x.sql", 2, 8),
         ("variable", "warning", "005_y.sql", 1, 32),
     ]
+
+
+def test_a_statement_too_large_to_be_told_is_never_taken_for_none(shop: Path, wmigrate: Wmigrate) -> None:
+    (shop / "001_shop.sql").write_text("-- large\nSELEC '" + "x" * 1_200_000 + "';")
+    (shop / "migration_config.yaml").write_text("migrations:\n  - version: '001'\n    transactional: false\n")
+    done = wmigrate("up", "--yes", "--to", "1", "--json")
+    assert done.code == 3
+    assert "001_shop.sql:2:1: syntax error at or near" in done.json["error"]["message"]
+    assert wmigrate("status", "--json").json["counts"].get("applied", 0) == 0

@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.sql import psql
 from airflow_provider_wmigrate.engine.sql import unread as module
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.unread import placeholders, unread
 
 
@@ -93,3 +94,11 @@ def test_a_string_that_is_nothing_but_a_variable(text: str, expected: list[tuple
     found = placeholders(Script.of("001_a.sql", text))
     assert [(p.line, p.column, p.variable) for p in found] == expected
     assert {p.reason for p in found} <= {""}
+
+
+def test_a_large_statement_that_cannot_be_read_is_never_none_at_all() -> None:
+    """Without statements and without a place it would look like a script that does nothing: done before it began."""
+    text = "SELECT 1;\nSELEC '" + "x" * 1_200_000 + "';"
+    analysis = analyse(Script.of("001_a.sql", text))
+    assert len(analysis.statements) == 0
+    assert analysis.unparsed == '001_a.sql:2:1: syntax error at or near "***"'  # it may be a secret

@@ -19,7 +19,7 @@ from .pieces import LARGE, Piece, joined, without
 from .psql import cut
 from .script import Analysis
 from .statements import Statement, Statements
-from .unread import unread
+from .unread import refused, unread
 
 
 def analyse(script: Script) -> Analysis:
@@ -45,8 +45,9 @@ def analyse(script: Script) -> Analysis:
         try:
             for statement in _statements(text, piece, line, whole=len(found.pieces) == 1):
                 statements.append(statement)
-        except PgQueryError:
-            return Analysis(script, Statements(), joined(found.pieces), found.blanks, unread(script), whole=True)
+        except PgQueryError as error:
+            places = unread(script) or (refused(script, piece, text, error),)
+            return Analysis(script, Statements(), joined(found.pieces), found.blanks, places, whole=True)
     return _unwrap(Analysis(script, statements, found.pieces, found.blanks))
 
 

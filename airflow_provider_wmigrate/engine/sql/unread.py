@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Script
 
 from .masking import masked_error
-from .pieces import LARGE, without
+from .pieces import LARGE, Piece, without
 from .psql import cut
 from .tokens import scanned
 
@@ -56,6 +56,15 @@ def unread(script: Script) -> tuple[Unread, ...]:
             text = without(script.text, found.blanks, piece.start, piece.end)
             places += [_place(script, piece.start + at, masked_error(m, text), v) for at, m, v in _errors(text)]
     return tuple(places)
+
+
+def refused(script: Script, piece: Piece, text: str, error: Any) -> Unread:
+    """The place at which the grammar gave up, of a statement so large that nobody reads on behind it.
+
+    :param error: a PgQueryError, of this text of the piece.
+    """
+    at = (error.cursorpos or 1) - 1
+    return _place(script, piece.start + at, masked_error(error.message, text), None)
 
 
 def placeholders(script: Script) -> tuple[Unread, ...]:
