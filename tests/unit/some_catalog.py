@@ -12,9 +12,6 @@ from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts, relation_facts
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.plan.lock_scope import Lasting, Lock, Scope, Taken
-from airflow_provider_wmigrate.engine.plan.locks_needed import taken_in_order
-from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 TABLES = {"t": 1, "c": 2, "p": 3, "p1": 4, "pd": 5, "q": 6, "q1": 7, "u": 8, "w": 9, "x": 10, "y": 11}
 VIEWS = {"v": 20, "joined": 21, "outer": 22}
@@ -82,13 +79,19 @@ def a_catalog(**more: Any) -> RelationFacts:
 
 def taken(text: str, **more: Any) -> str:
     """What the last statement of a script takes: `p p1: ACCESS EXCLUSIVE; t: ROW EXCLUSIVE rows; f() is called`."""
+    from airflow_provider_wmigrate.engine.plan.lock_scope import Scope
+    from airflow_provider_wmigrate.engine.plan.locks_needed import taken_in_order
+    from airflow_provider_wmigrate.engine.sql.analysis import analyse
+
     facts = a_catalog(**more)
     *_, (_, _, found) = taken_in_order(analyse(Script.of("001_a.sql", text)), Scope(facts))
     return in_words(found, facts)
 
 
-def in_words(found: Iterable[Taken], facts: RelationFacts) -> str:
+def in_words(found: Iterable[Any], facts: RelationFacts) -> str:
     """Locks by mode, the strongest first, each relation once; then the rest in its order."""
+    from airflow_provider_wmigrate.engine.plan.lock_scope import Lasting, Lock
+
     locks: dict[tuple[int, str], dict[int, None]] = defaultdict(dict)
     rest: list[str] = []
     for each in found:
