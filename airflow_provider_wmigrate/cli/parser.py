@@ -119,7 +119,9 @@ def keywords(argument: Argument) -> dict[str, Any]:
     more: dict[str, Any] = {"help": _help(argument)}
     if argument.kind == "flag":
         return {**more, "action": "store_true"}
-    if argument.kind == "list":
+    if argument.kind == "list" and not argument.is_option:
+        more["nargs"] = "*"
+    elif argument.kind == "list":
         more |= {"action": "append", "default": None}
     else:
         more["default"] = argument.default

@@ -261,6 +261,21 @@ VERBS = (
         database="optional",
     ),
     Verb(
+        "verify",
+        "Prove the rollbacks: on scratch databases apply, roll back, compare schema and rows, and apply again.",
+        "verify:verify",
+        (
+            Argument(("version",), "Only these migrations. Default: all.", "VERSION", "list", optional=True),
+            Argument(
+                ("--scratch",),
+                "Server on which it happens, and which is there for nothing else, as postgresql://... or key=value"
+                " pairs. Default: the target's, where the role needs CREATEDB.",
+                "DSN",
+            ),
+            Argument(("--jobs",), "Prove up to N at the same time.", "N", "number", default=1),
+        ),
+    ),
+    Verb(
         "export",
         "Write the whole history, entries and audit log, as JSON or CSV.",
         "export:export",

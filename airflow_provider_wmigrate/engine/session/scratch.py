@@ -1,8 +1,7 @@
-"""A database to try things in: made empty for one purpose, and dropped in the end."""
+"""Databases to try things in: made for one run, and dropped in its end."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -18,45 +17,120 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from .connection import Connect, not_let_in
 
 PREFIX = "wmigrate_scratch_"
-"""With which the names of all of them begin: what a process that was killed has left behind can be dropped."""
+"""With which the names of all of them begin. The rest is the run, whose session has the same name while it lasts."""
+
+_ATTEMPTS = 20
+"""How often a database is copied, if each time somebody has come into it, such as a worker of TimescaleDB's."""
 
 
 @contextmanager
 def scratch_database(connect: Connect) -> Iterator[Connect]:
-    """An empty database on a server, in the encoding and locale of the one that is connected to.
+    """An empty database on a server; see `Scratch.make`.
+
+    :return: what connects to it.
+    """
+    with scratch_server(connect) as scratch:
+        yield scratch.connect_to(scratch.make())
+
+
+@contextmanager
+def scratch_server(connect: Connect) -> Iterator[Scratch]:
+    """A run that makes databases. What it has not dropped is dropped in the end, also after an error; what a run left
+    behind that was killed, at the beginning of the next one by the same role.
 
     :param connect: to any database of that server, as a role with CREATEDB.
-    :return: what connects to it.
-    :raises WMigrateError: it cannot be made.
+    :raises ConnectionFailed: no connection.
     """
-    name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
     try:
         conn = connect()
     except psycopg.Error as error:
         raise not_let_in(error) from error
     with conn:
-        password = {"password": conn.info.password} if conn.info.password else {}
-        dsn = make_conninfo(conn.info.dsn, dbname=name, **password)
         conn.autocommit = True
-        _create(conn, name)
-    try:
-        yield partial(psycopg.connect, dsn)
-    finally:
-        with connect() as conn:
-            conn.autocommit = True
-            # With those who are connected, such as TimescaleDB's workers.
-            conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        scratch = Scratch(connect, conn, f"{PREFIX}{secrets.token_hex(4)}")
+        try:
+            yield scratch
+        finally:
+            scratch.end()
 
 
-def _create(conn: psycopg.Connection[Any], name: str) -> None:
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
-        sql.Identifier(name), *map(sql.Literal, _encoding_and_locale(conn))
-    )
-    try:
-        conn.execute(create)
-    except psycopg.Error as error:
-        hint = "give the role CREATEDB, or name a server on which it has that with --scratch"
-        raise WMigrateError(f"no scratch database can be made: {error.diag.message_primary}", hint=hint) from error
+class Scratch:
+    """The databases of one run on one server."""
+
+    def __init__(self, connect: Connect, conn: psycopg.Connection[Any], run: str) -> None:
+        self._connect, self._conn, self._run = connect, conn, run
+        self._names: list[str] = []
+        self._made = 0
+        conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [run])
+        for (name,) in conn.execute(_LEFT_BEHIND, [len(PREFIX), PREFIX, len(run)]).fetchall():
+            _drop(conn, name)
+
+    def make(self, *, template: str | None = None) -> str:
+        """A database in the encoding and locale of the one that is connected to.
+
+        :param template: one of this run to copy; None: it is empty.
+        :return: its name.
+        :raises WMigrateError: it cannot be made.
+        """
+        self._made += 1
+        name = f"{self._run}_{self._made}"
+        self._names.append(name)
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template or "template0")
+        )
+        if template is None:
+            like = map(sql.Literal, _encoding_and_locale(self._conn))
+            create = sql.SQL("{} ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(create, *like)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._conn.execute(create)
+                return name
+            except errors.ObjectInUse as error:
+                if attempt == _ATTEMPTS:
+                    raise _not_made(error) from error
+                self._conn.execute(_SEND_AWAY, [template])
+            except psycopg.Error as error:
+                raise _not_made(error) from error
+        raise AssertionError("unreachable")
+
+    def connect_to(self, name: str) -> Connect:
+        """What connects to one of them."""
+        info = self._conn.info
+        password = {"password": info.password} if info.password else {}
+        return partial(psycopg.connect, make_conninfo(info.dsn, dbname=name, **password))
+
+    def drop(self, name: str) -> None:
+        _drop(self._conn, name)
+        self._names.remove(name)
+
+    def end(self) -> None:
+        """Drop what is there, and send away who works in it."""
+        if self._names:
+            with self._connect() as conn:  # the first one may be lost
+                conn.autocommit = True
+                while self._names:
+                    _drop(conn, self._names.pop())
+
+
+def _not_made(error: psycopg.Error) -> WMigrateError:
+    hint = "give the role CREATEDB, or name a server on which it has that with --scratch"
+    return WMigrateError(f"no scratch database can be made: {error.diag.message_primary}", hint=hint)
+
+
+def _drop(conn: psycopg.Connection[Any], name: str) -> None:
+    # With those who are connected, such as TimescaleDB's workers.
+    conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+_SEND_AWAY = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
+
+# A role sees what its own sessions are called.
+_LEFT_BEHIND = """
+SELECT d.datname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
+WHERE pg_catalog.left(d.datname, %s) = %s AND r.rolname = current_user
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+                   WHERE a.application_name = pg_catalog.left(d.datname, %s))
+"""
 
 
 def _encoding_and_locale(conn: psycopg.Connection[Any]) -> tuple[str, str, str]:

@@ -1,0 +1,121 @@
+"""Whether a rollback gives back what was there: a verdict of what was seen before and after. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from airflow_provider_wmigrate.engine.catalog.row_sums import Sums, TableSums
+from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff
+from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
+
+
+class Grade(str, Enum):
+    """What is proven of a rollback."""
+
+    EXACT = "exact"
+    """Schema and rows are what they were, and applying again gives the same schema again."""
+    DEFINITION_LOST = "definition_lost"
+    ROWS_LOST = "rows_lost"
+    """With definitions or not."""
+    FAILS = "fails"
+    """The migration, its rollback, or applying it again."""
+    IRREVERSIBLE = "irreversible"
+    """The config says so."""
+    NO_ROLLBACK = "no_rollback"
+    NOT_TRIED = "not_tried"
+    """Never counted as proven."""
+
+    @property
+    def words(self) -> str:
+        return self.value.replace("_", " ")
+
+    @property
+    def passes(self) -> bool:
+        """Whether somebody knows what a rollback does: it is exact, or a person has declared that there is none."""
+        return self in (Grade.EXACT, Grade.IRREVERSIBLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """:param differences: sentences about the schema. :param rows: sentences about rows and sequences.
+    :param rewritten: tables that were there before, and that apply or rollback has rewritten or emptied.
+    :param unproven: tables of whose rows nothing is proven, with the reason.
+    :param reason: of a failure, or why it was not tried.
+    """
+
+    version: str
+    name: str
+    grade: Grade
+    differences: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    rewritten: tuple[str, ...] = ()
+    unproven: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"grade": self.grade.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A database at one moment."""
+
+    schema: Snapshot
+    sums: Sums
+
+
+def judge(
+    version: str, name: str, before: Seen, applied: Seen, back: Seen, again: Seen, unproven: Mapping[str, str]
+) -> Verdict:
+    """The verdict on a rollback that has run: before, applied, rolled back, and applied again.
+
+    Rows after the second apply are not compared: a migration may write the time, or a random value.
+    """
+    differences = [d.sentence for d in diff(before.schema, back.schema)]
+    differences += [f"applied again, it is not the same: {d.sentence}" for d in diff(applied.schema, again.schema)]
+    rows = [*_rows_lost(before.sums, back.sums), *_set_back(before.sums, back.sums)]
+    grade = Grade.ROWS_LOST if rows else Grade.DEFINITION_LOST if differences else Grade.EXACT
+    changed = sorted({*_rewritten(before.sums, applied.sums), *_rewritten(applied.sums, back.sums)})
+    rewritten = tuple(table for table in changed if table in before.sums.tables)
+    unread = {**before.sums.unread, **back.sums.unread}
+    return Verdict(version, name, grade, tuple(differences), tuple(rows), rewritten, {**unproven, **unread})
+
+
+def _rows_lost(before: Sums, back: Sums) -> Iterator[str]:
+    for table, had in before.tables.items():
+        has = back.tables.get(table)
+        if has is None:
+            if had.rows and table not in back.unread:
+                yield f"table {table}: {had.rows} rows are gone with it"
+        elif had.rows != has.rows:
+            yield f"table {table}: {had.rows} rows -> {has.rows}"
+        elif had.whole != has.whole or had.columns != has.columns:
+            yield from _changed(table, had, has)
+
+
+def _changed(table: str, had: TableSums, has: TableSums) -> Iterator[str]:
+    """With as many rows. What is new in a column that was not there before is told by the schema."""
+    names = [name for name, value in had.columns.items() if has.columns.get(name) != value]
+    if names:
+        yield f"table {table}: other values in {', '.join(names)}"
+    elif had.columns.keys() == has.columns.keys():
+        yield f"table {table}: the same values stand in other rows"
+
+
+def _set_back(before: Sums, back: Sums) -> Iterator[str]:
+    """Sequences that would give numbers twice. One that is ahead leaves some out, as each INSERT that fails does."""
+    for sequence, (was, increment) in before.sequences.items():
+        now = back.sequences.get(sequence, (None, increment))[0]
+        if sequence in back.sequences and was is not None and (now is None or (now - was) * increment < 0):
+            yield f"sequence {sequence}: {was} -> {'its start' if now is None else now}, so it gives numbers twice"
+
+
+def _rewritten(before: Sums, after: Sums) -> Iterator[str]:
+    for table, had in before.tables.items():
+        has = after.tables.get(table)
+        if has is not None and has.file != had.file:
+            yield table
