@@ -10,21 +10,9 @@ from collections.abc import Iterator, Sequence
 from .arguments import COMMON, Argument, Verb
 
 TEMPLATES = (
-    "empty",
-    "table",
-    "column",
-    "not-null",
-    "index-concurrently",
-    "enum-value",
-    "foreign-key",
-    "hypertable",
-    "continuous-aggregate",
-    "change-aggregate",
-    "aggregate-column",
-    "backfill",
-    "view",
-    "function",
-)
+    "empty", "table", "column", "not-null", "index-concurrently", "enum-value", "foreign-key", "hypertable",
+    "continuous-aggregate", "change-aggregate", "aggregate-column", "backfill", "view", "function",
+)  # fmt: skip
 
 _TOOLS = (
     "flyway", "liquibase", "alembic", "golang-migrate", "dbmate", "sqitch", "yoyo", "goose", "node-pg-migrate",
