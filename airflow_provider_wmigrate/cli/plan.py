@@ -15,6 +15,7 @@ from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural, show_findings
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.lock_modes import Forecast
     from airflow_provider_wmigrate.engine.planning import Planning
 
 
@@ -75,7 +76,8 @@ def down(call: Call) -> Answer:
 
     going = [step.version for step in made.steps]
     undone = [planning.migrations[version] for version in going if version in planning.migrations]
-    return _carried_out(call, made, [*made.findings, *empty_rollbacks(undone)])
+    findings = [*made.findings, *empty_rollbacks(undone)]
+    return _carried_out(call, made, findings, () if _errors(findings) else planning.forecast(made, call.analyses.of)[0])
 
 
 def _last(planning: Planning, steps: int) -> Plan:
@@ -88,14 +90,18 @@ def _last(planning: Planning, steps: int) -> Plan:
     return made
 
 
-def _carried_out(call: Call, made: Plan, findings: list[Finding]) -> Answer:
+def _carried_out(call: Call, made: Plan, findings: list[Finding], foreseen: Iterable[Forecast] = ()) -> Answer:
     if _errors(findings):
         raise HistoryError(_errors(findings))
-    document, idle = _run_document(call, made, findings), f"Nothing to {VERB[made.direction]} on {call.target}."
+    document = _run_document(call, made, findings)
+    losses = {forecast.version: forecast.losses for forecast in foreseen}
+    if made.direction == "rollback":
+        document["losses"] = losses
+    idle = f"Nothing to {VERB[made.direction]} on {call.target}."
     if made.steps or made.failures or findings:
         from .run import Run
 
-        return Run(call, made, findings, document, idle).answer()
+        return Run(call, made, findings, document, idle, losses).answer()
     return Answer(document, lambda screen: screen.line(idle))
 
 

@@ -21,6 +21,7 @@ from .progress import Progress
 from .screen import Screen, plural, took
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.lock_modes import Loss
     from airflow_provider_wmigrate.engine.migrator import Migrator
 
 _DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
@@ -31,6 +32,7 @@ class Run:
     """One `up` or `down`.
 
     :param document: as programs get it, before anything is done. :param idle: what is said where there is no step.
+    :param losses: what a rollback will take away, by version.
     """
 
     call: Call
@@ -38,6 +40,7 @@ class Run:
     findings: list[Finding]
     document: dict[str, Any]
     idle: str
+    losses: Mapping[str, tuple[Loss, ...]] = field(default_factory=dict)
     tried_again: set[str] = field(default_factory=set)
 
     def answer(self) -> Answer:
@@ -45,6 +48,8 @@ class Run:
         if not call.screen.as_json:
             for finding in self.findings:
                 call.screen.tell(f"{finding.severity}: {finding}")
+            if dry_run:
+                self._tell_losses()
         records: list[Record] = []
         if self.plan.steps:
             if not dry_run:
@@ -61,16 +66,28 @@ class Run:
         nothing = bool(records) and len(untried) == len(records)
         return Answer(data, lambda screen: self._show(screen, records, dry_run), FOUND if nothing else DONE)
 
+    def _tell_losses(self) -> None:
+        """Before anything is done, where nobody is asked."""
+        for version, losses in self.losses.items():
+            for loss in losses:
+                self.call.screen.tell(f"{version} {loss.told}")
+
     def _confirm(self) -> None:
         plan, arguments = self.plan, self.call.arguments
         verb, count = VERB[plan.direction].capitalize(), plural(len(plan.steps), "migration")
-        names = "".join(f"\n  {step.version}_{step.name}" for step in plan.steps)
+        names = ""
+        for step in plan.steps:
+            lost = "".join(f"\n      {loss.told}" for loss in self.losses.get(step.version, ()))
+            names += f"\n  {step.version}_{step.name}{lost}"
         question = f"{verb} {count} on {self.call.target}:{names}"
         if plan.direction == "apply":
             confirm(self.call, question)
             return
         prompt = f"Roll back {count} ({going(plan)})?"
-        confirm(self.call, question, prompt=prompt, beside_yes=beside_yes(arguments.version, plan))
+        beside = beside_yes(arguments.version, plan)
+        if arguments.yes and not beside and not self.call.screen.as_json:
+            self._tell_losses()
+        confirm(self.call, question, prompt=prompt, beside_yes=beside)
 
     def _go(self, dry_run: bool, records: list[Record]) -> None:
         with Progress(self.call.screen, len(self.plan.steps)) as progress:

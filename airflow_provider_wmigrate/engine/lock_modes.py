@@ -187,6 +187,20 @@ class LockForecast:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that a rollback takes away."""
+
+    what: str | None
+    """The table, view or column; None: nobody can see what goes."""
+    rows: int | None
+    """Of a column, its values. None: not known, or it has none of its own."""
+    counted: bool
+    """Else the rows are an estimate, from the server's statistics."""
+    told: str
+    """In plain words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """What a migration will lock of what exists before it, foreseen from its script and the catalogs."""
 
@@ -199,13 +213,20 @@ class Forecast:
     """Locks that are not taken before the first statement, but just before their own, and why."""
     differences: tuple[str, ...] = ()
     """Of a dry run: what was not as foreseen."""
+    losses: tuple[Loss, ...] = ()
+    """Of a rollback."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON and XCom."""
         locks = [asdict(lock) for lock in self.locks]
         more = {name: list(getattr(self, name)) for name in ("unforeseen", "late", "differences")}
-        return {"version": self.version, "locks": locks, **more}
+        return {"version": self.version, "locks": locks, **more, "losses": [asdict(loss) for loss in self.losses]}
 
     def lines(self) -> list[str]:
-        """As a person reads it; empty: it locks nothing that is there before it."""
-        return [*(lock.who_waits for lock in self.locks), *self.unforeseen, *self.late]
+        """As a person reads it; empty: it takes away and locks nothing that is there before it."""
+        return [
+            *(loss.told for loss in self.losses),
+            *(lock.who_waits for lock in self.locks),
+            *self.unforeseen,
+            *self.late,
+        ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from .session.session import Connect, Session
 if TYPE_CHECKING:
     from .catalog.relations import RelationFacts
     from .events import Event, Listener
-    from .lock_modes import Learnt
+    from .lock_modes import Forecast, Learnt
     from .plan.forecast import Ahead, Foreseen
     from .plan.rollback import RollbackSource
     from .sql.script import Analysis
@@ -112,7 +113,7 @@ class Planning:
         """What the steps of a plan will lock, and which should be split: one question of the catalogs for all of them,
         and one for what dry runs have shown.
 
-        Left out are scripts that cannot be read, which are findings, and rollbacks that only the ledger has.
+        Of a rollback it says too what that will take away. Left out are scripts that cannot be read: findings.
 
         :param analysed: analyses a script; it may be asked for one twice.
         """
@@ -120,7 +121,20 @@ class Planning:
             return (), ()
         from .plan.forecast import forecasts
 
-        return forecasts(*self._ahead(plan, analysed))
+        with self._access.open("read") as session:
+            scripts, facts = self._ahead(session, plan, analysed)
+            made, found = forecasts(scripts(), facts)
+            return (made if plan.direction == "apply" else self._with_losses(session, made, scripts(), facts)), found
+
+    def _with_losses(
+        self, session: Session, made: Sequence[Forecast], scripts: Iterable[Ahead], facts: RelationFacts
+    ) -> tuple[Forecast, ...]:
+        from .catalog.row_counts import count_rows
+        from .plan.losses import lost, to_count, told
+
+        found = lost(scripts, facts)
+        counted = count_rows(session.conn, to_count(found))
+        return tuple(replace(each, losses=told(found[each.version], facts, counted)) for each in made)
 
     def evidence(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Finding, ...]:
         """What the steps of a plan do to tables of which the server knows how large they are: rules of `lint`."""
@@ -128,10 +142,14 @@ class Planning:
             return ()
         from .plan.lint_rules import with_rows
 
-        return tuple(with_rows(*self._ahead(plan, analysed)))
+        with self._access.open("read") as session:
+            scripts, facts = self._ahead(session, plan, analysed)
+        return tuple(with_rows(scripts(), facts))
 
-    def _ahead(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Iterator[Ahead], RelationFacts]:
-        """The scripts of a plan's steps, and what the catalogs know of all that they name."""
+    def _ahead(
+        self, session: Session, plan: Plan, analysed: Callable[[Script], Analysis]
+    ) -> tuple[Callable[[], Iterator[Ahead]], RelationFacts]:
+        """The scripts of a plan's steps, one at a time, and what the catalogs know of all that they name."""
         from .catalog.relations import relation_facts, relations_message
         from .catalog.relations_sql import text
         from .catalog.relations_wanted import wanted_of_all
@@ -140,16 +158,30 @@ class Planning:
         from .plan.lock_order import names_of
 
         settings = self.settings.execution
-        going = [self.migrations[step.version] for step in plan.steps if step.version in self.migrations]
-        with self._access.open("read") as session:
-            learnt = self._learnt(session, going) if plan.direction == "apply" else {}
-            known = [KnownLock(*lock) for migration in going for lock in migration.locks]
-            known += [lock for each in learnt.values() for lock in each.locks]
-            scripts = (script.analysis for script in ahead(plan, self.migrations, analysed, settings, learnt))
-            asked = wanted_of_all(scripts, names_of(known))
-            question = relations_message(text(asked, session.conn.info.server_version))
-            facts = relation_facts(values(ask(session.conn, question)[1])[0])
-        return ahead(plan, self.migrations, analysed, settings, learnt), facts
+        migrations = self.migrations if plan.direction == "apply" else self._rolling_back(session, plan)
+        going = [migrations[step.version] for step in plan.steps if step.version in migrations]
+        learnt = self._learnt(session, going) if plan.direction == "apply" else {}
+        known = [KnownLock(*lock) for migration in going for lock in migration.locks]
+        known += [lock for each in learnt.values() for lock in each.locks]
+        scripts = partial(ahead, plan, migrations, analysed, settings, learnt)
+        asked = wanted_of_all((script.analysis for script in scripts()), names_of(known))
+        question = relations_message(text(asked, session.conn.info.server_version))
+        return scripts, relation_facts(values(ask(session.conn, question)[1])[0])
+
+    def _rolling_back(self, session: Session, plan: Plan) -> dict[str, Migration]:
+        """The migrations of a rollback's steps with the scripts that will run, also where only the ledger has one."""
+        from .plan.rollback import rollback_of, stand_in
+
+        found: dict[str, Migration] = {}
+        versions = [step.version for step in plan.steps]
+        with self._access.reaching(session):
+            for entry in self.ledger.entries(session.conn, versions):
+                migration = self.migrations.get(entry.version)
+                known = migration or stand_in(entry)
+                if rollback_of(migration, entry, self.rollback_script) == "ledger":
+                    known = replace(known, rollback=self.ledger.rollback_script(session.conn, entry))
+                found[entry.version] = known
+        return found
 
     def _learnt(self, session: Session, going: Sequence[Migration]) -> dict[str, Learnt]:
         """From dry runs, as far as this role may read of them."""

@@ -694,3 +694,19 @@ def test_applied_renamed_and_repaired_a_task_that_failed_is_cleared_green(
     assert {state for task, state in run.states.items() if task not in ("002_b", "002_better")} == {"success"}
     assert (run.state, applied(conn)) == ("success", ["001", "002", "003"])
     assert run.returned("report")["failed"] == []
+
+
+def test_the_plan_of_a_rollback_says_what_would_be_lost(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, task_log: TaskLog
+) -> None:
+    runner.run(runner.migrations(make_folder({**A, **B})))
+    older = make_folder({"001_a.sql": A["001_a.sql"], "002_b.sql": B["002_b.sql"]})
+    run = runner.run(runner.rollback(older, to="0", mode="dry_run"))
+    told = ["takes away table public.b with 0 rows (counted)", "takes away table public.a with 0 rows (counted)"]
+    foreseen = run.xcoms["plan", "plan"]["forecast"]
+    assert [[loss["told"] for loss in each["losses"]] for each in foreseen] == [[line] for line in told]
+    markdown = run.xcoms["plan", "markdown"]
+    assert [f"   - {line}" in markdown.splitlines() for line in told] == [True, True]
+    assert [f"    {line}" in task_log.lines for line in told] == [True, True]
+    assert runner.run(runner.rollback(older, to="0")).state == "success"
+    assert relations(conn) == set()

@@ -121,7 +121,10 @@ def test_a_version_that_is_a_time_is_always_in_full(shop: Path, wmigrate: Wmigra
 def test_a_person_reads_how_many_and_which(applied: Path, place: str, yes: tuple[str, ...], wmigrate: Wmigrate) -> None:
     terminal = Terminal("down", "1", *yes, environment={"COLUMNS": "200"}, columns=200)
     terminal.until("[y/N]")
-    asked = f"Roll back 2 migrations on {place}:\n  003_view\n  002_price\nRoll back 2 migrations (003, 002)? [y/N]"
+    asked = (
+        f"Roll back 2 migrations on {place}:\n  003_view\n      takes away view public.dear\n  002_price\n"
+        "      takes away column public.shop.price with 2 values (counted)\nRoll back 2 migrations (003, 002)? [y/N]"
+    )
     assert terminal.plain.strip() == asked
     terminal.type("n\n")
     assert terminal.end() == 1
@@ -146,6 +149,24 @@ def test_of_two_rollback_scripts_a_person_chooses_one(applied: Path, wmigrate: W
     assert wmigrate("down", "--only", "3", "--yes", "--script", "folder").code == 0
     made = wmigrate("down", "--only", "3", "--yes", "--script", "neither")
     assert made.code == 2
+
+
+def test_what_would_be_lost_is_told_where_nobody_is_asked(applied: Path, wmigrate: Wmigrate) -> None:
+    lost = ["003 takes away view public.dear", "002 takes away column public.shop.price with 2 values (counted)"]
+    assert wmigrate("down", "001", "--dry-run").err.splitlines()[:2] == lost
+    losses = wmigrate("down", "001", "--dry-run", "--json").json["losses"]
+    assert losses == {
+        "003": [{"what": "public.dear", "rows": None, "counted": False, "told": "takes away view public.dear"}],
+        "002": [
+            {
+                "what": "public.shop.price",
+                "rows": 2,
+                "counted": True,
+                "told": "takes away column public.shop.price with 2 values (counted)",
+            }
+        ],
+    }
+    assert wmigrate("down", "001", "--yes").err.splitlines()[:2] == lost
 
 
 def test_a_dry_run_asks_nobody(applied: Path, wmigrate: Wmigrate) -> None:

@@ -273,8 +273,8 @@ def test_a_rollback_is_foreseen_as_well(migrator: MakeMigrator, conn: Conn) -> N
     plan = made.plan_rollback(to=None)
     blocks = "blocks reads and writes of public.t for a moment"
     assert [(each.version, each.lines()) for each in made.forecast(plan, made.analyses.of)[0]] == [
-        ("002", [blocks]),
-        ("001", [blocks]),
+        ("002", ["takes away column public.t.n with 0 values (counted)", blocks]),
+        ("001", ["takes away table public.t with 0 rows (counted)", blocks]),
     ]
 
 

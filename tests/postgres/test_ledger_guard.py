@@ -146,7 +146,7 @@ def test_a_stored_rollback_script_that_was_changed_is_not_run(runner: Any, migra
     conn.execute("UPDATE wmigrate.schema_migrations SET rollback_sql = %s WHERE version = '002'", [wicked])
     says = (
         f"the rollback script of migration 002 in the ledger has the checksum {checksum(wicked)}, but {right} was"
-        " stored; put 002_b.rollback.sql into the folder beside its migration, whose text is run then, or restore the"
+        " stored; put 002_b.rollback.sql into the folder beside its migration and say `--script folder`, or restore the"
         f" ledger's row; {ASK}"
     )
     changed = "migration 002: its rollback script was changed: its checksum is"
@@ -166,6 +166,7 @@ def test_a_stored_rollback_script_that_was_changed_is_not_run(runner: Any, migra
     assert codes(conn) == [("entry_forged", "002")]
     assert conn.execute("SELECT to_regclass('a'), to_regclass('b')").fetchone() == ("a", "b")
 
+    runner.rollback_script = "folder"
     assert runner.roll_back("002").outcome is Outcome.ROLLED_BACK, "the way forward: the folder's script"
     assert codes(conn) == []
     assert bare.roll_back("001").outcome is Outcome.ROLLED_BACK, "one that nobody changed is run from the ledger"

@@ -211,6 +211,7 @@ def test_an_interrupted_rollback_must_be_finished(migrator: MakeMigrator, conn: 
         HistoryError, match="the rollback of 001_a was started outside a transaction and is not finished"
     ):
         mended.apply("001")
+    mended.rollback_script = "folder"
     assert mended.roll_back("001").outcome is Outcome.ROLLED_BACK
     assert mended.plan().statuses == {"001": Status.PENDING}
 

@@ -227,8 +227,9 @@ def test_a_rollback_of_which_nothing_ran_stays_applied(migrator: MakeMigrator, c
     failure(migrator(files), "roll_back")
     assert conn.execute("SELECT * FROM wmigrate.schema_migrations").fetchall() == before
     assert migrator(files).apply("001").outcome is Outcome.ALREADY_APPLIED
-    mended = {**files, "001_p.rollback.sql": "DROP TABLE a;"}
-    assert migrator(mended).roll_back("001").outcome is Outcome.ROLLED_BACK
+    mended = migrator({**files, "001_p.rollback.sql": "DROP TABLE a;"})
+    mended.rollback_script = "folder"
+    assert mended.roll_back("001").outcome is Outcome.ROLLED_BACK
 
 
 def test_a_rollback_of_what_is_incomplete_goes_back_to_that(migrator: MakeMigrator, conn: Conn) -> None:

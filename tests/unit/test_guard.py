@@ -119,7 +119,7 @@ def changed(has: str, stored: str | None) -> Finding:
     return Finding(
         "entry_forged",
         f"the rollback script of migration 002 in the ledger has the checksum {has}, but {stored} was stored",
-        "put 002_shop.rollback.sql into the folder beside its migration, whose text is run then, or restore the"
+        "put 002_shop.rollback.sql into the folder beside its migration and say `--script folder`, or restore the"
         f" ledger's row; {ASK}",
         version="002",
     )

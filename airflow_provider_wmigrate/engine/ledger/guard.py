@@ -87,8 +87,8 @@ def changed_rollback(entry: Entry, script: Script, row: AuditRow | None) -> Find
         f" but {known or entry.rollback_checksum} was stored"
     )
     nxt = (
-        f"put {script.file} into the folder beside its migration, whose text is run then, or restore the ledger's row;"
-        f" {_ASK}"
+        f"put {script.file} into the folder beside its migration and say `--script folder`, or restore the"
+        f" ledger's row; {_ASK}"
     )
     return Finding("entry_forged", message, nxt, version=entry.version)
 

@@ -77,6 +77,18 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
             yield Hidden(f"DROP {kind.replace('_', ' ')} ... CASCADE takes along what depends on it")
 
 
+def roots_of(item: Any, kind: str, scope: Scope) -> list[Thing]:
+    """What one name of a DROP means.
+
+    :param kind: of the object, as the grammar calls it.
+    """
+    names = parts_of(item)
+    if kind in RELATIONS:
+        oid = scope.of_names(names)
+        return [] if oid is None else [Thing("pg_class", oid)]
+    return objects(scope, _CATALOGS[kind], names) if kind in _CATALOGS else []
+
+
 def _hangs(scope: Scope, table: int, name: str) -> bool:
     """Whether a table has a trigger, rule or policy of this name."""
     facts = scope.facts

@@ -10,7 +10,7 @@ from typing import Literal
 
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.folder.graph import reached, topological
-from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, State, Step, version_key
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Migration, Plan, Script, State, Step, version_key
 
 from .statuses import open_failures, statuses, told, with_decisions
 
@@ -175,6 +175,12 @@ def _irreversible(migration: Migration) -> Finding:
         version=migration.version,
         file=migration.script.file,
     )
+
+
+def stand_in(entry: Entry) -> Migration:
+    """For a migration whose file is gone what the ledger still knows of it."""
+    script = Script(f"{entry.version}_{entry.name}.sql", "", entry.checksum)
+    return Migration(entry.version, entry.name, script, dependencies=entry.dependencies)
 
 
 def no_rollback(migration: Migration | None, entry: Entry) -> Finding:

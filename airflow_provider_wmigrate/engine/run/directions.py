@@ -239,18 +239,8 @@ class RollingBack(Directed):
             script = self.access.ledger.rollback_script(session.conn, entry)
         if script is None:
             raise HistoryError([rollback.no_rollback(migration, entry)])
-        known = self.stand_in(entry)
+        known = migration or rollback.stand_in(entry)
         return Job(known, self.analysed(script), known.rollback_transactional, known.rollback_repeatable)
-
-    def stand_in(self, entry: Entry) -> Migration:
-        """The folder's migration, or for one whose file is gone what the ledger still knows of it."""
-        known = self.migrations.get(entry.version)
-        return known or Migration(
-            entry.version,
-            entry.name,
-            Script(f"{entry.version}_{entry.name}.sql", "", entry.checksum),
-            dependencies=entry.dependencies,
-        )
 
     def not_applied(self, version: str) -> Record:
         """What is told of one that is not applied.

@@ -12,7 +12,7 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
   const { steps, findings, forecast, left_out: leftOut, planned_at: at, source } = await ask("plan");
   const errors = findings.filter((one) => one.severity === "error");
   const warnings = findings.filter((one) => one.severity !== "error");
-  const foreseen = new Map(forecast.map((one) => [one.version, [...one.locks.map((lock) => lock.who_waits), ...one.unforeseen, ...one.late]]));
+  const foreseen = new Map(forecast.map((one) => [one.version, [...one.losses.map((loss) => loss.told), ...one.locks.map((lock) => lock.who_waits), ...one.unforeseen, ...one.late]]));
   const held = Object.entries(leftOut);
   const link = (version) => h("a", { class: "mono", href: routeTo({ ...place, tab: "migrations", version }) }, version);
   replace(panel, h("div", { class: "stack" },
@@ -26,7 +26,7 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
         { title: "Does", cell: (step) => badge(step.action) },
         { title: "Version", cell: (step) => link(step.version) },
         { title: "Name", cell: (step) => words(step.name) },
-        ...(foreseen.size ? [{ title: "Who would wait", cell: (step) => lines(foreseen.get(step.version)) }] : []),
+        ...(foreseen.size ? [{ title: forecast.some((one) => one.losses.length) ? "What is lost, who would wait" : "Who would wait", cell: (step) => lines(foreseen.get(step.version)) }] : []),
         { title: "SHA-256", cell: (step) => h("code", { class: "muted", title: step.checksum }, step.checksum.slice(0, 12)) },
       ], steps) : h("div", { class: "card" }, empty("check", "There is nothing to do", held.length ? "Everything that can run here is applied." : source.kind === "live" ? "Every migration of the folder is applied." : "This is what the last run reported."))),
     held.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Left out"),
