@@ -12,7 +12,7 @@ from airflow_provider_wmigrate.cli.lint_formats import github, sarif
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, parts_of
-from airflow_provider_wmigrate.engine.plan.lint_rules import in_files, with_rows
+from airflow_provider_wmigrate.engine.plan.lint_rules import NEED_ROWS, in_files, with_rows
 from airflow_provider_wmigrate.engine.plan.lint_silence import Allowance, allowances, known_as, told
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -90,6 +90,10 @@ LOSES = "takes rows or values of app.{} ({}) away, and no rollback script has th
 def test_what_is_done_to_tables_by_their_size(text: str, found: list[tuple[str, str, str]]) -> None:
     expected = [Finding(*each, "warning", "002", "002_a.sql", 2) for each in found]
     assert list(with_rows([ahead("001", "SELECT 1"), ahead("002", f"\n{text}")], FACTS)) == expected
+
+
+def test_the_rules_that_need_sizes() -> None:
+    assert NEED_ROWS == ("rewrites_rows", "scans_under_lock", "builds_under_lock", "loses_rows")
 
 
 def test_what_an_earlier_script_has_made_is_not_what_was_there() -> None:
@@ -182,6 +186,8 @@ def test_comments_that_allow() -> None:
         Allowance("e", "", "001_a.sql", 6, 6, 6),
         Allowance("i", "at the end", "001_a.sql", 10, 10, 10),
     ]
+    below = script("\n-- wmigrate: allow a: r\nSELECT\n1")
+    assert list(allowances(below)) == [Allowance("a", "r", "001_a.sql", 2, 3, 4)]
     assert list(allowances(script("-- another comment\nSELECT 1"))) == []
 
 
