@@ -1,4 +1,4 @@
-"""What the tables of other tools say was applied. What the tools themselves write there: tests/cli/test_come_from.py."""
+"""What the tables of other tools say was applied; tests/cli/test_come_from.py has what these tools write there."""
 
 from __future__ import annotations
 
