@@ -205,7 +205,7 @@ def look_at_folder(path: str | Path) -> Folder:
     return folder.look_at_folder(Path(path), os.environ)
 
 
-def in_words_of_a_run(finding: Finding) -> Finding:
+def _in_words_of_a_run(finding: Finding) -> Finding:
     """With what a run can be told instead of a command."""
     from dataclasses import replace
 
@@ -224,7 +224,7 @@ def as_airflow_error(error: WMigrateError, *, of: str | None = None) -> Exceptio
     :param of: what it is about, where its sentence may not say so.
     """
     if isinstance(error, HistoryError):
-        error = HistoryError([in_words_of_a_run(finding) for finding in error.findings])
+        error = HistoryError([_in_words_of_a_run(finding) for finding in error.findings])
     kind: type[Exception] = AirflowException if error.retryable else AirflowFailException
     sentence = str(error)
     return kind(sentence if of is None or of in sentence else f"{of}: {sentence}")

@@ -219,13 +219,23 @@ def test_a_task_cleared_after_a_green_report_takes_nothing_with_it(
     assert applied(conn) == ["001"]
 
 
-def test_a_rollback_of_a_run_that_failed_can_be_cleared(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+def test_a_rollback_of_a_run_that_failed_is_done_once_a_person_has_chosen_the_mended_script(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    """Clearing it alone runs the script that was recorded with the migration, and which is wrong."""
     files = {**A, "001_a.rollback.sql": "DROP TABLE nothing;", **BROKEN_B}
     run = runner.run(runner.migrations(make_folder(files), dag_id="undone_later", on_run_failure="roll_back"))
     assert run.states["roll_back_run"] == "failed"
-    mended = runner.migrations(make_folder({**A, **BROKEN_B}), dag_id="undone_later", on_run_failure="roll_back")
+    folder = make_folder({**A, **BROKEN_B})
+    mended = runner.migrations(folder, dag_id="undone_later", on_run_failure="roll_back")
     run.clear("migrate.roll_back_run", "migrate.report", dag=mended)
-    assert [record["version"] for record in run.returned("roll_back_run")] == ["001"]
+    assert (run.states["roll_back_run"], relations(conn)) == ("failed", {"a"})
+    refused = runner.run(runner.rollback(folder, to="0"))
+    assert str(refused.errors["plan"]) == (
+        "001_a.rollback.sql: the rollback script of 001 is not the one recorded when it was applied; read both, and"
+        ' trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+    )
+    assert runner.run(runner.rollback(folder, to="0"), rollback_script="folder").state == "success"
     assert relations(conn) == set()
 
 

@@ -294,7 +294,9 @@ def test_the_history_rolls_back_what_has_to_go_before_it(runner: Runner, make_fo
     assert [version for version, _ in audit(conn, "rolled_back")] == ["003", "002", "001"]
 
 
-def test_a_rollback_of_the_history_that_fails_is_resumed(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+def test_a_rollback_of_the_history_that_failed_goes_on_with_the_mended_script_that_a_person_chose(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
     broken = {**files(*FIVE), "002_b.rollback.sql": "DROP TABLE nothing;"}
     folder = make_folder(broken)
     runner.run(runner.migrations(folder, max_tasks=1))
@@ -303,6 +305,8 @@ def test_a_rollback_of_the_history_that_fails_is_resumed(runner: Runner, make_fo
     assert "002_b.rollback.sql:1" in str(run.errors["history"])
     make_folder(files(*FIVE))
     run.clear("rollback.history", "rollback.report")
+    assert '{"rollback_script": "folder"} or "ledger"' in str(run.errors["history"])
+    run = runner.run(runner.rollback(folder, to="0", max_tasks=1), rollback_script="folder")
     assert (run.state, applied(conn), outcomes(run)) == ("success", [], {"002": "rolled_back", "001": "rolled_back"})
 
 

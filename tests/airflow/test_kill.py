@@ -147,13 +147,14 @@ def test_killed_in_the_middle_of_a_migration(runner: Runner, make_folder: MakeFo
 def test_killed_in_the_middle_of_a_rollback(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     folder = make_folder(QUICK)
     step(ApplyMigrationOperator, folder).execute(CONTEXT)
-    kill_when_asleep(execute_in_a_process(step(RollBackMigrationOperator, folder)), conn)
+    kill_when_asleep(execute_in_a_process(step(RollBackMigrationOperator, folder, rollback_script=None)), conn)
     wait_until(lambda: not sleeping(conn))
     assert relations(conn) == {"a", "b"}
     assert applied(conn) == ["001"]
 
     (folder / "001_a.rollback.sql").write_text("DROP TABLE a, b;")
-    assert step(RollBackMigrationOperator, folder).execute(CONTEXT)["outcome"] == "rolled_back"
+    chosen = step(RollBackMigrationOperator, folder, rollback_script="folder")
+    assert chosen.execute(CONTEXT)["outcome"] == "rolled_back"
     assert relations(conn) == set()
 
 
@@ -170,5 +171,5 @@ def test_a_task_that_starts_while_another_still_runs_waits_for_it(
     assert len(audit(conn, "applied")) == 1
 
 
-def step(kind: Any, folder: Path) -> Any:
-    return kind(task_id="step", folder=str(folder), conn_id="target", version="001")
+def step(kind: Any, folder: Path, **more: Any) -> Any:
+    return kind(task_id="step", folder=str(folder), conn_id="target", version="001", **more)
