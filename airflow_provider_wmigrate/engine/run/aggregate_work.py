@@ -3,6 +3,8 @@ without its data is dropped, so that the statement runs from its beginning."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog import aggregates
@@ -13,14 +15,17 @@ from airflow_provider_wmigrate.engine.plan.journal import Effect
 from .script_work import AtStatement
 
 
-class AggregateWork(AtStatement):
+@dataclass(frozen=True, slots=True)
+class AggregateWork:
+    at: AtStatement
+
     def there(self) -> bool:
         """Whether the statement, not begun yet, has nothing to do: behind IF NOT EXISTS somebody else's is there. It is
         not even sent, so that one that is found after a death is known to be the script's own."""
-        found = aggregates.named(self.session.conn, self.statement)
-        if found is None or not self.statement.node.if_not_exists:
+        found = aggregates.named(self.at.session.conn, self.at.statement)
+        if found is None or not self.at.statement.node.if_not_exists:
             return False
-        self.note(f"aggregate {found} was there before, {found.content}, and is left as it is")
+        self.at.note(f"aggregate {found} was there before, {found.content}, and is left as it is")
         return True
 
     def has_run(self) -> bool:
@@ -28,7 +33,7 @@ class AggregateWork(AtStatement):
 
         :raises HistoryError: something depends on it by now.
         """
-        found = aggregates.named(self.session.conn, self.statement)
+        found = aggregates.named(self.at.session.conn, self.at.statement)
         if found is None or found.filled:
             return found is not None
         try:
@@ -39,7 +44,7 @@ class AggregateWork(AtStatement):
 
     def failed(self) -> Effect:
         """What the statement left that has committed and then failed."""
-        found = aggregates.named(self.session.conn, self.statement)
+        found = aggregates.named(self.at.session.conn, self.at.statement)
         if found is None:
             return Effect.NOTHING
         if found.filled:
@@ -51,17 +56,17 @@ class AggregateWork(AtStatement):
         return Effect.NOTHING
 
     def _drop(self, found: aggregates.Aggregate) -> None:
-        self.in_transaction(lambda: aggregates.drop(self.session.conn, found))
-        self.note(f"dropped aggregate {found}, which was left {found.content}")
+        self.at.in_transaction(lambda: aggregates.drop(self.at.session.conn, found))
+        self.at.note(f"dropped aggregate {found}, which was left {found.content}")
 
     def _in_use(self, found: aggregates.Aggregate, error: psycopg.Error) -> Finding:
-        detail, version = (error.diag.message_detail or "").strip().replace("\n", ", "), self.job.version
+        detail, version = (error.diag.message_detail or "").strip().replace("\n", ", "), self.at.job.version
         return Finding(
             "aggregate_unfilled",
             f"aggregate {found} was left {found.content} by a run that died, and cannot be dropped: {detail}",
             f"fill it: CALL refresh_continuous_aggregate('{found}', NULL, NULL), then `wmigrate repair {version}"
             f" --ran`; or drop it with what depends on it, then `wmigrate repair {version} --again`",
             version=version,
-            file=self.job.file,
-            line=self.statement.line,
+            file=self.at.job.file,
+            line=self.at.statement.line,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -23,7 +23,10 @@ from airflow_provider_wmigrate.engine.plan.journal import Effect
 from .script_work import AtStatement
 
 
-class IndexWork(AtStatement):
+@dataclass(frozen=True, slots=True)
+class IndexWork:
+    at: AtStatement
+
     def prepare(self, *, begun: bool = False) -> bool:
         """Make the way free for the statement.
 
@@ -33,21 +36,21 @@ class IndexWork(AtStatement):
         :raises HistoryError: a person has to look.
         """
         waited = self._wait_for_others()
-        if builds.in_steps(self.statement):
+        if builds.in_steps(self.at.statement):
             ran = self._settle(begun=begun or waited)
             if ran and not begun:
-                self.note("its index is there: another session has built it meanwhile")
+                self.at.note("its index is there: another session has built it meanwhile")
             return ran
-        for remains in probe.drop_remains(self.session.conn, self.statement):
-            self.note(f"dropped index {remains}, which a failed build had left invalid")
+        for remains in probe.drop_remains(self.at.session.conn, self.at.statement):
+            self.at.note(f"dropped index {remains}, which a failed build had left invalid")
         return False
 
     def built(self) -> bool:
         """After the statement: whether its index can be used. IF NOT EXISTS also passes over one that another session
         has only just begun to build, which is then waited for."""
-        if not builds.in_steps(self.statement):
+        if not builds.in_steps(self.at.statement):
             return True
-        found = builds.named(self.session.conn, self.statement.node)
+        found = builds.named(self.at.session.conn, self.at.statement.node)
         if found is None or found.valid:
             return True
         if self._at_work(found) == ():
@@ -58,7 +61,7 @@ class IndexWork(AtStatement):
 
     def _wait_for_others(self) -> bool:
         """Wait until nobody else builds or drops an index of the table; True: somebody did."""
-        conn, statement = self.session.conn, self.statement
+        conn, statement = self.at.session.conn, self.at.statement
         if not statement.outside or statement.kind not in ("index_stmt", "drop_stmt", "reindex_stmt"):
             return False
         tables = builds.tables_of(conn, statement)
@@ -67,7 +70,7 @@ class IndexWork(AtStatement):
 
     def _settle(self, *, begun: bool) -> bool:
         """Take the index that is there, wait until it is clear what becomes of it, or drop it."""
-        conn, statement = self.session.conn, self.statement
+        conn, statement = self.at.session.conn, self.at.statement
         start = time.monotonic()
         while True:
             found = builds.named(conn, statement.node)
@@ -87,9 +90,9 @@ class IndexWork(AtStatement):
 
     def _at_work(self, found: builds.Index) -> tuple[int, ...] | None:
         """Who builds or drops an invalid index; empty: nobody, or it is not invalid any more; None: not to be seen."""
-        if builds.named(self.session.conn, self.statement.node) != found:
+        if builds.named(self.at.session.conn, self.at.statement.node) != found:
             return ()
-        return builds.changers(self.session.conn, found)
+        return builds.changers(self.at.session.conn, found)
 
     def _poll(self, start: float, what: str, look: Callable[[], tuple[int, ...] | None]) -> bool:
         """Look until nobody is at work; True: somebody was.
@@ -97,24 +100,25 @@ class IndexWork(AtStatement):
         :raises LockTimeout: somebody still is.
         :raises HistoryError: so it may be, and this role must not see it.
         """
-        told, pause, waited, limit = 0.5, 0.1, False, self.execution.settings.concurrent_lock_timeout_seconds
+        told, pause, waited, limit = 0.5, 0.1, False, self.at.execution.settings.concurrent_lock_timeout_seconds
         while (pids := look()) != ():
             waited = True
             seconds = time.monotonic() - start
             if seconds >= limit:
                 raise self._too_long(what, seconds, pids)
             if seconds >= told:
-                self.execution.tell(Waiting(self.job.version, _worked_on(what), seconds, pids or ()))
+                self.at.execution.tell(Waiting(self.at.job.version, _worked_on(what), seconds, pids or ()))
                 told = seconds * 2 + 1
-            if not self.session.interruption.pause(min(pause, limit - seconds)):
+            if not self.at.session.interruption.pause(min(pause, limit - seconds)):
                 raise self._interrupted()
             pause = min(pause * 1.5, 1.0)
         return waited
 
     def _interrupted(self) -> WMigrateError:
-        cancelled, outcome = psycopg.errors.QueryCanceled("not begun"), journal.outcome(self.index, Effect.NOTHING)
-        return self.session.failure(
-            cancelled, self.job.version, self.job.file, outcome=outcome, analysis=self.analysis, index=self.index
+        cancelled, outcome = psycopg.errors.QueryCanceled("not begun"), journal.outcome(self.at.index, Effect.NOTHING)
+        job = self.at.job
+        return self.at.session.failure(
+            cancelled, job.version, job.file, outcome=outcome, analysis=self.at.analysis, index=self.at.index
         )
 
     def _too_long(self, what: str, seconds: float, pids: tuple[int, ...] | None) -> WMigrateError:
@@ -123,14 +127,14 @@ class IndexWork(AtStatement):
             nxt = f"drop {what} CONCURRENTLY if nobody builds it, or grant SELECT on pg_locks; then run again"
             return self._placed(Finding("index_in_question", message, nxt))
         hint = f"let it end, or end it with pg_terminate_backend({pids[0]}); then run again"
-        outcome = journal.outcome(self.index, Effect.NOTHING)
-        wanted = f"{place(self.job.file, self.statement.line)}: {_worked_on(what)}"
+        outcome = journal.outcome(self.at.index, Effect.NOTHING)
+        wanted = f"{place(self.at.job.file, self.at.statement.line)}: {_worked_on(what)}"
         return LockTimeout(wanted, seconds, outcome=outcome, holders=pids, hint=hint)
 
     # Taking and clearing away
 
     def _taken(self, found: builds.Index) -> bool:
-        differs = builds.difference(self.session.conn, found, self.statement)
+        differs = builds.difference(self.at.session.conn, found, self.at.statement)
         if differs is not None:
             message = f"index {found} is there, built by somebody else, and {differs}"
             nxt = "rename or drop that one, or correct the script; then run again"
@@ -138,15 +142,15 @@ class IndexWork(AtStatement):
         return True
 
     def _drop(self, found: builds.Index) -> None:
-        conn = self.session.conn
-        if builds.of_hypertable(self.statement):  # it keeps everybody out of it
-            self.in_transaction(lambda: probe.drop_index(conn, found, hypertable=True))
+        conn = self.at.session.conn
+        if builds.of_hypertable(self.at.statement):  # it keeps everybody out of it
+            self.at.in_transaction(lambda: probe.drop_index(conn, found, hypertable=True))
         else:
             probe.drop_index(conn, found, hypertable=False)
-        self.note(f"dropped index {found}, which a failed build had left invalid")
+        self.at.note(f"dropped index {found}, which a failed build had left invalid")
 
     def _placed(self, finding: Finding) -> HistoryError:
-        version, file, line = self.job.version, self.job.file, self.statement.line
+        version, file, line = self.at.job.version, self.at.job.file, self.at.statement.line
         return HistoryError([replace(finding, version=version, file=file, line=line)])
 
 

@@ -29,7 +29,7 @@ from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 
 from .script_progress import ScriptProgress
-from .script_work import ScriptWork
+from .script_work import AtStatement, ScriptWork
 from .statement_work import StatementWork
 
 
@@ -212,7 +212,7 @@ class ScriptRun(ScriptWork):
             raise LockTimeout("the advisory lock of this migration", 0.0, outcome=outcome)
 
     def _work(self, index: int) -> StatementWork:
-        return StatementWork(self.execution, self.job, index)
+        return StatementWork(AtStatement(self.execution, self.job, index))
 
     def _leave_script(self) -> None:
         """:raises StatementFailed: a deferred constraint."""
