@@ -30,16 +30,16 @@ SCHEMA, COMMANDS = (Path(__file__).with_name(name) for name in ("lock_schema.sql
 UNFORESEEN = dict(line.split(" -- ") for line in COMMANDS.with_name("lock_unforeseen.txt").read_text().splitlines())
 """Commands of which only the run can tell all locks, and what it is that nobody knows before."""
 
-_KNOWN = """
+KNOWN = """
 CREATE TABLE public.known AS
 SELECT c.oid, n.nspname || '.' || relname AS name, regexp_replace(format('%I.%I', n.nspname, relname), '^app\\.', '')
   AS shown, relfilenode
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE n.nspname IN ('app', 'other') AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+WHERE n.nspname IN ('app', 'other', '_timescaledb_internal') AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 """
 _HELD = """
 SELECT k.shown, l.mode FROM pg_lock_status() l JOIN public.known k ON k.oid = l.relation
-WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.granted
+WHERE l.locktype = 'relation' AND coalesce(l.pid, 0) = pg_backend_pid() AND l.granted
 """
 _REWRITTEN = """
 SELECT k.shown FROM public.known k JOIN pg_class c USING (oid)
@@ -86,7 +86,7 @@ def lock_schema(cluster: Cluster) -> Iterator[psycopg.Connection[Any]]:
     try:
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute(SCHEMA.read_bytes())
-            conn.execute(_KNOWN.encode())
+            conn.execute(KNOWN.encode())
         with psycopg.connect(dsn, options="-c search_path=app,public") as conn:
             conn.prepare_threshold = None  # DEALLOCATE ALL would take psycopg's own statements away
             yield conn

@@ -72,7 +72,7 @@ _BY_KIND: dict[str, tuple[Section, ...]] = {
     "alter_publication_stmt": ("published",),
 }
 _BY_COMMAND: dict[str, tuple[Section, ...]] = {
-    "AT_AddColumn": ("domains",),
+    "AT_AddColumn": ("domains", "columns"),
     "AT_DropColumn": ("falling", "columns"),
     "AT_AlterColumnType": ("falling", "keys", "columns", "sequences"),
     "AT_DropConstraint": ("falling", "keys"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_provider_wmigrate.engine.catalog.relations import Relation
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
 from airflow_provider_wmigrate.engine.sql.named import walk
 
@@ -41,6 +42,14 @@ _RECURSING = frozenset(
 )  # fmt: skip
 """Sub-commands that go down to children and partitions."""
 
+_PASSED_ON = frozenset(
+    {"SetRelOptions", "ResetRelOptions", "ReplaceRelOptions", "SetOptions", "ResetOptions", "SetCompression",
+     "DropCluster", "SetTableSpace", "SetLogged", "SetUnLogged", "ReplicaIdentity", "DropOids", "ChangeOwner",
+     "AddConstraint", "DropConstraint", "ValidateConstraint"}
+)  # fmt: skip
+"""Sub-commands that PostgreSQL keeps to the table, and TimescaleDB does to each chunk of a hypertable or its index.
+Source: TimescaleDB's process_utility.c; seen in version 2.28."""
+
 
 def alter_table(node: Any, scope: Scope) -> Iterator[Taken]:
     """ALTER TABLE, INDEX, SEQUENCE, VIEW, MATERIALIZED VIEW, FOREIGN TABLE, TYPE with sub-commands."""
@@ -55,14 +64,30 @@ def alter_table(node: Any, scope: Scope) -> Iterator[Taken]:
             yield Lock(table, mode, work)
         elif work is not None:
             yield Lasting(work)
-        if name in _RECURSING:
+        if name in _RECURSING and not _passed_over(altering, name, command):
             yield from (Lock(child, mode, work) for child in altering.below())
         if relation is not None and relation.kind == "c":
             yield from typed(scope, table, cascade=command.behavior == CASCADE)
         if table is None and name in _RECURSING and node.relation.inh:
             yield from (Lock(child, mode, work) for child in scope.behind(node.relation))
+        if _passed_on(relation, name, command):
+            yield from (Lock(chunk, mode, work) for chunk in scope.chunks(table))
         yield from MORE.get(name, nothing)(altering, command)
         yield from _called(altering, name, command)
+
+
+def _passed_over(altering: Altering, name: str, command: Any) -> bool:
+    """IF [NOT] EXISTS, and there is nothing to do: the server looks at the table before its children."""
+    wanted = getattr(command, "def").column_def.colname if name == "AddColumn" else command.name
+    there = altering.table is not None and altering.column(altering.table, wanted) is not None
+    return bool(command.missing_ok) and there == (name == "AddColumn")
+
+
+def _passed_on(relation: Relation | None, name: str, command: Any) -> bool:
+    """Whether TimescaleDB does it to the chunks too: not its own options, and of an index nothing but its move."""
+    own = any(item.def_elem.defnamespace in ("timescaledb", "tsdb") for item in getattr(command, "def").list.items)
+    indexed = relation is not None and relation.table is not None
+    return name in _PASSED_ON and not own and (not indexed or name == "SetTableSpace")
 
 
 def _called(altering: Altering, name: str, command: Any) -> Iterator[Taken]:

@@ -65,8 +65,8 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
             elif oid is not None:
                 yield from fallen(scope, [Thing("pg_class", oid)], cascade=cascade)
                 relation = scope.relation(oid)
-                if relation is not None and relation.kind == "I" and relation.table is not None:
-                    yield from (Lock(part, EXCLUSIVE) for part in scope.family(relation.table))
+                if relation is not None and relation.table is not None:
+                    yield from (Lock(part, EXCLUSIVE) for part in scope.with_partitions(relation.table))
             elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
                 yield from (Lock(oid, EXCLUSIVE) for oid in scope.with_partitions(table))
         elif kind in HANGING:
@@ -104,10 +104,8 @@ def _of_table(scope: Scope, names: list[str], kind: str, *, missing_ok: bool) ->
 
 
 def row_trigger(scope: Scope, table: int, name: str) -> bool:
-    """Whether it is one for each row of a partitioned table, which every partition has too."""
-    relation = scope.relation(table)
-    partitioned = relation is not None and relation.kind == "p"
-    return partitioned and any(
+    """Whether it is one for each row of a table with partitions or chunks, which each of them has too."""
+    return scope.parted(table) and any(
         trigger.name == name and trigger.for_each_row for trigger in scope.facts.triggers.get(table, ())
     )
 

@@ -70,7 +70,7 @@ def create_index(node: Any, scope: Scope) -> Iterator[Taken]:
         if not scope.empty(node.relation):
             yield Lasting("build")
         return
-    for oid in scope.with_partitions(table, whole=node.relation.inh):
+    for oid in scope.with_partitions(table, whole=node.relation.inh or scope.hypertable(table)):
         yield Lock(oid, _SHARED if node.concurrent else LockMode.SHARE, "build")
 
 
@@ -121,6 +121,8 @@ def rename(node: Any, scope: Scope) -> Iterator[Taken]:
     below = below or (kind == "TRIGGER" and scope.facts.version >= 150000 and relation.kind == "p")
     if below and node.relation.inh:
         yield from (Lock(oid, EXCLUSIVE) for oid in scope.facts.descendants(table))
+    if kind in ("TABCONSTRAINT", "TRIGGER") or indexed:
+        yield from (Lock(oid, EXCLUSIVE) for oid in scope.chunks(table))
 
 
 def _is_check(scope: Scope, table: int, name: str) -> bool:

@@ -26,6 +26,9 @@ def _truncate(node: Any, scope: Scope) -> Iterator[Taken]:
         table = scope.of(item.range_var)
         if table is not None:
             todo += scope.family(table, whole=item.range_var.inh)
+            if scope.hypertable(table):  # whose chunks are dropped, with their keys
+                keys = scope.facts.constraints.get(table, ())
+                yield from (Lock(key.references, EXCLUSIVE) for key in keys if key.references)
     done: set[int] = set()
     while todo:
         table = todo.pop()
@@ -112,12 +115,13 @@ def _cluster(node: Any, scope: Scope) -> Iterator[Taken]:
 
 
 def _with_parts(relation: Relation, scope: Scope, *, without: str) -> Iterator[Relation]:
-    """It and, if it is partitioned, its partitions.
+    """It and, if it is partitioned, its partitions; of a hypertable, which has no rows itself, the chunks alone.
 
     :param without: kinds of partitions that are passed over.
     """
-    yield relation
-    if relation.kind in "pI":
+    if not (chunked := scope.hypertable(relation.oid)):
+        yield relation
+    if relation.kind in "pI" or chunked:
         members = map(scope.relation, scope.facts.descendants(relation.oid))
         yield from (member for member in members if member is not None and member.kind not in without)
 
@@ -133,7 +137,7 @@ def _vacuum(node: Any, scope: Scope) -> Iterator[Taken]:
         table = scope.of(item.vacuum_relation.relation)
         relation = scope.relation(table) if table is not None else None
         if relation is not None and relation.kind in "rpmf":
-            below = relation.kind == "p" or scope.facts.version >= 180000
+            below = scope.parted(relation.oid) or scope.facts.version >= 180000
             whole = below and item.vacuum_relation.relation.inh
             yield from (Lock(oid, mode, work) for oid in scope.family(relation.oid, whole=whole))
     if not node.rels or any(not scope.empty(item.vacuum_relation.relation) for item in node.rels):

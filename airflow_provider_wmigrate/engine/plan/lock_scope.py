@@ -38,6 +38,7 @@ TEMPORARY = "pg_temp"
 SYSTEM = ("pg_catalog", "information_schema")
 """Schemas whose relations nobody's script locks in earnest."""
 _SYSTEM = SYSTEM[0]
+_CHUNKS = "_timescaledb_internal"
 _GONE = -1
 """What a name means that the script has taken away. Below it are the numbers of what the script has made."""
 
@@ -126,9 +127,25 @@ class Scope:
             yield from self.facts.descendants(oid)
 
     def with_partitions(self, table: int, *, whole: bool = True) -> Iterator[int]:
-        """A table and its partitions, which have its indexes and triggers too; not what merely inherits from it."""
-        relation = self.relation(table)
-        return self.family(table, whole=whole and relation is not None and relation.kind == "p")
+        """A table and its parts, which have its indexes and triggers too; not what merely inherits from it."""
+        return self.family(table, whole=whole and self.parted(table))
+
+    def parted(self, table: int | None) -> bool:
+        """Whether its children are partitions or chunks."""
+        relation = self.relation(table) if table is not None else None
+        return relation is not None and (relation.kind == "p" or self.hypertable(relation.oid))
+
+    def hypertable(self, table: int | None) -> bool:
+        """Whether TimescaleDB keeps its chunks there where it puts them unless a script says otherwise."""
+        children = map(self.relation, self.facts.children.get(table, ()) if table is not None else ())
+        return any(child is not None and child.schema == _CHUNKS for child in children)
+
+    def chunks(self, oid: int | None) -> Iterator[int]:
+        """Of a hypertable, or of the one that an index belongs to; nothing of any other relation."""
+        relation = self.relation(oid) if oid is not None else None
+        table = relation and (relation.table or relation.oid)
+        if table is not None and self.hypertable(table):
+            yield from self.facts.descendants(table)
 
     def table_of_new_index(self, names: list[str]) -> int | None:
         """The table of an index that the script has made, if it was there before."""

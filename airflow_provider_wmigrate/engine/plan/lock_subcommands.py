@@ -48,9 +48,8 @@ class Altering(NamedTuple):
         return next((k for k in self.scope.facts.constraints.get(table, ()) if k.name == name), None)
 
     def partitions(self) -> Iterator[int]:
-        relation = self.scope.relation(self.table) if self.table is not None else None
-        if relation is not None and relation.kind == "p":
-            yield from self.scope.facts.descendants(relation.oid)
+        if self.table is not None and self.scope.parted(self.table):
+            yield from self.scope.facts.descendants(self.table)
 
     def below(self) -> Iterator[int]:
         """Children and partitions, unless the statement says ONLY."""
@@ -103,8 +102,8 @@ def _add_index(altering: Altering, constraint: Any) -> Iterator[Taken]:
     relation = scope.relation(table) if table is not None else None
     if table is None or relation is None:
         return
-    if relation.kind == "p":
-        yield from (Lock(oid, LockMode.SHARE, "build") for oid in altering.below())
+    mode = LockMode.SHARE if relation.kind == "p" else altering.mode
+    yield from (Lock(oid, mode, constraint_work(constraint)) for oid in altering.partitions())
     if constraint.contype == key_of("PRIMARY"):
         columns = (altering.column(table, key.string.sval) for key in constraint.keys)
         if any(column is not None and not column.not_null for column in columns):
@@ -188,7 +187,7 @@ def _validate(altering: Altering, command: Any) -> Iterator[Taken]:
 def _triggers(altering: Altering, command: Any) -> Iterator[Taken]:
     """Those for each row, which every partition has too."""
     relation = altering.scope.relation(altering.table) if altering.table is not None else None
-    if relation is None or relation.kind != "p":
+    if relation is None or not altering.scope.parted(relation.oid):
         return
     facts, name = altering.scope.facts, name_of(command)
     keyed = facts.incoming.get(relation.oid) or any(k.kind == "f" for k in facts.constraints.get(relation.oid, ()))
@@ -204,8 +203,8 @@ def _owner(altering: Altering, command: Any) -> Iterator[Taken]:
 
 
 def _add_identity(altering: Altering, command: Any) -> Iterator[Taken]:
-    """Since PostgreSQL 17 it is one for all partitions."""
-    if altering.scope.facts.version >= 170000:
+    """Since PostgreSQL 17 it is one for all partitions, but not for chunks."""
+    if altering.scope.facts.version >= 170000 and not altering.scope.hypertable(altering.table):
         yield from (Lock(oid, altering.mode) for oid in altering.partitions())
 
 
