@@ -6,7 +6,7 @@ plus that block, or it is not kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
@@ -51,6 +51,24 @@ def with_block(text: str, lines: Sequence[str], environ: Mapping[str, str] | Non
     added = [*([""] if apart else []), *before, *(indent + line for line in lines)]
     new = ending.join([*there[:at], *added, *there[at:]]) + ending
     return new if _means_one_more(text, new, environ) else None
+
+
+def without_blocks(text: str, versions: Collection[str], environ: Mapping[str, str] | None = None) -> str | None:
+    """The config's text without the blocks of these versions; None: nobody can say how."""
+    import yaml
+
+    old = parse_config(text, environ=environ)
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    items = [item for key, value in (root.value if root else ()) if key.value == "migrations" for item in value.value]
+    going = [item for item, block in zip(items, old.blocks, strict=True) if block.version in versions]
+    lines = {line for item in going for line in range(item.start_mark.line, _last_line(item) + 1)}
+    new = "".join(line for at, line in enumerate(text.splitlines(keepends=True)) if at not in lines)
+    left = tuple(block for block in old.blocks if block.version not in versions)
+    try:
+        read = parse_config(new, environ=environ)
+    except ConfigError:
+        return None
+    return new if read.blocks == left and read.having(blocks=()) == old.having(blocks=()) else None
 
 
 def _is_apart(above: Sequence[str]) -> bool:

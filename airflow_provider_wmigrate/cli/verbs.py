@@ -29,6 +29,12 @@ _JOBS = Argument(
     "number",
     default=1,
 )
+_SCRATCH = Argument(
+    ("--scratch",),
+    "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"
+    " target's, where the role needs CREATEDB.",
+    "DSN",
+)
 _VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
 _FILTERS = (
     _VERSION,
@@ -154,20 +160,12 @@ VERBS = (
         (
             Argument(("version",), "The migration.", "VERSION"),
             Argument(("--accept",), "Changed: the edited file is the right one.", kind="flag"),
-            Argument(
-                ("--done",), "Incomplete: everything it does is in the database; it counts as applied.", kind="flag"
-            ),
-            Argument(
-                ("--undone",), "Incomplete: nothing it does is in the database; it counts as pending.", kind="flag"
-            ),
+            Argument(("--done",), "Incomplete: all of it is in the database; it counts as applied.", kind="flag"),
+            Argument(("--undone",), "Incomplete: nothing of it is in the database; it is pending.", kind="flag"),
             Argument(("--ran",), "Incomplete: the interrupted statement has run; continue after it.", kind="flag"),
             Argument(("--again",), "Incomplete: the interrupted statement has not run; run it again.", kind="flag"),
-            Argument(
-                ("--forget",), "Missing: its file was deleted on purpose; it can still be rolled back.", kind="flag"
-            ),
-            Argument(
-                ("--settle",), "Failed: this is over; `status` and `health` need not tell it any more.", kind="flag"
-            ),
+            Argument(("--forget",), "Missing: deleted on purpose; it can still be rolled back.", kind="flag"),
+            Argument(("--settle",), "Failed: this is over; `status` and `health` need not tell it.", kind="flag"),
             Argument(("--reason",), "Why, for the audit log.", "TEXT"),
         ),
         asks=True,
@@ -183,12 +181,7 @@ VERBS = (
                 "First apply them to a scratch database, and refuse if the target's schema is another one.",
                 kind="flag",
             ),
-            Argument(
-                ("--scratch",),
-                "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"
-                " target's, where the role needs CREATEDB.",
-                "DSN",
-            ),
+            _SCRATCH,
             Argument(
                 ("--accept",),
                 "A difference that is all right, by its name, such as 'column public.orders.note'; may be given several"
@@ -231,6 +224,19 @@ VERBS = (
             Argument(("--dry-run",), "Show what would be written, and write nothing.", kind="flag"),
         ),
         database="never",
+    ),
+    Verb(
+        "squash",
+        "Write one file for the first migrations, proven to make the same; who had them needs nothing.",
+        "squash:squash",
+        (
+            Argument(("version",), "All migrations up to this version.", "VERSION"),
+            Argument(("--data",), "With the rows that they insert, which else are refused.", kind="flag"),
+            Argument(("--archive",), "Where the old files go. Default: beside the folder.", "DIR", completes="folder"),
+            _SCRATCH,
+            Argument(("--dry-run",), "Prove it, and write nothing.", kind="flag"),
+        ),
+        database="optional",
     ),
     Verb(
         "snapshot",

@@ -37,6 +37,12 @@ _FINDINGS = {
     "index_differs": (E, "another session built a different index of that name", "rename or drop it"),
     "aggregate_unfilled": (E, "an aggregate was left without its data, and something depends on it", "fill or drop it"),
     "not_repairable": (E, "the decision does not fit the migration's status", "look at `wmigrate status`"),
+    "not_squashable": (E, "one file cannot stand for these migrations", "follow the finding"),
+    "squashed_in_part": (
+        E,
+        "the database has a part of what a file squashes, or another text of it",
+        "bring it there with the folder as it was before the squash",
+    ),
     "not_declarable": (E, "the ledger contradicts the baseline", "follow the finding: repair, or apply"),
     "not_as_replayed": (E, "the database is not what the migrations make of an empty one", "change it, or accept it"),
     "not_adoptable": (E, "another tool's history cannot be taken over as it is", "follow the finding"),

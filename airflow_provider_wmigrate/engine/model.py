@@ -17,6 +17,7 @@ CHECKSUM_ALGORITHM = "sha256"
 Transactional = Literal["auto", True, False]
 OnFailure = Literal["rollback", "none"]
 Direction = Literal["apply", "rollback"]
+Severity = Literal["error", "warning"]
 LatePolicy = Literal["apply", "warn", "error"]
 
 
@@ -163,6 +164,8 @@ class Migration:
     lock_first: bool | None = None
     locks: tuple[tuple[str, LockMode], ...] = ()
     """Tables, as in SQL, that it locks beside those that its SQL shows."""
+    squashes: tuple[tuple[str, str], ...] = ()
+    """Versions that it stands for, its own among them, and what the checksums of their files were."""
     on_failure: OnFailure = "rollback"
     requires_extensions: tuple[RequiredExtension, ...] = ()
     rollback_supported: bool | None = None
@@ -236,9 +239,6 @@ class LastEvent:
         """Plain values for JSON: what failed, when, in whose hands, and why."""
         why = {"error": self.error, "sqlstate": self.sqlstate}
         return {"direction": self.direction, "at": self.at, **self.identity.columns(), **why}
-
-
-Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from .catalog.snapshot.comparing import Difference, diff
@@ -46,19 +47,38 @@ def compare_with_replay(
     :raises HistoryError: the folder cannot be applied there, or was refused by a finding.
     :raises StatementFailed: a migration fails on an empty database.
     """
-    with scratch_database(scratch) as there:
-        migrator = Migrator(there, folder, identity=identity, environment=environment, on_event=on_event)
-        plan = migrator.plan(to=to)
-        if plan.errors:
-            raise HistoryError(plan.errors)
-        migrator.apply_each([step.version for step in plan.steps])
-        with there() as conn:
-            made = take(conn)
+    again = replayed(folder, to, scratch=scratch, identity=identity, environment=environment, on_event=on_event)
+    with again as (there, _), there() as conn:
+        made = take(conn)
     with connect() as conn:
         is_there = take(conn)
     differences = diff(made, is_there)
     names = {name_of(each) for each in differences}
     return Compared(differences, tuple(sorted(names & set(accepted))), is_there.not_compared)
+
+
+@contextmanager
+def replayed(
+    folder: Folder,
+    to: str,
+    *,
+    scratch: Connect,
+    identity: Identity,
+    environment: str | None = None,
+    on_event: Listener = lambda event: None,
+) -> Iterator[tuple[Connect, frozenset[str]]]:
+    """A scratch database to which everything up to a version was applied, and the versions that were.
+
+    :raises HistoryError, StatementFailed: as `compare_with_replay`.
+    """
+    with scratch_database(scratch) as there:
+        migrator = Migrator(there, folder, identity=identity, environment=environment, on_event=on_event)
+        plan = migrator.plan(to=to)
+        if plan.errors:
+            raise HistoryError(plan.errors)
+        versions = [step.version for step in plan.steps]
+        migrator.apply_each(versions)
+        yield there, frozenset(versions)
 
 
 def name_of(difference: Difference) -> str:

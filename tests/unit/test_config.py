@@ -302,6 +302,7 @@ def test_a_block_is_taken_whole() -> None:
         "max_bystander_wait_seconds": 2.5,
         "lock_first": True,
         "locks": {"public.orders": "ACCESS EXCLUSIVE", '"S p"."a.b"': "SHARE"},
+        "squashes": {},
         "on_failure": "none",
         "requires_extensions": (),
     }
@@ -313,6 +314,7 @@ def test_a_block_is_taken_whole() -> None:
         "transactional": {"apply": "auto", "rollback": "auto"},
         "repeatable": {"apply": False, "rollback": False},
         "locks": {},
+        "squashes": {},
         "requires_extensions": (),
     }
 

@@ -53,8 +53,8 @@ KEYS = [
         BLOCK + "line: 7",
         "3: migrations[0].line: is not a known key (known here: version, filename, origin, description, "
         "dependencies, rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
-        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, locks, on_failure,"
-        " requires_extensions)",
+        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, locks, squashes,"
+        " on_failure, requires_extensions)",
     ),
     (
         "environments:\n  production:\n    settings:\n      execution: {}",

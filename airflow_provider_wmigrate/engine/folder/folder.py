@@ -181,6 +181,10 @@ def _lost_blocks(names: Mapping[str, str], config: Config) -> Iterator[ConfigFin
     """Blocks of the config that do not speak of a file that is there."""
     for block in config.migrations.values():
         name = names.get(block.version)
+        for version in block.squashes:
+            if version != block.version and version in names:
+                reason = f"version {block.version} squashes {version}, but {names[version]} is there"
+                yield ConfigFinding.of(config.file, block.line, "migrations", reason)
         if name is None:
             reason, meant = f"no file has version {block.version}", nearest(block.version, names)
             yield ConfigFinding.of(config.file, block.line, "migrations", reason, meant)
@@ -197,6 +201,7 @@ def _migrations(
     only: Collection[str] | None,
 ) -> Iterator[Migration]:
     blocks, directory = config.migrations, str(path.absolute())
+    instead = {version: block.version for block in config.blocks for version in block.squashes}
 
     def script(version: str, file: str) -> Script:
         if only is None or version in only:
@@ -215,20 +220,26 @@ def _migrations(
             dependencies_implied=True,
         )
         block, before = blocks.get(version), (version,)
-        yield _declared(migration, block) if block else migration
+        yield _declared(migration, block, instead) if block else migration
 
 
-def _declared(migration: Migration, block: MigrationBlock) -> Migration:
+def _declared(migration: Migration, block: MigrationBlock, instead: Mapping[str, str]) -> Migration:
+    """:param instead: version that was squashed -> the one that stands for it."""
+    declared = migration.dependencies if block.dependencies is None else block.dependencies
+    if not instead.keys().isdisjoint(declared):
+        mine = block.squashes.keys() - {migration.version}
+        declared = tuple(dict.fromkeys(instead.get(version, version) for version in declared if version not in mine))
     return replace(
         migration,
         description=block.description or "",
-        dependencies=migration.dependencies if block.dependencies is None else tuple(block.dependencies),
+        dependencies=tuple(declared),
         dependencies_implied=block.dependencies is None,
         transactional=block.transactional.apply,
         rollback_transactional=block.transactional.rollback,
         repeatable=block.repeatable.apply,
         rollback_repeatable=block.repeatable.rollback,
         locks=tuple((table, LockMode.named(mode)) for table, mode in block.locks.items()),
+        squashes=tuple(block.squashes.items()),
         config_line=block.line,
         **{name: getattr(block, name) for name in _AS_DECLARED},
     )

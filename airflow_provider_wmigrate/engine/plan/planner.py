@@ -26,6 +26,7 @@ from airflow_provider_wmigrate.engine.model import (
     version_key,
 )
 
+from .squashing import squashed_in_part
 from .statuses import open_failures, status_of, statuses, told, with_decisions
 
 _Files = Mapping[str, Migration]
@@ -56,6 +57,7 @@ def plan_apply(
     findings = [
         *([standby_finding()] if steps and state.standby else []),
         *_contradictions(known, files, state.entries),
+        *squashed_in_part(migrations, {e.version: e for e in state.entries}),
         *(extension_finding(files[s.version], *found) for s in steps for found in lacking[s.version]),
         *_unmet(steps, graph, known, files),
         *_applied_before_dependency(graph, known, files),
@@ -88,10 +90,10 @@ def refusals(
 ) -> tuple[Finding, ...]:
     """Why this one migration cannot be applied now, decided again under its lock.
 
-    :param entries: by version; its own, and those of what it depends on.
+    :param entries: by version; its own, and those of what it depends on and what it squashes.
     :param assume: versions that the same transaction applies before it (a dry run).
     """
-    found, mine = [], entries.get(migration.version)
+    found, mine = squashed_in_part([migration], entries), entries.get(migration.version)
     if mine is not None:
         known = {migration.version: status_of(migration, mine)}
         found += [f for f in _contradictions(known, {migration.version: migration}, [mine]) if f.severity == "error"]

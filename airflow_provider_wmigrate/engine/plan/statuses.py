@@ -11,7 +11,12 @@ def statuses(migrations: Sequence[Migration], entries: Sequence[Entry]) -> dict[
     """The status of every version that the folder or the ledger knows, in numeric order, by these two alone."""
     files = {m.version: m for m in migrations}
     rows = {e.version: e for e in entries}
-    return {v: status_of(files.get(v), rows.get(v)) for v in sorted({*files, *rows}, key=version_key)}
+    squashed = {v for m in migrations for v, _ in m.squashes} - files.keys()
+    known = {v: status_of(files.get(v), rows.get(v)) for v in sorted({*files, *rows}, key=version_key)}
+    return {
+        version: Status.FORGOTTEN if status is Status.MISSING and version in squashed else status
+        for version, status in known.items()
+    }
 
 
 def status_of(migration: Migration | None, entry: Entry | None) -> Status:
@@ -22,7 +27,8 @@ def status_of(migration: Migration | None, entry: Entry | None) -> Status:
         return Status.INCOMPLETE
     if migration is None:
         return Status.MISSING
-    return Status.APPLIED if migration.script.checksum == entry.checksum else Status.CHANGED
+    known = (migration.script.checksum, dict(migration.squashes).get(migration.version))
+    return Status.APPLIED if entry.checksum in known else Status.CHANGED
 
 
 def open_failures(known: Mapping[str, Status], state: State) -> dict[str, LastEvent]:

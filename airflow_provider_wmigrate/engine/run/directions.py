@@ -153,9 +153,11 @@ class Applying(Directed):
     direction: ClassVar[Direction] = "apply"
 
     def seen(self, versions: Iterable[str]) -> set[str] | None:
-        """Themselves, and what they need."""
+        """Themselves, what they need, and what they stand for."""
         wanted = set(versions)
-        return wanted | {needed for version in wanted for needed in self.migrations[version].dependencies}
+        mine = [self.migrations[version] for version in wanted]
+        squashed = {version for migration in mine for version, _ in migration.squashes}
+        return wanted | squashed | {needed for migration in mine for needed in migration.dependencies}
 
     def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
         migration, entry = self.migrations[version], entries.get(version)

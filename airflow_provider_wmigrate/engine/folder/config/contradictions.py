@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from airflow_provider_wmigrate.engine.model import ConfigFinding, canonical_version
+from airflow_provider_wmigrate.engine.model import ConfigFinding, canonical_version, version_key
 
 from .migrations import MigrationBlock
 from .root import Config
@@ -41,10 +41,22 @@ def _in_block(block: MigrationBlock, first_lines: dict[str, int | None]) -> Iter
     if block.on_failure == "rollback" and block.rollback_supported is False:
         yield "on_failure", "cannot be rollback where rollback_supported is false"
     yield from _of_locks(block)
+    yield from _of_squashes(block)
     for number, needed in enumerate(block.requires_extensions):
         if needed.license is not None and needed.name != "timescaledb":
             reason = f"only timescaledb is known by its licence, not {needed.name}"
             yield f"requires_extensions[{number}].license", reason
+
+
+def _of_squashes(block: MigrationBlock) -> Iterator[tuple[str, str]]:
+    """Versions that one file cannot stand for."""
+    for version in block.squashes:
+        if not re.fullmatch("[0-9]{3,250}", version) or canonical_version(version) != version:
+            yield f"squashes.{version}", "is no version, written with three digits or more"
+        elif version_key(version) > version_key(block.version):
+            yield f"squashes.{version}", f"is above {block.version}"
+    if block.squashes and block.version not in block.squashes:
+        yield "squashes", f"lacks {block.version} itself"
 
 
 def _of_locks(block: MigrationBlock) -> Iterator[tuple[str, str]]:

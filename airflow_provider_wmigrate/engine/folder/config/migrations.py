@@ -56,6 +56,12 @@ _LOCK_MODES = tuple(mode.keyword for mode in LockMode)
 _LOCK_MODE = Kind(f"{', '.join(_LOCK_MODES[:-1])} or {_LOCK_MODES[-1]}", _lock_mode, _LOCK_MODES)
 _LOCKS = Kind("a mapping from tables to lock modes, such as public.orders: ACCESS EXCLUSIVE", wants=dict, of=_LOCK_MODE)
 
+_SQUASHES = Kind(
+    "a mapping from versions to checksums, such as 001: e3b0c442...",
+    wants=dict,
+    of=matching("a checksum of 64 hexadecimal digits", "[0-9a-f]{64}"),
+)
+
 
 class Directions(Section):
     """Whether a script runs in one transaction, for each direction."""
@@ -150,6 +156,12 @@ class MigrationBlock(Section):
         _LOCKS,
         "Tables that the migration locks beside those that its SQL shows (in DO blocks and functions), each as"
         " schema.table, with the mode of the lock.",
+        {},
+    )
+    squashes: dict[str, str] = key(
+        _SQUASHES,
+        "Versions that this file stands for, its own among them, with the checksums that their files had:"
+        " `wmigrate squash` writes it.",
         {},
     )
     on_failure: OnFailure | None = key(
