@@ -99,18 +99,21 @@ CREATE INDEX goes_with_its_table ON stock.a (id);
 CREATE TABLE IF NOT EXISTS perhaps ();
 CREATE OR REPLACE VIEW w AS SELECT 1;
 CREATE TEMP TABLE mine ();
+CREATE MATERIALIZED VIEW m AS SELECT 1;
+CREATE TABLE copied AS SELECT 1;
+CREATE EXTENSION pg_trgm;
 """
 
 
 def test_what_the_rollback_forgets(shop: Path, wmigrate: Wmigrate) -> None:
     write(shop, **{"001_all": FORGETS, "001_all__rollback": "DROP VIEW v;"})
     lines = [line for code, _, line in ours(wmigrate("lint", "--offline", "--json")) if code == "rollback_forgets"]
-    assert lines == [1, 2, 4, 5, 6, 7]
+    assert lines == [1, 2, 4, 5, 6, 7, 12, 13, 14]
     write(
         shop,
         **{
             "001_all__rollback": "DROP VIEW v; DROP SCHEMA stock; DROP TABLE stock.a; DROP TYPE t; DROP DOMAIN d;"
-            " DROP FUNCTION f(); DROP SEQUENCE s;"
+            " DROP FUNCTION f(); DROP SEQUENCE s; DROP MATERIALIZED VIEW m; DROP TABLE copied; DROP EXTENSION pg_trgm;"
         },
     )
     assert ours(wmigrate("lint", "--offline", "--json")) == []

@@ -147,6 +147,10 @@ def _made(statement: Statement) -> Iterator[tuple[str, str]]:
         return
     if kind == "create_stmt" and node.relation.relpersistence != "t" and not node.HasField("partbound"):
         yield "table", node.relation.relname
+    elif kind == "create_table_as_stmt" and node.into.rel.relpersistence != "t":
+        yield ("materialized view" if _type(node.objtype) == "MATVIEW" else "table"), node.into.rel.relname
+    elif kind == "create_extension_stmt":
+        yield "extension", node.extname
     elif kind == "view_stmt":
         yield "view", node.view.relname
     elif kind == "create_seq_stmt":
