@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
@@ -142,26 +142,36 @@ def _words(statement: Statement) -> Iterator[str]:
 
 def _made(statement: Statement) -> Iterator[tuple[str, str]]:
     """What a statement makes that does not go away with something else."""
-    kind, node = statement.kind, statement.node
+    node = statement.node
     if node is None or getattr(node, "if_not_exists", False) or getattr(node, "replace", False):
         return
-    if kind == "create_stmt" and node.relation.relpersistence != "t" and not node.HasField("partbound"):
-        yield "table", node.relation.relname
-    elif kind == "create_table_as_stmt" and node.into.rel.relpersistence != "t":
-        yield ("materialized view" if _type(node.objtype) == "MATVIEW" else "table"), node.into.rel.relname
-    elif kind == "create_extension_stmt":
-        yield "extension", node.extname
-    elif kind == "view_stmt":
-        yield "view", node.view.relname
-    elif kind == "create_seq_stmt":
-        yield "sequence", node.sequence.relname
-    elif kind == "create_function_stmt":
-        yield "function", node.funcname[-1].string.sval
-    elif kind in ("create_enum_stmt", "create_range_stmt"):
-        yield "type", node.type_name[-1].string.sval
-    elif kind == "composite_type_stmt":
-        yield "type", node.typevar.relname
-    elif kind == "create_domain_stmt":
-        yield "domain", node.domainname[-1].string.sval
-    elif kind == "create_schema_stmt" and node.schemaname:
-        yield "schema", node.schemaname
+    if statement.kind == "create_stmt" and node.HasField("partbound"):
+        return  # it goes with its parent
+    made = _MAKES.get(statement.kind)
+    what, name = made(node) if made else ("", "")
+    if name:
+        yield what, name
+
+
+def _relation(what: str, relation: Any) -> tuple[str, str]:
+    return what, "" if relation.relpersistence == "t" else relation.relname
+
+
+def _copied(node: Any) -> tuple[str, str]:
+    return _relation("materialized view" if _type(node.objtype) == "MATVIEW" else "table", node.into.rel)
+
+
+_MAKES: dict[str, Callable[[Any], tuple[str, str]]] = {
+    "create_stmt": lambda node: _relation("table", node.relation),
+    "create_table_as_stmt": _copied,
+    "view_stmt": lambda node: _relation("view", node.view),
+    "create_seq_stmt": lambda node: _relation("sequence", node.sequence),
+    "create_function_stmt": lambda node: ("function", node.funcname[-1].string.sval),
+    "create_enum_stmt": lambda node: ("type", node.type_name[-1].string.sval),
+    "create_range_stmt": lambda node: ("type", node.type_name[-1].string.sval),
+    "composite_type_stmt": lambda node: ("type", node.typevar.relname),
+    "create_domain_stmt": lambda node: ("domain", node.domainname[-1].string.sval),
+    "create_schema_stmt": lambda node: ("schema", node.schemaname),
+    "create_extension_stmt": lambda node: ("extension", node.extname),
+}
+"""Kind and name of what a statement makes; no name: it is temporary, or has none."""
