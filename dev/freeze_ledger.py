@@ -31,12 +31,14 @@ FILES = {
     "003_index.rollback.sql": "DROP INDEX CONCURRENTLY IF EXISTS shop_price;",
     "004_view.sql": "CREATE VIEW dear AS SELECT * FROM shop WHERE price > 2;",
     "004_view.rollback.sql": "DROP VIEW dear;",
-    "migration_config.yaml": "migrations:\n"
+    "migration_config.yaml": "settings: {drift: warn}\n"
+    "migrations:\n"
     "  - {version: '002', dependencies: ['001']}\n"
     "  - {version: '003', dependencies: ['002'], on_failure: none}\n"
     "  - {version: '004', dependencies: ['002']}\n",
 }
-"""001, 002 and 004 are applied, 004 for the second time, and 003 is incomplete: its second statement is wrong."""
+"""001, 002 and 004 are applied, 004 for the second time, and 003 is incomplete: its second statement is wrong.
+What they made is kept as the known schema."""
 WHO = Identity("ann", dag_id="warehouse", run_id="manual__1", task_id="migrate.002_price", try_number=2)
 
 

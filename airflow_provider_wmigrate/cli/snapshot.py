@@ -34,7 +34,7 @@ def snapshot(call: Call) -> Answer:
     def show(screen: Screen) -> None:
         rows = ((name or "(none)", str(counts[name]), value[:16]) for name, value in taken.schemas.items())
         screen.table(("Schema", "Facts", "Fingerprint"), rows)
-        _show_left_out(screen, taken)
+        show_left_out(screen, taken)
         screen.line(f"{plural(len(taken.facts), 'fact')} of {call.target}: {taken.fingerprint}")
         if output:
             screen.line(f"Written to {output}.")
@@ -58,23 +58,25 @@ def diff(call: Call) -> Answer:
 
     def show(screen: Screen) -> None:
         for difference in found:
-            _show_difference(screen, difference)
+            show_difference(screen, difference)
         for remark in shown:
             screen.line(f"No difference: {remark}")
         for one in (before, after):
-            _show_left_out(screen, one)
+            show_left_out(screen, one)
         screen.line(f"{plural(len(found), 'difference')}." if found else "No difference.")
 
     return Answer(data, show, FOUND if found else DONE)
 
 
-def _show_difference(screen: Screen, difference: Difference) -> None:
+def show_difference(screen: Screen, difference: Difference) -> None:
+    """Its sentence, and the lines of a long text that differ."""
     screen.line(difference.sentence)
     for line in difference.lines:
         screen.line(f"    {line}")
 
 
-def _show_left_out(screen: Screen, taken: Snapshot) -> None:
+def show_left_out(screen: Screen, taken: Snapshot) -> None:
+    """What is there and no fact tells of."""
     for kind, number in taken.not_compared.items():
         screen.line(f"Not compared: {number} {kind}")
     for kind, why in taken.unseen.items():

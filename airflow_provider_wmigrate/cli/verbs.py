@@ -35,6 +35,9 @@ _SCRATCH = Argument(
     " target's, where the role needs CREATEDB.",
     "DSN",
 )
+_REASON = Argument(("--reason",), "Why, for the audit log.", "TEXT")
+_OFFLINE = Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag")
+_STRICT = Argument(("--strict",), "Count warnings as errors.", kind="flag")
 _VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
 _FILTERS = (
     _VERSION,
@@ -103,10 +106,7 @@ VERBS = (
         "check",
         "Look for mistakes in folder, config and ledger; for CI. Works without a target too.",
         "check:check",
-        (
-            Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag"),
-            Argument(("--strict",), "Count warnings as errors.", kind="flag"),
-        ),
+        (_OFFLINE, _STRICT),
         database="optional",
     ),
     Verb(
@@ -115,8 +115,8 @@ VERBS = (
         "lint:lint",
         (
             Argument(("--all",), "All migrations of the folder, also the applied ones.", kind="flag"),
-            Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag"),
-            Argument(("--strict",), "Count warnings as errors.", kind="flag"),
+            _OFFLINE,
+            _STRICT,
             Argument(("--baseline",), "Do not tell the findings that this file knows.", "FILE", completes="file"),
             Argument(
                 ("--write-baseline",),
@@ -166,7 +166,7 @@ VERBS = (
             Argument(("--again",), "Incomplete: the interrupted statement has not run; run it again.", kind="flag"),
             Argument(("--forget",), "Missing: deleted on purpose; it can still be rolled back.", kind="flag"),
             Argument(("--settle",), "Failed: this is over; `status` and `health` need not tell it.", kind="flag"),
-            Argument(("--reason",), "Why, for the audit log.", "TEXT"),
+            _REASON,
         ),
         asks=True,
     ),
@@ -190,7 +190,7 @@ VERBS = (
                 "list",
             ),
             Argument(("--undo",), "Undo the baseline to this version: its migrations are pending again.", kind="flag"),
-            Argument(("--reason",), "Why, for the audit log.", "TEXT"),
+            _REASON,
         ),
         asks=True,
     ),
@@ -209,7 +209,7 @@ VERBS = (
                 "list",
             ),
             Argument(("--dry-run",), "Show what would be taken over, and change nothing.", kind="flag"),
-            Argument(("--reason",), "Why, for the audit log.", "TEXT"),
+            _REASON,
         ),
         asks=True,
     ),
@@ -268,6 +268,13 @@ VERBS = (
             ),
             Argument(("--jobs",), "Prove up to N at the same time.", "N", "number", default=1),
         ),
+    ),
+    Verb(
+        "drift",
+        "Show what others have changed in the target's schema since the last run that kept it.",
+        "drift:drift",
+        (Argument(("--accept",), "Take the schema as it is now for the known one.", kind="flag"), _REASON),
+        asks=True,
     ),
     Verb(
         "export",

@@ -96,6 +96,7 @@ _FINDINGS = {
     "audit_chain_broken": (E, "a row was changed, or the end cut off", "compare with a backup; check who may write"),
     "signature_wrong": (E, "a signed head of the audit log was not signed with this key", "give the right key or file"),
     "entry_forged": (E, "an entry or a stored rollback differs from the audit log", "restore what the audit log says"),
+    "drift": ("`settings.drift`", "others have changed the schema", "`wmigrate drift`; undo it, or `drift --accept`"),
     "ledger_rights": (W, "the role may not write the ledger, so `up` would fail", "run the GRANT in the message"),
     "append_only_off": (E, "the trigger that protects the audit log is not active", "create it again"),
 }  # fmt: skip
@@ -132,6 +133,8 @@ _EVENTS = {
                 "`from`, `table`, `to`, `reason`, `name`, `checksum`, `called`: the tool's name for it,"
                 " `time_known`: whether the tool kept the time"),
     "baseline_undone": ("A person took a baseline back; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
+    "drift_accepted": ("A person took the schema as it was for the known one; nothing ran.",
+                       "`reason`, `fingerprint`, `differences`: how many, `names` of the first 100"),
     "reported": ("An Airflow run ended without a failure; what it applied stays applied.",
                  "`applied`, `rolled_back`, `state`: a hash over what is applied"),
     "alerted": ("An alert was sent about an incident.", "`kind`, `subject`, `what`"),

@@ -6,7 +6,7 @@ A transactional script, its ledger entry and its audit row commit together or no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -103,6 +103,17 @@ class Migrator(Planning):
                 session.refresh()
                 self._succeeded(session)
 
+    keeps_the_schema = True
+    """Where `settings.drift` asks for it; not so on a scratch database."""
+
+    def _keeping(self, session: Session) -> AbstractContextManager[None]:
+        """Around what changes the schema, where drift is looked for."""
+        if self.settings.drift == "ignore" or not self.keeps_the_schema:
+            return nullcontext()
+        from .run.schema_keeping import keeping
+
+        return keeping(session, self._access)
+
     def apply(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
         """Apply one migration, or find under its lock that it is applied already.
 
@@ -141,7 +152,7 @@ class Migrator(Planning):
         with self._access.open(f"apply {versions[0]}" if versions else "apply") as session:
             refuse_standby(session.login.standby)
             self._access.ensure(session)
-            with self._whole(session, whole, versions) as records:
+            with self._keeping(session), self._whole(session, whole, versions) as records:
                 if jobs == 1:
                     records += Series(session, self._directed(Applying), versions, go_on).run()
                 else:
@@ -201,7 +212,7 @@ class Migrator(Planning):
             refuse_standby(session.login.standby)
             try:
                 back = replace(self._back(), only_incomplete=only_incomplete)
-                with self._whole(session, whole, versions) as records:
+                with self._keeping(session), self._whole(session, whole, versions) as records:
                     records += Series(session, back, versions, go_on).run()
                 return records
             except StatementFailed as error:

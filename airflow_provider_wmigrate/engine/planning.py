@@ -231,11 +231,17 @@ class Planning:
     def _read_and_compare(self, known_head: str | None) -> tuple[State, tuple[Finding, ...]]:
         with self._access.open("read") as session, self._access.reaching(session):
             found = self.ledger.continues(session.conn, known_head) if known_head else None
-            state, lacking = self.ledger.state_and_rights(session.conn)
+            drift = self.settings.drift
+            state, lacking = self.ledger.state_and_rights(session.conn, keeps=drift != "ignore")
             applied = {entry.version for entry in state.entries if entry.status == "applied"}
             looks = any(of_timescaledb(m.script) for m in self.migrations.values())
             more = self._of_timescaledb(session, applied) if looks else ()
-            return state, (*((found,) if found else ()), *lacking, *more)
+            changed = None
+            if drift != "ignore" and state.ledger_version is not None:
+                from .ledger.known_schema import look_for_drift  # most do not pay for it
+
+                changed = look_for_drift(session.conn, self.ledger.schema, state.ledger_version).finding(drift)
+            return state, (*(one for one in (found, changed) if one), *lacking, *more)
 
     def _of_timescaledb(self, session: Session, applied: Collection[str]) -> Iterator[Finding]:
         from .catalog import refreshes  # reads SQL; most folders do not pay for it
@@ -249,8 +255,10 @@ class Planning:
 
 def _with(found: Sequence[Finding], plan: Plan) -> Plan:
     """The plan with what was found before it; rights that are missing matter only where there is something to do, and
-    what a script would do only where it is to run."""
+    what a script would do only where it is to run. Drift never keeps anybody from rolling back."""
     steps = {step.version for step in plan.steps if step.action == "apply"}
     findings = [f for f in found if plan.steps or f.code != "ledger_rights"]
     findings = [f for f in findings if f.code != "refresh_unbounded" or f.version in steps]
+    if plan.direction == "rollback":
+        findings = [replace(f, severity="warning") if f.code == "drift" else f for f in findings]
     return replace(plan, findings=(*findings, *plan.findings))

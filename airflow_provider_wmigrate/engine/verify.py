@@ -49,7 +49,9 @@ class Verification:
     on_verdict: Callable[[Verdict], None] = lambda verdict: None
 
     def migrator(self, connect: Connect) -> Migrator:
-        return Migrator(connect, self.folder, identity=self.identity, environment=self.environment)
+        migrator = Migrator(connect, self.folder, identity=self.identity, environment=self.environment)
+        migrator.keeps_the_schema = False
+        return migrator
 
 
 def verify(verification: Verification, server: Connect, *, only: Collection[str] = (), jobs: int = 1) -> list[Verdict]:

@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.health import inspection as engine_health
 from airflow_provider_wmigrate.engine.health.inspection import CHECKS, Health, check_health
+from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from tests.waiting import ENDLESS, PATIENCE, eventually, wait_until
 
@@ -54,7 +55,7 @@ def test_all_is_well(migrator, look) -> None:
     assert (health.status, health.reasons, health.pending) == ("healthy", (), 0)
     assert tuple(check.name for check in health.checks) == CHECKS
     assert health.audit_head is not None
-    assert health.as_dict()["checks"][1]["reason"] == "version 2, 2 entries"
+    assert health.as_dict()["checks"][1]["reason"] == f"version {LEDGER_VERSION}, 2 entries"
 
 
 def test_a_database_without_a_ledger_is_degraded(make_folder, look) -> None:

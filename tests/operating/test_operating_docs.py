@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_provider_wmigrate.alerting import messages as notices
 from airflow_provider_wmigrate.engine.folder.config.reference import describe
-from airflow_provider_wmigrate.engine.health.inspection import CHECKS
+from airflow_provider_wmigrate.engine.health.inspection import CHECKS, DRIFT
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FIRST_CELL = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
@@ -42,7 +42,9 @@ def test_every_metric_is_documented_and_no_other() -> None:
 
 def test_the_dashboard_shows_metrics_that_are_sent() -> None:
     dashboard = json.loads((DOCS / "grafana" / "wmigrate.json").read_text())
-    known = {name.replace(".", "_").replace("-", "_") for name in SENT} | {f"wmigrate_health_{c}" for c in CHECKS}
+    known = {name.replace(".", "_").replace("-", "_") for name in SENT} | {
+        f"wmigrate_health_{c}" for c in (*CHECKS, DRIFT)
+    }
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             for name in re.findall(r"airflow_(wmigrate_[a-z_]+)", target["expr"]):
@@ -52,7 +54,7 @@ def test_the_dashboard_shows_metrics_that_are_sent() -> None:
 
 
 def test_every_check_is_documented() -> None:
-    assert first_cells("health.md") == set(CHECKS)
+    assert first_cells("health.md") == {*CHECKS, DRIFT}
 
 
 def test_every_kind_of_alert_is_documented_with_its_switch() -> None:

@@ -87,7 +87,7 @@ def test_everything_in_the_ledger_says_what_it_is(ledger: Ledger, conn: Conn, ki
         "f": "SELECT proname, obj_description(oid) FROM pg_proc WHERE pronamespace = 'wmigrate'::regnamespace",
     }
     rows = conn.execute(described[kind].encode()).fetchall()
-    assert len(rows) == {"r": 3 + 20 + 5 + 13, "f": 2}[kind]
+    assert len(rows) == {"r": 5 + 20 + 5 + 13 + 9 + 9, "f": 2}[kind]
     assert [name for name, description in rows if not description] == []
 
 

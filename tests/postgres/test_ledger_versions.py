@@ -170,6 +170,35 @@ def test_a_repair_upgrades_too(
     assert LATER.version(conn) == STEP.version
 
 
+@pytest.mark.parametrize("version", [v for v in VERSIONS if v < 3])
+def test_a_role_without_create_goes_on_after_the_upgrade(
+    conn: Conn, database: str, migrator: MakeMigrator, version: int
+) -> None:
+    """What it was granted once is enough: an upgrade that its DBA makes asks for no other grant."""
+    load(conn, version)
+    conn.execute("CREATE ROLE granted LOGIN; GRANT USAGE ON SCHEMA wmigrate TO granted")
+    conn.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON wmigrate.schema_migrations TO granted")
+    conn.execute("GRANT SELECT, INSERT, UPDATE ON wmigrate.application_metadata TO granted")
+    conn.execute("GRANT SELECT, INSERT ON wmigrate.audit_log TO granted")
+    conn.execute("GRANT ALL ON SCHEMA public TO granted; GRANT ALL ON shop TO granted")
+    conn.execute("ALTER VIEW dear OWNER TO granted")
+    try:
+        run = migrator(FILES)
+        run._access.connect = lambda: psycopg.connect(database, user="granted")
+        (lacks,) = [f.next_step for f in run.plan().findings if f.code == "ledger_rights"]
+        assert lacks == (
+            'ask a database administrator to run: GRANT CREATE ON SCHEMA "wmigrate" TO "granted";'
+            ' GRANT "postgres" TO "granted"'
+        )
+        migrator(FILES).record("planned")
+        assert [f for f in run.plan().findings if f.code == "ledger_rights"] == []
+        assert run.roll_back("004").outcome is Outcome.ROLLED_BACK
+        assert conn.execute("SELECT count(*) FROM wmigrate.schema_snapshots").fetchone() == (1,)
+        assert run.apply("004").outcome is Outcome.APPLIED
+    finally:
+        conn.execute("DROP OWNED BY granted; DROP ROLE granted")
+
+
 def test_the_program_before_refuses_it(conn: Conn, migrator: MakeMigrator) -> None:
     load(conn, VERSIONS[-1])
     later(migrator).record("planned")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 
@@ -14,12 +14,19 @@ from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateEr
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Finding, LastEvent, Plan, State, Status
 
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.folder.config.settings import DriftPolicy
+    from airflow_provider_wmigrate.engine.plan.drift import Drift
+
 HealthStatus = Literal["healthy", "degraded", "unhealthy"]
 CheckStatus = Literal["healthy", "degraded", "unhealthy", "unknown"]
 """`unknown`: not looked at, because something before it was not in order."""
 
 CHECKS = ("connection", "ledger", "checksums", "failures", "pending", "locks", "audit_chain")
 """Names of the checks, in the order in which they are made."""
+
+DRIFT = "drift"
+"""The last one, which is made where `settings.drift` is not `ignore`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +179,14 @@ def _held(holder: LockHolder) -> str:
     what = f"migration {', '.join(holder.versions)}" if holder.versions else "the ledger"
     who = f" ({holder.application})" if holder.application else ""
     return f"pid {holder.pid}{who} holds {what} since {holder.seconds:.0f} s"
+
+
+def drift(found: Drift, policy: DriftPolicy) -> Check:
+    wrong = found.finding(policy)
+    if wrong is None:
+        assert found.known is not None
+        return Check(DRIFT, "healthy", f"the schema is as it was known {found.known.since}")
+    return Check(DRIFT, "unhealthy" if wrong.severity == "error" else "degraded", wrong.message, wrong.next_step)
 
 
 def refused(name: str, error: Exception) -> Check:

@@ -20,7 +20,7 @@ from psycopg import Connection
 from airflow_provider_wmigrate.engine.catalog.server import is_standby
 from airflow_provider_wmigrate.engine.catalog.timescale_state import lost
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.folder.config.settings import Settings
+from airflow_provider_wmigrate.engine.folder.config.settings import DriftPolicy, Settings
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Migration, State, Status
@@ -29,9 +29,9 @@ from airflow_provider_wmigrate.engine.session.advisory import ledger_lock, versi
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
 from . import checks
-from .checks import CHECKS, Check, CheckStatus, Health, HealthStatus, LockHolder
+from .checks import CHECKS, DRIFT, Check, CheckStatus, Health, HealthStatus, LockHolder
 
-__all__ = ["AUDIT_ROWS", "CHECKS", "Check", "CheckStatus", "Health", "HealthStatus", "check_health"]
+__all__ = ["AUDIT_ROWS", "CHECKS", "DRIFT", "Check", "CheckStatus", "Health", "HealthStatus", "check_health"]
 
 AUDIT_ROWS = 10_000
 """How many of the newest audit rows one look recomputes: a tenth of a second or so. `audit verify` takes them all."""
@@ -74,6 +74,7 @@ class _Look:
         self._ledger = Ledger(settings.ledger.schema_name)
         self._guard = threading.Lock()
         self._session: Session | None = None
+        self._names = CHECKS if settings.drift == "ignore" else (*CHECKS, DRIFT)
         self._checks: list[Check] = []
         self._over = False
         self._pending: int | None = None
@@ -91,9 +92,9 @@ class _Look:
                 _hang_up(self._session)
         if self._bug is not None:
             raise self._bug
-        if timed_out and len(answered) < len(CHECKS):
-            answered.append(checks.unanswered(CHECKS[len(answered)], self._limit))
-        answered += [Check(name, "unknown", "not looked at") for name in CHECKS[len(answered) :]]
+        if timed_out and len(answered) < len(self._names):
+            answered.append(checks.unanswered(self._names[len(answered)], self._limit))
+        answered += [Check(name, "unknown", "not looked at") for name in self._names[len(answered) :]]
         took = round((time.monotonic() - self._began) * 1000)
         return Health(checks.worst(answered), tuple(answered), self._at, took, self._pending, self._head)
 
@@ -104,7 +105,7 @@ class _Look:
             with open_session(self._connect, application_name="wmigrate health") as session, self._shared(session):
                 self._look(session)
         except (WMigrateError, psycopg.Error) as error:
-            self._tell(checks.refused(CHECKS[min(len(self._checks), len(CHECKS) - 1)], error))
+            self._tell(checks.refused(self._names[min(len(self._checks), len(self._names) - 1)], error))
         except BaseException as error:
             self._bug = error
 
@@ -121,7 +122,7 @@ class _Look:
 
     def _tell(self, check: Check) -> None:
         with self._guard:
-            if not self._over and len(self._checks) < len(CHECKS):
+            if not self._over and len(self._checks) < len(self._names):
                 self._checks.append(check)
 
     def _look(self, session: Session) -> None:
@@ -145,6 +146,8 @@ class _Look:
         holders = lock_holders(session.conn, self._ledger, versions)
         self._tell(checks.locks(holders, self._longest_budget(migrations)))
         self._tell(self._audit_chain(session, state))
+        if self._settings.drift != "ignore":
+            self._tell(self._drift(session, state, self._settings.drift))
 
     def _longest_budget(self, migrations: Sequence[Migration]) -> float:
         return max([self._settings.execution.timeout_seconds, *(m.timeout_seconds or 0 for m in migrations)])
@@ -159,6 +162,13 @@ class _Look:
         count = int((self._head or "0").partition(":")[0])
         part = f"the last {AUDIT_ROWS} of {count} rows" if count > AUDIT_ROWS else f"{count} rows"
         return Check("audit_chain", "healthy", f"{part} follow one another")
+
+    def _drift(self, session: Session, state: State, policy: DriftPolicy) -> Check:
+        if state.ledger_version is None:
+            return Check(DRIFT, "unknown", "there is no ledger yet")
+        from airflow_provider_wmigrate.engine.ledger.known_schema import look_for_drift  # most do not pay for it
+
+        return checks.drift(look_for_drift(session.conn, self._ledger.schema, state.ledger_version), policy)
 
 
 def _hang_up(session: Session | None) -> None:

@@ -12,7 +12,13 @@ from psycopg.pq import TransactionStatus
 from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import Entry, Identity
-from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock, ledger_lock, report_lock, version_lock
+from airflow_provider_wmigrate.engine.session.advisory import (
+    AdvisoryLock,
+    ledger_lock,
+    report_lock,
+    snapshot_lock,
+    version_lock,
+)
 from airflow_provider_wmigrate.engine.session.connection import in_words
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
@@ -116,6 +122,11 @@ class LedgerAccess:
         """As soon as no other report is between its look and Airflow's answer; for as long as the session lives."""
         self._acquire(session, [report_lock(self.ledger.schema)], None, "the lock of the reports on this ledger")
 
+    def lock_snapshots(self, session: Session) -> None:
+        """As soon as nobody else keeps the schema as known, or decides on the ledger; as long as the session lives."""
+        locks = [ledger_lock(self.ledger.schema, shared=True), snapshot_lock(self.ledger.schema)]
+        self._acquire(session, locks, None, "the lock of the known schema")
+
     def _acquire(self, session: Session, locks: Sequence[AdvisoryLock], version: str | None, what: str) -> None:
         from airflow_provider_wmigrate.engine.events import Waiting  # a look at a ledger does not pay for it
 
@@ -164,7 +175,8 @@ def _granting(ledger: Ledger, conn: psycopg.Connection[Any]) -> str:
     with suppress(psycopg.Error, WMigrateError):
         if conn.info.transaction_status == TransactionStatus.INERROR:
             conn.execute("ROLLBACK")
-        for found in ledger.lacking_rights(conn, _version(ledger, conn)):
+        version = _version(ledger, conn)
+        for found in ledger.lacking_rights(conn, version) or ledger.lacking_rights(conn, version, keeps=True):
             return found.next_step
     return "nothing that the ledger needs is missing by the catalogs; look at the server's log"
 

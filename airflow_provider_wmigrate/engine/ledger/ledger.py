@@ -72,22 +72,24 @@ class Ledger:
         """
         return ledger_version(conn, self.schema, self.upgrades)
 
-    def lacking_rights(self, conn: Connection[Any], version: int | None) -> tuple[Finding, ...]:
+    def lacking_rights(self, conn: Connection[Any], version: int | None, *, keeps: bool = False) -> tuple[Finding, ...]:
         """What a run would need and the role has not, as a warning.
 
         :param version: the ledger's; None: there is none.
+        :param keeps: the run keeps the schema as known, to find drift.
         """
-        return lacking_rights(asking_rights(conn, self.schema)(), self.schema, version, self.newest_version)
+        asked = asking_rights(conn, self.schema, keeps=keeps)
+        return lacking_rights(asked(), self.schema, version, self.newest_version)
 
     def state(self, conn: Connection[Any]) -> State:
         """Everything a plan needs to know about the database."""
         return self.state_and_rights(conn)[0]
 
-    def state_and_rights(self, conn: Connection[Any]) -> tuple[State, tuple[Finding, ...]]:
+    def state_and_rights(self, conn: Connection[Any], *, keeps: bool = False) -> tuple[State, tuple[Finding, ...]]:
         """`state` and `lacking_rights`, in few round trips."""
         version = self.version(conn)
         with conn.pipeline() if Pipeline.is_supported() else nullcontext():
-            rights, extensions = asking_rights(conn, self.schema), asking_extensions(conn)
+            rights, extensions = asking_rights(conn, self.schema, keeps=keeps), asking_extensions(conn)
             standby = conn.execute("SELECT pg_catalog.pg_is_in_recovery()")
             if version is not None:
                 entries, last_events = asking_entries(conn, self.schema), asking_last_events(conn, self.schema)

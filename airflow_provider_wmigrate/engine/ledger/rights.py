@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
@@ -15,6 +15,9 @@ NEEDED = {
     "audit_log": ("SELECT", "INSERT"),
 }
 """Rights on the tables that a run uses."""
+
+TO_KEEP = {"schema_snapshots": ("SELECT", "INSERT"), "schema_facts": ("SELECT", "INSERT", "UPDATE")}
+"""Rights on the tables that it uses too where the schema is kept, to find drift."""
 
 
 class Rights(NamedTuple):
@@ -56,8 +59,12 @@ def grants(rights: Rights, schema: str, *, to_make: bool, to_upgrade: bool) -> I
             yield f"GRANT {_quoted(owner)} TO {role}"
 
 
-def asking_rights(conn: Connection[Any], schema: str) -> Callable[[], Rights]:
-    """Asks for them. Anybody may."""
+def asking_rights(conn: Connection[Any], schema: str, *, keeps: bool) -> Callable[[], Rights]:
+    """Asks for them. Anybody may.
+
+    :param keeps: also on the tables in which the known schema is kept.
+    """
+    needed = NEEDED | TO_KEEP if keeps else NEEDED
     own = conn.execute(
         "SELECT current_user::text, pg_catalog.current_database()::text,"
         " pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),"
@@ -73,13 +80,15 @@ def asking_rights(conn: Connection[Any], schema: str) -> Callable[[], Rights]:
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_catalog.pg_roles r ON r.oid = c.relowner"
         " WHERE n.nspname = %s AND c.relname = ANY(%s) ORDER BY c.relname",
-        [schema, list(NEEDED)],
+        [schema, list(needed)],
     )
-    return lambda: _rights(own.fetchone(), tables.fetchall())
+    return lambda: _rights(own.fetchone(), tables.fetchall(), needed)
 
 
-def _rights(own: tuple[Any, ...] | None, tables: Sequence[tuple[Any, ...]]) -> Rights:
-    lacking = ((table, tuple(w for w in NEEDED[table] if w in words)) for table, _, _, words in tables)
+def _rights(
+    own: tuple[Any, ...] | None, tables: Sequence[tuple[Any, ...]], needed: Mapping[str, Sequence[str]]
+) -> Rights:
+    lacking = ((table, tuple(w for w in needed[table] if w in words)) for table, _, _, words in tables)
     owners = sorted({owner for _, owner, is_member, _ in tables if not is_member})
     assert own is not None  # a session has a database
     missing = tuple((table, words) for table, words in lacking if words)

@@ -36,28 +36,29 @@ def ledger_version(conn: Connection[Any], schema: str, upgrades: Sequence[Ledger
     """See `Ledger.version`."""
     if conn.info.parameter_status("client_encoding") == "SQL_ASCII":  # psycopg would give bytes instead of text
         conn.execute("SELECT pg_catalog.set_config('client_encoding', 'UTF8', false)")
-    columns = _columns(conn, schema)
-    if not columns:
+    tables = [*columns_at(newest(upgrades), TABLES, upgrades)]
+    columns = _columns(conn, schema, tables)
+    if not set(TABLES) & set(columns):
         return None
     absent = sorted(set(TABLES) - set(columns))
     if absent:
-        raise damaged(f"schema {schema} holds {', '.join(sorted(columns))} but no {', '.join(absent)}")
+        there = sorted(set(columns) & set(TABLES))
+        raise damaged(f"schema {schema} holds {', '.join(there)} but no {', '.join(absent)}")
     value = None
     if {"key", "value"} <= set(columns["application_metadata"]):
-        columns, value = _columns_and_version(conn, schema)
+        columns, value = _columns_and_version(conn, schema, tables)
     if value is None or not value.isdecimal():
         raise damaged(f"{schema}.application_metadata has no ledger_version")
     if int(value) > newest(upgrades):
         raise LedgerTooNew(schema, int(value), newest(upgrades))
-    expected = columns_at(int(value), TABLES, upgrades)
-    for table in TABLES:
-        if columns.get(table) != expected[table]:
+    for table, expected in columns_at(int(value), TABLES, upgrades).items():
+        if columns.get(table) != expected:
             raise damaged(f"{schema}.{table} has other columns than the ledger's table of that name")
     return int(value)
 
 
-def _columns(conn: Connection[Any], schema: str) -> dict[str, list[str]]:
-    rows = conn.execute(*_tables(schema, sql.SQL("pg_catalog.row_security_active(c.oid)"))).fetchall()
+def _columns(conn: Connection[Any], schema: str, tables: Sequence[str]) -> dict[str, list[str]]:
+    rows = conn.execute(*_tables(schema, tables, sql.SQL("pg_catalog.row_security_active(c.oid)"))).fetchall()
     for table, _, hides in rows:
         if hides:  # an empty answer would be taken for "nothing has been applied"
             name = f"{schema}.{table}"
@@ -68,14 +69,16 @@ def _columns(conn: Connection[Any], schema: str) -> dict[str, list[str]]:
     return {table: columns for table, columns, _ in rows}
 
 
-def _columns_and_version(conn: Connection[Any], schema: str) -> tuple[dict[str, list[str]], str | None]:
+def _columns_and_version(
+    conn: Connection[Any], schema: str, tables: Sequence[str]
+) -> tuple[dict[str, list[str]], str | None]:
     """In one statement: between two, another runner may commit an upgrade, and they would not fit together."""
     query = "(SELECT value FROM {}.application_metadata WHERE key = 'ledger_version')"
-    rows = conn.execute(*_tables(schema, sql.SQL(query).format(sql.Identifier(schema)))).fetchall()
+    rows = conn.execute(*_tables(schema, tables, sql.SQL(query).format(sql.Identifier(schema)))).fetchall()
     return {table: columns for table, columns, _ in rows}, rows[0][2] if rows else None
 
 
-def _tables(schema: str, more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
+def _tables(schema: str, tables: Sequence[str], more: sql.Composable) -> tuple[sql.Composed, list[Any]]:
     """The ledger's tables with their columns, and one more value."""
     query = sql.SQL(
         "SELECT c.relname, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), {more}"
@@ -83,4 +86,4 @@ def _tables(schema: str, more: sql.Composable) -> tuple[sql.Composed, list[Any]]
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
         " WHERE n.nspname = %s AND c.relname = ANY(%s) GROUP BY c.oid, c.relname"
     )
-    return query.format(more=more), [schema, list(TABLES)]
+    return query.format(more=more), [schema, list(tables)]

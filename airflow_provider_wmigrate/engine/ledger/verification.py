@@ -24,7 +24,7 @@ class Verification:
 
     def findings(self, conn: Connection[Any], *, expected_head: str | None, last: int | None) -> tuple[Finding, ...]:
         """See `Ledger.verify`."""
-        with _one_snapshot(conn):
+        with one_moment(conn):
             return (*self._chain(conn, expected_head, last), *guard_findings(conn, self._schema))
 
     def contradictions(self, conn: Connection[Any], known: Sequence[str]) -> list[Finding | None]:
@@ -37,7 +37,7 @@ class Verification:
 
     def export(self, conn: Connection[Any]) -> Iterator[AuditRow]:
         """Every row, of one moment."""
-        with _one_snapshot(conn):
+        with one_moment(conn):
             yield from self._all_rows(conn, after=None)
 
     def _chain(self, conn: Connection[Any], expected_head: str | None, last: int | None) -> tuple[Finding, ...]:
@@ -80,7 +80,7 @@ class Verification:
 
 
 @contextmanager
-def _one_snapshot(conn: Connection[Any]) -> Iterator[None]:
+def one_moment(conn: Connection[Any]) -> Iterator[None]:
     """All that is compared is of one moment, so that nobody who appends meanwhile is taken for a forger."""
     idle = conn.info.transaction_status is TransactionStatus.IDLE
     with conn.transaction():

@@ -43,6 +43,11 @@ def report_lock(schema: str) -> AdvisoryLock:
     return AdvisoryLock(f"wmigrate:{schema}:report")
 
 
+def snapshot_lock(schema: str) -> AdvisoryLock:
+    """Of the known schema that a ledger keeps: exclusive for who reads the schema and writes it down."""
+    return AdvisoryLock(f"wmigrate:{schema}:snapshot")
+
+
 _HANDOVER_SECONDS = 10.0
 """How long the server may take to end a closed session, until which that one's locks are held."""
 

@@ -28,6 +28,7 @@ from .yaml_nodes import Scalar
 _SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Format = Literal["text", "json"]
+DriftPolicy = Literal["ignore", "warn", "error"]
 
 
 def _port(scalar: Scalar) -> int:
@@ -150,3 +151,8 @@ class Settings(Section):
     logging: Logging = key(Logging, "What the task log and the command line show.")
     backup: Backup = key(Backup, "A backup before migrating.")
     ledger: Ledger = key(Ledger, "Where the ledger is in the target database.")
+    drift: DriftPolicy = key(
+        choice(DriftPolicy),
+        "What to do if others have changed the schema. With `warn` and `error`, each run keeps the schema it left.",
+        "ignore",
+    )
