@@ -8,58 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .arguments import COMMON, Argument, Verb
-
-TEMPLATES = (
-    "empty", "table", "column", "not-null", "index-concurrently", "enum-value", "foreign-key", "hypertable",
-    "continuous-aggregate", "change-aggregate", "aggregate-column", "backfill", "view", "function",
-)  # fmt: skip
-
-_TOOLS = (
-    "flyway", "liquibase", "alembic", "golang-migrate", "dbmate", "sqitch", "yoyo", "goose", "node-pg-migrate",
-    "diesel", "django", "seed",
-)  # fmt: skip
-_FROM = Argument(("--from",), "The tool that the project comes from.", "TOOL", choices=_TOOLS, required=True)
-
-_TO = Argument(("--to",), "Only up to this version, with everything that it needs.", "VERSION")
-_DRY_RUN = Argument(("--dry-run",), "Execute for real, measure, and roll everything back.", kind="flag")
-_JOBS = Argument(
-    ("--jobs",),
-    "Run up to N migrations that do not need one another at the same time, each on its own connection.",
-    "N",
-    "number",
-    default=1,
-)
-_SCRATCH = Argument(
-    ("--scratch",),
-    "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"
-    " target's, where the role needs CREATEDB.",
-    "DSN",
-)
-_REASON = Argument(("--reason",), "Why, for the audit log.", "TEXT")
-_OFFLINE = Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag")
-_STRICT = Argument(("--strict",), "Count warnings as errors.", kind="flag")
-_VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
-_FILTERS = (
-    _VERSION,
-    Argument(("--event",), "Only this event, such as applied; may be given several times.", "EVENT", "list"),
-    Argument(("--actor",), "Only what this actor did.", "NAME"),
-    Argument(
-        ("--since",), "At this time or later: 2026-01-31, 2026-01-31T12:00Z, or back from now: 12h, 7d, 4w.", "TIME"
-    ),
-    Argument(("--until",), "Earlier than this time.", "TIME"),
-    Argument(
-        ("--before",),
-        "Only rows older than this position, which the page before names as `next`.",
-        "POSITION",
-        "number",
-    ),
-    Argument(("--limit",), "At most N rows, the newest ones.", "N", "number", default=50),
-)
+from .shared_options import DRY_RUN, FILTERS, FROM, JOBS, OFFLINE, REASON, SCRATCH, STRICT, TEMPLATES, TO
 
 VERBS = (
     Verb("status", "Show every migration and its status.", "look:status"),
-    Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (_TO,)),
-    Verb("up", "Apply the pending migrations.", "plan:up", (_TO, _DRY_RUN, _JOBS), asks=True),
+    Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (TO,)),
+    Verb("up", "Apply the pending migrations.", "plan:up", (TO, DRY_RUN, JOBS), asks=True),
     Verb(
         "down",
         "Roll back everything above a version, or the last N migrations, or one.",
@@ -84,7 +38,7 @@ VERBS = (
                 "Where the ledger has another rollback script than the folder: run this one.",
                 choices=("folder", "ledger"),
             ),
-            _DRY_RUN,
+            DRY_RUN,
         ),
         asks=True,
     ),
@@ -92,7 +46,7 @@ VERBS = (
         "history",
         "Show what was applied, rolled back, repaired, baselined or failed: when, by whom, how long.",
         "trail:history",
-        (*_FILTERS, Argument(("--daily",), "Show numbers per day instead of rows.", kind="flag")),
+        (*FILTERS, Argument(("--daily",), "Show numbers per day instead of rows.", kind="flag")),
     ),
     Verb(
         "wait",
@@ -106,7 +60,7 @@ VERBS = (
         "check",
         "Look for mistakes in folder, config and ledger; for CI. Works without a target too.",
         "check:check",
-        (_OFFLINE, _STRICT),
+        (OFFLINE, STRICT),
         database="optional",
     ),
     Verb(
@@ -115,8 +69,8 @@ VERBS = (
         "lint:lint",
         (
             Argument(("--all",), "All migrations of the folder, also the applied ones.", kind="flag"),
-            _OFFLINE,
-            _STRICT,
+            OFFLINE,
+            STRICT,
             Argument(("--baseline",), "Do not tell the findings that this file knows.", "FILE", completes="file"),
             Argument(
                 ("--write-baseline",),
@@ -166,7 +120,7 @@ VERBS = (
             Argument(("--again",), "Incomplete: the interrupted statement has not run; run it again.", kind="flag"),
             Argument(("--forget",), "Missing: deleted on purpose; it can still be rolled back.", kind="flag"),
             Argument(("--settle",), "Failed: this is over; `status` and `health` need not tell it.", kind="flag"),
-            _REASON,
+            REASON,
         ),
         asks=True,
     ),
@@ -181,7 +135,7 @@ VERBS = (
                 "First apply them to a scratch database, and refuse if the target's schema is another one.",
                 kind="flag",
             ),
-            _SCRATCH,
+            SCRATCH,
             Argument(
                 ("--accept",),
                 "A difference that is all right, by its name, such as 'column public.orders.note'; may be given several"
@@ -190,7 +144,7 @@ VERBS = (
                 "list",
             ),
             Argument(("--undo",), "Undo the baseline to this version: its migrations are pending again.", kind="flag"),
-            _REASON,
+            REASON,
         ),
         asks=True,
     ),
@@ -199,7 +153,7 @@ VERBS = (
         "Take over what another tool has applied, from its own table, with times and names; nothing is run.",
         "adopt:adopt",
         (
-            _FROM,
+            FROM,
             Argument(("--table",), "The tool's table, if it has not its usual name.", "[SCHEMA.]TABLE"),
             Argument(
                 ("--accept",),
@@ -209,7 +163,7 @@ VERBS = (
                 "list",
             ),
             Argument(("--dry-run",), "Show what would be taken over, and change nothing.", kind="flag"),
-            _REASON,
+            REASON,
         ),
         asks=True,
     ),
@@ -218,7 +172,7 @@ VERBS = (
         "Write another tool's folder of migrations as a folder of wmigrate; the other one is only read.",
         "adopt:convert",
         (
-            _FROM,
+            FROM,
             Argument(("source",), "Folder in which the other tool has its migrations.", "SOURCE", completes="folder"),
             Argument(("dest",), "Folder to write; made if it is not there.", "DEST", completes="folder"),
             Argument(("--dry-run",), "Show what would be written, and write nothing.", kind="flag"),
@@ -233,7 +187,7 @@ VERBS = (
             Argument(("version",), "All migrations up to this version.", "VERSION"),
             Argument(("--data",), "With the rows that they insert, which else are refused.", kind="flag"),
             Argument(("--archive",), "Where the old files go. Default: beside the folder.", "DIR", completes="folder"),
-            _SCRATCH,
+            SCRATCH,
             Argument(("--dry-run",), "Prove it, and write nothing.", kind="flag"),
         ),
         database="optional",
@@ -273,7 +227,7 @@ VERBS = (
         "drift",
         "Show what others have changed in the target's schema since the last run that kept it.",
         "drift:drift",
-        (Argument(("--accept",), "Take the schema as it is now for the known one.", kind="flag"), _REASON),
+        (Argument(("--accept",), "Take the schema as it is now for the known one.", kind="flag"), REASON),
         asks=True,
     ),
     Verb(
@@ -297,7 +251,7 @@ VERBS = (
                 default="show",
                 optional=True,
             ),
-            *_FILTERS,
+            *FILTERS,
             Argument(
                 ("--head",), "For verify: a head that you kept elsewhere, COUNT:HASH. The log must contain it.", "HEAD"
             ),

@@ -1,0 +1,52 @@
+"""Options that several verbs take, and the words that they may be given. Data only, standard library only."""
+
+from __future__ import annotations
+
+from .arguments import Argument
+
+TEMPLATES = (
+    "empty", "table", "column", "not-null", "index-concurrently", "enum-value", "foreign-key", "hypertable",
+    "continuous-aggregate", "change-aggregate", "aggregate-column", "backfill", "view", "function",
+)  # fmt: skip
+
+TOOLS = (
+    "flyway", "liquibase", "alembic", "golang-migrate", "dbmate", "sqitch", "yoyo", "goose", "node-pg-migrate",
+    "diesel", "django", "seed",
+)  # fmt: skip
+FROM = Argument(("--from",), "The tool that the project comes from.", "TOOL", choices=TOOLS, required=True)
+
+TO = Argument(("--to",), "Only up to this version, with everything that it needs.", "VERSION")
+DRY_RUN = Argument(("--dry-run",), "Execute for real, measure, and roll everything back.", kind="flag")
+JOBS = Argument(
+    ("--jobs",),
+    "Run up to N migrations that do not need one another at the same time, each on its own connection.",
+    "N",
+    "number",
+    default=1,
+)
+SCRATCH = Argument(
+    ("--scratch",),
+    "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"
+    " target's, where the role needs CREATEDB.",
+    "DSN",
+)
+REASON = Argument(("--reason",), "Why, for the audit log.", "TEXT")
+OFFLINE = Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag")
+STRICT = Argument(("--strict",), "Count warnings as errors.", kind="flag")
+VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
+FILTERS = (
+    VERSION,
+    Argument(("--event",), "Only this event, such as applied; may be given several times.", "EVENT", "list"),
+    Argument(("--actor",), "Only what this actor did.", "NAME"),
+    Argument(
+        ("--since",), "At this time or later: 2026-01-31, 2026-01-31T12:00Z, or back from now: 12h, 7d, 4w.", "TIME"
+    ),
+    Argument(("--until",), "Earlier than this time.", "TIME"),
+    Argument(
+        ("--before",),
+        "Only rows older than this position, which the page before names as `next`.",
+        "POSITION",
+        "number",
+    ),
+    Argument(("--limit",), "At most N rows, the newest ones.", "N", "number", default=50),
+)
