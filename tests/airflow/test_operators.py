@@ -49,6 +49,19 @@ def test_the_first_run_applies_everything(runner: Runner, make_folder: MakeFolde
     assert applied(conn) == ["001", "002"]
 
 
+def test_what_others_have_changed_stops_the_plan(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    watched = config("settings: {drift: error}")
+    runner.run(runner.migrations(make_folder({**A, **watched})))
+    conn.execute("ALTER TABLE a ADD note text")
+    run = runner.run(runner.migrations(make_folder({**A, **B, **watched})))
+    assert "the schema has 1 difference from what was known after 001" in error(run, "plan")
+    assert "column public.a.note is new" in error(run, "plan")
+    assert applied(conn) == ["001"]
+    conn.execute("ALTER TABLE a DROP note")
+    run = runner.run(runner.migrations(make_folder({**A, **B, **watched})))
+    assert run.state == "success"
+
+
 def test_the_second_run_skips_everything_in_one_call(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     folder = make_folder({**A, **B})
     runner.run(runner.migrations(folder))
