@@ -50,7 +50,7 @@ def _compare(call: Call, to: str) -> tuple[str, ...]:
 
     given = call.arguments
     scratch = call.target if given.scratch is None else target_of(given.scratch, "--scratch", os.environ)
-    call.screen.tell(f"applying the migrations up to {to} to a scratch database, to compare")
+    call.screen.progress(f"applying the migrations up to {to} to a scratch database, to compare")
     compared = compare_with_replay(
         call.target.connect,
         call.folder,

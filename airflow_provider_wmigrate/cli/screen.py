@@ -93,6 +93,11 @@ class Screen:
         """A line beside the answer."""
         print(fitted(text, sys.stderr), file=sys.stderr)
 
+    def progress(self, text: str) -> None:
+        """What is being done, for a person who waits."""
+        if not self.as_json:
+            self.tell(text)
+
     def error(self, command: str, sentence: str) -> None:
         """The one sentence of a failure."""
         if not is_drawable(sys.stderr):

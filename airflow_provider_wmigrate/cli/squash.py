@@ -62,13 +62,13 @@ def _prove(call: Call, to: str, old: Sequence[Migration], new: Path, before: Pat
 
     path, scratch, rows = pg_dump.program(), _scratch(call), bool(call.arguments.data)
     ledger = call.settings.ledger.schema_name
-    call.screen.tell(f"applying the migrations up to {to} to a scratch database")
+    call.screen.progress(f"applying the migrations up to {to} to a scratch database")
     made, script = make(call.folder, to, scratch, lambda there: pg_dump.dump(path, there, ledger, rows=rows))
     if not rows:
         refuse_rows(made, to)
     file = _write_both(call, old, script, new, before)
     read_folder(before, call.environ)
-    call.screen.tell(f"applying {file} to another one, to compare")
+    call.screen.progress(f"applying {file} to another one, to compare")
     again, _ = make(read_folder(new, call.environ), to, scratch)
     refuse_difference(made, again, to)
     return file

@@ -83,7 +83,7 @@ CALLS = {
     "adopt": ["--from", "dbmate", "--dry-run"], "convert": ["--from", "seed", "migrations", "written"], "export": [],
     "lint": ["--offline"], "lint --write-baseline": ["known.json"],
     "snapshot": ["--output", "schema.json"], "diff": ["schema.json"],
-    "verify": ["1"], "drift": [], "drift --accept": ["--reason", "x", "--yes"],
+    "verify": ["1"], "squash": ["2", "--data", "--dry-run"], "drift": [], "drift --accept": ["--reason", "x", "--yes"],
 }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def test_a_failed_rollback_is_a_kind_of_its_own(runner: Runner, mail: Mailbox, m
     assert mail.subjects == ["[wmigrate] rollback failed: 001_a on target"]
     assert "the database needs a person" in mail.text()
     make_folder({**A, **CONFIG})
-    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
+    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()], rollback_script="folder"))
     assert mail.subjects[1:] == ["[wmigrate] healed: 001_a on target"]
 
 
@@ -121,7 +121,7 @@ def test_a_rollback_that_fails_again_after_a_whole_run_is_told_again(
         runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
     assert mail.subjects == [told, told]
     make_folder({**A, **CONFIG})
-    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()]))
+    runner.run(runner.rollback(folder, "0", notifiers=[smtp_notifier()], rollback_script="folder"))
     assert mail.subjects == [told, told, "[wmigrate] healed: 001_a on target"]
     assert [event for event, in conn.execute(
         "SELECT event FROM wmigrate.audit_log WHERE event IN ('alerted', 'healed') ORDER BY position"

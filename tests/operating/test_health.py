@@ -186,7 +186,7 @@ def test_a_failed_rollback_counts_until_it_has_healed(migrator, make_folder, loo
     with pytest.raises(WMigrateError):
         runner.roll_back("1")
     assert "fix the rollback script" in reason(look(), "failures")
-    runner = migrator(A)
+    runner = migrator(A, rollback_script="folder")
     runner.roll_back("1")
     assert states(look()) == {"pending": "degraded"}
 

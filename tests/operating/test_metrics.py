@@ -99,7 +99,7 @@ def test_rollbacks_are_counted_apart(runner: Runner, heard: Datagrams, make_fold
     runner.run(runner.migrations(folder))
     runner.run(runner.rollback(folder, "1"))
     make_folder({**A, "001_a.rollback.sql": "DROP TABLE nothing;", **CONFIG})
-    runner.run(runner.rollback(folder, "0"))
+    runner.run(runner.rollback(folder, "0", rollback_script="folder"))
     found = ours(heard)
     assert [tags["version"] for _, tags in found["wmigrate.rollback.success"]] == ["002"]
     assert [tags["version"] for _, tags in found["wmigrate.rollback.failure"]] == ["001"]
