@@ -205,14 +205,14 @@ def look_at_folder(path: str | Path) -> Folder:
     return folder.look_at_folder(Path(path), os.environ)
 
 
-def _in_words_of_a_run(finding: Finding) -> Finding:
+def in_words_of_a_run(finding: Finding) -> Finding:
     """With what a run can be told instead of a command."""
     from dataclasses import replace
 
     if finding.code == "rollback_differs" and finding.severity == "error":
         choice = 'read both, and trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
         return replace(finding, next_step=choice)
-    if finding.code != "audit_chain_broken":
+    if finding.code != "audit_chain_broken" or "forget_head" in finding.next_step:
         return finding
     way_out = 'trigger a run with the configuration {"forget_head": true}'
     return replace(finding, next_step=f"{finding.next_step}; if the target was restored or created again, {way_out}")
@@ -224,7 +224,7 @@ def as_airflow_error(error: WMigrateError, *, of: str | None = None) -> Exceptio
     :param of: what it is about, where its sentence may not say so.
     """
     if isinstance(error, HistoryError):
-        error = HistoryError([_in_words_of_a_run(finding) for finding in error.findings])
+        error = HistoryError([in_words_of_a_run(finding) for finding in error.findings])
     kind: type[Exception] = AirflowException if error.retryable else AirflowFailException
     sentence = str(error)
     return kind(sentence if of is None or of in sentence else f"{of}: {sentence}")

@@ -12,6 +12,7 @@ from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
 from .defaults import chosen_environment, given, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
+from .hooks import in_words_of_a_run
 from .steps import refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
 from .telling.summaries import plain, plan_lines, plan_markdown
@@ -90,7 +91,7 @@ class PlanMigrationsOperator(FolderOperator):
         plan = self._plan(migrator, known_head=None if is_true(self.forget_head) else known)
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
-        findings = [*plan.findings, *self._static_findings(folder, migrator, plan)]
+        findings = [*map(in_words_of_a_run, plan.findings), *self._static_findings(folder, migrator, plan)]
         foreseen, to_split = migrator.forecast(plan, migrator.analyses.of)
         findings += to_split
         for line in plan_lines(plan, findings, foreseen):

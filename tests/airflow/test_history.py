@@ -303,7 +303,7 @@ def test_a_rollback_of_the_history_that_failed_goes_on_with_the_mended_script_th
     run = runner.run(runner.rollback(folder, to="0", max_tasks=1))
     assert (run.states["history"], applied(conn)) == ("failed", ["001", "002"])
     assert "002_b.rollback.sql:1" in str(run.errors["history"])
-    conn.execute("CREATE TABLE nothing ()")
+    make_folder(files(*FIVE))
     run.clear("rollback.history", "rollback.report")
     assert '{"rollback_script": "folder"} or "ledger"' in str(run.errors["history"])
     run = runner.run(runner.rollback(folder, to="0", max_tasks=1), rollback_script="folder")

@@ -67,7 +67,7 @@ def test_both_types_of_connection_carry_a_run(
     assert run.state == "success"
     works, says = MigrationHook("target").test_connection()
     assert works, says
-    assert says.endswith("; ledger version 2 in schema wmigrate with 1 applied migration")
+    assert says.endswith("; ledger version 3 in schema wmigrate with 1 applied migration")
 
 
 def test_a_time_zone_that_python_does_not_know_is_no_line_in_a_task_log(

@@ -175,7 +175,7 @@ def test_the_look_and_the_sensor_take_that_environment_too(
     run = runner.run(runner.of(look, wait))
     assert run.state == "success"
     ledger = next(check for check in run.returned("look")["checks"] if check["name"] == "ledger")
-    assert (ledger["status"], ledger["reason"]) == ("healthy", "version 2, 1 entry")
+    assert (ledger["status"], ledger["reason"]) == ("healthy", "version 3, 1 entry")
 
 
 def test_an_environment_that_a_folder_does_not_have(
