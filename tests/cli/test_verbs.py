@@ -54,7 +54,7 @@ def test_status_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
     assert set(data["target"]) == TARGET_KEYS
     assert data["counts"] == {"pending": 1, "changed": 1, "missing": 1}
     assert data["folder"] == "migrations"
-    assert data["ledger_version"] == 2
+    assert data["ledger_version"] == 3
     first, second, third = data["migrations"]
     assert (first["version"], first["name"], first["status"], first["file"]) == (
         "001",
@@ -614,7 +614,7 @@ def test_info(shop: Path, wmigrate: Wmigrate) -> None:
     assert "plpgsql" in data["server"]["extensions"]
     wmigrate("up", "--yes")
     server = wmigrate("info", "--json").json["server"]
-    assert (server["ledger_version"], server["schema_version"]) == (2, "003")
+    assert (server["ledger_version"], server["schema_version"]) == (3, "003")
     assert "server schema version" in wmigrate("info").out
 
 
