@@ -27,8 +27,7 @@ def verify(call: Call) -> Answer:
     only = {normalise_version(version, known) for version in given.version or ()}
 
     def tell(verdict: Verdict) -> None:
-        if not call.screen.as_json:
-            call.screen.tell(f"{verdict.version}_{verdict.name}: {verdict.grade.words}")
+        call.screen.progress(f"{verdict.version}_{verdict.name}: {verdict.grade.words}")
 
     asked = Verification(call.folder, identity(), call.environment, apart=given.scratch is not None, on_verdict=tell)
     verdicts = carry_out(asked, server.connect, only=only, jobs=given.jobs)
