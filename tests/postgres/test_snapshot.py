@@ -316,6 +316,7 @@ def test_it_is_taken_while_others_make_and_drop_tables(database: str, conn: psyc
             while not ended.is_set():
                 other.execute("CREATE TABLE comes (id int PRIMARY KEY CHECK (id > 0)); CREATE VIEW v AS TABLE comes")
                 other.execute("DROP TABLE comes CASCADE")
+                ended.wait(0.3)  # without a pause a slow machine finds no moment in between
 
     thread = threading.Thread(target=changing)
     thread.start()
