@@ -22,7 +22,6 @@ def sarif(findings: Sequence[Finding], folder: str) -> str:
     driver = {
         "name": "wmigrate",
         "version": version("airflow-provider-wmigrate"),
-        "informationUri": "https://github.com/wmigrate/airflow-provider-wmigrate",
         "rules": [{"id": code, "shortDescription": {"text": _means(code)}} for code in rules],
     }
     results = [_result(finding, rules, folder) for finding in findings]

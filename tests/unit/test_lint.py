@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.cli.lint_formats import github, sarif
-from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
+from airflow_provider_wmigrate.engine.catalog.relations import Column, Relation, RelationFacts
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, parts_of
 from airflow_provider_wmigrate.engine.plan.lint_rules import NEED_ROWS, in_files, with_rows
@@ -33,6 +33,7 @@ FACTS = RelationFacts(
     by_name={("app", each.name): each for each in RELATIONS.values()},
     children={OIDS["parts"]: (OIDS["part"],)},
     parents={OIDS["part"]: (OIDS["parts"],)},
+    columns={OIDS["small"]: (Column(1, "x", "int", False),)},
 )
 
 
@@ -80,7 +81,8 @@ LOSES = "takes rows or values of app.{} ({}) away, and no rollback script has th
         ("TRUNCATE parts", [("loses_rows", LOSES.format("part", "16 MB"), KEEP)]),
         ("DROP TABLE small, nowhere", [("loses_rows", LOSES.format("small", "8.0 kB"), KEEP)]),
         ("DROP TABLE app.parts", [("loses_rows", LOSES.format("part", "16 MB"), KEEP)]),
-        ("DROP VIEW small", []),
+        ("DELETE FROM small", [("loses_rows", LOSES.format("small", "8.0 kB"), KEEP)]),
+        ("DELETE FROM small WHERE x = 1", []),
         ("ALTER TABLE small ADD y int, DROP COLUMN x", [("loses_rows", LOSES.format("small", "8.0 kB"), KEEP)]),
         ("ALTER TABLE nowhere DROP COLUMN x", []),
         ("ALTER TABLE small ADD y int", []),
@@ -259,7 +261,6 @@ def test_sarif() -> None:
     driver = {
         "name": "wmigrate",
         "version": version("airflow-provider-wmigrate"),
-        "informationUri": "https://github.com/wmigrate/airflow-provider-wmigrate",
         "rules": [{"id": code, "shortDescription": {"text": text}} for code, text in rules],
     }
     results = [

@@ -13,11 +13,10 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 from .forecast import Ahead, told_size
-from .lock_falling import parts_of
 from .lock_order import SMALL
 from .lock_scope import Lock, Scope
-from .lock_subcommands import name_of
 from .locks_needed import taken_in_order
+from .losses import SOME_ROWS, of_statement
 
 NEED_ROWS = ("rewrites_rows", "scans_under_lock", "builds_under_lock", "loses_rows")
 """The rules that know more of a table than its name."""
@@ -68,22 +67,10 @@ def _told(relation: Relation) -> str:
     return f"{relation.quoted} ({told_size(relation.size_bytes)})"
 
 
-def _emptied(statement: Statement, scope: Scope) -> Iterator[int]:
-    """Tables that were there before the script, and lose rows or values by this statement."""
-    kind, node = statement.kind, statement.node
-    named: list[Any] = []
-    if node is None:
-        return
-    if kind == "truncate_stmt":
-        named = [scope.of(item.range_var) for item in node.relations]
-    elif kind == "alter_table_stmt":
-        gone = any(name_of(item.alter_table_cmd) == "DropColumn" for item in node.cmds)
-        named = [scope.of(node.relation)] if gone else []
-    elif kind == "drop_stmt" and _type(node.remove_type) == "TABLE":
-        named = [scope.of_names(parts_of(item)) for item in node.objects]
-    for oid in named:
-        if oid is not None:
-            yield from scope.family(oid)
+def _emptied(statement: Statement, scope: Scope) -> dict[int, None]:
+    """Tables that were there before the script, and lose values or all of their rows by this statement."""
+    lost = [one for one in of_statement(statement, scope) if one.relation and one.kind != SOME_ROWS]
+    return {oid: None for one in lost for oid in scope.family(one.relation)}
 
 
 def _type(number: int) -> str:

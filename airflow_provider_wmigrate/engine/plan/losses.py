@@ -19,7 +19,7 @@ from .locks_needed import taken_in_order
 
 _TABLES = {"r": "table", "p": "table", "f": "foreign table"}
 _KINDS = {**_TABLES, "v": "view", "m": "materialized view", "S": "sequence"}
-_ROWS, _SOME_ROWS = "all rows", "rows"
+_ROWS, SOME_ROWS = "all rows", "rows"
 
 
 class Lost(NamedTuple):
@@ -51,7 +51,7 @@ def lost(scripts: Iterable[Ahead], facts: RelationFacts) -> Mapping[str, tuple[L
             continue
         each: dict[tuple[int, int, str], Lost] = {}
         for _, statement, all_taken in taken_in_order(script.analysis, scope):
-            for one in (*_of_statement(statement, scope), *_hidden(statement, all_taken)):
+            for one in (*of_statement(statement, scope), *_hidden(statement, all_taken)):
                 each.setdefault((one.relation, one.column, one.kind if one.relation else one.why), one)
         found[script.version] = tuple(each.values())
     return found
@@ -63,7 +63,7 @@ def _hidden(statement: Statement, all_taken: Iterable[Any]) -> Iterator[Lost]:
             yield Lost(statement.line, why=taken.why)
 
 
-def _of_statement(statement: Statement, scope: Scope) -> Iterator[Lost]:
+def of_statement(statement: Statement, scope: Scope) -> Iterator[Lost]:
     node, kind = statement.node, statement.kind
     if node is None or kind == "rule_stmt":
         return
@@ -75,7 +75,7 @@ def _of_statement(statement: Statement, scope: Scope) -> Iterator[Lost]:
         table = scope.of(message.relation) if deletes else None
         if table is not None:
             every = message.DESCRIPTOR.name == "DeleteStmt" and not message.HasField("where_clause")
-            yield Lost(statement.line, _ROWS if every else _SOME_ROWS, table)
+            yield Lost(statement.line, _ROWS if every else SOME_ROWS, table)
             yield from _pointing(statement.line, table, scope.facts)
 
 
@@ -90,7 +90,7 @@ def _merge_deletes(message: Any) -> bool:
 def _pointing(line: int, table: int, facts: RelationFacts) -> Iterator[Lost]:
     """Rows that go because those that they point at are deleted."""
     for key in _closure(table, facts, lambda key: key.on_delete == "c"):
-        yield Lost(line, _SOME_ROWS, key.relation, through=f"foreign key {key.name}")
+        yield Lost(line, SOME_ROWS, key.relation, through=f"foreign key {key.name}")
 
 
 def _closure(table: int, facts: RelationFacts, counts: Callable[[Any], bool]) -> Iterator[Any]:
@@ -158,7 +158,7 @@ _BY_KIND: dict[str, Callable[[int, Any, Scope], Iterator[Lost]]] = {
 
 def to_count(found: Mapping[str, Iterable[Lost]]) -> list[tuple[int, int]]:
     """Relations, and columns of them, whose rows or values go."""
-    kinds = {"table", "column", _ROWS, _SOME_ROWS}
+    kinds = {"table", "column", _ROWS, SOME_ROWS}
     return [*dict.fromkeys((one.relation, one.column) for each in found.values() for one in each if one.kind in kinds)]
 
 
@@ -179,7 +179,7 @@ def _told(one: Lost, facts: RelationFacts, counted: Counted | None) -> Loss:
     many = _many(rows, how, exact=exact)
     if one.kind == _ROWS:
         words = f"takes {many} of {name} away"
-    elif one.kind == _SOME_ROWS:
+    elif one.kind == SOME_ROWS:
         words = f"takes rows of {name} away, which has {many}"
     else:
         words = f"takes away {one.kind} {name}" + (f" with {many}" if one.kind in ("table", "column") else "")
