@@ -259,6 +259,7 @@ def test_a_large_file_needs_little_more_than_twice_its_room(
     grown, copied, statements, seconds = answer.stdout.split()
     print(f"{kind}: {size:.0f} MB, {grown} MB more memory, {statements} statements, {seconds} s")
     assert rows(conn, "SELECT count(*) FROM t") == [(int(copied),)]
-    # libpq sends one statement as one message, of which there is a copy here and one in its buffer.
-    times = 3.2 if kind == "one insert" else 2.2
-    assert float(grown) < times * size + 25
+    # libpq sends one statement as one message, of which there is a copy here and one in its buffer. What the allocator
+    # keeps differs from machine to machine, so there is room for one copy more; two more would be seen.
+    times = 4.2 if kind == "one insert" else 3.2
+    assert float(grown) < times * size + 30
