@@ -227,7 +227,16 @@ VERBS = (
         "drift",
         "Show what others have changed in the target's schema since the last run that kept it.",
         "drift:drift",
-        (Argument(("--accept",), "Take the schema as it is now for the known one.", kind="flag"), REASON),
+        (
+            Argument(("--accept",), "Take the schema as it is now for the known one.", kind="flag"),
+            REASON,
+            Argument(
+                ("--watch",),
+                "Record with an event trigger who changes the schema without wmigrate, end that, or show how it is.",
+                "WISH",
+                choices=("on", "off", "status"),
+            ),
+        ),
         asks=True,
     ),
     Verb(

@@ -135,6 +135,11 @@ _EVENTS = {
     "baseline_undone": ("A person took a baseline back; nothing ran.", "`to`, `reason`, `name`, `checksum`"),
     "drift_accepted": ("A person took the schema as it was for the known one; nothing ran.",
                        "`reason`, `fingerprint`, `differences`: how many, `names` of the first 100"),
+    "watch_on": ("A person had the DDL of others recorded from then on.", "nothing"),
+    "watch_off": ("A person ended that.", "nothing"),
+    "changed_by_others": ("What the watch recorded of one session that is not wmigrate's; written by the next run.",
+                          "`by`: `login`, `address`, `application_name`, `pid`;"
+                          " `changes`: of each command `at`, `command`, `role`, `objects`, `count`"),
     "reported": ("An Airflow run ended without a failure; what it applied stays applied.",
                  "`applied`, `rolled_back`, `state`: a hash over what is applied"),
     "alerted": ("An alert was sent about an incident.", "`kind`, `subject`, `what`"),

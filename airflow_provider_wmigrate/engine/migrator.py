@@ -16,6 +16,7 @@ from .errors import RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
 from .folder.folder import normalise_version
 from .ledger.recording import system_values
+from .ledger.watching import seal_all
 from .model import Direction
 from .planning import Planning
 from .record import Record
@@ -57,6 +58,8 @@ class Migrator(Planning):
         with self._access.open(event) as session, self._access.reaching(session):
             refuse_standby(session.login.standby)
             self._access.ensure(session)
+            if event == "planned":
+                seal_all(session, self.ledger.schema)
             with session.transaction(confirmed=False):
                 return self.ledger.log.append(
                     session.conn, event, self._access.identity, version=version, details=details
@@ -95,8 +98,10 @@ class Migrator(Planning):
         """Around the migrations of a run; gives the list that their records go to."""
         records: list[Record] = []
         if run is not None and run.head is None:
-            with self._access.reaching(session), session.transaction(confirmed=False):
-                run.head = self._access.append(session, "planned", run.details)
+            with self._access.reaching(session):
+                seal_all(session, self.ledger.schema)
+                with session.transaction(confirmed=False):
+                    run.head = self._access.append(session, "planned", run.details)
         yield records
         if run is not None and len(records) == len(versions):
             with self._access.reaching(session):

@@ -76,3 +76,45 @@ def test_a_forged_entry_is_told_too(shop: Path, wmigrate: Wmigrate, conn: psycop
     assert told.code == 3
     assert [(f["code"], f["version"]) for f in told.json["findings"]] == [("entry_forged", "002")]
     assert told.json["differences"] == []
+
+
+def test_the_watch_names_who_did_it(shop: Path, wmigrate: Wmigrate, conn: psycopg.Connection[Any]) -> None:
+    watched(shop)
+    wmigrate("up", "--yes")
+    off = wmigrate("drift", "--watch", "status")
+    assert (off.code, off.out) == (0, "The watch is off: who changes the schema without wmigrate is not recorded.\n")
+    assert wmigrate("drift", "--watch", "on", "--accept").code == 2
+    asked = wmigrate("drift", "--watch", "on")
+    assert (asked.code, asked.err.splitlines()[-1]) == (
+        2,
+        "wmigrate: this would change the target (Record who changes the schema of database"
+        f" {conn.info.dbname} on {conn.info.host}:{conn.info.port} as postgres without wmigrate, with an event trigger"
+        " in its transaction), and there is nobody to ask; give --yes",
+    )
+    on = wmigrate("drift", "--watch", "on", "--yes")
+    told = "The watch is on. Recorded and not in the audit log yet: {}; the next run moves them there.\n"
+    assert (on.code, on.out) == (0, told.format(0))
+    assert wmigrate("drift").code == 0, "what records is no drift"
+    conn.execute("SET application_name = 'psql'")
+    conn.execute("ALTER TABLE shop ADD note text")
+    conn.execute("CREATE INDEX note_idx ON shop (note); GRANT SELECT ON shop TO PUBLIC")
+    assert wmigrate("drift", "--watch", "status").out == told.format(3)
+    lines = re.sub(r"2\d{3}-\d\d-\d\d \d\d:\d\d", "TIME", wmigrate("drift").out).splitlines()
+    assert lines == [
+        "column public.shop.note is new",
+        "    ALTER TABLE by postgres from 127.0.0.1 with psql, TIME UTC",
+        "grant on table public.shop to public is new",
+        "    GRANT by postgres from 127.0.0.1 with psql, TIME UTC",
+        "index public.note_idx is new",
+        "    CREATE INDEX by postgres from 127.0.0.1 with psql, TIME UTC",
+        "3 differences from what was known after 003 (TIME UTC).",
+        "Undo it, or take what is there now as known: `wmigrate drift --accept`.",
+    ]
+    conn.execute("ALTER EVENT TRIGGER wmigrate_watch_end DISABLE")
+    broken = wmigrate("drift", "--watch", "status")
+    assert (broken.code, broken.out.startswith("The watch is broken: somebody has disabled or removed")) == (3, True)
+    assert wmigrate("drift", "--json").json["watch"] == {"state": "broken", "waiting": 3}
+    assert wmigrate("drift", "--watch", "off", "--yes").out == off.out
+    (row,) = wmigrate("audit", "--event", "changed_by_others", "--json").json["events"]
+    assert [change["command"] for change in row["details"]["changes"]] == ["ALTER TABLE", "CREATE INDEX", "GRANT"]
+    assert wmigrate("audit", "verify").code == 0

@@ -177,7 +177,8 @@ _ALWAYS = f"""
     ORDER BY e.evtname)
   FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-  WHERE e.evtenabled IN ('O', 'A') AND l.lanname NOT IN ('internal', 'c') AND e.evtevent <> 'login'),
+  WHERE e.evtenabled IN ('O', 'A') AND l.lanname NOT IN ('internal', 'c') AND e.evtevent <> 'login'
+    AND coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), '') NOT LIKE 'wmigrate:%'),
 'schemas', (SELECT pg_catalog.json_agg(nspname) FROM pg_catalog.pg_namespace WHERE nspname = ANY ({{names}})),
 'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(c.oid::pg_catalog.int8, n.nspname, c.relname,
     pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind, {_RIGHT},

@@ -9,6 +9,7 @@ from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.known_schema import keep, look_for_drift
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.trail import position
+from airflow_provider_wmigrate.engine.ledger.watching import seal_all
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.plan.drift import Drift
 from airflow_provider_wmigrate.engine.session.session import Connect
@@ -48,6 +49,7 @@ def accept_drift(
         found = look_for_drift(conn, ledger.schema, version)
         if found.now.fingerprint != fingerprint:
             raise WMigrateError("the schema has changed since you saw it", hint="look again with `wmigrate drift`")
+        seal_all(session, ledger.schema)
         with session.transaction():
             make_current(ledger, conn, identity, version)
             keep(conn, ledger.schema, found.known, found.now, position=at)

@@ -3,6 +3,7 @@ has changed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from psycopg import Connection
@@ -14,6 +15,7 @@ from airflow_provider_wmigrate.engine.plan.drift import Drift, Known
 
 from .structure import in_schema
 from .verification import one_moment
+from .watching import changes_of_others
 
 FIRST_VERSION = 3
 """Of the ledger: older ones have no place for it."""
@@ -30,8 +32,10 @@ def look_for_drift(conn: Connection[Any], schema: str, version: int) -> Drift:
         now = take(conn)
         found = Drift(known, now, versions_behind(conn, schema, known.position) if known else ())
         # A run that has kept its work between the two looks would be taken for somebody else.
-        if not found.differences or (known and known.number == _newest(conn, schema)):
+        if not found.differences:
             return found
+        if known and known.number == _newest(conn, schema):
+            return replace(found, recorded=changes_of_others(conn, schema))
 
 
 def known_schema(conn: Connection[Any], schema: str) -> Known | None:

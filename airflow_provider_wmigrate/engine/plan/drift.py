@@ -12,6 +12,8 @@ from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Fact, Snapsh
 from airflow_provider_wmigrate.engine.folder.config.settings import DriftPolicy
 from airflow_provider_wmigrate.engine.model import Finding
 
+from .others import OthersChange
+
 FIRST = 3
 """How many differences a finding tells; `wmigrate drift` tells all."""
 
@@ -53,11 +55,13 @@ class Drift:
 
     :param known: None: nothing has been kept yet.
     :param unkept: versions that were applied or rolled back behind it, by runs that have not kept what they did.
+    :param recorded: what the watch knows of others, the newest first.
     """
 
     known: Known | None
     now: Snapshot
     unkept: tuple[str, ...] = ()
+    recorded: tuple[OthersChange, ...] = ()
 
     @cached_property
     def differences(self) -> tuple[Difference, ...]:
@@ -67,6 +71,15 @@ class Drift:
         before = self.known.snapshot
         return tuple(d for d in diff(before, self.now) if d.change != "unseen" or d.kind not in before.unseen)
 
+    def last_change(self, difference: Difference) -> OthersChange | None:
+        """What others did last to the object of a difference, as far as it was recorded."""
+        about = (change for change in self.recorded if change.is_about(difference.kind, difference.identity))
+        return next(about, None)
+
+    def _told(self, difference: Difference) -> str:
+        change = self.last_change(difference)
+        return f"{difference.sentence} ({change.sentence})" if change else difference.sentence
+
     @property
     def sentence(self) -> str:
         """What is wrong; empty: nothing."""
@@ -75,7 +88,7 @@ class Drift:
         useless = self.known.useless(self.now)
         if useless or not self.differences:
             return useless
-        told = "; ".join(d.sentence for d in self.differences[:FIRST])
+        told = "; ".join(self._told(d) for d in self.differences[:FIRST])
         count = len(self.differences)
         more = f" (and {count - FIRST} more)" if count > FIRST else ""
         what = "1 difference" if count == 1 else f"{count} differences"

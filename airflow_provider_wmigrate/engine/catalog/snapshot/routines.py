@@ -192,4 +192,9 @@ def event_triggers(scope: Scope) -> str:
         tags=strings("o.evttags"),
         enabled="CASE o.evtenabled WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica' WHEN 'A' THEN 'always' END",
     )
-    return in_no_schema(scope, "event trigger", "pg_event_trigger", "ARRAY[o.evtname]::pg_catalog.text[]", values)
+    joins = (
+        " JOIN pg_catalog.pg_proc p ON p.oid = o.evtfoid"
+        f" JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace AND {scope.schema('n')}"
+    )
+    name = "ARRAY[o.evtname]::pg_catalog.text[]"
+    return in_no_schema(scope, "event trigger", "pg_event_trigger", name, values, joins=joins)

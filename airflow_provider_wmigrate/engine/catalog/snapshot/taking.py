@@ -36,7 +36,10 @@ SELECT pg_catalog.current_setting('server_version_num')::int,
        ARRAY(SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               WHERE c.relname IN ('schema_migrations', 'application_metadata', 'audit_log') AND c.relkind = 'r'
               GROUP BY n.nspname HAVING pg_catalog.count(*) = 3 AND pg_catalog.bool_or(
-                pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'wmigrate:%%')),
+                pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'wmigrate:%%')
+             UNION ALL
+             SELECT c.relnamespace::pg_catalog.regnamespace::text FROM pg_catalog.pg_class c
+              WHERE c.relname = 'changes' AND pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'wmigrate:%%'),
        ARRAY(SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               WHERE n.nspname IN ('pg_catalog', 'timescaledb_information', '_timescaledb_catalog')
                 AND c.relkind IN ('r', 'v') AND NOT pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
