@@ -126,13 +126,15 @@ class PlanMigrationsOperator(FolderOperator):
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
         from .engine.plan.folder_rules import folder_findings
+        from .engine.plan.proven import unproven
         from .engine.plan.script_rules import empty_rollbacks, script_findings
 
         if self.direction == "apply":
             about_to_run = [migrator.migrations[step.version] for step in plan.steps]
             known = [*migrator.migrations.values()]
-            analysed = migrator.analyses.of
-            return [*folder_findings(folder), *script_findings(about_to_run, folder.config, known, analysed=analysed)]
+            of_scripts = script_findings(about_to_run, folder.config, known, analysed=migrator.analyses.of)
+            going = {step.version for step in plan.steps}
+            return [*folder_findings(folder), *unproven(folder, going), *of_scripts]
         undone = [migrator.migrations[s.version] for s in plan.steps if s.version in migrator.migrations]
         return [*empty_rollbacks(undone)] + [
             Finding(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
-from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.model import Finding, Plan
 
 from .call import Answer, Call
 from .failure import DONE, FOUND
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 def check(call: Call) -> Answer:
     """Findings in folder, config and SQL; with a target also between folder and ledger, and in the audit chain."""
+    from airflow_provider_wmigrate.engine.plan.proven import unproven
+
     folder, findings = _in_files(call)
     readable = folder is not None and not folder.wrong
     asked = readable and not call.arguments.offline and call.optional_target is not None
-    if asked:
-        findings += _in_database(call)
+    if asked and folder:
+        plan, of_ledger = _in_database(call)
+        findings += [*unproven(folder, {step.version for step in plan.steps}), *plan.findings, *of_ledger]
+    elif readable and folder:  # any database may lack any of them
+        findings += unproven(folder, {m.version for m in folder.migrations})
     wrong = [f for f in findings if call.arguments.strict or f.severity == "error"]
     data = {
         "folder": str(call.folder_path),
@@ -60,7 +66,8 @@ def _in_files(call: Call) -> tuple[Folder | None, list[Finding]]:
     ]
 
 
-def _in_database(call: Call) -> list[Finding]:
+def _in_database(call: Call) -> tuple[Plan, Sequence[Finding]]:
+    """What is to be done there, and what is wrong with its ledger."""
     plan = call.planning().plan()
     with call.session() as session:
-        return [*plan.findings, *call.ledger.verify(session.conn)]
+        return plan, call.ledger.verify(session.conn)

@@ -10,6 +10,7 @@ _VERBS = {
     "up": "apply deploy execute forward migrate push run sync update upgrade",
     "down": "back backward downgrade revert rewind rollback unapply undo",
     "check": "test validate verify",
+    "verify": "prove",
     "lint": "linter squawk sqlfluff",
     "new": "add create gen generate init make revision",
     "status": "current list ls show state",

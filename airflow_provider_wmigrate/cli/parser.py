@@ -133,7 +133,7 @@ def keywords(argument: Argument) -> dict[str, Any]:
         more["metavar"] = argument.metavar or argument.name
     if argument.required:
         more["required"] = True
-    if not argument.is_option and argument.optional:
+    if not argument.is_option and argument.optional and argument.kind != "list":
         more["nargs"] = "?"
     return more
 

@@ -124,8 +124,10 @@ def _in_files(call: Call, planning: Planning, made: Plan) -> list[Finding]:
 
     found = [*folder_findings(call.folder)]
     if made.steps:
+        from airflow_provider_wmigrate.engine.plan.proven import unproven
         from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 
+        found += unproven(call.folder, {step.version for step in made.steps})
         about_to_run = [planning.migrations[step.version] for step in made.steps]
         others, analysed = [*planning.migrations.values()], call.analyses.of
         found += script_findings(about_to_run, call.folder.config, others, analysed=analysed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import FolderError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version, read_folder
+from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE
 
 from . import pg_dump
 from .call import Answer, Call, identity
@@ -89,6 +90,8 @@ def _write_both(call: Call, old: Sequence[Migration], script: str, new: Path, be
         to.mkdir()
         for name in _files(migrations):
             shutil.copy2(call.folder_path / name, to / name)
+    if (call.folder_path / VERDICT_FILE).exists():
+        shutil.copy2(call.folder_path / VERDICT_FILE, before)
     file = f"{last.stem.partition('_')[0]}_squashed{Path(last.script.file).suffix}"
     said = f"what the migrations {first.version} to {last.version} make of an empty database"
     note = f"-- Squashed by wmigrate: {said}, as pg_dump writes it.\n"

@@ -221,6 +221,19 @@ VERBS = (
                 "DSN",
             ),
             Argument(("--jobs",), "Prove up to N at the same time.", "N", "number", default=1),
+            Argument(
+                ("--write",),
+                "Write the verdicts into the folder, to migration_verdicts.txt, where `require_rollback_validation`"
+                " looks for them.",
+                kind="flag",
+            ),
+            Argument(
+                ("--accept",),
+                "With --write: the grade of this migration is all right although it is not exact; may be given several"
+                " times.",
+                "VERSION",
+                "list",
+            ),
         ),
     ),
     Verb(

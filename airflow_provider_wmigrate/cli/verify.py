@@ -3,52 +3,86 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
+from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE, about, as_text, read_verdicts
 
 from .call import Answer, Call, identity
-from .failure import DONE, FOUND
+from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural
 from .target import target_of
+from .writing import replace_file
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.plan.verdict import Verdict
 
 
 def verify(call: Call) -> Answer:
-    """A verdict on each rollback: exit code 3 unless each is exact, or declared irreversible."""
+    """A verdict on each rollback: exit code 3 unless each is exact, declared irreversible, or accepted."""
+    from airflow_provider_wmigrate.engine.plan.proven import accepted, with_verdicts
     from airflow_provider_wmigrate.engine.verify import Verification
     from airflow_provider_wmigrate.engine.verify import verify as carry_out
 
     given = call.arguments
     server = call.target if given.scratch is None else target_of(given.scratch, "--scratch", os.environ)
     known = {m.version for m in call.folder.migrations}
-    only = {normalise_version(version, known) for version in given.version or ()}
+    only, accept = _versions(given.version, known), _versions(given.accept, known)
+    _check_accepted(accept, only or known, writes=given.write)
+    read_verdicts(call.folder.path)  # one that nobody can read is told before the work and not behind it
 
     def tell(verdict: Verdict) -> None:
         call.screen.progress(f"{verdict.version}_{verdict.name}: {verdict.grade.words}")
 
     asked = Verification(call.folder, identity(), call.environment, apart=given.scratch is not None, on_verdict=tell)
-    verdicts = carry_out(asked, server.connect, only=only, jobs=given.jobs)
-    passed = sum(verdict.grade.passes for verdict in verdicts)
+    verdicts, postgresql = carry_out(asked, server.connect, only=only, jobs=given.jobs)
+    texts, written = about(call.folder.migrations), read_verdicts(call.folder.path)
+    if given.write:
+        written = with_verdicts(texts, written, verdicts, postgresql, accept)
+        replace_file(Path(os.path.realpath(call.folder.path / VERDICT_FILE)), as_text(written))
+    taken = {verdict.version for verdict in verdicts if accepted(texts, written, verdict)}
+    return _answer(verdicts, postgresql, taken, wrote=given.write)
+
+
+def _versions(given: Sequence[str] | None, known: Collection[str]) -> set[str]:
+    return {normalise_version(version, known) for version in given or ()}
+
+
+def _check_accepted(accept: Collection[str], verified: Collection[str], *, writes: bool) -> None:
+    if accept and not writes:
+        raise UsageError("--accept goes with --write", hint=f"what is accepted stands in {VERDICT_FILE}: give --write")
+    if others := sorted(set(accept) - set(verified), key=int):
+        hint = f"name it before the options too: `wmigrate verify {others[0]} --write --accept {others[0]}`"
+        raise UsageError(f"--accept {others[0]} is for a migration that is not verified in this call", hint=hint)
+
+
+def _answer(verdicts: Sequence[Verdict], postgresql: int, taken: Collection[str], *, wrote: bool) -> Answer:
+    open_ = [verdict for verdict in verdicts if not verdict.grade.passes and verdict.version not in taken]
 
     def show(screen: Screen) -> None:
         for verdict in verdicts:
-            _show(screen, verdict)
-        screen.line(f"{plural(len(verdicts), 'rollback')} verified, {len(verdicts) - passed} not proven.")
+            _show(screen, verdict, ", accepted" if verdict.version in taken else "")
+        screen.line(f"{plural(len(verdicts), 'rollback')} verified, {len(open_)} not proven.")
+        if wrote:
+            screen.line(f"The verdicts stand in {VERDICT_FILE}: commit it with the migrations.")
 
-    data = {"proven": passed == len(verdicts), "verdicts": [verdict.as_dict() for verdict in verdicts]}
-    return Answer(data, show, DONE if passed == len(verdicts) else FOUND)
+    data = {
+        "proven": not open_,
+        "postgresql": postgresql,
+        "verdicts": [{**verdict.as_dict(), "accepted": verdict.version in taken} for verdict in verdicts],
+    }
+    return Answer(data, show, FOUND if open_ else DONE)
 
 
-def _show(screen: Screen, verdict: Verdict) -> None:
+def _show(screen: Screen, verdict: Verdict, accepted: str) -> None:
     """What is to be said of one, under its name; nothing of one that is simply exact."""
     lines = [*([verdict.reason] if verdict.reason else []), *verdict.differences, *verdict.rows]
     if verdict.rewritten:
         lines.append(f"rewritten or emptied: {', '.join(verdict.rewritten)}")
     lines += [f"unproven: {table} {why}" for table, why in verdict.unproven.items()]
     if lines:
-        screen.line(f"{verdict.version}_{verdict.name}: {verdict.grade.words}")
+        screen.line(f"{verdict.version}_{verdict.name}: {verdict.grade.words}{accepted}")
     for line in lines:
         screen.line(f"  {line}")

@@ -70,6 +70,7 @@ _FINDINGS = {
     "description_missing": (E, "no description, and `require_description` is on", "describe it in the config"),
     "rollback_missing": (E, "a declared or required rollback is missing", "write it, or `rollback_supported: false`"),
     "rollback_undeclared": (E, "a rollback script exists, but is declared absent", "delete it, or declare true"),
+    "rollback_unproven": (E, "no verdict says that the rollback works, and it is required", "`verify --write`"),
     "file_too_large": (E, "larger than `max_file_size_mb`", "split it or raise the limit"),
     "script_refused": (E, "it contains COMMIT, `\\i`, an undo part, or the like", "remove it, at that line"),
     "syntax_error": (W, "PostgreSQL's grammar cannot read it, at that line and column", "fix it"),

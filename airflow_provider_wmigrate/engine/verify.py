@@ -6,22 +6,24 @@ import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, NamedTuple
 
-from psycopg import Connection
+import psycopg
+from psycopg import Connection, sql
 
 from .catalog.row_sums import take_sums
 from .catalog.sample_rows import empty_again, fill
 from .catalog.snapshot.taking import take
 from .errors import ConnectionFailed, WMigrateError
 from .folder.folder import Folder
+from .folder.verdict_file import Grade
 from .migrator import Migrator
 from .model import Identity, Migration
-from .plan.verdict import Grade, Seen, Verdict, judge
+from .plan.verdict import Seen, Verdict, judge
 from .session.connection import Connect
 from .session.scratch import Scratch, scratch_server
 
@@ -54,7 +56,15 @@ class Verification:
         return migrator
 
 
-def verify(verification: Verification, server: Connect, *, only: Collection[str] = (), jobs: int = 1) -> list[Verdict]:
+class Verified(NamedTuple):
+    """What came of it, in the order of the folder."""
+
+    verdicts: list[Verdict]
+    postgresql: int
+    """Major version of the server on which it was seen."""
+
+
+def verify(verification: Verification, server: Connect, *, only: Collection[str] = (), jobs: int = 1) -> Verified:
     """Prove the rollbacks of a folder's migrations, each on a copy of a database that has what comes before it.
 
     :param server: connects to any database of the server on which scratch databases are made. That one is not touched.
@@ -63,7 +73,8 @@ def verify(verification: Verification, server: Connect, *, only: Collection[str]
     :raises WMigrateError: no scratch database can be made, or a connection is lost.
     """
     with scratch_server(server) as scratch:
-        return _Stage(verification, scratch, set(only) or {m.version for m in verification.folder.migrations}).run(jobs)
+        wanted = set(only) or {m.version for m in verification.folder.migrations}
+        return Verified(_Stage(verification, scratch, wanted).run(jobs), scratch.postgresql)
 
 
 def prove(verification: Verification, connect: Connect, migration: Migration) -> Verdict:
@@ -77,6 +88,7 @@ def prove(verification: Verification, connect: Connect, migration: Migration) ->
     with closing(connect()) as eye:
         eye.autocommit = True
         ledger = migrator.ledger.schema
+        _stop_jobs(eye)
         unproven, filled = fill(eye, ledger)
         before = _look(eye, ledger)
         try:
@@ -105,7 +117,7 @@ def prove(verification: Verification, connect: Connect, migration: Migration) ->
         with _failing("rolled back, it cannot be applied again") as failed:
             migrator.apply(migration.version)
         again = _look(eye, ledger)
-        found = judge(migration.version, migration.name, before, applied, back, applied if failed else again, unproven)
+        found = judge(migration, before, applied, back, applied if failed else again, unproven)
         if failed:
             return replace(found, grade=Grade.FAILS if found.grade is Grade.EXACT else found.grade, reason=failed[0])
         return found
@@ -121,6 +133,16 @@ def _failing(what: str) -> Iterator[list[str]]:
         raise
     except WMigrateError as error:
         failed.append(f"{what}: {error}")
+
+
+def _stop_jobs(conn: Connection[Any]) -> None:
+    """TimescaleDB's would change rows between two looks. A role that is no superuser may not stop them."""
+    for (schema,) in conn.execute(
+        "SELECT n.nspname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE p.proname = 'stop_background_workers' AND n.nspname LIKE '\\_timescaledb\\_%' ORDER BY 1 LIMIT 1"
+    ).fetchall():
+        with suppress(psycopg.Error):
+            conn.execute(sql.SQL("SELECT {}.stop_background_workers()").format(sql.Identifier(schema)))
 
 
 def _look(conn: Connection[Any], ledger: str) -> Seen:

@@ -361,11 +361,15 @@ NO_DROP = config("validation: {sql: {allow_drop: false}}")
             "004_d.sql: has no rollback script",
         ),
         (
+            {**ALL, **config("validation: {migrations: {require_rollback_validation: true}}")},
+            "migration_config.yaml:1: no rollback is proven: there is no verdict in migration_verdicts.txt",
+        ),
+        (
             {**ALL, **config("migrations: [{version: 3, requires_extensions: [no_such_thing]}]")},
             "003_c.sql: migration 003 needs extension no_such_thing",
         ),
     ],
-    ids=["changed", "missing", "forbidden", "transaction control", "rule", "extension"],
+    ids=["changed", "missing", "forbidden", "transaction control", "rule", "unproven", "extension"],
 )
 def test_findings_fail_the_plan(
     runner: Runner, make_folder: MakeFolder, conn: Conn, files: dict[str, str], message: str

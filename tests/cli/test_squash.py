@@ -99,7 +99,11 @@ def test_the_first_ones_become_one(folder: Path, wmigrate: Wmigrate, conn: Conn)
 
 def test_a_database_with_a_part_of_them(folder: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     assert wmigrate("up", "--to", "2", "--yes").code == 0
+    config = folder / "migration_config.yaml"
+    config.write_text("validation: {migrations: {require_rollback_validation: true}}\n" + CONFIG)
+    assert wmigrate("verify", "--write", "--accept", "002").code == 0, "its rollback leaves an index"
     assert wmigrate("squash", "3", "--archive", "old").code == 0
+    config.write_text(config.read_text().replace("validation: true", "validation: false"))
     refused = wmigrate("up", "--yes")
     assert (refused.code, refused.err) == (
         3,
@@ -116,7 +120,11 @@ def test_an_edited_one_is_another(folder: Path, wmigrate: Wmigrate) -> None:
     assert wmigrate("up", "--yes").code == 0
     with (folder / "001_shop.sql").open("a") as file:
         file.write("\nCOMMENT ON TABLE shop IS 'edited';")
+    config = folder / "migration_config.yaml"
+    config.write_text("validation: {migrations: {require_rollback_validation: true}}\n" + CONFIG)
+    assert wmigrate("verify", "--write", "--accept", "002").code == 0, "its rollback leaves an index"
     assert wmigrate("squash", "3", "--archive", "old").code == 0
+    config.write_text(config.read_text().replace("validation: true", "validation: false"))
     refused = wmigrate("up", "--yes")
     assert (refused.code, "and here 001 is applied with another text" in refused.err) == (3, True)
     assert wmigrate("repair", "1", "--accept", "--folder", "old", "--reason", "the same", "--yes").code == 0

@@ -333,7 +333,7 @@ def databases(dsn: str) -> list[Any]:
 def test_a_folder_has_a_verdict_on_each(database: str, make_folder: MakeFolder, jobs: int) -> None:
     told: list[Verdict] = []
     asked = Verification(read_folder(make_folder(FOLDER)), Identity("tester"), on_verdict=told.append)
-    found = verify(asked, lambda: psycopg.connect(database), jobs=jobs)
+    found = verify(asked, lambda: psycopg.connect(database), jobs=jobs).verdicts
     assert told == found
     assert [(v.version, v.grade.value) for v in found] == [
         ("001", "exact"), ("002", "definition_lost"), ("003", "not_tried"), ("004", "no_rollback"), ("005", "exact"),
@@ -358,7 +358,7 @@ def test_a_migration_that_does_not_run_over_rows(database: str, make_folder: Mak
         "002_b.rollback.sql": "ALTER TABLE a DROP x",
     }
     asked = Verification(read_folder(make_folder(files)), Identity("tester"))
-    [found] = verify(asked, lambda: psycopg.connect(database), only=["002"])
+    [found] = verify(asked, lambda: psycopg.connect(database), only=["002"]).verdicts
     why = {"public.a": "stays empty: the migration does not run over generated rows"}
     assert (found.grade, found.unproven) == (Grade.EXACT, why)
 
@@ -375,7 +375,7 @@ def test_what_a_killed_run_left_behind_is_dropped_by_the_next(database: str, clu
 
 def test_the_shipped_migrations_are_exact(database: str, shipped: Path) -> None:
     asked = Verification(read_folder(shipped), Identity("tester"), apart=True)
-    found = verify(asked, lambda: psycopg.connect(database), jobs=2)
+    found = verify(asked, lambda: psycopg.connect(database), jobs=2).verdicts
     assert [(v.version, v.grade.value, v.differences, v.rows) for v in found] == [
         (m.version, "exact", (), ()) for m in asked.folder.migrations
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import psycopg
@@ -185,7 +186,7 @@ def _value(column: _Column, number: int, way: _Way) -> sql.Composable | None:
             sql.Identifier(parent), sql.Identifier(schema, table), sql.Literal(number)
         )
     named = _LITERAL.findall(column.definitions)
-    if named and way.growth >= 0 and column.category not in "BA":
+    if named and way.growth >= 0 and column.category not in "BA" and column.kind not in ("json", "jsonb"):
         return sql.Literal(named[number % len(named)].replace("''", "'"))
     text = _text(column.kind, column.category, column, number, column.position * way.growth)
     return None if text is None else sql.Literal(text)
@@ -222,9 +223,10 @@ _FIXED = {
 
 
 def _time(kind: str, number: int, shift: int) -> str:
-    day, hour = 1 + number, (12 + shift) % 24
+    """Of the last two months or hours: a policy of retention would soon take older rows away."""
     if kind in ("time", "timetz"):
-        return f"{hour:02}:0{number}:00"
+        return f"{(12 + shift) % 24:02}:0{number}:00"
+    now = datetime.now(timezone.utc)
     if kind == "date":
-        return f"2024-{1 + (6 + shift) % 12:02}-{day:02}"
-    return f"2024-{1 + (6 + shift) % 12:02}-{day:02} {hour:02}:00:00+00"
+        return (now + timedelta(days=number + shift - 60)).date().isoformat()
+    return (now + timedelta(hours=number - 6, minutes=shift)).replace(second=0, microsecond=0).isoformat(sep=" ")

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.row_sums import Sums, TableSums
-from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff
+from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import Difference, diff
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
-
-
-class Grade(str, Enum):
-    """What is proven of a rollback."""
-
-    EXACT = "exact"
-    """Schema and rows are what they were, and applying again gives the same schema again."""
-    DEFINITION_LOST = "definition_lost"
-    ROWS_LOST = "rows_lost"
-    """With definitions or not."""
-    FAILS = "fails"
-    """The migration, its rollback, or applying it again."""
-    IRREVERSIBLE = "irreversible"
-    """The config says so."""
-    NO_ROLLBACK = "no_rollback"
-    NOT_TRIED = "not_tried"
-    """Never counted as proven."""
-
-    @property
-    def words(self) -> str:
-        return self.value.replace("_", " ")
-
-    @property
-    def passes(self) -> bool:
-        """Whether somebody knows what a rollback does: it is exact, or a person has declared that there is none."""
-        return self in (Grade.EXACT, Grade.IRREVERSIBLE)
+from airflow_provider_wmigrate.engine.folder.verdict_file import Grade
+from airflow_provider_wmigrate.engine.model import Migration
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +44,29 @@ class Seen:
 
 
 def judge(
-    version: str, name: str, before: Seen, applied: Seen, back: Seen, again: Seen, unproven: Mapping[str, str]
+    migration: Migration, before: Seen, applied: Seen, back: Seen, again: Seen, unproven: Mapping[str, str]
 ) -> Verdict:
     """The verdict on a rollback that has run: before, applied, rolled back, and applied again.
 
-    Rows after the second apply are not compared: a migration may write the time, or a random value.
+    An extension that the config says it requires belongs to the database: that it stays is no difference. Rows after
+    the second apply are not compared: a migration may write the time, or a random value.
     """
-    differences = [d.sentence for d in diff(before.schema, back.schema)]
+    theirs = {extension.name for extension in migration.requires_extensions}
+    kept = [d for d in diff(before.schema, back.schema) if not _stays(d, theirs)]
+    differences = [d.sentence for d in kept]
     differences += [f"applied again, it is not the same: {d.sentence}" for d in diff(applied.schema, again.schema)]
     rows = [*_rows_lost(before.sums, back.sums), *_set_back(before.sums, back.sums)]
     grade = Grade.ROWS_LOST if rows else Grade.DEFINITION_LOST if differences else Grade.EXACT
     changed = sorted({*_rewritten(before.sums, applied.sums), *_rewritten(applied.sums, back.sums)})
     rewritten = tuple(table for table in changed if table in before.sums.tables)
     unread = {**before.sums.unread, **back.sums.unread}
-    return Verdict(version, name, grade, tuple(differences), tuple(rows), rewritten, {**unproven, **unread})
+    return Verdict(
+        migration.version, migration.name, grade, tuple(differences), tuple(rows), rewritten, {**unproven, **unread}
+    )
+
+
+def _stays(difference: Difference, extensions: Collection[str]) -> bool:
+    return difference.kind == "extension" and difference.change == "added" and difference.identity in extensions
 
 
 def _rows_lost(before: Sums, back: Sums) -> Iterator[str]:

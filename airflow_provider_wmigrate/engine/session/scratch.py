@@ -65,6 +65,11 @@ class Scratch:
         for (name,) in conn.execute(_LEFT_BEHIND, [len(PREFIX), PREFIX, len(run)]).fetchall():
             _drop(conn, name)
 
+    @property
+    def postgresql(self) -> int:
+        """Major version of the server."""
+        return self._conn.info.server_version // 10_000
+
     def make(self, *, template: str | None = None) -> str:
         """A database in the encoding and locale of the one that is connected to.
 

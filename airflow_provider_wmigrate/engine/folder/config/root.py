@@ -96,7 +96,12 @@ class MigrationRules(Section):
         "Always true: dependencies decide the order.",
         True,
     )
-    require_rollback_validation: bool = key(BOOLEAN, "Whether every migration needs a rollback script.", False)
+    require_rollback_validation: bool = key(
+        BOOLEAN,
+        "Whether every migration needs a rollback script, and that a verdict in migration_verdicts.txt; see"
+        " `wmigrate verify --write`.",
+        False,
+    )
 
 
 class Validation(Section):
