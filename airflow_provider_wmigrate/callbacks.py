@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .defaults import chosen_environment
 from .engine.errors import RollbackFailed, WMigrateError
-from .hooks import MigrationHook, identity_of, read_folder
+from .hooks import TAKES_BACK, MigrationHook, identity_of, read_folder
 
 if TYPE_CHECKING:
     from .engine.ledger.ledger import AuditRow
@@ -49,8 +49,12 @@ def _handle(context: Any, task: Any) -> None:
     hook = MigrationHook(task.conn_id)
     environment = chosen_environment(task.environment)
     migrator = hook.migrator(
-        folder, identity=identity_of(context), environment=environment, rollback_script="ledger"
-    )  # it belongs to what was applied
+        folder,
+        identity=identity_of(context),
+        environment=environment,
+        rollback_script="ledger",  # it belongs to what was applied
+        outside_window=TAKES_BACK,
+    )
     state = migrator.read()
     if state.ledger_version is None:
         stem = "the history" if task.version is None else folder.migration(str(task.version)).stem

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import (
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSkipException,
     AirflowTaskTimeout,
     DownstreamTasksSkipped,
@@ -19,7 +20,7 @@ from airflow.sdk.exceptions import (
 from .assets import memory_inlets
 from .attempts import FAILURE_KEY, HEAD_KEY
 from .beside import file_of, folder_beside
-from .defaults import chosen_environment, given
+from .defaults import chosen_environment, given, is_true
 from .engine.errors import ConnectionFailed, HistoryError, WMigrateError
 from .hooks import MigrationHook, as_airflow_error, identity_of, one_line, read_folder
 from .task_arguments import joined
@@ -80,6 +81,8 @@ class FolderOperator(BaseOperator):
     """What it does to migrations, if anything: apply them, or roll them back."""
     rollback_script: str | None = None
     """Which one is run where ledger and folder have different ones: `folder` or `ledger`. Empty: that is refused."""
+    outside_window: str = ""
+    """Why it may begin although the window is closed, where that does not depend on the run."""
     at_success: Sequence[Callable[[Any], None]] = ()
     """Its own callbacks of a success, which run as soon as Airflow has taken it, before all others."""
     remembers = False
@@ -123,6 +126,9 @@ class FolderOperator(BaseOperator):
         try:
             with airflow_errors():
                 result = self.act(context)
+        except AirflowRescheduleException as wait:
+            self.log.info("the window opens at %s; until then no worker is needed", wait.reschedule_date)
+            raise
         except (AirflowSkipException, DownstreamTasksSkipped):
             raise
         except (Exception, AirflowTaskTimeout) as error:
@@ -220,8 +226,15 @@ class FolderOperator(BaseOperator):
             environment=environment,
             also=also,
             rollback_script=self._rollback_script(),
+            outside_window=self.outside_window or _asked_of(context.get("dag_run")),
         )
         return self._migrator
+
+
+def _asked_of(run: Any) -> str:
+    """Why a run may change an environment outside its window; empty: nobody said so."""
+    said = is_true((getattr(run, "conf", None) or {}).get("outside_window", False))
+    return "the configuration of the run says outside_window" if said else ""
 
 
 def _telling() -> tuple[list[Any], list[Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from .attempts import plan_of
-from .engine.errors import WMigrateError
+from .engine.errors import OutsideWindow, WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import as_airflow_error
 from .links import MigrationLink
@@ -74,6 +74,8 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
                 each = migrator.roll_back_each if self.rolls_back else migrator.apply_each
                 each(self._todo)
         except WMigrateError as error:
+            if isinstance(error, OutsideWindow) and error.waits:
+                raise
             self.version = getattr(error, "version", None) or self._first_not_done() or self.version
             context["ti"].xcom_push(key="return_value", value=self._records)
             raise as_airflow_error(error, of=self.stems.get(self.version or "")) from None

@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowRescheduleException,
+)
 
-from .engine.errors import HistoryError, WMigrateError
+from .engine.errors import HistoryError, OutsideWindow, WMigrateError
 from .engine.model import Identity
 
 if TYPE_CHECKING:
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 CONNECTION_TYPES = ("wmigrate", "postgres")
 _PYTHON_OBJECTS = frozenset({"cursor_factory", "row_factory", "context"})
 """Of psycopg's own parameters those that no text can be."""
+TAKES_BACK = "it takes back what a failed run has left"
+"""Why the clean-up behind a failure does not wait for a window."""
 _CONNECT_SECONDS = 10
 """How long a server may take to let somebody in, unless the connection says otherwise."""
 
@@ -88,11 +95,13 @@ class MigrationHook(BaseHook):
         environment: str | None = None,
         also: Listener | None = None,
         rollback_script: RollbackSource | None = None,
+        outside_window: str = "",
     ) -> Migrator:
         """A migrator for one folder whose events go to this hook's log.
 
         :param also: told them first.
         :param rollback_script: which one is run where ledger and folder have different ones. None: that is refused.
+        :param outside_window: why migrations may begin although the window is closed; empty: they may not.
         """
         from .engine.migrator import Migrator
         from .telling.metrics import MetricsListener, SpanListener
@@ -111,6 +120,7 @@ class MigrationHook(BaseHook):
             environment=environment,
             on_event=listener,
             rollback_script=rollback_script,
+            outside_window=outside_window,
         )
 
     def signed_head(self, schema: str, key_conn_id: str) -> dict[str, str] | None:
@@ -212,17 +222,32 @@ def in_words_of_a_run(finding: Finding) -> Finding:
     if finding.code == "rollback_differs" and finding.severity == "error":
         choice = 'read both, and trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
         return replace(finding, next_step=choice)
+    if finding.code == "outside_window":
+        return replace(finding, next_step=in_words_of_a_configuration(finding.next_step))
     if finding.code != "audit_chain_broken" or "forget_head" in finding.next_step:
         return finding
     way_out = 'trigger a run with the configuration {"forget_head": true}'
     return replace(finding, next_step=f"{finding.next_step}; if the target was restored or created again, {way_out}")
 
 
+def in_words_of_a_configuration(way: str) -> str:
+    """A way that names an option of the command, for one who starts runs."""
+    return way.replace("with --outside-window", OUTSIDE).replace("told --outside-window", f"started {OUTSIDE}")
+
+
+OUTSIDE = 'with the configuration {"outside_window": true}'
+
+
 def as_airflow_error(error: WMigrateError, *, of: str | None = None) -> Exception:
-    """The exception Airflow acts on: one that retries where that can heal it, else one that fails at once.
+    """The exception Airflow acts on: one that retries where that can heal it, else one that fails at once. Of a window
+    that may be waited for one that gives the worker's slot back until then, which counts as no try.
 
     :param of: what it is about, where its sentence may not say so.
     """
+    if isinstance(error, OutsideWindow):
+        if error.waits and error.opens:
+            return AirflowRescheduleException(error.opens)
+        return AirflowFailException(in_words_of_a_configuration(str(error)))
     if isinstance(error, HistoryError):
         error = HistoryError([in_words_of_a_run(finding) for finding in error.findings])
     kind: type[Exception] = AirflowException if error.retryable else AirflowFailException

@@ -91,7 +91,8 @@ class PlanMigrationsOperator(FolderOperator):
         plan = self._plan(migrator, known_head=None if is_true(self.forget_head) else known)
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
-        findings = [*map(in_words_of_a_run, plan.findings), *self._static_findings(folder, migrator, plan)]
+        of_plan = [*plan.findings, *(() if dry_run else migrator.window_findings(plan))]
+        findings = [*map(in_words_of_a_run, of_plan), *self._static_findings(folder, migrator, plan)]
         foreseen, to_split = migrator.forecast(plan, migrator.analyses.of)
         findings += to_split
         for line in plan_lines(plan, findings, foreseen):

@@ -14,7 +14,7 @@ from .assets import keep_head, known_head, last_event, schema_asset
 from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
 from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
-from .hooks import MigrationHook
+from .hooks import TAKES_BACK, MigrationHook
 from .telling.summaries import plain, records_of, report_lines, summarise
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class RollBackRunOperator(FolderOperator):
     rolls_back = True
     rollback_script = "ledger"
     """It belongs to what was applied."""
+    outside_window = TAKES_BACK
 
     def __init__(self, *, watched: Sequence[str], plan_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

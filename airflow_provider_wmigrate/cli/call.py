@@ -141,7 +141,8 @@ class Call:
 
     @property
     def _chosen(self) -> dict[str, Any]:
-        return {"rollback_script": getattr(self.arguments, "script", None)}
+        outside = "--outside-window" if getattr(self.arguments, "outside_window", False) else ""
+        return {"rollback_script": getattr(self.arguments, "script", None), "outside_window": outside}
 
     @cached_property
     def analyses(self) -> Analyses:

@@ -24,7 +24,8 @@ def plan(call: Call) -> Answer:
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
     forecasts, to_split = planning.forecast(made, call.analyses.of) if made.steps else ((), ())
-    findings = [*made.findings, *_in_files(call, planning, made), *to_split]
+    closed = planning.window_findings(made)
+    findings = [*made.findings, *closed, *_in_files(call, planning, made), *to_split]
     foreseen = {forecast.version: forecast for forecast in forecasts}
     data = {
         "target": call.target_document(),
@@ -51,7 +52,7 @@ def up(call: Call) -> Answer:
         raise UsageError("--jobs does not go with --dry-run", hint="a dry run is one transaction: leave --jobs out")
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
-    return _carried_out(call, made, [*made.findings, *_in_files(call, planning, made)])
+    return _carried_out(call, made, [*made.findings, *_closed(call, planning, made), *_in_files(call, planning, made)])
 
 
 def down(call: Call) -> Answer:
@@ -76,8 +77,13 @@ def down(call: Call) -> Answer:
 
     going = [step.version for step in made.steps]
     undone = [planning.migrations[version] for version in going if version in planning.migrations]
-    findings = [*made.findings, *empty_rollbacks(undone)]
+    findings = [*made.findings, *_closed(call, planning, made), *empty_rollbacks(undone)]
     return _carried_out(call, made, findings, () if _errors(findings) else planning.forecast(made, call.analyses.of)[0])
+
+
+def _closed(call: Call, planning: Planning, made: Plan) -> Iterable[Finding]:
+    """A dry run leaves nothing behind, so no window holds for it."""
+    return () if call.arguments.dry_run else planning.window_findings(made)
 
 
 def _last(planning: Planning, steps: int) -> Plan:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.errors import OutsideWindow, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
 from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
 from airflow_provider_wmigrate.engine.record import Outcome, Record, together
@@ -148,6 +148,11 @@ class Run:
                 run(steps, whole=whole, go_on=lambda: not stop.requested)
                 if stop.requested and (steps := self._not_done(records)):
                     raise Interrupted(f"stopped on request before {steps[0]}")
+            except OutsideWindow as error:
+                if not error.waits or error.opens is None or stop.requested:
+                    raise
+                progress.tell(str(error))
+                _sleep((error.opens - migrator.now()).total_seconds(), stop)
             except WMigrateError as error:
                 left = left if len(records) == before else execution.retry_attempts
                 if not error.retryable or stop.requested or not left or not self._not_done(records):

@@ -24,6 +24,11 @@ JOBS = Argument(
     "number",
     default=1,
 )
+OUTSIDE_WINDOW = Argument(
+    ("--outside-window",),
+    "Begin although `settings.window` says that the environment may not be changed now; the audit log keeps that.",
+    kind="flag",
+)
 SCRATCH = Argument(
     ("--scratch",),
     "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"

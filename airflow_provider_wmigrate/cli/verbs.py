@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .arguments import COMMON, Argument, Verb
-from .shared_options import DRY_RUN, FILTERS, FROM, JOBS, OFFLINE, REASON, SCRATCH, STRICT, TEMPLATES, TO
+from .shared_options import (
+    DRY_RUN,
+    FILTERS,
+    FROM,
+    JOBS,
+    OFFLINE,
+    OUTSIDE_WINDOW,
+    REASON,
+    SCRATCH,
+    STRICT,
+    TEMPLATES,
+    TO,
+)
 
 VERBS = (
     Verb("status", "Show every migration and its status.", "look:status"),
     Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (TO,)),
-    Verb("up", "Apply the pending migrations.", "plan:up", (TO, DRY_RUN, JOBS), asks=True),
+    Verb("up", "Apply the pending migrations.", "plan:up", (TO, DRY_RUN, JOBS, OUTSIDE_WINDOW), asks=True),
     Verb(
         "down",
         "Roll back everything above a version, or the last N migrations, or one.",
@@ -39,6 +51,7 @@ VERBS = (
                 choices=("folder", "ledger"),
             ),
             DRY_RUN,
+            OUTSIDE_WINDOW,
         ),
         asks=True,
     ),

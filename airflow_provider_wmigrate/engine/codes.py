@@ -64,6 +64,11 @@ _FINDINGS = {
     "other_layout": (E, "no migration, but SQL in another layout", "give the right folder, or rename the files"),
     "config_error": (E, "a key or a value of the config is wrong", "correct the key at that line"),
     "empty_script": (f"{W}; `allow_empty: false` {E}", "a script without a statement", "nothing, or write one"),
+    "outside_window": (
+        f"{E}; {W} if a run waits",
+        "the environment may not be changed now",
+        "run it when the window opens, or with `--outside-window`",
+    ),
     "late_lock": (W, "a table is locked behind something that may take long", "put it into a migration of its own"),
     "planned_key": ("as the key", "a key of the config that has no effect yet", "remove it"),
     "version_gap": (E, "a version is left out, and `require_sequential_versions` is on", "add it or renumber"),
@@ -119,6 +124,8 @@ _EVENTS = {
                 "`direction`, `statements_done` on a resume"),
     "applied": ("A migration was applied; the row commits with it.", "the audit record"),
     "rolled_back": ("A migration was rolled back; the row commits with it.", "the audit record"),
+    "outside_window": ("A migration is about to begin although the window is closed.",
+                       "`direction`, `because`: who said so, `opens`: when it would have opened"),
     "failed": ("A script failed; `error` says what was kept.", _FAILURE),
     "rollback_failed": ("A rollback script failed.", _FAILURE),
     "failure_handled": ("A task failed in its last try: what it had left behind, and what was done about it.",
@@ -150,7 +157,7 @@ _EVENTS = {
 
 NOT_SETTLING = frozenset({
     "planned", "started", "failed", "rollback_failed", "failure_handled", "dry_run", "not_tried", "refused", "alerted",
-    "alert_failed", "healed",
+    "alert_failed", "healed", "outside_window",
 })  # fmt: skip
 """Events of a version after which its entry is what it was; every other one says what the entry is from then on."""
 EVENTS = {event: AuditEvent(event, *row) for event, row in _EVENTS.items()}

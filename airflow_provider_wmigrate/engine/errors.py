@@ -10,6 +10,7 @@
     |  |- TimedOut               the budget for the statement or for the whole migration ran out
     |  `- OthersWaited           cancelled for the sake of those who waited because of it
     |- LockTimeout               somebody else held the lock for longer than the budget
+    |- OutsideWindow             the environment may not be changed now
     |- LedgerNotWritten          the ledger's own statement failed; says what of the script was kept
     |- RollbackFailed            a rollback script failed; the database is as it was before it
     |- ConnectionFailed          no connection, or it broke
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .model import ConfigFinding, Finding
@@ -284,12 +286,21 @@ class LockTimeout(WMigrateError):
         hint: str = "",
         retryable: bool | None = None,
     ) -> None:
-        self.what, self.waited_seconds, self.holders = what, waited_seconds, tuple(holders)
-        self.outcome = outcome
+        self.what, self.waited_seconds, self.outcome, self.holders = what, waited_seconds, outcome, tuple(holders)
         by = f", held by pid {', '.join(map(str, holders))}" if holders else ""
         within = f"{waited_seconds:.1f}" if waited_seconds >= 1 else f"{waited_seconds:.2g}"
         message = f"{what} was not free within {within} s{limit}{by}; {outcome}"
         super().__init__(message, hint=hint, retryable=retryable)
+
+
+class OutsideWindow(WMigrateError):
+    """By `settings.window` the environment may not be changed before `opens` (None: never), which a run `waits` for."""
+
+    remedy = "run it when the window opens, or now with `--outside-window` (in Airflow `outside_window`)"
+
+    def __init__(self, version: str, said: str, *, opens: datetime | None, waits: bool, hint: str) -> None:
+        self.version, self.opens, self.waits = version, opens, waits
+        super().__init__(f"migration {version} may not begin now: {said}", hint=hint)
 
 
 class RollbackFailed(WMigrateError):

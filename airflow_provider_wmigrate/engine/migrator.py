@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .catalog.server import refuse_standby
 from .errors import RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
+from .folder.config.settings import Window
 from .folder.folder import normalise_version
 from .ledger.recording import system_values
 from .ledger.watching import seal_all
@@ -21,6 +22,7 @@ from .model import Direction
 from .planning import Planning
 from .record import Record
 from .run.directions import Applying, RollingBack
+from .run.gate import Gate
 from .run.series import Series
 from .session.session import Session
 from .sql.analysis import Analyses
@@ -108,12 +110,12 @@ class Migrator(Planning):
                 session.refresh()
                 self._succeeded(session)
 
-    keeps_the_schema = True
-    """Where `settings.drift` asks for it; not so on a scratch database."""
+    on_scratch = False
+    """The database is nobody's: no window holds for it, and nothing is kept of its schema."""
 
     def _keeping(self, session: Session) -> AbstractContextManager[None]:
         """Around what changes the schema, where drift is looked for."""
-        if self.settings.drift == "ignore" or not self.keeps_the_schema:
+        if self.settings.drift == "ignore" or self.on_scratch:
             return nullcontext()
         from .run.schema_keeping import keeping
 
@@ -126,6 +128,7 @@ class Migrator(Planning):
 
         :param behind: versions in canonical form that a dry run executes before it too, as the plan would.
         :raises HistoryError: the ledger contradicts the folder; nothing was touched.
+        :raises OutsideWindow: the environment may not be changed now.
         :raises StatementFailed: the server refused a statement; the database is as before.
         :raises LockTimeout: another runner held the migration for too long.
         """
@@ -228,7 +231,9 @@ class Migrator(Planning):
         self._access.cancel()
 
     def _directed(self, kind: type[_D]) -> _D:
-        return kind(self.migrations, self._access, self.settings, self.analyses)
+        window = Window() if self.on_scratch else self.settings.window
+        gate = Gate(window, self.now, self.outside_window)
+        return kind(self.migrations, self._access, self.settings, self.analyses, gate)
 
     def _back(self) -> RollingBack:
         return replace(self._directed(RollingBack), choice=self.rollback_script)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -54,7 +55,12 @@ class Planning:
     :param environment: name of an environment of the config, or None.
     :param on_event: told every event, one at a time; not always in the thread that called.
     :param rollback_script: which one is run where ledger and folder have different ones. None: that is refused.
+    :param outside_window: why migrations may begin although the window of the environment is closed, for the audit log;
+        empty: they may not.
     """
+
+    now: Callable[[], datetime] = staticmethod(partial(datetime.now, timezone.utc))
+    """The time, with its zone, for windows."""
 
     def __init__(
         self,
@@ -65,8 +71,10 @@ class Planning:
         environment: str | None = None,
         on_event: Listener = _ignore,
         rollback_script: RollbackSource | None = None,
+        outside_window: str = "",
     ) -> None:
         self.rollback_script = rollback_script
+        self.outside_window = outside_window
         self.settings = folder.config.settings_for(environment)
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}
@@ -108,6 +116,13 @@ class Planning:
         state, found = self._read_and_compare(known_head)
         made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
         return replace(made, plan=_with(found, made.plan))
+
+    def window_findings(self, plan: Plan) -> Iterator[Finding]:
+        """Why the steps of a plan may not begin now, by the window of the environment."""
+        if self.settings.window.open and not self.outside_window:
+            from .plan.window import window_findings  # most folders have none
+
+            yield from window_findings(self.settings.window, self.now(), plan.steps)
 
     def forecast(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> Foreseen:
         """What the steps of a plan will lock, and which should be split: one question of the catalogs for all of them,

@@ -73,7 +73,7 @@ def replayed(
     """
     with scratch_database(scratch) as there:
         migrator = Migrator(there, folder, identity=identity, environment=environment, on_event=on_event)
-        migrator.keeps_the_schema = False
+        migrator.on_scratch = True
         plan = migrator.plan(to=to)
         if plan.errors:
             raise HistoryError(plan.errors)

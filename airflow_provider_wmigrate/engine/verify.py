@@ -52,7 +52,7 @@ class Verification:
 
     def migrator(self, connect: Connect) -> Migrator:
         migrator = Migrator(connect, self.folder, identity=self.identity, environment=self.environment)
-        migrator.keeps_the_schema = False
+        migrator.on_scratch = True
         return migrator
 
 

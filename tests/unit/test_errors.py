@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine.errors import (
     LedgerTooNew,
     LockTimeout,
     OthersWaited,
+    OutsideWindow,
     RollbackFailed,
     ScriptError,
     SigningError,
@@ -126,6 +127,11 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         "a.sql: the ledger could not be written: a lock (SQLSTATE 55P03); nothing ran before it;"
         " look at the ledger's tables: a script must leave them alone",
         True,
+    ),
+    (
+        OutsideWindow("002", "it opens at 22:00", opens=None, waits=False, hint="run it then"),
+        "migration 002 may not begin now: it opens at 22:00; run it then",
+        False,
     ),
     (
         RollbackFailed("002", FAILED),

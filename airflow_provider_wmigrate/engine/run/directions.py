@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import psycopg
 
@@ -34,6 +34,7 @@ from airflow_provider_wmigrate.engine.sql.analysis import Analyses
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .execution import Execution
+from .gate import Gate
 from .job import Job
 
 LARGE = 1_000_000
@@ -62,12 +63,14 @@ class Directed(ABC):
     """What both directions share.
 
     :param migrations: of the folder, by version.
+    :param gate: what has to be passed before one begins.
     """
 
     migrations: Mapping[str, Migration]
     access: LedgerAccess
     settings: Settings
     analyses: Analyses
+    gate: Gate
 
     direction: ClassVar[Direction]
 
@@ -85,6 +88,14 @@ class Directed(ABC):
     def locks(self, version: str) -> list[AdvisoryLock]:
         """The advisory locks under which it is done."""
         return self.access.locks_of([version])
+
+    def takes(self, version: str) -> float | None:
+        """Seconds that it should take, if anybody said so."""
+        return None
+
+    def check(self, version: str) -> dict[str, Any] | None:
+        """See `Gate.check`."""
+        return self.gate.check(version, self.takes(version))
 
     def entry_after(self, job: Job, record: Record) -> Entry | None:
         """The entry that the version has when this is done; None: none is left."""
@@ -172,6 +183,9 @@ class Applying(Directed):
 
     def script(self, version: str) -> Script | None:
         return self.migrations[version].script
+
+    def takes(self, version: str) -> float | None:
+        return self.migrations[version].estimated_duration_seconds
 
     def locks(self, version: str) -> list[AdvisoryLock]:
         """Its own, and those of what it needs."""

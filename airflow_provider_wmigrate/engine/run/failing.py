@@ -10,7 +10,14 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.locks import room_for_locks
-from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, LockTimeout, StatementFailed, WMigrateError, place
+from airflow_provider_wmigrate.engine.errors import (
+    ROLLED_BACK,
+    LockTimeout,
+    OutsideWindow,
+    StatementFailed,
+    WMigrateError,
+    place,
+)
 from airflow_provider_wmigrate.engine.events import Failed
 from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.session.session import Session, open_session
@@ -32,6 +39,9 @@ def recorded(
     """
     try:
         yield
+    except OutsideWindow:  # between two tries: nothing has failed
+        execution.session.roll_back()
+        raise
     except (WMigrateError, psycopg.Error) as error:
         execution.session.roll_back()
         failure = _in_words(execution, job, error)

@@ -87,6 +87,8 @@ class Series:
         for following in self.versions[at + 1 : at + 3]:
             self.direct.prepare(following)
         decided = self._decided(version)
+        if decided.done is None:
+            self._pass_gate(version)
         opened, self.opened = self.opened, None
         if decided.in_one_transaction and decided.job is not None and self.head is not None:
             turn = _Turn(self, at, decided.job, flushed=self.is_flushed(at))
@@ -109,10 +111,21 @@ class Series:
             return decided.done, self._commits.all_flushed
         if decided.refused or decided.job is None:
             self.direct.refuse(self.session, version, decided.refused)
+        self.direct.check(version)
         if decided.in_one_transaction:
             turn = _Turn(self, at, decided.job, flushed=self.is_flushed(at))
             return self._run(turn, turn.open(None)), turn.flushed
         return self._by_statement(decided, decided.job), True
+
+    def _pass_gate(self, version: str) -> None:
+        """:raises OutsideWindow: it may not begin now."""
+        outside = self.direct.check(version)
+        if outside is not None:
+            self.session.roll_back()
+            self.opened = self.head = None  # the row moves the ledger's head
+            details = {"direction": self.direct.direction, **outside}
+            with self.access.reaching(self.session), self.session.transaction(confirmed=False):
+                self.access.append(self.session, "outside_window", details, version)
 
     def _run(self, turn: _Turn, opened: Opened) -> Record:
         lacking = self.direct.lacking(self.session, turn.job)
@@ -163,6 +176,8 @@ class Series:
         """The script behind this one, if it may begin behind this one's commit."""
         if at + 1 >= len(self.versions) or self._spoils or not self.go_on():
             return None
+        if self.direct.gate.closed(self.direct.takes(self.versions[at + 1])):
+            return None  # what is to be told of it is told in its turn
         decided = self._ahead(at + 1)
         return decided.job if decided.in_one_transaction else None
 
@@ -244,8 +259,12 @@ class _Turn:
     flushed: bool
 
     def open(self, locks: Sequence[AdvisoryLock] | None, budget: Budget | None = None) -> Opened:
-        """Open its transaction, in a message of its own."""
+        """Open its transaction, in a message of its own.
+
+        :raises OutsideWindow: it may not begin now, or not once more.
+        """
         series = self.series
+        series.direct.check(self.job.version)
         opening = series.opening(self.job, locks, flushed=self.flushed, budget=budget)
         with series.ledger():
             return opening.read(series.session, ask(series.session.conn, opening.message(series.session)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from airflow_provider_wmigrate.engine.errors import nearest
 from airflow_provider_wmigrate.engine.model import LatePolicy, OnFailure
 
 from .kinds import (
@@ -17,13 +18,14 @@ from .kinds import (
     WHOLE_SECONDS,
     Kind,
     Refused,
+    a_list,
     choice,
     decimal,
     whole,
 )
 from .section import Section, key
 from .templates import template
-from .yaml_nodes import Scalar
+from .yaml_nodes import Scalar, shown
 
 _SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -141,6 +143,71 @@ class Ledger(Section):
     schema_name: str = key(_SCHEMA, "Schema of the ledger's tables.", "wmigrate", written="schema")
 
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _minutes(scalar: Scalar) -> int:
+    found = re.fullmatch("([0-9]{1,2}):([0-9]{2})", scalar.text)
+    if found is None or int(found[2]) > 59 or (minutes := int(found[1]) * 60 + int(found[2])) > 24 * 60:
+        raise Refused
+    return minutes
+
+
+UTC = "UTC"
+"""It needs no list of time zones."""
+_A_TIME_ZONE = "a time zone such as Europe/Berlin"
+
+
+def _time_zone(scalar: Scalar) -> str:
+    if scalar.text == UTC:
+        return UTC
+    from zoneinfo import ZoneInfo, available_timezones  # most folders name none
+
+    try:
+        return ZoneInfo(scalar.text).key
+    except (ValueError, OSError, LookupError):
+        known = available_timezones()
+        if not known:
+            raise Refused("cannot be looked up: this machine has no time zones; install the package tzdata") from None
+        reason = f"must be {_A_TIME_ZONE}, not {shown(scalar)}"
+        raise Refused(reason, nearest(scalar.text, known)) from None
+
+
+_TIME = Kind("a time of the day such as 22:00, in quotes or not", _minutes)
+
+
+def _at_least_one(days: tuple[str, ...]) -> tuple[str, ...]:
+    if not days:
+        raise Refused("must name at least one day")
+    return days
+
+
+_DAY = choice(Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ignore_case=True)
+
+
+class OpenTime(Section):
+    """One time of the day, on some days of the week, at which migrations may begin."""
+
+    days: tuple[str, ...] = key(
+        a_list("days such as [mon, fri]", _DAY, read=_at_least_one), "The days on which it begins.", DAYS
+    )
+    start: int = key(_TIME, "When it begins, on the wall clock of `time_zone`.", written="from")
+    end: int = key(_TIME, "When it ends; at or before `from`: on the next day.", written="to")
+
+
+class Window(Section):
+    open: tuple[OpenTime, ...] = key(
+        a_list("mappings with from and to", OpenTime, null=True),
+        "The times at which a migration may begin, and has to end by its estimate; none: always.",
+        (),
+    )
+    time_zone: str = key(Kind(_A_TIME_ZONE, _time_zone), "Whose clock counts.", UTC)
+    outside: Literal["fail", "wait"] = key(
+        choice(Literal["fail", "wait"]), "What a run does outside: refuse, or wait until it opens.", "fail"
+    )
+    wait_seconds: int = key(WHOLE_SECONDS, "If it opens later than that, a run refuses instead of waiting.", 86_400)
+
+
 class Settings(Section):
     """What may differ between environments. An environment overrides only the keys written there."""
 
@@ -151,6 +218,7 @@ class Settings(Section):
     logging: Logging = key(Logging, "What the task log and the command line show.")
     backup: Backup = key(Backup, "A backup before migrating.")
     ledger: Ledger = key(Ledger, "Where the ledger is in the target database.")
+    window: Window = key(Window, "When migrations and rollbacks may begin.")
     drift: DriftPolicy = key(
         choice(DriftPolicy),
         "What to do if others have changed the schema. With `warn` and `error`, each run keeps the schema it left.",
