@@ -260,7 +260,10 @@ def identity_of(context: Mapping[str, Any]) -> Identity:
     ti, run = context["ti"], context.get("dag_run")
     run_type = getattr(run, "run_type", "unknown")
     actor = getattr(run, "triggering_user_name", None) or f"airflow:{getattr(run_type, 'value', run_type)}"
-    return Identity(str(actor), ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "try_number", None))
+    bundle = getattr(ti, "bundle_instance", None)  # a callback's task instance has none
+    version = getattr(bundle, "version", None)
+    came_from = (str(bundle.name), str(version)) if bundle is not None and version else None
+    return Identity(str(actor), ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "try_number", None), came_from)
 
 
 def _every(*listeners: Listener) -> Listener:

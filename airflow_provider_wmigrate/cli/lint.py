@@ -33,7 +33,9 @@ def lint(call: Call) -> Answer:
     given = call.arguments
     if given.json and given.format != "text":
         raise UsageError("--json and --format contradict each other", hint="leave one out")
-    looked = _look(call)
+    asked = not given.offline and call.optional_target is not None
+    plan = call.planning().plan() if asked else None
+    looked = look(call, plan, _wanted(call, plan))
     if given.write_baseline:
         return _write_baseline(looked, Path(given.write_baseline))
     findings = _unknown(looked, given.baseline)
@@ -69,16 +71,17 @@ def _show_for_programs(screen: Screen, findings: Sequence[Finding], call: Call, 
         screen.text(line)
 
 
-def _look(call: Call) -> _Looked:
+def look(call: Call, plan: Plan | None, migrations: Sequence[Migration]) -> _Looked:
+    """What lint finds in scripts of the folder.
+
+    :param plan: for a target; None: no database is asked.
+    """
     from airflow_provider_wmigrate.engine.plan.lint_rules import NEED_ROWS, in_files
     from airflow_provider_wmigrate.engine.plan.lint_silence import allowances, told
     from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
 
     from .squawk import SQUAWK, program
 
-    asked = not call.arguments.offline and call.optional_target is not None
-    plan = call.planning().plan() if asked else None
-    migrations = _wanted(call, plan)
     scripts = [script for m in migrations for script in (m.script, m.rollback) if script]
     analyses = dict(_analysed(call, scripts))
     schema = call.settings.ledger.schema_name
@@ -92,7 +95,7 @@ def _look(call: Call) -> _Looked:
         findings += call.planning().evidence(plan, call.analyses.of)
     else:
         untried.append(f"{', '.join(NEED_ROWS)}: no database was asked how large its tables are")
-    findings += _of_squawk(call, migrations, untried, asked=asked)
+    findings += _of_squawk(call, migrations, untried, asked=plan is not None)
     allowed = [each for analysis in analyses.values() for each in allowances(analysis)]
     found = told(findings, allowed, untried=[*NEED_ROWS, *(() if program() else (SQUAWK,))])
     found.sort(key=lambda finding: (finding.file or "", finding.line or 0, finding.code))

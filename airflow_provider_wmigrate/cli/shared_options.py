@@ -38,6 +38,12 @@ SCRATCH = Argument(
 REASON = Argument(("--reason",), "Why, for the audit log.", "TEXT")
 OFFLINE = Argument(("--offline",), "Ask no database, even if a target is given.", kind="flag")
 STRICT = Argument(("--strict",), "Count warnings as errors.", kind="flag")
+RELEASED = Argument(
+    ("--since",),
+    "A branch or tag, such as origin/main: what it has is released. Edited or deleted files of it, and numbers that it"
+    " has got meanwhile, are errors.",
+    "REF",
+)
 VERSION = Argument(("--migration",), "Only of this migration.", "VERSION")
 FILTERS = (
     VERSION,

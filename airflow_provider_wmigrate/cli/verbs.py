@@ -16,6 +16,7 @@ from .shared_options import (
     OFFLINE,
     OUTSIDE_WINDOW,
     REASON,
+    RELEASED,
     SCRATCH,
     STRICT,
     TEMPLATES,
@@ -73,7 +74,7 @@ VERBS = (
         "check",
         "Look for mistakes in folder, config and ledger; for CI. Works without a target too.",
         "check:check",
-        (OFFLINE, STRICT),
+        (RELEASED, OFFLINE, STRICT),
         database="optional",
     ),
     Verb(
@@ -99,6 +100,13 @@ VERBS = (
                 default="text",
             ),
         ),
+        database="optional",
+    ),
+    Verb(
+        "review",
+        "Write what is new, its plan, its forecast and all findings as Markdown, for a pull request.",
+        "review:review",
+        (RELEASED, OFFLINE, STRICT),
         database="optional",
     ),
     Verb(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal, Protocol
@@ -189,10 +189,21 @@ class Identity:
     run_id: str | None = None
     task_id: str | None = None
     try_number: int | None = None
+    bundle: tuple[str, str] | None = None
+    """Name and version of the DAG bundle that the files came from; None: it has no versions."""
 
     def columns(self) -> dict[str, str | int | None]:
         """As the ledger's tables have it."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in IDENTITY_COLUMNS}
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the audit log keeps beside that."""
+        return {"bundle": dict(zip(("name", "version"), self.bundle, strict=True))} if self.bundle else {}
+
+
+IDENTITY_COLUMNS = tuple(each.name for each in fields(Identity) if each.name != "bundle")
+"""What the ledger's tables have of it; the rest is in the details of the audit log."""
 
 
 @dataclass(frozen=True, slots=True)

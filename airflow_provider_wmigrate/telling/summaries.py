@@ -39,11 +39,17 @@ def plan_markdown(plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Fo
             lines.append(" " * len(number) + f"- {_SPECIAL.sub(_escaped, line)}")
     lines += [f"- {_STAYING[plan.direction]}: `{version}` ({reason})" for version, reason in plan.left_out.items()]
     if findings:
-        lines += ["", "| finding | where | what | next |", "| --- | --- | --- | --- |"]
-        for f in findings:
-            where = ":".join(str(part) for part in (f.file or f.version, f.line, f.column) if part)
-            cells = (f"{f.severity} {f.code}", where, f.message, f.next_step)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines += ["", findings_markdown(findings)]
+    return "\n".join(lines)
+
+
+def findings_markdown(findings: Sequence[Finding]) -> str:
+    """Findings as a table; of none nothing."""
+    lines = ["| finding | where | what | next |", "| --- | --- | --- | --- |"] if findings else []
+    for f in findings:
+        where = ":".join(str(part) for part in (f.file or f.version, f.line, f.column) if part)
+        cells = (f"{f.severity} {f.code}", where, f.message, f.next_step)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 

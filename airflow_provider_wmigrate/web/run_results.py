@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.attempts import FAILURE_KEY, PLAN_KEY
-from airflow_provider_wmigrate.engine.model import Identity, LastEvent
+from airflow_provider_wmigrate.engine.model import IDENTITY_COLUMNS, Identity, LastEvent
 
 from .catalog import GroupTasks
 
@@ -23,7 +23,6 @@ _MANY = 5000
 """Rows of one kind that are read at the most: more than a project of a thousand migrations leaves in a year."""
 _PLANS = 200
 """The newest plans among which those on one target are looked for."""
-_IDENTITY = tuple(each.name for each in fields(Identity))
 _KEY_OF_XCOM = (XComModel.dag_id, XComModel.run_id, XComModel.map_index)
 _IDLE = ("skipped", "removed", "upstream_failed", "scheduled", "queued")
 IN_THE_LOG = "the log of the task says what and what next"
@@ -54,7 +53,7 @@ class PlanResult:
                 version,
                 "rollback_failed" if told["direction"] == "rollback" else "failed",
                 datetime.fromisoformat(told["at"]),
-                Identity(**{name: told.get(name) for name in _IDENTITY}),
+                Identity(**{name: told.get(name) for name in IDENTITY_COLUMNS}),
                 told.get("error") or "",
                 told.get("sqlstate"),
             )

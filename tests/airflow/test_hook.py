@@ -195,3 +195,22 @@ def test_a_python_object_in_the_extra_is_refused_by_name(monkeypatch: pytest.Mon
     monkeypatch.setenv("AIRFLOW_CONN_ODD", given)
     with pytest.raises(AirflowFailException, match=f"connection odd has {name} in its extra"):
         MigrationHook("odd").get_conn()
+
+
+def test_who_acts_names_the_version_of_the_bundle() -> None:
+    """A bundle without versions, such as a folder of DAGs, has nothing to name."""
+    from types import SimpleNamespace
+
+    from airflow.dag_processing.bundles.local import LocalDagBundle
+
+    class OfOneCommit(LocalDagBundle):
+        supports_versioning = True
+
+    from airflow_provider_wmigrate.hooks import identity_of
+
+    def who(bundle: object) -> object:
+        ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", try_number=1, bundle_instance=bundle)
+        return identity_of({"ti": ti}).bundle
+
+    assert who(OfOneCommit(name="warehouse", version="4f2c", path="/")) == ("warehouse", "4f2c")
+    assert who(LocalDagBundle(name="dags-folder", path="/")) is None

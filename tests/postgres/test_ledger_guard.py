@@ -14,6 +14,7 @@ from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFaile
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.health.inspection import check_health
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity, checksum
 from airflow_provider_wmigrate.engine.record import Outcome
 
@@ -125,6 +126,20 @@ def test_every_honest_way_agrees(database: str, migrator: MakeMigrator, make_fol
     runner.roll_back("003")
     assert codes(conn) == []
     assert migrator(files | {"003_i.sql": "CREATE INDEX CONCURRENTLY i ON a ((1));"}).apply("003")
+    assert codes(conn) == []
+
+
+def test_every_row_of_a_run_says_which_bundle_its_files_came_from(
+    database: str, make_folder: MakeFolder, conn: Conn
+) -> None:
+    """A row of an apply and one beside it, both within the chain."""
+    who = Identity("ann", run_id="r", bundle=("warehouse", "4f2c"))
+    runner = Migrator(lambda: psycopg.connect(database), read_folder(make_folder(FILES)), identity=who)
+    runner.record("planned", details={"steps": ["001"]})
+    runner.apply("001")
+    rows = [(row.event, row.details.get("bundle")) for row in Ledger().log.rows(conn)]
+    bundle = {"name": "warehouse", "version": "4f2c"}
+    assert rows == [("ledger_created", bundle), ("planned", bundle), ("applied", bundle)]
     assert codes(conn) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
-from airflow_provider_wmigrate.engine.model import Entry, Identity, LastEvent, version_key
+from airflow_provider_wmigrate.engine.model import IDENTITY_COLUMNS, Entry, Identity, LastEvent, version_key
 
 
 def asking_entries(
@@ -21,7 +20,7 @@ def asking_entries(
 
     :param versions: of these alone; None: all.
     """
-    columns = sql.SQL(", ").join(sql.Identifier(column) for column in (*_SELF, *_WHO))
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in (*_SELF, *IDENTITY_COLUMNS))
     only = sql.SQL(" WHERE version = ANY(%s)" if versions is not None else "")
     query = sql.SQL("SELECT {} FROM {}{}").format(columns, sql.Identifier(schema, "schema_migrations"), only)
     answer = conn.cursor(row_factory=tuple_row).execute(query, [list(versions)] if versions is not None else None)
@@ -35,7 +34,6 @@ def asking_metadata(conn: Connection[Any], schema: str) -> Callable[[], dict[str
     return lambda: dict(answer.fetchall())
 
 
-_WHO = tuple(field.name for field in fields(Identity))
 _SELF = (
     "version", "name", "status", "checksum", "checksum_algorithm", "dependencies", "rollback_checksum", "applied_at",
     "duration_ms", "statements_done", "statements_total", "statement_hashes", "direction",

@@ -92,7 +92,7 @@ class AuditLog:
             " FROM {schema}.application_metadata WHERE key = %s FOR UPDATE",
             more=in_schema(self.schema, _SESSION_AND_ENTRY if settling else _SESSION),
         )
-        values = [jsonb(dict(details or {}), conn), *([version] if settling else ()), HEAD]
+        values = [jsonb({**identity.details, **(details or {})}, conn), *([version] if settling else ()), HEAD]
         found: tuple[Any, ...] | None = conn.execute(query, values).fetchone()
         head, at, kept = found or (None, datetime.min, {})
         who = stored_identity(identity, server_encoding(conn))

@@ -162,7 +162,7 @@ def recorded(
         entry = entry_values(migration, identity, encoding, duration_ms=record.duration_ms, statements=statements)
     session = {"user": login.user, "address": login.address, "pid": login.pid}
     facts = None if entry is None else entry_facts(entry, at)
-    stored, text = storable_json({**details, "session": session, "entry": facts}, encoding)
+    stored, text = storable_json({**record.identity.details, **details, "session": session, "entry": facts}, encoding)
     who = stored_identity(identity, encoding)
     row = following(head, rows.schema, at, record.outcome.value, version, who, record.duration_ms, stored)
     changes = [rows.delete_entry(version)] if begun or entry is None else []
