@@ -77,11 +77,11 @@ def documented_keys() -> dict[str, set[str]]:
 
 CALLS = {
     "status": [], "plan": [], "up": ["--yes"], "history": [], "history --daily": [], "audit": [], "audit verify": [],
-    "health": [], "info": [], "check": [], "review": [], "graph": [], "down": ["2", "--yes"], "new": ["x"], "new --templates": [],
+    "health": [], "info": [], "check": [], "graph": [], "down": ["2", "--yes"], "new": ["x"], "new --templates": [],
     "completion": ["bash"], "repair": ["1", "--accept", "--reason", "x", "--yes"],
     "wait": [], "baseline": ["3", "--reason", "x", "--yes"], "baseline --undo": ["3", "--reason", "x", "--yes"],
     "adopt": ["--from", "dbmate", "--dry-run"], "convert": ["--from", "seed", "migrations", "written"], "export": [],
-    "lint": ["--offline"], "lint --write-baseline": ["known.json"],
+    "review": [], "lint": ["--offline"], "lint --write-baseline": ["known.json"],
     "snapshot": ["--output", "schema.json"], "diff": ["schema.json"],
     "verify": ["1"], "squash": ["2", "--data", "--dry-run"], "drift": [], "drift --accept": ["--reason", "x", "--yes"],
 }  # fmt: skip
