@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .engine.errors import WMigrateError
-from .engine.model import RequiredExtension
+from .engine.extension import RequiredExtension
 from .folding import HISTORY
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 from own_process import own_process
 
 from airflow_provider_wmigrate import MigrationTaskGroup, RollbackTaskGroup
+from airflow_provider_wmigrate.engine.extension import RequiredExtension
 from airflow_provider_wmigrate.engine.folder import scripts
-from airflow_provider_wmigrate.engine.model import NOT_READ, RequiredExtension, checksum
+from airflow_provider_wmigrate.engine.model import NOT_READ, checksum
 from airflow_provider_wmigrate.task_docs import MigrationDoc, ShownScript
 
 ROOT = Path(__file__).resolve().parents[2]

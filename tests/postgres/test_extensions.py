@@ -10,7 +10,8 @@ import pytest
 
 from airflow_provider_wmigrate.engine.catalog.extensions import preflight, read_extensions
 from airflow_provider_wmigrate.engine.errors import HistoryError
-from airflow_provider_wmigrate.engine.model import Extension, Migration, Script
+from airflow_provider_wmigrate.engine.extension import Extension
+from airflow_provider_wmigrate.engine.model import Migration, Script
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 MakeMigrator = Callable[..., Any]

@@ -12,16 +12,15 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_provider_wmigrate.engine.extension import Extension, RequiredExtension
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
-    Extension,
     Finding,
     Identity,
     LastEvent,
     Migration,
     Plan,
-    RequiredExtension,
     Script,
     State,
     canonical_version,

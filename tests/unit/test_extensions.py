@@ -7,18 +7,9 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_wmigrate.engine.catalog.extensions import lack, remedy
+from airflow_provider_wmigrate.engine.extension import Extension, RequiredExtension
 from airflow_provider_wmigrate.engine.folder.graph import Graph
-from airflow_provider_wmigrate.engine.model import (
-    Entry,
-    Extension,
-    Finding,
-    Identity,
-    Migration,
-    Plan,
-    RequiredExtension,
-    Script,
-    State,
-)
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Migration, Plan, Script, State
 from airflow_provider_wmigrate.engine.plan import planner
 
 FILES = Extension(default_version="2.19.3")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import FolderError, UnknownVersion
+from airflow_provider_wmigrate.engine.extension import RequiredExtension
 from airflow_provider_wmigrate.engine.folder.folder import (
     Folder,
     normalise_version,
@@ -18,14 +19,7 @@ from airflow_provider_wmigrate.engine.folder.folder import (
 )
 from airflow_provider_wmigrate.engine.folder.scripts import of_timescaledb
 from airflow_provider_wmigrate.engine.lock_modes import LockMode
-from airflow_provider_wmigrate.engine.model import (
-    NOT_READ,
-    Migration,
-    RequiredExtension,
-    Script,
-    canonical_version,
-    checksum,
-)
+from airflow_provider_wmigrate.engine.model import NOT_READ, Migration, Script, canonical_version, checksum
 
 MakeFolder = Callable[..., Path]
 CONFIG = "migration_config.yaml"

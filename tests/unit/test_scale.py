@@ -9,18 +9,10 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_provider_wmigrate.engine.decisions.baseline import not_undoable, plan_baseline
+from airflow_provider_wmigrate.engine.extension import Extension, RequiredExtension
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.graph import Graph
-from airflow_provider_wmigrate.engine.model import (
-    Entry,
-    Extension,
-    Identity,
-    Migration,
-    RequiredExtension,
-    Script,
-    State,
-    canonical_version,
-)
+from airflow_provider_wmigrate.engine.model import Entry, Identity, Migration, Script, State, canonical_version
 from airflow_provider_wmigrate.engine.plan.overview import overview
 from airflow_provider_wmigrate.engine.plan.rollback import plan_rollback
 from airflow_provider_wmigrate.engine.plan.script_rules import script_findings

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.server import NO_LIBRARY
-from airflow_provider_wmigrate.engine.model import Extension, Finding, Migration, RequiredExtension, finding_in
+from airflow_provider_wmigrate.engine.extension import Extension, RequiredExtension
+from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_in
 
 if TYPE_CHECKING:
     from psycopg import Connection

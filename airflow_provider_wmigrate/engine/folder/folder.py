@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, UnknownVersion, nearest
+from airflow_provider_wmigrate.engine.extension import RequiredExtension
 from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import (
     NOT_READ,
     ConfigFinding,
     Finding,
     Migration,
-    RequiredExtension,
     Script,
     canonical_version,
 )

@@ -11,6 +11,7 @@ from datetime import timezone
 from airflow_provider_wmigrate.engine.catalog.extensions import Lack, extension_finding, lacks, updates
 from airflow_provider_wmigrate.engine.catalog.server import standby_finding
 from airflow_provider_wmigrate.engine.errors import FolderError
+from airflow_provider_wmigrate.engine.extension import RequiredExtension
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import (
     Entry,
@@ -18,7 +19,6 @@ from airflow_provider_wmigrate.engine.model import (
     LatePolicy,
     Migration,
     Plan,
-    RequiredExtension,
     State,
     Status,
     Step,

@@ -1,0 +1,31 @@
+"""Extensions as migrations need them, and as a target has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredExtension:
+    """An extension the script needs, and whether a server without it fails the plan or skips the migration."""
+
+    name: str
+    when_missing: Literal["fail", "skip"] = "fail"
+    min_version: str | None = None
+    license: Literal["timescale"] | None = None
+    """Of timescaledb: what its Apache edition has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension as a target database has it, or could."""
+
+    installed: str | None = None
+    """Its version in this database; None: not created."""
+    default_version: str | None = None
+    """What CREATE EXTENSION would give; None: its files are gone."""
+    preloaded: bool = True
+    """False: the server would have to load its library at start, and did not."""
+    license: str | None = None
+    """Of timescaledb: apache or timescale. None: unknown, which it is as long as the extension is not created."""
