@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .assets import schema_asset
+    from .backup_operator import BackUpOperator
     from .callbacks import roll_back_on_failure
     from .health import CheckHealthOperator, health_interval
     from .hooks import MigrationHook
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "ApplyMigrationOperator": "operators",
+    "BackUpOperator": "backup_operator",
     "CheckHealthOperator": "health",
     "MigrationHook": "hooks",
     "MigrationNotifier": "notifications",
@@ -40,6 +42,7 @@ _WHERE = {
 
 __all__ = [
     "ApplyMigrationOperator",
+    "BackUpOperator",
     "CheckHealthOperator",
     "MigrationHook",
     "MigrationNotifier",

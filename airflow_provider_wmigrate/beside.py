@@ -1,4 +1,4 @@
-"""Where a relative folder is: beside the DAG file that Airflow lists. Decided once, when a task is constructed."""
+"""Where a DAG stands: beside which file its folder is, and in whose process it is read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
+
+from airflow.sdk import get_parsing_context
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -76,3 +78,13 @@ def _dag_file() -> str | None:
 def _in_archive(file: str) -> bool:
     """Whether Python reads it from a zip archive, whose DAG files have no names of their own kind."""
     return ".zip" in file and not Path(file).exists()
+
+
+def task_of_this_process() -> str | None:
+    """Id of the task whose process this is; None: the DAG file is read for all.
+
+    Airflow's context alone does not say it: its variables are inherited by whatever a task starts, were it
+    `airflow dags reserialize`.
+    """
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return get_parsing_context().task_id if hasattr(runner, "SUPERVISOR_COMMS") else None

@@ -55,6 +55,7 @@ def _handle(context: Any, task: Any) -> None:
         rollback_script="ledger",  # it belongs to what was applied
         outside_window=TAKES_BACK,
     )
+    migrator.needs_backups = False  # what is taken away was just made
     state = migrator.read()
     if state.ledger_version is None:
         stem = "the history" if task.version is None else folder.migration(str(task.version)).stem

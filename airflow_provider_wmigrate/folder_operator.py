@@ -217,7 +217,15 @@ class FolderOperator(BaseOperator):
             self.log.info("the target is a standby: nothing is to do there, and nothing is written")
             return migrator.head()
 
-    def _open(self, context: Mapping[str, Any], folder: Folder, *, also: Listener | None = None) -> Migrator:
+    def _open(
+        self,
+        context: Mapping[str, Any],
+        folder: Folder,
+        *,
+        also: Listener | None = None,
+        plan: Mapping[str, Any] | None = None,
+    ) -> Migrator:
+        """:param plan: of this attempt, if what is done belongs to one."""
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id)
         self._migrator = hook.migrator(
@@ -228,6 +236,7 @@ class FolderOperator(BaseOperator):
             rollback_script=self._rollback_script(),
             outside_window=self.outside_window or _asked_of(context.get("dag_run")),
         )
+        self._migrator.attempt = plan[HEAD_KEY] if plan else None
         return self._migrator
 
 

@@ -67,7 +67,7 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             if dry_run:
                 return self._tried(context, order, mine)
             folder = self._read_folder(only=order)
-            migrator = self._open(context, folder, also=self._hear)
+            migrator = self._open(context, folder, also=self._hear, plan=plan)
             troubled = self._failed_before(migrator)
             self._todo = self._wanted(context, plan, folder, migrator, mine)
             if self._todo:

@@ -103,6 +103,7 @@ class MigrationHook(BaseHook):
         :param rollback_script: which one is run where ledger and folder have different ones. None: that is refused.
         :param outside_window: why migrations may begin although the window is closed; empty: they may not.
         """
+        from .engine.backup.outside import Outside
         from .engine.migrator import Migrator
         from .telling.metrics import MetricsListener, SpanListener
         from .telling.task_log import log_listener
@@ -113,7 +114,7 @@ class MigrationHook(BaseHook):
             MetricsListener(folder.config.monitoring.metrics, target=self.conn_id, identity=identity),
             SpanListener(target=self.conn_id),
         )
-        return Migrator(
+        made = Migrator(
             self.get_conn,
             folder,
             identity=identity,
@@ -122,6 +123,8 @@ class MigrationHook(BaseHook):
             rollback_script=rollback_script,
             outside_window=outside_window,
         )
+        made.outside = Outside(os.environ, _object_storage)
+        return made
 
     def signed_head(self, schema: str, key_conn_id: str) -> dict[str, str] | None:
         """The head of the audit log now, signed; None: the target has no ledger.
@@ -164,6 +167,14 @@ class MigrationHook(BaseHook):
         return check_health(
             self.get_conn, folder, environment=environment, timeout_seconds=timeout_seconds, expected_head=expected_head
         )
+
+
+def _object_storage(location: str) -> tuple[Any, str]:
+    """A place that one of Airflow's connections may lead to: `s3://CONNECTION@bucket/path`."""
+    from airflow.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath(location)
+    return path.fs, path.path
 
 
 def postgres_hook(connection: Any, libpq: Mapping[str, Any]) -> Any:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.lock_modes import Forecast
     from .engine.migrator import Migrator
-    from .engine.model import Finding, Plan
+    from .engine.model import Direction, Finding, Plan
+    from .engine.plan.backup_needs import Needs
     from .engine.record import Record
 
 FORGET_HEAD = "{{ (dag_run.conf or {}).get('forget_head', False) }}"
@@ -48,6 +49,7 @@ class PlanMigrationsOperator(FolderOperator):
         by default, `forget_head` of the run's configuration decides.
     :param rollback_script: `folder` or `ledger`: which script is run where the two have different ones. Empty: that is
         refused. By default, `rollback_script` of the run's configuration decides (templated).
+    :param backup_task_id: id of the task that makes the run's backup; it is skipped where nothing needs one.
     """
 
     # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
@@ -70,9 +72,11 @@ class PlanMigrationsOperator(FolderOperator):
         environments: Mapping[str, Mapping[str, Any]] | None = None,
         forget_head: bool | str = FORGET_HEAD,
         rollback_script: str | None = ROLLBACK_SCRIPT,
+        backup_task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.backup_task_id = backup_task_id
         self.tasks = dict(tasks)
         self.direction = direction
         self.to = to
@@ -95,18 +99,21 @@ class PlanMigrationsOperator(FolderOperator):
         findings = [*map(in_words_of_a_run, of_plan), *self._static_findings(folder, migrator, plan)]
         foreseen, to_split = migrator.forecast(plan, migrator.analyses.of)
         findings += to_split
-        for line in plan_lines(plan, findings, foreseen):
+        needs = {} if dry_run else migrator.backup_needs(plan, migrator.analyses.of)
+        backups = {version: need.why for version, need in needs.items()}
+        for line in plan_lines(plan, findings, foreseen, backups):
             self.log.info("%s", line)
-        context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings, foreseen))
+        context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings, foreseen, backups))
         errors = [f for f in findings if f.severity == "error"]
-        head = None if errors or dry_run else self._recorded(migrator, plan, known)
-        self._push(context, plan, findings, foreseen, head)
+        head = None if errors or dry_run else self._recorded(migrator, plan, known, needs)
+        self._push(context, plan, findings, foreseen, head, backups)
         if errors:
             raise HistoryError(errors)
         keep_head(context, self.conn_id, schema, head)
         going = {step.version for step in plan.steps}
         busy = {task_id for version, task_id in self.tasks.items() if version in going}
         idle = [task_id for task_id in dict.fromkeys(self.tasks.values()) if task_id not in busy]
+        idle += [self.backup_task_id] if self.backup_task_id and not needs else []
         if idle:
             raise DownstreamTasksSkipped(tasks=of_this_index(context, idle))
 
@@ -118,10 +125,14 @@ class PlanMigrationsOperator(FolderOperator):
             raise AirflowFailException("a rollback needs the version to go back to; 0 rolls back everything")
         return migrator.plan_rollback(to=to, known_head=known_head)
 
-    def _recorded(self, migrator: Migrator, plan: Plan, known: str | None) -> str | None:
+    def _recorded(self, migrator: Migrator, plan: Plan, known: str | None, needs: Needs) -> str | None:
         details: dict[str, Any] = {"direction": self.direction, "steps": [s.version for s in plan.steps]}
         if known and is_true(self.forget_head):
             details["forgot_head"] = known
+        if migrator.settings.backup.before(plan.direction):
+            from .engine.plan.backup_needs import as_planned
+
+            details["backup"] = as_planned(needs, plan)
         return self._written(migrator, lambda: migrator.record("planned", details=details), idle=not plan.steps)
 
     def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
@@ -149,7 +160,13 @@ class PlanMigrationsOperator(FolderOperator):
         ]
 
     def _push(
-        self, context: Any, plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Forecast], head: str | None
+        self,
+        context: Any,
+        plan: Plan,
+        findings: Sequence[Finding],
+        foreseen: Sequence[Forecast],
+        head: str | None,
+        backups: Mapping[str, str],
     ) -> None:
         from dataclasses import asdict
 
@@ -167,6 +184,7 @@ class PlanMigrationsOperator(FolderOperator):
             "failures": {v: {**a.as_dict(), "at": a.at.isoformat()} for v, a in plan.failures.items()},
             "findings": [asdict(finding) for finding in findings],
             "forecast": [forecast.as_dict() for forecast in foreseen],
+            "backup_needed": dict(backups),
             HEAD_KEY: head,
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)
@@ -239,13 +257,15 @@ class ApplyMigrationOperator(_StepOperator):
         anew = plan is not None and version in plan["skipped"]
         folder = with_scripts(folder, [version] if plan and not (dry_run or anew) else None)
         migration = folder.migration(version)
-        migrator = self._open(context, folder)
+        migrator = self._open(context, folder, plan=plan)
         if plan is not None:
             refuse_unfit_edit(plan, folder, migration)
             if anew:
                 again = migrator.plan().left_out.get(migration.version)
                 if again:
                     raise AirflowSkipException(again)
+        if plan is None and not dry_run:
+            _begin_attempt(migrator, version, "apply")
         self._record = migrator.apply(migration.version, dry_run=dry_run)
         return self._returned(context, self._record)
 
@@ -289,11 +309,25 @@ class RollBackMigrationOperator(_StepOperator):
             raise AirflowSkipException(f"{version} is not above the target of this run's plan")
         before = order[: order.index(version)] if order else []
         wanted = [*before, version] if plan else None
-        migrator = self._open(context, self._read_folder(only=wanted))
+        migrator = self._open(context, self._read_folder(only=wanted), plan=plan)
         if dry_run:
             return self._returned(context, migrator.roll_back(version, dry_run=True, behind=before))
+        if plan is None:
+            _begin_attempt(migrator, version, "rollback")
         waiting = to_roll_back(context, migrator, [*before, version], mine={version}, task=self) if before else []
         for other in waiting[:-1]:
             self.log.info("%s stands before %s in the plan, so it is rolled back first", other, version)
             migrator.roll_back(other)
         return self._returned(context, migrator.roll_back(version))
+
+
+def _begin_attempt(migrator: Migrator, version: str, direction: Direction) -> None:
+    """Of a task that belongs to no plan: it makes its own backup."""
+    if not migrator.settings.backup.before(direction):
+        return
+    from dataclasses import replace
+
+    plan = migrator.plan(to=version) if direction == "apply" else migrator.plan_rollback(to=None)
+    plan = replace(plan, steps=tuple(step for step in plan.steps if step.version == version))
+    needs = migrator.backup_needs(plan, migrator.analyses.of)
+    migrator.begin_attempt(plan, needs, {"direction": direction, "steps": [step.version for step in plan.steps]})

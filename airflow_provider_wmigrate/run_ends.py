@@ -52,6 +52,7 @@ class RollBackRunOperator(FolderOperator):
             raise AirflowSkipException("a dry run leaves nothing to roll back")
         attempt = _attempt(context, plan_of(context, self.plan_task_id), self.watched)
         migrator = self._open(context, self._read_folder())
+        migrator.needs_backups = False  # what is taken away was just made
         mine = self._begun(attempt, migrator)
         steps = [s for s in migrator.plan_rollback(to=None).steps if s.version in mine]
         self.log.info("%s failed; rolling back %s", ", ".join(failed), ", ".join(s.version for s in steps) or "nothing")
@@ -81,6 +82,7 @@ class ReportMigrationsOperator(FolderOperator):
     :param folded: the versions that share one task, `history`.
     :param audit_key_conn_id: id of an Airflow connection whose password is the key with which the head of the audit log
         is signed (templated). None: it is not signed.
+    :param backup_task_id: id of the task that makes the run's backup; None: there is none.
     """
 
     template_fields: Sequence[str] = (*FolderOperator.template_fields, "audit_key_conn_id")
@@ -99,6 +101,7 @@ class ReportMigrationsOperator(FolderOperator):
         tasks: Mapping[str, str] | None = None,
         folded: Collection[str] = (),
         audit_key_conn_id: str | None = None,
+        backup_task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
@@ -108,6 +111,7 @@ class ReportMigrationsOperator(FolderOperator):
         self.tasks = dict(tasks or {})
         self.folded = frozenset(folded)
         self.audit_key_conn_id = audit_key_conn_id
+        self.backup_task_id = backup_task_id
 
     def act(self, context: Any) -> dict[str, Any]:
         states = task_states(context, [self.plan_task_id, *self.watched])
@@ -178,6 +182,10 @@ class ReportMigrationsOperator(FolderOperator):
             self.log.warning("the target cannot be asked what was applied: %s", error)
         context["ti"].xcom_push(key="return_value", value=self._told(context, summary))
         tell_unreported(context, [t for t in self.watched if states.get(t) == "failed"])
+        if states.get(self.backup_task_id or "") == "failed":
+            raise AirflowFailException(
+                f"no backup could be made, so nothing was touched; the log of {self.backup_task_id} says why"
+            )
         raise AirflowFailException(f"failed: {', '.join(failed)}; the log of that task says what and what next")
 
     # What the target says
@@ -228,7 +236,8 @@ class ReportMigrationsOperator(FolderOperator):
 
     def _records(self, context: Any, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the tasks say they did: of dry runs and of what was done before there is no other trace."""
-        ran = [t for t in self.watched if states.get(t) == "success" or self._not_tried(t, states, plan)]
+        mine = [task_id for task_id in self.watched if task_id != self.backup_task_id]
+        ran = [t for t in mine if states.get(t) == "success" or self._not_tried(t, states, plan)]
         return [record for task_id in ran for record in records_of(pulled(context, task_id))]
 
     def _not_tried(self, task_id: str, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> bool:
@@ -243,6 +252,8 @@ class ReportMigrationsOperator(FolderOperator):
             keep_head(context, self.conn_id, migrator.ledger.schema, head)
 
     def _told(self, context: Any, summary: dict[str, Any]) -> dict[str, Any]:
+        if self.backup_task_id:
+            summary = {**summary, "backup": pulled(context, self.backup_task_id)}
         for line in report_lines(summary):
             self.log.info("%s", line)
         if summary[HEAD_KEY]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain, get_parsing_context
+from airflow.sdk import BaseOperator, TaskGroup, TriggerRule, chain
 
-from .beside import as_seen_from_dag_file, folder_beside
+from .backup_operator import BackUpOperator
+from .beside import as_seen_from_dag_file, folder_beside, task_of_this_process
 from .callbacks import roll_back_on_failure
 from .defaults import chosen_conn_id
 from .folder_operator import SettingsRetryPolicy
@@ -92,7 +92,7 @@ class _FolderTaskGroup(TaskGroup):
 
         There the DAG is made for this one task: what is said of the others' scripts nobody asks, so names do.
         """
-        task_id = _task_of_this_process()
+        task_id = task_of_this_process()
         if task_id is None:
             return read_folder(self._path), None
         from .engine.folder.folder import with_scripts
@@ -161,6 +161,7 @@ class _FolderTaskGroup(TaskGroup):
     def _plan(self, to: str | None, direction: Direction, **more: Any) -> BaseOperator:
         environments = self._environments()
         return PlanMigrationsOperator(
+            backup_task_id=self._backup_id(direction),
             task_id="plan",
             tasks=self._ids,
             to=to,
@@ -170,14 +171,30 @@ class _FolderTaskGroup(TaskGroup):
             **self._shared,
         )
 
+    def _backup_id(self, direction: Direction) -> str | None:
+        """None: no environment makes backups before this."""
+        return self._id("backup") if any(s.backup.before(direction) for s in self._settings) else None
+
+    def _backup(self, direction: Direction, snapshot: str | None) -> list[BaseOperator]:
+        """The task that makes it, where there is one. How long it may take nobody knows."""
+        if self._backup_id(direction) is None:
+            return []
+        given = {"plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.NONE_FAILED}
+        return [BackUpOperator(task_id="backup", snapshot=snapshot, **self._shared, **given)]
+
     def _undo(self) -> BaseOperator:
         return RollBackRunOperator(task_id="roll_back_run", **self._ending())
 
-    def _report(self, *more: str) -> BaseOperator:
+    def _report(self, direction: Direction, *more: str) -> BaseOperator:
         """:param more: ids of other tasks that it waits for."""
-        tasks, folded, key = self._ids, self._folding.folded, self._audit_key
+        backup = self._backup_id(direction)
         return ReportMigrationsOperator(
-            task_id="report", tasks=tasks, folded=folded, audit_key_conn_id=key, **self._ending(*more)
+            task_id="report",
+            tasks=self._ids,
+            folded=self._folding.folded,
+            audit_key_conn_id=self._audit_key,
+            backup_task_id=backup,
+            **self._ending(*([backup] if backup else []), *more),
         )
 
     def _ending(self, *more: str) -> dict[str, Any]:
@@ -186,8 +203,10 @@ class _FolderTaskGroup(TaskGroup):
         given = {"watched": watched, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.ALL_DONE}
         return {**self._shared, **given}
 
-    def _join(self, plan: BaseOperator, tasks: Mapping[str, BaseOperator], after: BaseOperator) -> None:
+    def _join(self, gates: Sequence[BaseOperator], tasks: Mapping[str, BaseOperator], after: BaseOperator) -> None:
         """The edges, from the top of the dependencies down.
+
+        :param gates: the plan, and what stands between it and the migrations, in this order.
 
         Only the first tasks hang on the plan, so that clearing a skipped one runs it; what comes after waits for all.
         The last tasks alone would not do: one that the plan skipped, or that failed upstream, is done before those it
@@ -198,9 +217,12 @@ class _FolderTaskGroup(TaskGroup):
             for parent in needs:
                 _edge(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
         first = self._folding.leaves if rollback else self._folding.roots
-        chain(plan, [tasks[name] for name in first] or after)
-        for task in tasks.values():
+        chain(*gates, [tasks[name] for name in first] or after)
+        for task in (*gates[1:], *tasks.values()):
             _edge(task, after)
+        for task in tasks.values() if gates[1:] else ():
+            # The plan may have skipped all that is before it: then nothing else would make it wait.
+            _edge(gates[-1], task)
 
 
 class MigrationTaskGroup(_FolderTaskGroup):
@@ -224,6 +246,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         one that `environment` in section `[wmigrate]` of airflow.cfg names, or none.
     :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
         task of its own.
+    :param snapshot: dotted path of a function that makes a backup in place of pg_dump; see `BackUpOperator`.
     :param notifiers: Airflow notifiers, such as SmtpNotifier or SlackNotifier. They send one message for each incident,
         and one when it is over.
     :param deadline: how long a run of the DAG may take, from when it was queued. If it takes longer, the notifiers send
@@ -247,6 +270,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         mode: str = "apply",
         environment: str | None = None,
         on_run_failure: Literal["keep", "roll_back"] = "keep",
+        snapshot: str | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_mapped(on_run_failure=on_run_failure)
@@ -264,9 +288,9 @@ class MigrationTaskGroup(_FolderTaskGroup):
                 arguments = self._step(migration)
                 tasks[migration.version] = ApplyMigrationOperator(**arguments, after_failure=handling)
             end = [self._undo()] if on_run_failure == "roll_back" else []
-            end.append(self._report(*(undo.task_id for undo in end)))
+            end.append(self._report("apply", *(undo.task_id for undo in end)))
             chain(*end)
-            self._join(plan, tasks, end[0])
+            self._join([plan, *self._backup("apply", snapshot)], tasks, end[0])
 
 
 class RollbackTaskGroup(_FolderTaskGroup):
@@ -296,6 +320,7 @@ class RollbackTaskGroup(_FolderTaskGroup):
         mode: str = "apply",
         environment: str | None = None,
         rollback_script: str | None = ROLLBACK_SCRIPT,
+        snapshot: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
@@ -313,7 +338,7 @@ class RollbackTaskGroup(_FolderTaskGroup):
                 tasks[HISTORY] = RollBackHistoryOperator(
                     tasks=self._ids, **{**self._history(folded), **net}, rollback_script=rollback_script
                 )
-            self._join(plan, tasks, self._report())
+            self._join([plan, *self._backup("rollback", snapshot)], tasks, self._report("rollback"))
 
 
 def _edge(first: BaseOperator, then: BaseOperator) -> None:
@@ -321,13 +346,3 @@ def _edge(first: BaseOperator, then: BaseOperator) -> None:
     time of parsing a thousand migrations."""
     first.downstream_task_ids.add(then.task_id)
     then.upstream_task_ids.add(first.task_id)
-
-
-def _task_of_this_process() -> str | None:
-    """Id of the task whose process this is; None: the DAG file is read for all.
-
-    Airflow's context alone does not say it: its variables are inherited by whatever a task starts, were it
-    `airflow dags reserialize`.
-    """
-    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
-    return get_parsing_context().task_id if hasattr(runner, "SUPERVISOR_COMMS") else None

@@ -14,8 +14,7 @@ from airflow_provider_wmigrate.cli.patterns import PATTERNS, words_told
 from airflow_provider_wmigrate.cli.verbs import VERBS
 from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.codes import EVENTS, FINDINGS
-from airflow_provider_wmigrate.engine.folder.config.reference import KeyDescription, describe
-from airflow_provider_wmigrate.engine.folder.config.root import PLANNED
+from airflow_provider_wmigrate.engine.folder.config.reference import describe
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
@@ -34,19 +33,12 @@ def configuration() -> str:
     rows: list[tuple[str, ...]] = []
     for key in describe():
         if key.type.startswith("a mapping") and not key.default:
-            parts += [table("key|value|default|meaning", rows), f"\n## `{key.key}`\n\n{key.meaning}"]
-            parts.append(f"\n{_planned(key)}\n" if _planned(key) else "\n")
+            parts += [table("key|value|default|meaning", rows), f"\n## `{key.key}`\n\n{key.meaning}\n"]
             rows = []
         else:
             default = f"`{key.default}`" if key.default not in ("", "required") else key.default
-            meaning = " ".join(filter(None, (key.meaning, _planned(key))))
-            rows.append((f"`{key.key}`", key.type.replace("|", "or"), default, meaning))
+            rows.append((f"`{key.key}`", key.type.replace("|", "or"), default, key.meaning))
     return "".join([*parts, table("key|value|default|meaning", rows)])
-
-
-def _planned(key: KeyDescription) -> str:
-    plan = PLANNED.get(key.key)
-    return f"**Planned, not built yet** ({plan}): using it is a finding." if plan else ""
 
 
 def command_line() -> str:

@@ -137,6 +137,10 @@ class Call:
             self.target.connect, self.folder, identity=identity(), environment=self.environment, **more, **self._chosen
         )
         made.analyses = self.analyses
+        if self.settings.backup.enabled:
+            from airflow_provider_wmigrate.engine.backup.outside import Outside
+
+            made.outside = Outside(self.environ)
         return made
 
     @property

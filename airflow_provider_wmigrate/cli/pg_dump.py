@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.backup.programs import Programs, login_of
 
 _OF_PSQL = re.compile(r"\\(un)?restrict [A-Za-z0-9]+")
 _OF_A_SESSION = re.compile(
@@ -21,53 +18,22 @@ _OF_A_SESSION = re.compile(
 )
 """What wmigrate itself sets for a script, or what an older server does not know."""
 
-_KNOWN = (
-    "host", "hostaddr", "port", "user", "dbname", "options", "passfile", "connect_timeout", "sslmode", "sslrootcert",
-    "sslcert", "sslkey", "sslcrl", "sslcrldir", "channel_binding", "gssencmode", "krbsrvname", "gsslib",
-)  # fmt: skip
-"""Of a connection's parameters, those of every version of libpq: psycopg may have a newer one than pg_dump."""
 
-
-def program() -> str:
-    """Where pg_dump is.
-
-    :raises WMigrateError: it is not on the path.
-    """
-    path = shutil.which("pg_dump")
-    if path is None:
-        hint = "install PostgreSQL's client programs, of the server's major version or a newer one"
-        raise WMigrateError("pg_dump is not on the path, and it writes the file", hint=hint)
-    return path
-
-
-def dump(path: str, connect: Callable[[], psycopg.Connection[Any]], without_schema: str, *, rows: bool) -> str:
+def dump(connect: Callable[[], psycopg.Connection[Any]], without_schema: str, *, rows: bool) -> str:
     """A script that makes what is in a database.
 
-    :param path: the program.
     :param without_schema: the ledger's.
     :param rows: with the rows, as INSERT.
-    :raises WMigrateError: pg_dump refuses.
+    :raises WMigrateError: there is no pg_dump, or it refuses.
     """
+    programs = Programs(os.environ)
     with connect() as conn:
-        where = {name: value for name, value in conn.info.get_parameters().items() if name in _KNOWN}
-        dsn, password = make_conninfo(**where), conn.info.password
+        login = login_of(conn)
         (role,) = conn.execute("SELECT pg_catalog.quote_ident(current_user)").fetchone() or ("",)
     name = without_schema.replace('"', '""')
     what = ["--column-inserts"] if rows else ["--schema-only"]
-    command = [path, "--no-password", "--no-subscriptions", "--encoding=UTF8", f'--exclude-schema="{name}"', *what]
-    done = subprocess.run(
-        [*command, f"--dbname={dsn}"],
-        env={**os.environ, **({"PGPASSWORD": password} if password else {})},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode:
-        reason = next(iter(done.stderr.strip().splitlines()), f"it ends with {done.returncode}")
-        hint = "take a pg_dump of the server's major version or a newer one"
-        raise WMigrateError(f"pg_dump failed: {reason.removeprefix('pg_dump: error: ')}", hint=hint)
-    return as_migration(done.stdout, role)
+    how = ["--no-password", "--no-subscriptions", "--encoding=UTF8", f'--exclude-schema="{name}"']
+    return as_migration(programs.run([programs.find("pg_dump"), *how, *what], login), role)
 
 
 def as_migration(text: str, role: str) -> str:

@@ -26,11 +26,13 @@ def plan(call: Call) -> Answer:
     forecasts, to_split = planning.forecast(made, call.analyses.of) if made.steps else ((), ())
     closed = planning.window_findings(made)
     findings = [*made.findings, *closed, *_in_files(call, planning, made), *to_split]
+    needs = planning.backup_needs(made, call.analyses.of)
     foreseen = {forecast.version: forecast for forecast in forecasts}
     data = {
         "target": call.target_document(),
         **_plan_document(made, findings),
         "forecast": [forecast.as_dict() for forecast in foreseen.values()],
+        "backup_needed": {version: need.why for version, need in needs.items()},
     }
 
     def show(screen: Screen) -> None:
@@ -39,6 +41,8 @@ def plan(call: Call) -> Answer:
             screen.line(f"  {step.version}_{step.name}")
             for line in foreseen[step.version].lines() if step.version in foreseen else ():
                 screen.line(f"      {line}")
+            if step.version in needs:
+                screen.line(f"      needs a backup: {needs[step.version].why}")
         for version, reason in made.left_out.items():
             screen.line(f"  left out: {version} ({reason})")
         show_findings(screen, findings)
@@ -52,7 +56,8 @@ def up(call: Call) -> Answer:
         raise UsageError("--jobs does not go with --dry-run", hint="a dry run is one transaction: leave --jobs out")
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
-    return _carried_out(call, made, [*made.findings, *_closed(call, planning, made), *_in_files(call, planning, made)])
+    findings = [*made.findings, *_closed(call, planning, made), *_in_files(call, planning, made)]
+    return _carried_out(call, planning, made, findings)
 
 
 def down(call: Call) -> Answer:
@@ -72,13 +77,14 @@ def down(call: Call) -> Answer:
     else:
         made = planning.plan_rollback(to=given.version)
     if not made.steps:
-        return _carried_out(call, made, list(made.findings))
+        return _carried_out(call, planning, made, list(made.findings))
     from airflow_provider_wmigrate.engine.plan.script_rules import empty_rollbacks
 
     going = [step.version for step in made.steps]
     undone = [planning.migrations[version] for version in going if version in planning.migrations]
     findings = [*made.findings, *_closed(call, planning, made), *empty_rollbacks(undone)]
-    return _carried_out(call, made, findings, () if _errors(findings) else planning.forecast(made, call.analyses.of)[0])
+    foreseen = () if _errors(findings) else planning.forecast(made, call.analyses.of)[0]
+    return _carried_out(call, planning, made, findings, foreseen)
 
 
 def _closed(call: Call, planning: Planning, made: Plan) -> Iterable[Finding]:
@@ -96,7 +102,9 @@ def _last(planning: Planning, steps: int) -> Plan:
     return made
 
 
-def _carried_out(call: Call, made: Plan, findings: list[Finding], foreseen: Iterable[Forecast] = ()) -> Answer:
+def _carried_out(
+    call: Call, planning: Planning, made: Plan, findings: list[Finding], foreseen: Iterable[Forecast] = ()
+) -> Answer:
     if _errors(findings):
         raise HistoryError(_errors(findings))
     document = _run_document(call, made, findings)
@@ -107,7 +115,8 @@ def _carried_out(call: Call, made: Plan, findings: list[Finding], foreseen: Iter
     if made.steps or made.failures or findings:
         from .run import Run
 
-        return Run(call, made, findings, document, idle, losses).answer()
+        needs = {} if call.arguments.dry_run else planning.backup_needs(made, call.analyses.of)
+        return Run(call, made, findings, document, idle, losses, needs).answer()
     return Answer(document, lambda screen: screen.line(idle))
 
 
@@ -117,6 +126,7 @@ def _run_document(call: Call, made: Plan, findings: Sequence[Finding]) -> dict[s
         "target": call.target_document(),
         "direction": made.direction,
         "dry_run": bool(call.arguments.dry_run),
+        "backup": None,
         "records": [],
         "by_another_runner": [],
         "left_out": made.left_out,

@@ -22,7 +22,9 @@ from .screen import Screen, plural, took
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.lock_modes import Loss
-    from airflow_provider_wmigrate.engine.migrator import Migrator
+    from airflow_provider_wmigrate.engine.migrator import Migrator, WholeRun
+    from airflow_provider_wmigrate.engine.plan.backup_needs import Needs
+    from airflow_provider_wmigrate.engine.record import Backup
 
 _DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
 
@@ -33,6 +35,7 @@ class Run:
 
     :param document: as programs get it, before anything is done. :param idle: what is said where there is no step.
     :param losses: what a rollback will take away, by version.
+    :param needs: what needs a backup before it.
     """
 
     call: Call
@@ -41,6 +44,8 @@ class Run:
     document: dict[str, Any]
     idle: str
     losses: Mapping[str, tuple[Loss, ...]] = field(default_factory=dict)
+    needs: Needs = field(default_factory=dict)
+    backup: Backup | None = None
     tried_again: set[str] = field(default_factory=set)
 
     def answer(self) -> Answer:
@@ -59,6 +64,7 @@ class Run:
             call.migrator().record_success()  # it says that one goes on with what is applied
         untried = _not_tried(records)
         data = self.document | {
+            "backup": self.backup and self.backup.as_dict(),
             "records": records,
             "by_another_runner": [record.version for record in self._by_another(records)],
             "not_tried": [record.reason for record in untried],
@@ -78,6 +84,8 @@ class Run:
         names = ""
         for step in plan.steps:
             lost = "".join(f"\n      {loss.told}" for loss in self.losses.get(step.version, ()))
+            need = self.needs.get(step.version)
+            lost += f"\n      after a backup: {need.why}" if need else ""
             names += f"\n  {step.version}_{step.name}{lost}"
         question = f"{verb} {count} on {self.call.target}:{names}"
         if plan.direction == "apply":
@@ -141,7 +149,9 @@ class Run:
             run = partial(migrator.apply_each, jobs=self.call.arguments.jobs)
         execution = migrator.settings.execution
         left = execution.retry_attempts
-        whole = WholeRun({"direction": self.plan.direction, "steps": [step.version for step in self.plan.steps]})
+        details = {"direction": self.plan.direction, "steps": [step.version for step in self.plan.steps]}
+        whole = WholeRun(details)
+        self._back_up(migrator, whole)
         while steps := self._not_done(records):
             before = len(records)
             try:
@@ -161,6 +171,13 @@ class Run:
                 self.tried_again.update(self._not_done(records))  # any of them may be done, and not told
                 progress.tell(f"{error}; again in {execution.retry_delay_seconds} s, {left + 1} tries left")
                 _sleep(execution.retry_delay_seconds, stop)
+
+    def _back_up(self, migrator: Migrator, run: WholeRun) -> None:
+        """Before anything is done: the plan's row, which says what needs a backup, and then the backup."""
+        self.backup = migrator.begin_attempt(self.plan, self.needs, run.details)
+        run.head = migrator.attempt
+        if self.backup:
+            self.call.partial["backup"] = self.backup.as_dict()
 
     def _not_done(self, records: Iterable[Record]) -> list[str]:
         done = {record.version for record in records}
@@ -191,6 +208,8 @@ class Run:
         total = took(sum(record.duration_ms for record in records))
         what = f"{done.capitalize()} {plural(len(records) - len(others), 'migration')}"
         screen.title(f"{what} in {total} on {self.call.target}.")
+        if self.backup:
+            screen.line(f"{str(self.backup)[0].upper()}{str(self.backup)[1:]}.")
         if others:
             were = "was" if len(others) == 1 else "were"
             names = ", ".join(record.version for record in others)

@@ -59,12 +59,14 @@ def _prove(call: Call, to: str, old: Sequence[Migration], new: Path, before: Pat
     :return: the name of the new file.
     :raises HistoryError: it does not make the same.
     """
+    from airflow_provider_wmigrate.engine.backup.programs import Programs
     from airflow_provider_wmigrate.engine.squash import make, refuse_difference, refuse_rows
 
-    path, scratch, rows = pg_dump.program(), _scratch(call), bool(call.arguments.data)
+    Programs(os.environ).find("pg_dump")  # before minutes are spent
+    scratch, rows = _scratch(call), bool(call.arguments.data)
     ledger = call.settings.ledger.schema_name
     call.screen.progress(f"applying the migrations up to {to} to a scratch database")
-    made, script = make(call.folder, to, scratch, lambda there: pg_dump.dump(path, there, ledger, rows=rows))
+    made, script = make(call.folder, to, scratch, lambda there: pg_dump.dump(there, ledger, rows=rows))
     if not rows:
         refuse_rows(made, to)
     file = _write_both(call, old, script, new, before)

@@ -15,6 +15,7 @@
     |- RollbackFailed            a rollback script failed; the database is as it was before it
     |- ConnectionFailed          no connection, or it broke
     |- SigningError              a key, or a file of signed heads, that cannot be used
+    |- BackupFailed              no backup before what needs one; nothing was touched
     |- LedgerTooNew              the ledger was written by a newer wmigrate
     `- LedgerDamaged             the ledger cannot be read as one
 
@@ -323,6 +324,12 @@ class ConnectionFailed(WMigrateError):
 
     def __init__(self, reason: str, *, hint: str = "", retryable: bool | None = None) -> None:
         super().__init__(f"no connection to the target database: {reason.strip()}", hint=hint, retryable=retryable)
+
+
+class BackupFailed(WMigrateError):
+    """A backup could not be made, or not be shown to be whole. What needed it was not touched."""
+
+    remedy = "follow the message, then run again: what is missing, or what it may not read"
 
 
 class LedgerTooNew(WMigrateError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .model import Direction, Script
-from .record import Blocker, Bystanders, LockTaken, Record, ServerWords
+from .record import Backup, Blocker, Bystanders, LockTaken, Record, ServerWords
 
 
 class Waiting(NamedTuple):
@@ -118,6 +118,35 @@ class Noticed(NamedTuple):
         return f"{self.severity}: {self.message}"
 
 
+class BackingUp(NamedTuple):
+    """A backup is being made. Told when it begins, and now and then as it lasts."""
+
+    name: str
+    seconds: float
+    written: int
+    """Bytes so far."""
+
+    def __str__(self) -> str:
+        return f"backing up to {self.name}: {self.seconds:.0f} s, {self.written:,} bytes written"
+
+
+class BackedUp(NamedTuple):
+    backup: Backup
+
+    def __str__(self) -> str:
+        return str(self.backup)
+
+
+class BackupRemoved(NamedTuple):
+    """One that wmigrate had made was old enough; or it should go, and could not: then `why` is not empty."""
+
+    place: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"old backup {self.place} could not be deleted: {self.why}" if self.why else f"deleted: {self.place}"
+
+
 class Finished(NamedTuple):
     record: Record
 
@@ -139,5 +168,8 @@ class Failed:
         return "\n".join([*lines, *([str(self.bystanders)] if self.bystanders and self.bystanders.noticed else [])])
 
 
-Event = Waiting | Started | Stepped | Blocked | HeldLong | OthersWait | Retrying | Noticed | Finished | Failed
+Event = (
+    Waiting | Started | Stepped | Blocked | HeldLong | OthersWait | Retrying | Noticed | BackingUp | BackedUp
+    | BackupRemoved | Finished | Failed
+)  # fmt: skip
 Listener = Callable[[Event], None]

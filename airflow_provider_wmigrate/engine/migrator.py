@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .backup.outside import Outside
 from .catalog.server import refuse_standby
 from .errors import RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
@@ -18,16 +19,19 @@ from .folder.config.settings import Window
 from .folder.folder import normalise_version
 from .ledger.recording import system_values
 from .ledger.watching import seal_all
-from .model import Direction
+from .model import Direction, Plan, Step
 from .planning import Planning
 from .record import Record
-from .run.directions import Applying, RollingBack
+from .run.directions import Applying, Directed, RollingBack
 from .run.gate import Gate
 from .run.series import Series
 from .session.session import Session
 from .sql.analysis import Analyses
 
 if TYPE_CHECKING:
+    from .backup.backups import Backups
+    from .plan.backup_needs import Needs
+    from .record import Backup
     from .run.trial import Trial
 
 
@@ -111,7 +115,61 @@ class Migrator(Planning):
                 self._succeeded(session)
 
     on_scratch = False
-    """The database is nobody's: no window holds for it, and nothing is kept of its schema."""
+    """The database is nobody's: no window holds for it, nothing is kept of its schema, and no backup is made."""
+
+    outside = Outside()
+    """With what backups are made."""
+    attempt: str | None = None
+    """Head of the audit log with the row `planned` of this attempt; None: there is none, and so no backup of it."""
+    needs_backups = True
+    """Where `settings.backup` says so; False: a failure is undone."""
+
+    @cached_property
+    def _backups(self) -> Backups:
+        from .backup.backups import Backups
+
+        return Backups(self._access, self.settings, self._folder.path, self.outside)
+
+    def back_up(self, needs: Needs) -> Backup:
+        """Make the backup of this attempt.
+
+        :param needs: the migrations before which it is made; see `backup_needs`.
+        :raises BackupFailed: there is none, or it cannot be shown to be whole. Nothing was touched.
+        """
+        return self._backups.make(needs)
+
+    def begin_attempt(self, plan: Plan, needs: Needs, details: dict[str, Any]) -> Backup | None:
+        """Where backups are made: write the row `planned`, which says what needs one, and then make it.
+
+        :param details: of the row.
+        :raises BackupFailed: as `back_up`.
+        """
+        if not self.settings.backup.before(plan.direction):
+            return None
+        from .plan.backup_needs import as_planned
+
+        details["backup"] = as_planned(needs, plan)
+        self.attempt = self.record("planned", details=details)
+        return self.back_up(needs) if needs else None
+
+    def _refuse_without_backup(self, session: Session, direct: Directed, versions: Sequence[str]) -> None:
+        """:raises HistoryError: one of them needs a backup that this attempt has not made; nothing was touched."""
+        direction = direct.direction
+        if self.on_scratch or not self.needs_backups or not self.settings.backup.before(direction):
+            return
+        from .plan.backup_needs import missing
+
+        def fresh(unknown: Collection[str]) -> Needs:
+            entries = {entry.version: entry for entry in self._access.entries(session)}
+            done = {v for v, e in entries.items() if e.status == "applied"}
+            left = [v for v in unknown if (v not in done if direction == "apply" else v in entries)]
+            steps = tuple(Step(direction, v, "", "") for v in left)
+            return self.backup_needs(Plan(direction, None, steps, {}), self.analyses.of)
+
+        scripts = {v: self.migrations[v].script.checksum for v in versions} if direction == "apply" else {}
+        lacking = self._backups.lacking(session, versions, scripts, self.attempt, fresh)
+        if lacking:
+            direct.refuse(session, lacking[0].version, tuple(map(missing, lacking)))
 
     def _keeping(self, session: Session) -> AbstractContextManager[None]:
         """Around what changes the schema, where drift is looked for."""
@@ -160,6 +218,7 @@ class Migrator(Planning):
         with self._access.open(f"apply {versions[0]}" if versions else "apply") as session:
             refuse_standby(session.login.standby)
             self._access.ensure(session)
+            self._refuse_without_backup(session, self._directed(Applying), versions)
             with self._keeping(session), self._whole(session, whole, versions) as records:
                 if jobs == 1:
                     records += Series(session, self._directed(Applying), versions, go_on).run()
@@ -218,6 +277,7 @@ class Migrator(Planning):
             if not there:
                 return [self._finished(self._back().not_applied(version)) for version in versions]
             refuse_standby(session.login.standby)
+            self._refuse_without_backup(session, self._back(), versions)
             try:
                 back = replace(self._back(), only_incomplete=only_incomplete)
                 with self._keeping(session), self._whole(session, whole, versions) as records:
@@ -229,6 +289,8 @@ class Migrator(Planning):
     def cancel(self) -> None:
         """Cancel on the server whatever this migrator is doing. Safe in a signal handler."""
         self._access.cancel()
+        if "_backups" in vars(self):
+            self._backups.cancel()
 
     def _directed(self, kind: type[_D]) -> _D:
         window = Window() if self.on_scratch else self.settings.window

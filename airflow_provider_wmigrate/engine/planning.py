@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .catalog.relations import RelationFacts
     from .events import Event, Listener
     from .lock_modes import Forecast, Learnt
+    from .plan.backup_needs import Need
     from .plan.forecast import Ahead, Foreseen
     from .plan.rollback import RollbackSource
     from .sql.script import Analysis
@@ -150,6 +151,28 @@ class Planning:
         found = lost(scripts, facts)
         counted = count_rows(session.conn, to_count(found))
         return tuple(replace(each, losses=told(found[each.version], facts, counted)) for each in made)
+
+    def backup_needs(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> dict[str, Need]:
+        """The steps of a plan that need a backup before them, as the settings, the config and the database say.
+
+        :param analysed: as for `forecast`.
+        """
+        settings = self.settings.backup
+        if not plan.steps or not settings.before(plan.direction):
+            return {}
+        from .catalog.row_counts import count_rows
+        from .plan.backup_needs import needs, touched
+        from .plan.losses import lost, to_count, told
+
+        with self._access.open("read") as session:
+            scripts, facts = self._ahead(session, plan, analysed)
+            found = lost(scripts(), facts)
+            counted = count_rows(session.conn, to_count(found))
+        losses = {version: told(each, facts, counted) for version, each in found.items()}
+        relations = touched(scripts(), facts, found) if settings.backup_scope == "relations" else {}
+        checksums = {script.version: script.analysis.script.checksum for script in scripts()}
+        blocks = self._folder.config.migrations
+        return needs(plan, lambda v: blocks[v].backup if v in blocks else None, losses, relations, checksums)
 
     def evidence(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Finding, ...]:
         """What the steps of a plan do to tables of which the server knows how large they are: rules of `lint`."""

@@ -6,10 +6,40 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from .lock_modes import Forecast
 from .model import Identity, Migration
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup that was made before something is taken away. Everything here ends up in the audit log."""
+
+    name: str
+    method: Literal["pg_dump", "snapshot"]
+    place: str
+    scope: Literal["database", "relations"]
+    versions: Mapping[str, str]
+    """The migrations before which it was made, with the checksums of their scripts."""
+    relations: tuple[str, ...] = ()
+    """Of a backup of some relations: their names, quoted as in SQL."""
+    format: Literal["custom", "directory"] | None = None
+    """As pg_dump calls it; None: it is a snapshot."""
+    bytes: int | None = None
+    """None: whoever made the snapshot knows it."""
+    sha256: str | None = None
+    """Of the file; of a folder, over a line `checksum  name` for each file, in order."""
+    seconds: float = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, XCom and audit rows."""
+        return {**asdict(self), "versions": dict(self.versions), "relations": list(self.relations)}
+
+    def __str__(self) -> str:
+        what = "the whole database" if self.scope == "database" else ", ".join(self.relations)
+        size = f", {self.bytes:,} bytes, sha256 {(self.sha256 or '')[:12]}" if self.bytes is not None else ""
+        return f"backup of {what} in {self.seconds:.1f} s: {self.place}{size}"
 
 
 class Outcome(str, Enum):

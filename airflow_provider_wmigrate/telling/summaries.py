@@ -13,29 +13,53 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.record import Record
 
 
-def plan_lines(plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Forecast] = ()) -> list[str]:
-    """The plan as a log shows it."""
+_NO_BACKUPS: Mapping[str, str] = {}
+
+
+def plan_lines(
+    plan: Plan,
+    findings: Sequence[Finding],
+    foreseen: Sequence[Forecast] = (),
+    backups: Mapping[str, str] = _NO_BACKUPS,
+) -> list[str]:
+    """The plan as a log shows it.
+
+    :param backups: by version, why it needs a backup before it.
+    """
     locks = {forecast.version: forecast for forecast in foreseen}
     return [
         f"plan: {_what(plan)}",
-        *(line for step in plan.steps for line in _step_lines(step, locks.get(step.version))),
+        *(line for step in plan.steps for line in _step_lines(step, locks.get(step.version), backups)),
         *(f"  {_STAYING[plan.direction]}: {version} ({reason})" for version, reason in plan.left_out.items()),
         *(f"{finding.severity}: {finding}" for finding in findings),
     ]
 
 
-def _step_lines(step: Step, forecast: Forecast | None) -> list[str]:
-    foreseen = forecast.lines() if forecast else []
+def _step_lines(step: Step, forecast: Forecast | None, backups: Mapping[str, str]) -> list[str]:
+    foreseen = _foreseen(step, forecast, backups)
     return [f"  {step.version}_{step.name}{_about(step)}", *(f"    {line}" for line in foreseen)]
 
 
-def plan_markdown(plan: Plan, findings: Sequence[Finding], foreseen: Sequence[Forecast] = ()) -> str:
-    """The plan as a page shows it, with who would wait."""
+def _foreseen(step: Step, forecast: Forecast | None, backups: Mapping[str, str]) -> list[str]:
+    need = [f"needs a backup: {backups[step.version]}"] if step.version in backups else []
+    return [*need, *(forecast.lines() if forecast else ())]
+
+
+def plan_markdown(
+    plan: Plan,
+    findings: Sequence[Finding],
+    foreseen: Sequence[Forecast] = (),
+    backups: Mapping[str, str] = _NO_BACKUPS,
+) -> str:
+    """The plan as a page shows it, with who would wait.
+
+    :param backups: as for `plan_lines`.
+    """
     lines, locks = [f"### Plan: {_what(plan)}", ""], {forecast.version: forecast for forecast in foreseen}
     for i, step in enumerate(plan.steps, 1):
         number = f"{i}. "
         lines.append(f"{number}{_VERB[plan.direction]} `{step.version}_{step.name}`{_about(step)}")
-        for line in locks[step.version].lines() if step.version in locks else ():
+        for line in _foreseen(step, locks.get(step.version), backups):
             lines.append(" " * len(number) + f"- {_SPECIAL.sub(_escaped, line)}")
     lines += [f"- {_STAYING[plan.direction]}: `{version}` ({reason})" for version, reason in plan.left_out.items()]
     if findings:
@@ -112,5 +136,6 @@ def report_lines(summary: Mapping[str, Any]) -> list[str]:
     outcomes = [name for name in ("applied", "rolled_back", "dry_run", "already_applied", "failed") if summary[name]]
     lines = [f"{name.replace('_', ' ')}: {', '.join(summary[name])}" for name in outcomes]
     lines += [f"not tried: {version}: {reason}" for version, reason in summary["not_tried"].items()]
+    lines += [f"backup: {summary['backup']['place']}"] if summary.get("backup") else []
     lines = [*(lines or ["nothing to do"]), f"{summary['duration_ms']} ms on the server"]
     return ["report:", *(f"  {line}" for line in lines)]

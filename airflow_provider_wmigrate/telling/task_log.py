@@ -9,6 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_wmigrate.engine.events import (
+    BackedUp,
+    BackingUp,
+    BackupRemoved,
     Blocked,
     Event,
     Failed,
@@ -63,6 +66,9 @@ _LEVELS = {
     OthersWait: logging.WARNING,
     Retrying: logging.WARNING,
     Noticed: logging.INFO,
+    BackingUp: logging.INFO,
+    BackedUp: logging.INFO,
+    BackupRemoved: logging.INFO,
     Finished: logging.INFO,
     Waiting: logging.WARNING,
     Failed: logging.ERROR,
@@ -70,6 +76,8 @@ _LEVELS = {
 
 
 def _warns(event: Event) -> bool:
+    if isinstance(event, BackupRemoved):
+        return bool(event.why)
     return isinstance(event, Noticed) and event.severity == "WARNING"
 
 
@@ -129,4 +137,6 @@ def _fields(event: Event, settings: Logging) -> dict[str, object]:
         return {**asdict(event), "bystanders": event.bystanders and event.bystanders.as_dict()}
     if isinstance(event, OthersWait):
         return {"version": event.version, **event.bystanders.as_dict()}
+    if isinstance(event, BackedUp):
+        return event.backup.as_dict()
     return event._asdict()

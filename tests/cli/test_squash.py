@@ -212,7 +212,7 @@ def test_without_pg_dump_it_is_named(folder: Path, wmigrate: Wmigrate, monkeypat
     refused = wmigrate("squash", "3")
     assert (refused.code, refused.err) == (
         1,
-        "wmigrate: pg_dump is not on the path, and it writes the file; install PostgreSQL's client programs, of the"
+        "wmigrate: pg_dump is not on the path; install PostgreSQL's client programs, of the"
         " server's major version or a newer one\n",
     )
 
@@ -226,6 +226,6 @@ def test_what_pg_dump_says(folder: Path, wmigrate: Wmigrate, monkeypatch: pytest
     refused = wmigrate("squash", "3")
     assert (refused.code, refused.err) == (
         1,
-        f"{TOLD.format('003')}wmigrate: pg_dump failed: aborting because of x; take a pg_dump of the server's major"
-        " version or a newer one\n",
+        f"{TOLD.format('003')}wmigrate: pg_dump failed: aborting because of x; try the program by hand, and look at"
+        " the server's log\n",
     )

@@ -12,10 +12,9 @@ from airflow_provider_wmigrate.engine.folder.config.database import resolve_data
 from airflow_provider_wmigrate.engine.folder.config.migrations import RequiresExtension
 from airflow_provider_wmigrate.engine.folder.config.reading import look_at_config, parse_config
 from airflow_provider_wmigrate.engine.folder.config.reference import describe
-from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, PLANNED, Config
+from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE, Config
 from airflow_provider_wmigrate.engine.folder.config.settings import Database, Execution, Settings
 from airflow_provider_wmigrate.engine.folder.config.yaml_nodes import Scalar, shown
-from airflow_provider_wmigrate.engine.model import Finding
 
 SHIPPED = Path(__file__).parents[2] / "migrations"
 
@@ -47,7 +46,6 @@ def test_a_folder_without_a_config_has_the_defaults(tmp_path: Path) -> None:
     }
     assert config.settings.ledger.schema_name == "wmigrate"
     assert config.validation.files.allowed_extensions == (".sql",)
-    assert config.findings == ()
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "~", "\ufeff", "settings:\nmigrations:\n"])
@@ -285,7 +283,7 @@ def test_a_block_is_taken_whole() -> None:
         "  dependencies: [1, 02]\n"
         "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
         "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  max_bystander_wait_seconds: 2.5\n  on_failure: none\n"
-        '  lock_first: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
+        '  lock_first: true\n  backup: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
     ).blocks
     assert block.as_dict() == {
         "version": "007",
@@ -305,6 +303,7 @@ def test_a_block_is_taken_whole() -> None:
         "locks": {"public.orders": "ACCESS EXCLUSIVE", '"S p"."a.b"': "SHARE"},
         "squashes": {},
         "on_failure": "none",
+        "backup": True,
         "requires_extensions": (),
     }
     (bare,) = parse_config("migrations:\n- version: 7\n").blocks
@@ -378,8 +377,12 @@ EVERY_SETTING = {
     "backup": {
         "enabled": "true",
         "backup_before_migration": "false",
+        "backup_before_rollback": "true",
+        "backup_scope": "relations",
+        "backup_jobs": 2,
         "backup_retention_days": 1,
         "backup_location": "/backups",
+        "snapshot_command": "snap",
     },
     "ledger": {"schema": "other"},
     "window": {
@@ -565,58 +568,7 @@ def test_no_repr_shows_the_password() -> None:
     assert "hunter2" not in f"{config!r} {config} {config.settings!r} {config.settings_for('production')!r}"
 
 
-# Planned keys
-
-
-def test_planned_keys_are_findings() -> None:
-    config = parse_config(
-        "settings:\n"
-        "  database:\n"
-        "    host: db\n"
-        "  backup:\n"
-        "    enabled: true\n"
-        "environments:\n"
-        "  production:\n"
-        "    backup: {enabled: false, backup_location: /backups, backup_retention_days: 7}\n"
-    )
-    assert {f.code for f in config.findings} == {"planned_key"}
-    assert [(f.severity, str(f)) for f in config.findings] == [
-        (
-            "error",
-            "migration_config.yaml:5: settings.backup has no effect yet (enabled: true): backups are not built yet; "
-            "remove it and make the backup yourself: none would be made",
-        ),
-        (
-            "error",
-            "migration_config.yaml:8: environments.production.backup has no effect yet "
-            "(backup_retention_days, backup_location): backups are not built yet; "
-            "remove it and make the backup yourself: none would be made",
-        ),
-    ]
-
-
-def test_planned_keys_are_told_in_the_order_of_the_file() -> None:
-    backup = "{backup: {enabled: true}}"
-    config = parse_config(f"environments:\n  a: {backup}\n  b: {backup}\nsettings: {backup}\n")
-    assert [(f.line, f.message.split()[0]) for f in config.findings] == [
-        (2, "environments.a.backup"),
-        (3, "environments.b.backup"),
-        (4, "settings.backup"),
-    ]
-
-
-def test_every_planned_key_is_named() -> None:
-    backup = "{backup_location: x, backup_before_migration: false, enabled: true, backup_retention_days: 7}"
-    (finding,) = parse_config(f"environments: {{e: {{backup: {backup}}}}}").findings
-    assert finding == Finding(
-        "planned_key",
-        "environments.e.backup has no effect yet (enabled: true, backup_before_migration: false,"
-        " backup_retention_days, backup_location): backups are not built yet",
-        "remove it and make the backup yourself: none would be made",
-        severity="error",
-        file=CONFIG_FILE,
-        line=1,
-    )
+# Keys of migrations
 
 
 @pytest.mark.parametrize(
@@ -635,24 +587,6 @@ def test_repeatable_for_both_directions_or_each(written: str, apply: bool, rollb
     assert (block.transactional.apply, block.transactional.rollback) == ("auto", "auto")
 
 
-@pytest.mark.parametrize("written", ["auto", "true", "false", "{apply: false}", "{rollback: auto}"])
-def test_in_a_transaction_or_outside_is_no_finding(written: str) -> None:
-    assert parse_config(f"migrations:\n- version: 001\n  transactional: {written}\n").findings == ()
-
-
-def test_a_planned_finding_tells_no_value_but_true_and_false() -> None:
-    (finding,) = parse_config("settings: {backup: {enabled: true, backup_location: s3://u:hunter2@b}}").findings
-    assert "(enabled: true, backup_location)" in str(finding)
-
-
-def test_the_target_of_the_command_line_is_no_finding() -> None:
-    assert parse_config("settings: {database: {user: u, password: hunter2}}").findings == ()
-
-
-def test_no_backup_is_no_finding() -> None:
-    assert parse_config("settings: {backup: {enabled: false, backup_retention_days: 30}}").findings == ()
-
-
 def test_what_a_key_takes() -> None:
     types = {described.key: described.type for described in describe()}
     assert {key: types[key] for key in ("settings", "migrations", "environments")} == {
@@ -664,10 +598,6 @@ def test_what_a_key_takes() -> None:
         "auto, true or false, or a mapping",
         "true or false, or a mapping",
     )
-
-
-def test_every_planned_key_exists() -> None:
-    assert set(PLANNED) <= {key.key for key in describe()}
 
 
 # The format as a list
@@ -690,7 +620,6 @@ def test_every_key_is_described() -> None:
 
 def test_the_shipped_config_is_clean_and_fits_its_folder() -> None:
     config = look_at_config(SHIPPED)[0]
-    assert config.findings == ()
     files = {path.name for path in SHIPPED.glob("*.sql") if not path.name.endswith(".rollback.sql")}
     assert {block.filename for block in config.blocks} == files
     assert all((SHIPPED / str(b.filename).replace(".sql", ".rollback.sql")).exists() for b in config.blocks)

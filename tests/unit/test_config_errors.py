@@ -54,7 +54,7 @@ KEYS = [
         "3: migrations[0].line: is not a known key (known here: version, filename, origin, description, "
         "dependencies, rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
         "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, locks, squashes,"
-        " on_failure, requires_extensions)",
+        " on_failure, backup, requires_extensions)",
     ),
     (
         "environments:\n  production:\n    settings:\n      execution: {}",
@@ -63,7 +63,7 @@ KEYS = [
     (
         "environments:\n  settings:\n    backup:\n      settings: 3",
         "4: environments.settings.backup.settings: is not a known key (known here: enabled, backup_before_migration, "
-        "backup_retention_days, backup_location)",
+        "backup_before_rollback, backup_scope, backup_jobs, backup_retention_days, backup_location, snapshot_command)",
     ),
     (
         "environments:\n  production:\n    execution:\n      timeout: 3",
@@ -286,6 +286,11 @@ TOGETHER = [
     (
         EXECUTION + "timeout_seconds: 10\n    statement_timeout_seconds: 20",
         "4: settings.execution.statement_timeout_seconds: is 20, more than the 10 of timeout_seconds for all",
+    ),
+    (
+        "settings:\n  backup:\n    backup_location: s3://u:hunter2@bucket/path",
+        "3: settings.backup.backup_location: has a password in it, which the audit log would tell; name an Airflow"
+        " connection (s3://CONNECTION@bucket), or set it in the environment",
     ),
     (
         EXECUTION + "statement_timeout_seconds: 200\nenvironments:\n  dev:\n    execution: {timeout_seconds: 60}",

@@ -10,6 +10,7 @@ from airflow_provider_wmigrate.engine import errors
 from airflow_provider_wmigrate.engine.errors import (
     NOT_KNOWN,
     ROLLED_BACK,
+    BackupFailed,
     ConfigError,
     ConnectionFailed,
     FolderError,
@@ -49,6 +50,7 @@ MESSAGES: list[tuple[WMigrateError, str, bool]] = [
         False,
     ),
     (ConfigError("c.yaml", None, "", "is not a mapping"), "c.yaml: is not a mapping", False),
+    (BackupFailed("pg_dump is gone", hint="install it"), "pg_dump is gone; install it", False),
     (HistoryError([LOST]), "migration 001_a is applied but its file is gone; restore the file", False),
     (HistoryError([EDITED, LOST, LOST]), "002_b.sql:3: was edited; restore it (and 2 more)", False),
     (UnknownVersion("012", ["001", "1000", "002"]), "no migration 012 in this folder; did you mean 002?", False),

@@ -11,8 +11,8 @@ from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical
 
 
 def folder_findings(folder: Folder) -> tuple[Finding, ...]:
-    """Findings that need no SQL: keys without an effect yet, gaps, descriptions, missing or undeclared rollbacks."""
-    found = [*folder.config.findings]
+    """Findings that need no SQL: gaps, descriptions, missing or undeclared rollbacks."""
+    found = list[Finding]()
     if folder.config.validation.migrations.require_sequential_versions:
         found += _gaps(folder.migrations)
     for migration in folder.migrations:

@@ -25,9 +25,11 @@ def contradictions(config: Config, *, budgets: bool) -> Iterator[ConfigFinding]:
         first_lines.setdefault(block.version, block.line)
     if not budgets:
         return
-    yield from _budgets(config, "settings", config.settings)
-    for name in config.environments:
-        yield from _budgets(config, f"environments.{name}", config.settings_for(name))
+    levels = {"settings": config.settings}
+    levels |= {f"environments.{name}": config.settings_for(name) for name in config.environments}
+    for level, settings in levels.items():
+        yield from _budgets(config, level, settings)
+        yield from _backups(config, level, settings)
 
 
 def _in_block(block: MigrationBlock, first_lines: dict[str, int | None]) -> Iterator[tuple[str, str]]:
@@ -95,3 +97,13 @@ def _budgets(config: Config, level: str, settings: Settings) -> Iterator[ConfigF
         if (line := config.lines.get(key)) is not None:
             yield ConfigFinding.of(config.file, line, key, reason)
             return
+
+
+def _backups(config: Config, level: str, settings: Settings) -> Iterator[ConfigFinding]:
+    """A place whose password would be told wherever the place is."""
+    key = f"{level}.backup.backup_location"
+    if re.match(r"[^/]*://[^/@]*:[^/@]*@", settings.backup.backup_location) and key in config.lines:
+        reason = (
+            "has a password in it, which the audit log would tell; name an Airflow connection (s3://CONNECTION@bucket)"
+        )
+        yield ConfigFinding.of(config.file, config.lines[key], key, f"{reason}, or set it in the environment")

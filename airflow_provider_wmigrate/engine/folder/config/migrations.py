@@ -167,6 +167,11 @@ class MigrationBlock(Section):
     on_failure: OnFailure | None = key(
         ON_FAILURE, "The same for this migration; absent: settings.execution.on_failure.", None
     )
+    backup: bool | None = key(
+        BOOLEAN,
+        "Whether it needs a backup before it, where settings.backup makes any; absent: if it takes something away.",
+        None,
+    )
     requires_extensions: tuple[RequiresExtension, ...] = key(
         a_list("names such as [timescaledb], or of mappings", RequiresExtension),
         "PostgreSQL extensions that the database must have, or that the server must be able to create.",

@@ -8,18 +8,13 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from airflow_provider_wmigrate.engine.errors import ConfigError, nearest
-from airflow_provider_wmigrate.engine.model import Finding
 
 from .kinds import BOOLEAN, TEXT, WHOLE_SECONDS, Refused, a_list, a_mapping, always_true, decimal, matching
 from .migrations import MigrationBlock
 from .section import Section, key, overridden
-from .settings import Backup, Settings
+from .settings import Settings
 
 CONFIG_FILE = "migration_config.yaml"
-
-PLANNED = {"settings.backup": "backup"}
-"""The part of the format whose effect is not built yet; using it is a finding, so that nobody relies on it. Dotted key,
-as the docs write it -> what will give it its effect."""
 
 
 class HealthCheck(Section):
@@ -149,28 +144,6 @@ class Config(Section):
     def migrations(self) -> Mapping[str, MigrationBlock]:
         """The blocks by version."""
         return {block.version: block for block in self.blocks}
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """The keys that are used and have no effect yet."""
-        levels = {"settings": self.settings, **{f"environments.{n}": s for n, s in self.environments.items()}}
-        found = (self._planned(level, settings.backup) for level, settings in levels.items())
-        return tuple(sorted(filter(None, found), key=lambda finding: finding.line or 0))
-
-    def _planned(self, level: str, backup: Backup) -> Finding | None:
-        """That a backup is asked for at this level. A default asks for nothing."""
-        used = {k: v for k, v in backup.as_dict().items() if k in backup.given and v != Backup.keys[k].default}
-        if not used:
-            return None
-        # Only true and false are told with their keys: another value may be a password.
-        words = [f"{k}: {str(v).lower()}" if isinstance(v, bool) else k for k, v in used.items()]
-        return Finding(
-            "planned_key",
-            f"{level}.backup has no effect yet ({', '.join(words)}): backups are not built yet",
-            "remove it and make the backup yourself: none would be made",
-            file=self.file,
-            line=min((line for k in used if (line := self.lines.get(f"{level}.backup.{k}"))), default=None),
-        )
 
     def settings_for(self, environment: str | None) -> Settings:
         """The settings with the overrides of one environment; None: without any.

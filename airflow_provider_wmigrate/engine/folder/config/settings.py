@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 from airflow_provider_wmigrate.engine.errors import nearest
-from airflow_provider_wmigrate.engine.model import LatePolicy, OnFailure
+from airflow_provider_wmigrate.engine.model import Direction, LatePolicy, OnFailure
 
 from .kinds import (
     BOOLEAN,
@@ -122,9 +122,42 @@ class Logging(Section):
 
 class Backup(Section):
     enabled: bool = key(BOOLEAN, "Whether backups are made.", False)
-    backup_before_migration: bool = key(BOOLEAN, "Whether one is made before migrations run.", True)
-    backup_retention_days: int = key(whole("days", most=36_500), "Days after which a backup may be deleted.", 30)
-    backup_location: str = key(TEXT, "Where backups are kept.", "")
+    backup_before_migration: bool = key(
+        BOOLEAN,
+        "Whether one is made before migrations that ask for it (`backup: true`), or that take something away.",
+        True,
+    )
+    backup_before_rollback: bool = key(
+        BOOLEAN, "Whether one is made before a rollback that takes tables, columns or rows away.", False
+    )
+    backup_scope: Literal["database", "relations"] = key(
+        choice(Literal["database", "relations"]),
+        "The whole database, or only the tables that those migrations touch; where nobody can see which, it is the"
+        " whole database.",
+        "database",
+    )
+    backup_jobs: int = key(
+        whole("jobs", most=64), "Connections that pg_dump uses; with more than one, a backup is a folder.", 1
+    )
+    backup_retention_days: int = key(
+        whole("days", most=36_500), "Days after which a backup is deleted, when the next one has been made.", 30
+    )
+    backup_location: str = key(
+        TEXT,
+        "Where backups are kept: a folder (a relative one counts from that of the migrations), or a URL such as"
+        " s3://bucket/path; in Airflow s3://CONNECTION@bucket/path.",
+        "",
+    )
+    snapshot_command: str = key(
+        TEXT,
+        "A command that makes a backup in place of pg_dump, for a managed database; the last line that it prints says"
+        " what it has made.",
+        "",
+    )
+
+    def before(self, direction: Direction) -> bool:
+        """Whether any script of this direction may need one."""
+        return self.enabled and (self.backup_before_migration if direction == "apply" else self.backup_before_rollback)
 
 
 def _schema(scalar: Scalar) -> str:
@@ -216,7 +249,7 @@ class Settings(Section):
     )
     execution: Execution = key(Execution, "How migrations are run.")
     logging: Logging = key(Logging, "What the task log and the command line show.")
-    backup: Backup = key(Backup, "A backup before migrating.")
+    backup: Backup = key(Backup, "A backup before migrations that destroy something.")
     ledger: Ledger = key(Ledger, "Where the ledger is in the target database.")
     window: Window = key(Window, "When migrations and rollbacks may begin.")
     drift: DriftPolicy = key(

@@ -1,0 +1,1 @@
+"""A backup before something is taken away: made, looked at, kept, recorded, and deleted when it is old."""
