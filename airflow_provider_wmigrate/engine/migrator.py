@@ -128,7 +128,7 @@ class Migrator(Planning):
     def _backups(self) -> Backups:
         from .backup.backups import Backups
 
-        return Backups(self._access, self.settings, self._folder.path, self.outside)
+        return Backups(self._access, self.settings, self._folder.path)
 
     def back_up(self, needs: Needs) -> Backup:
         """Make the backup of this attempt.
@@ -136,7 +136,7 @@ class Migrator(Planning):
         :param needs: the migrations before which it is made; see `backup_needs`.
         :raises BackupFailed: there is none, or it cannot be shown to be whole. Nothing was touched.
         """
-        return self._backups.make(needs)
+        return self._backups.make(needs, self.outside)
 
     def begin_attempt(self, plan: Plan, needs: Needs, details: dict[str, Any]) -> Backup | None:
         """Where backups are made: write the row `planned`, which says what needs one, and then make it.

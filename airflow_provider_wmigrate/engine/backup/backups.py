@@ -45,8 +45,9 @@ SELECT details ->> 'name', details ->> 'place', (details ->> 'bytes')::pg_catalo
 class Backups:
     """:param beside: the folder of the migrations."""
 
-    def __init__(self, access: LedgerAccess, settings: Settings, beside: Path, outside: Outside) -> None:
-        self._access, self._settings, self._beside, self._outside = access, settings, beside, outside
+    def __init__(self, access: LedgerAccess, settings: Settings, beside: Path) -> None:
+        self._access, self._settings, self._beside = access, settings, beside
+        self._outside = Outside()
         self._cancelled = False
 
     def cancel(self) -> None:
@@ -55,10 +56,11 @@ class Backups:
 
     # Making one
 
-    def make(self, needs: Needs) -> Backup:
+    def make(self, needs: Needs, outside: Outside) -> Backup:
         """:raises BackupFailed: it could not be made, or not be recorded; the audit log says so too, if it can.
         :raises HistoryError: the target is a standby.
         """
+        self._outside = outside
         with self._access.open("backup") as session, self._access.reaching(session):
             refuse_standby(session.login.standby)
             self._access.ensure(session)
