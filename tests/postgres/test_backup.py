@@ -26,8 +26,9 @@ from tests.conftest import MakeMigrator
 Conn = psycopg.Connection[Any]
 
 FILES = {
-    "001_a.sql": "CREATE TABLE a (id int); INSERT INTO a VALUES (1); CREATE TABLE whole (id int) PARTITION BY LIST (id);"
-    " CREATE TABLE part PARTITION OF whole DEFAULT; INSERT INTO whole VALUES (1);",
+    "001_a.sql": "CREATE TABLE a (id int); INSERT INTO a VALUES (1);"
+    " CREATE TABLE whole (id int) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF whole DEFAULT;"
+    " INSERT INTO whole VALUES (1);",
     "002_drop.sql": "DROP TABLE a;",
 }
 
