@@ -46,6 +46,13 @@ def postgresql(session: nox.Session, major: int) -> None:
     _test(session, _chosen(session, CORE), PG_BINDIR=programs)
 
 
+@nox.session(python=NEWEST)
+def upgrades(session: nox.Session) -> None:
+    """pg_upgrade from every older PostgreSQL to the newest one: a snapshot tells no difference."""
+    _install(session, "constraints.txt")
+    _test(session, ("tests/upgrades",))
+
+
 @nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
     """The oldest versions that the requirements allow, with the oldest server."""

@@ -26,7 +26,7 @@ from dev.matrix_servers import server_programs
 from dev.server_binaries import find_bindir, major_version
 
 EVERYTHING = SCHEMA.read_text() + (Path(__file__).parent / "one_of_everything.sql").read_text()
-NEWEST = 18
+OLDEST, NEWEST = 13, 18
 CATALOG_NAMES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' ORDER BY relname"
 )
@@ -41,8 +41,8 @@ def sentences(before: Snapshot, after: Snapshot) -> list[str]:
     return [difference.sentence for difference in diff(before, after)]
 
 
-def psql(cluster: Cluster, text: str, dbname: str = "postgres") -> None:
-    command = [str(cluster.bindir / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", cluster.dsn(dbname)]
+def psql(cluster: Cluster, text: str, dbname: str = "postgres", *, programs: Path | None = None) -> None:
+    command = [str((programs or cluster.bindir) / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", cluster.dsn(dbname)]
     answer = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr
 
@@ -105,6 +105,26 @@ def test_a_move_to_a_newer_major_makes_no_difference(
     assert sentences(original, moved) == []
     assert moved.fingerprint == original.fingerprint
     assert unknown == set()
+
+
+def test_a_move_from_the_oldest_major_makes_no_difference(server: Cluster, start_cluster: StartCluster) -> None:
+    programs = server_programs(OLDEST)
+    if programs is None or major_version(find_bindir()) <= OLDEST:
+        pytest.skip("no older PostgreSQL than the one that the tests use can be had")
+    with start_cluster({"wal_level": "logical"}, bindir=programs) as older:
+        older.create_database("original")
+        psql(older, EVERYTHING, "original", programs=server.bindir)
+        before = taken(older.dsn("original"))
+        text = dumped(server, older.dsn("original"), database="from_oldest")
+        here = re.sub(r" LOCALE_PROVIDER = \w+", "", text.replace("DATABASE from_oldest", "DATABASE again"))
+        psql(older, here.replace("\\connect from_oldest", "\\connect again"), programs=server.bindir)
+        again = taken(older.dsn("again"))
+    psql(server, text)
+    moved = taken(server.dsn("from_oldest"))
+
+    assert sentences(before, again) == []
+    assert sentences(before, moved) == []
+    assert again.fingerprint == moved.fingerprint == before.fingerprint
 
 
 def test_every_catalog_of_the_server_is_in_the_list_of_object_types(server: Cluster) -> None:

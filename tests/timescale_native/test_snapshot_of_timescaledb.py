@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -9,6 +12,10 @@ from native import skip_unless_full
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
+from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.model import Identity
+from dev.cluster import Cluster
 
 Conn = psycopg.Connection[Any]
 
@@ -76,3 +83,56 @@ def test_the_jobs_at_work_make_no_difference_and_a_policy_that_is_gone_makes_one
         "TimescaleDB policy policy_retention on public.readings is gone",
         "continuous aggregate public.daily: materialized only yes -> no",
     ]
+
+
+def test_a_restored_dump_is_the_same(conn: Conn, database: str, cluster: Cluster) -> None:
+    skip_unless_full(database)
+    run(conn, *SCHEMA, *COMMUNITY, "CALL refresh_continuous_aggregate('daily', NULL, NULL)")
+    run(conn, "SELECT compress_chunk(c) FROM show_chunks('readings', older_than => timestamptz '2026-01-05') c")
+    before = take(conn)
+    text = cluster.run("pg_dump", "--format=plain", "--dbname", database)
+    assert text.returncode == 0, text.stderr
+    target = cluster.create_database("restored_plant", template="template0")
+    try:
+        with psycopg.connect(target, autocommit=True) as restored:
+            run(restored, "CREATE EXTENSION timescaledb", "SELECT timescaledb_pre_restore()")
+        loaded = subprocess.run(
+            [*("psql", "-q", "-o", "/dev/null", "-v", "ON_ERROR_STOP=1", "-d", target)],
+            input=text.stdout,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert loaded.returncode == 0, loaded.stderr
+        with psycopg.connect(target, autocommit=True) as restored:
+            run(restored, "SELECT timescaledb_post_restore()")
+            after = take(restored)
+    finally:
+        cluster.drop_database("restored_plant")
+
+    assert [difference.sentence for difference in diff(before, after)] == []
+    assert after.fingerprint == before.fingerprint
+
+
+def test_the_watch_is_not_flooded_by_what_timescaledb_does(
+    conn: Conn, database: str, migrator: Callable[..., Any], make_folder: Callable[..., Path]
+) -> None:
+    skip_unless_full(database)
+    files = {"001_t.sql": "CREATE TABLE t ();", "001_t.rollback.sql": "DROP TABLE t;"}
+    migrator(files).apply("001")
+    switch_watch(lambda: psycopg.connect(database), read_folder(make_folder(files)), True, identity=Identity("ann"))
+    run(conn, *SCHEMA, *COMMUNITY, "CALL refresh_continuous_aggregate('daily', NULL, NULL)")
+    jobs = conn.execute("SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000").fetchall()
+    run(conn, *(f"CALL run_job({job})" for (job,) in jobs))
+    run(conn, "ALTER TABLE readings ADD note text", "SELECT drop_chunks('readings', timestamptz '2026-01-03')")
+    run(conn, "DROP MATERIALIZED VIEW daily", "DROP TABLE readings")
+    rows = conn.execute("SELECT command, objects FROM wmigrate_watch.changes ORDER BY number").fetchall()
+    assert rows == [
+        ("CREATE TABLE", ["table public.readings"]),
+        ("CREATE SCHEMA", ["schema apart"]),
+        ("CREATE TABLE", ["table public.others"]),
+        ("CREATE PROCEDURE", ["procedure public.tidy(integer,pg_catalog.jsonb)"]),
+        ("ALTER TABLE", ["table public.readings"]),
+        ("DROP VIEW", ["view public.daily"]),
+        ("DROP TABLE", ["table public.readings"]),
+    ], "of a continuous aggregate that is made, TimescaleDB tells no event trigger"

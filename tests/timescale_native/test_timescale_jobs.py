@@ -13,7 +13,12 @@ import psycopg
 import pytest
 from native import fill, running_server, skip_before_218, skip_unless_full
 
+from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff
+from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
+from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 from airflow_provider_wmigrate.engine.events import Event, Noticed
+from airflow_provider_wmigrate.engine.folder.folder import read_folder
+from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
 from dev.cluster import Cluster
 from tests.struck import killed_while
@@ -154,3 +159,15 @@ def test_a_role_that_may_not_see_the_jobs_pauses_none(
     dsn = database.replace("//postgres@", "//narrow@")
     assert migrator({"001_a.sql": script}, dsn=dsn).apply("001").outcome is Outcome.APPLIED
     assert notices(events) == []
+
+
+def test_a_job_at_work_is_no_difference_and_nobodys_change(
+    migrator: MakeMigrator, make_folder: MakeFolder, database: str, conn: Conn, due: int
+) -> None:
+    files = {"001_t.sql": "CREATE TABLE t ();", "001_t.rollback.sql": "DROP TABLE t;"}
+    migrator(files).apply("001")
+    switch_watch(lambda: psycopg.connect(database), read_folder(make_folder(files)), True, identity=Identity("ann"))
+    before = take(conn)
+    eventually(conn, f"SELECT 1 FROM timescaledb_information.job_stats WHERE job_id = {due} AND total_runs > 0")
+    assert diff(before, take(conn)) == ()
+    assert conn.execute("SELECT command, objects FROM wmigrate_watch.changes").fetchall() == []

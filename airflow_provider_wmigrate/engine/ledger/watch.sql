@@ -56,7 +56,8 @@ BEGIN
         changed := ARRAY(
             SELECT object_type || ' ' || object_identity FROM pg_event_trigger_dropped_objects()
              WHERE (original OR normal AND tg_tag <> 'DROP EXTENSION') AND NOT is_temporary
-               AND coalesce(schema_name, '') !~ '^(pg_temp|_timescaledb_)' AND object_identity !~ '(^|[ .])pg_temp\.'
+               AND coalesce(schema_name, '') !~ '^(pg_temp|_timescaledb_)'
+               AND object_identity !~ '(^|[ .])(pg_temp\.|_timescaledb_)|^"_RETURN" on '
              ORDER BY original DESC, object_identity COLLATE "C");
     ELSIF tg_event = 'ddl_command_end' THEN
         changed := ARRAY(
@@ -64,7 +65,7 @@ BEGIN
               FROM pg_event_trigger_ddl_commands()
              WHERE NOT in_extension
                AND coalesce(schema_name, '') !~ '^(pg_temp|_timescaledb_)'
-               AND coalesce(object_identity, '') !~ '(^|[ .])pg_temp\.'
+               AND coalesce(object_identity, '') !~ '(^|[ .])(pg_temp\.|_timescaledb_)'
              ORDER BY 1);
     END IF;
     IF changed = '{{}}' OR EXISTS (

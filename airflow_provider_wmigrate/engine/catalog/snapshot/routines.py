@@ -178,7 +178,8 @@ def conversions(scope: Scope) -> str:
         owner=role("o.conowner"),
         source="pg_catalog.pg_encoding_to_char(o.conforencoding)",
         target="pg_catalog.pg_encoding_to_char(o.contoencoding)",
-        function=function_name("o.conproc::pg_catalog.oid"),
+        # Without its arguments, which only PostgreSQL may choose: 13 wants one fewer.
+        function="o.conproc::pg_catalog.regproc::pg_catalog.text",
         default="NULLIF(o.condefault, false)",
     )
     return in_schema(scope, "conversion", "pg_conversion", "con", values)
