@@ -48,11 +48,11 @@ def locks_query(server_version: int) -> bytes:
     It is asked for every migration, so it joins nothing and adds nothing up: to plan that would cost more than all the
     rest.
     """
-    kind = b"pg_identify_object(1259, relation, 0)"
+    kind = b"(pg_identify_object(1259, relation, 0)).type"
     if server_version < 140000:  # where it refuses one that is gone
-        kind = b"(SELECT pg_identify_object(1259, oid, 0) FROM pg_class WHERE oid = relation)"
+        kind = b"(SELECT (pg_identify_object(1259, oid, 0)).type FROM pg_class WHERE oid = relation)"
     return (
-        b"SELECT relation, relation::regclass, (%s).type, mode FROM pg_lock_status()"
+        b"SELECT relation, relation::regclass, %s, mode FROM pg_lock_status()"
         b" WHERE mode <> 'AccessShareLock' AND locktype = 'relation' AND granted AND pid = pg_backend_pid()" % kind
     )
 
