@@ -83,7 +83,10 @@ def down(call: Call) -> Answer:
     going = [step.version for step in made.steps]
     undone = [planning.migrations[version] for version in going if version in planning.migrations]
     findings = [*made.findings, *_closed(call, planning, made), *empty_rollbacks(undone)]
-    foreseen = () if _errors(findings) else planning.forecast(made, call.analyses.of)[0]
+    foreseen: Iterable[Forecast] = ()
+    if not _errors(findings):
+        foreseen, more = planning.forecast(made, call.analyses.of)
+        findings += more
     return _carried_out(call, planning, made, findings, foreseen)
 
 
@@ -108,9 +111,11 @@ def _carried_out(
     if _errors(findings):
         raise HistoryError(_errors(findings))
     document = _run_document(call, made, findings)
-    losses = {forecast.version: forecast.losses for forecast in foreseen}
+    foreseen = [*foreseen]
+    losses = {each.version: (*(loss.told for loss in each.losses), *each.gives_back) for each in foreseen}
     if made.direction == "rollback":
-        document["losses"] = losses
+        document["losses"] = {each.version: each.losses for each in foreseen}
+        document["gives_back"] = {each.version: each.gives_back for each in foreseen if each.gives_back}
     idle = f"Nothing to {VERB[made.direction]} on {call.target}."
     if made.steps or made.failures or findings:
         from .run import Run

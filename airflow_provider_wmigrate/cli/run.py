@@ -21,7 +21,6 @@ from .progress import Progress
 from .screen import Screen, plural, took
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.lock_modes import Loss
     from airflow_provider_wmigrate.engine.migrator import Migrator, WholeRun
     from airflow_provider_wmigrate.engine.plan.backup_needs import Needs
     from airflow_provider_wmigrate.engine.record import Backup
@@ -34,7 +33,7 @@ class Run:
     """One `up` or `down`.
 
     :param document: as programs get it, before anything is done. :param idle: what is said where there is no step.
-    :param losses: what a rollback will take away, by version.
+    :param losses: what a rollback will take away, and give back, by version.
     :param needs: what needs a backup before it.
     """
 
@@ -43,7 +42,7 @@ class Run:
     findings: list[Finding]
     document: dict[str, Any]
     idle: str
-    losses: Mapping[str, tuple[Loss, ...]] = field(default_factory=dict)
+    losses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     needs: Needs = field(default_factory=dict)
     backup: Backup | None = None
     tried_again: set[str] = field(default_factory=set)
@@ -76,14 +75,14 @@ class Run:
         """Before anything is done, where nobody is asked."""
         for version, losses in self.losses.items():
             for loss in losses:
-                self.call.screen.tell(f"{version} {loss.told}")
+                self.call.screen.tell(f"{version} {loss}")
 
     def _confirm(self) -> None:
         plan, arguments = self.plan, self.call.arguments
         verb, count = VERB[plan.direction].capitalize(), plural(len(plan.steps), "migration")
         names = ""
         for step in plan.steps:
-            lost = "".join(f"\n      {loss.told}" for loss in self.losses.get(step.version, ()))
+            lost = "".join(f"\n      {loss}" for loss in self.losses.get(step.version, ()))
             need = self.needs.get(step.version)
             lost += f"\n      after a backup: {need.why}" if need else ""
             names += f"\n  {step.version}_{step.name}{lost}"

@@ -214,6 +214,18 @@ VERBS = (
         asks=True,
     ),
     Verb(
+        "kept",
+        "Show what migrations with `keep: true` have put aside instead of destroying it, or let go of it.",
+        "kept:kept",
+        (
+            Argument(("--empty",), "Drop it; no rollback gives it back then.", kind="flag"),
+            Argument(
+                ("--older-than",), "With --empty: only what has been kept for more than so many days.", "DAYS", "number"
+            ),
+        ),
+        asks=True,
+    ),
+    Verb(
         "export",
         "Write the whole history, entries and audit log, as JSON or CSV.",
         "export:export",

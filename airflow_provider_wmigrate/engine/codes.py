@@ -84,6 +84,8 @@ _FINDINGS = {
     "outside_transaction": (E, "it must run outside a transaction, but this is forbidden", "remove it, or allow it"),
     "unnamed_index": (E, "`CREATE INDEX CONCURRENTLY` without a name", "name the index"),
     "drops_all_hypertables": (E, "`DROP EXTENSION timescaledb CASCADE` deletes their rows", "drop tables by name"),
+    "not_kept": (E, "`keep: true`, but what it destroys cannot be given back", "follow the finding"),
+    "kept_gone": (E, "what a migration kept is not there any more", "a backup; or `keep: false`, and only the script"),
     "timescaledb_lost": (W, "what applied migrations made of TimescaleDB's is gone", "follow the message"),
     "refresh_unbounded": (W, "a refresh deletes the buckets whose rows were dropped", "give it a lower bound"),
     "policy_window": (W, "a policy's window never reaches rows that come late", "a longer `start_offset`"),
@@ -158,6 +160,8 @@ _EVENTS = {
     "changed_by_others": ("What the watch recorded of one session that is not wmigrate's; written by the next run.",
                           "`by`: `login`, `address`, `application_name`, `pid`;"
                           " `changes`: of each command `at`, `command`, `role`, `objects`, `count`"),
+    "kept_emptied": ("Something that a migration had kept was dropped; no rollback gives it back any more.",
+                     "`kept`: what, as in the row `applied`"),
     "reported": ("An Airflow run ended without a failure; what it applied stays applied.",
                  "`applied`, `rolled_back`, `state`: a hash over what is applied"),
     "alerted": ("An alert was sent about an incident.", "`kind`, `subject`, `what`"),
@@ -167,7 +171,7 @@ _EVENTS = {
 
 NOT_SETTLING = frozenset({
     "planned", "started", "failed", "rollback_failed", "failure_handled", "dry_run", "not_tried", "refused", "alerted",
-    "alert_failed", "healed", "outside_window",
+    "alert_failed", "healed", "outside_window", "kept_emptied",
 })  # fmt: skip
 """Events of a version after which its entry is what it was; every other one says what the entry is from then on."""
 EVENTS = {event: AuditEvent(event, *row) for event, row in _EVENTS.items()}

@@ -15,9 +15,9 @@ LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
 """What a statement does with a table for longer than a moment: writes it anew, reads all of it, builds an index,
 changes or reads rows, calls a function that nobody can see into."""
 
-KnownBy = Literal["script", "declared", "dry run"]
+KnownBy = Literal["script", "declared", "dry run", "kept"]
 """How it is known that a script takes a lock: the script shows it, its migration declares it, the last dry run of the
-same script has shown it."""
+same script has shown it; what was kept is given back."""
 
 
 class LockMode(IntEnum):
@@ -215,17 +215,20 @@ class Forecast:
     """Of a dry run: what was not as foreseen."""
     losses: tuple[Loss, ...] = ()
     """Of a rollback."""
+    gives_back: tuple[str, ...] = ()
+    """Of a rollback: what was kept."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON and XCom."""
         locks = [asdict(lock) for lock in self.locks]
-        more = {name: list(getattr(self, name)) for name in ("unforeseen", "late", "differences")}
+        more = {name: list(getattr(self, name)) for name in ("unforeseen", "late", "differences", "gives_back")}
         return {"version": self.version, "locks": locks, **more, "losses": [asdict(loss) for loss in self.losses]}
 
     def lines(self) -> list[str]:
         """As a person reads it; empty: it takes away and locks nothing that is there before it."""
         return [
             *(loss.told for loss in self.losses),
+            *self.gives_back,
             *(lock.who_waits for lock in self.locks),
             *self.unforeseen,
             *self.late,

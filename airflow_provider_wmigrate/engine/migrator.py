@@ -17,12 +17,14 @@ from .errors import RollbackFailed, StatementFailed, WMigrateError
 from .events import Finished
 from .folder.config.settings import Window
 from .folder.folder import normalise_version
+from .ledger.kept import KeptThing, kept_places
 from .ledger.recording import system_values
 from .ledger.watching import seal_all
 from .model import Direction, Plan, Step
 from .planning import Planning
 from .record import Record
 from .run.directions import Applying, Directed, RollingBack
+from .run.emptying import empty_kept
 from .run.gate import Gate
 from .run.series import Series
 from .session.session import Session
@@ -92,7 +94,15 @@ class Migrator(Planning):
             self._access.ensure(session)
             return self._succeeded(session, reported)
 
+    def empty_kept(self, days: float) -> tuple[KeptThing, ...]:
+        """Drop what migrations have kept for more than so many days, and return it. What somebody uses is left."""
+        with self._access.open("kept") as session, self._access.reaching(session):
+            refuse_standby(session.login.standby)
+            return empty_kept(session, self._access, days=days)
+
     def _succeeded(self, session: Session, reported: dict[str, Any] | None = None) -> str | None:
+        if self.settings.keep_days is not None:
+            empty_kept(session, self._access, days=self.settings.keep_days)
         with session.transaction(confirmed=False):
             row = session.conn.execute("SELECT pg_catalog.now()").fetchone()
             last = {"last_successful_run": row[0].isoformat() if row else ""}
@@ -279,7 +289,8 @@ class Migrator(Planning):
             refuse_standby(session.login.standby)
             self._refuse_without_backup(session, self._back(), versions)
             try:
-                back = replace(self._back(), only_incomplete=only_incomplete)
+                keeping = frozenset(place.rpartition("_")[0] + "_" for place in kept_places(session.conn))
+                back = replace(self._back(), only_incomplete=only_incomplete, keeping=keeping)
                 with self._keeping(session), self._whole(session, whole, versions) as records:
                     records += Series(session, back, versions, go_on).run()
                 return records

@@ -130,7 +130,6 @@ class Migration:
     transactional: Transactional = "auto"
     rollback_transactional: Transactional = "auto"
     repeatable: bool = False
-    """Whether a statement that may have run in part can simply be run again."""
     rollback_repeatable: bool = False
     timeout_seconds: float | None = None
     """Total budget of one apply or rollback in seconds; None means the setting of the folder."""
@@ -138,6 +137,7 @@ class Migration:
     lock_attempts: int | None = None
     max_bystander_wait_seconds: float | None = None
     lock_first: bool | None = None
+    keep: bool = False
     locks: tuple[tuple[str, LockMode], ...] = ()
     """Tables, as in SQL, that it locks beside those that its SQL shows."""
     squashes: tuple[tuple[str, str], ...] = ()

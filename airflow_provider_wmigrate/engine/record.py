@@ -246,6 +246,42 @@ class TakenAway:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a migration with `keep: true` has put aside instead of destroying it."""
+
+    what: Literal["table", "column", "rows"]
+    place: str
+    """The schema that keeps it, in a table of the same name as the one that it is of."""
+    schema: str
+    table: str
+    columns: tuple[str, ...] = ()
+    """Whose values are kept."""
+    key: tuple[str, ...] = ()
+    """The columns that tell to which row a value belongs."""
+    rows: int | None = None
+    """None: a table that was moved, and not counted."""
+    foreign_keys: tuple[tuple[str, str], ...] = ()
+    """Of a table: name and definition of those to other tables, which kept rows must not tie."""
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Kept:
+        """From the plain values."""
+        known = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+        for name in ("columns", "key"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**{**known, "foreign_keys": tuple(map(tuple, known.get("foreign_keys", ())))})
+
+    def __str__(self) -> str:
+        name = f"{self.schema}.{self.table}"
+        if self.what == "table":
+            return f"table {name}"
+        count = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}"
+        if self.what == "column":
+            return f"values of {', '.join(f'{name}.{column}' for column in self.columns)} of {count}"
+        return f"{count} of {name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
 
@@ -273,6 +309,10 @@ class Record:
     """What is gone of TimescaleDB's."""
     forecast: Forecast | None = None
     """Of a dry run: what was foreseen of its locks, and where that was wrong."""
+    kept: tuple[Kept, ...] = ()
+    """What it kept of what it destroys; of a rollback: what it gave back."""
+    rollback_script: Literal["folder", "ledger"] | None = None
+    """Of a rollback: whose script was run. Both have the same one unless a person had to choose."""
 
     @classmethod
     def of(cls, migration: Migration, outcome: Outcome, identity: Identity, **more: Any) -> Record:
@@ -292,6 +332,7 @@ class Record:
             "bystanders": self.bystanders.as_dict() if self.bystanders else None,
             "taken_away": [asdict(each) for each in self.taken_away],
             "forecast": self.forecast.as_dict() if self.forecast else None,
+            "kept": [asdict(each) for each in self.kept],
         }
 
 

@@ -154,6 +154,7 @@ def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
             "unforeseen": [],
             "late": [],
             "differences": [],
+            "gives_back": [],
             "losses": [],
         },
         {
@@ -162,6 +163,7 @@ def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
             "unforeseen": [],
             "late": [],
             "differences": [],
+            "gives_back": [],
             "losses": [],
         },
     ]
@@ -376,6 +378,7 @@ def test_a_dry_run_tells_where_the_forecast_was_wrong(shop: Path, wmigrate: Wmig
         "unforeseen": ["line 2 may lock more than can be foreseen: a DO block runs"],
         "late": [],
         "differences": ["public.shop was locked (ShareLock), which was not foreseen"],
+        "gives_back": [],
         "losses": [],
     }
 

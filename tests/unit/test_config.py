@@ -283,7 +283,7 @@ def test_a_block_is_taken_whole() -> None:
         "  dependencies: [1, 02]\n"
         "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
         "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  max_bystander_wait_seconds: 2.5\n  on_failure: none\n"
-        '  lock_first: true\n  backup: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
+        '  lock_first: true\n  backup: true\n  keep: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
     ).blocks
     assert block.as_dict() == {
         "version": "007",
@@ -300,6 +300,7 @@ def test_a_block_is_taken_whole() -> None:
         "lock_attempts": 1,
         "max_bystander_wait_seconds": 2.5,
         "lock_first": True,
+        "keep": True,
         "locks": {"public.orders": "ACCESS EXCLUSIVE", '"S p"."a.b"': "SHARE"},
         "squashes": {},
         "on_failure": "none",
@@ -313,6 +314,7 @@ def test_a_block_is_taken_whole() -> None:
         "description": "",
         "transactional": {"apply": "auto", "rollback": "auto"},
         "repeatable": {"apply": False, "rollback": False},
+        "keep": False,
         "locks": {},
         "squashes": {},
         "requires_extensions": (),
@@ -438,7 +440,7 @@ def test_an_environment_can_override_every_setting() -> None:
     assert keys == {key.key for key in describe() if key.key.count(".") == 2 and key.key.startswith("settings.")}
     default = Settings().as_dict()
     for section, inner in settings.as_dict().items():
-        if section == "drift":  # the one that is no section
+        if section in ("drift", "keep_days"):  # which are no sections
             continue
         assert all(value != default[section][name] for name, value in inner.items()), section
 

@@ -53,7 +53,7 @@ KEYS = [
         BLOCK + "line: 7",
         "3: migrations[0].line: is not a known key (known here: version, filename, origin, description, "
         "dependencies, rollback_supported, estimated_duration_seconds, transactional, repeatable, timeout_seconds, "
-        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, locks, squashes,"
+        "lock_timeout_seconds, lock_attempts, max_bystander_wait_seconds, lock_first, keep, locks, squashes,"
         " on_failure, backup, requires_extensions)",
     ),
     (

@@ -213,5 +213,6 @@ def test_plain_values() -> None:
         "unforeseen": ["line 1 may lock more than can be foreseen: a DO block runs"],
         "late": [],
         "differences": [],
+        "gives_back": [],
         "losses": [],
     }

@@ -49,7 +49,7 @@ def ahead(number: str, text: str) -> Ahead:
 ANEW = "add a new column, fill it in parts, and switch over in a later migration"
 SCAN = "add the constraint NOT VALID, and VALIDATE it in the next migration; for SET NOT NULL by way of a CHECK"
 BUILD = "CREATE INDEX CONCURRENTLY in a migration of its own"
-KEEP = "make a backup, or keep them: rename now, and drop in a later migration"
+KEEP = "declare keep: true, make a backup, or rename now and drop in a later migration"
 LOSES = "takes rows or values of app.{} ({}) away, and no rollback script has them"
 
 

@@ -240,7 +240,15 @@ def test_the_forecast_is_that_of_the_last_plan(admin: Any, viewer: Any, make_pla
     }
     for client in (admin, viewer):
         assert get(client, place, "plan")["forecast"] == [
-            {"version": "005", "locks": [lock], "unforeseen": [], "late": [], "differences": [], "losses": []}
+            {
+                "version": "005",
+                "locks": [lock],
+                "unforeseen": [],
+                "late": [],
+                "differences": [],
+                "gives_back": [],
+                "losses": [],
+            }
         ]
     (place.folder / "005_more.sql").write_text("ALTER TABLE wide ADD COLUMN m int;")
     place.reparse()

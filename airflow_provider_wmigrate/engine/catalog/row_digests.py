@@ -6,10 +6,13 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-_RELATIONS = """\
+from .keepable import PREFIX
+
+_RELATIONS = f"""\
 SELECT c.relkind::text, n.nspname, c.relname FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.relkind IN ('r', 'S') AND n.nspname NOT IN ('information_schema', 'pg_catalog', %s)
+AND pg_catalog.left(n.nspname, {len(PREFIX)}) <> '{PREFIX}'
 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
                 AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 2, 3"""

@@ -9,6 +9,8 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
+from .keepable import PREFIX
+
 
 class TableSums(NamedTuple):
     """:param rows: how many. :param whole: over all columns of each row; None: it has no column.
@@ -32,9 +34,10 @@ class Sums(NamedTuple):
     """Last value (None: there was none yet) and increment."""
 
 
-OWN = """
+OWN = f"""
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname !~ '^(pg_|_timescaledb_|timescaledb_)' AND n.nspname <> 'information_schema' AND n.nspname <> %s
+ WHERE n.nspname !~ '^(pg_|_timescaledb_|timescaledb_|{PREFIX})' AND n.nspname <> 'information_schema'
+   AND n.nspname <> %s
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                       AND e.objid = c.oid AND e.deptype = 'e')
 """

@@ -246,7 +246,7 @@ def _declared(migration: Migration, block: MigrationBlock, instead: Mapping[str,
 
 
 _AS_DECLARED = (
-    "timeout_seconds", "lock_timeout_seconds", "lock_attempts", "max_bystander_wait_seconds", "lock_first",
+    "timeout_seconds", "lock_timeout_seconds", "lock_attempts", "max_bystander_wait_seconds", "lock_first", "keep",
     "rollback_supported", "estimated_duration_seconds",
 )  # fmt: skip
 """What a migration has of its block under the same name."""

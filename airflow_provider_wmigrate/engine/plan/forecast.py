@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
@@ -22,9 +23,10 @@ from airflow_provider_wmigrate.engine.lock_modes import (
     LongWork,
 )
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script, Transactional
-from airflow_provider_wmigrate.engine.record import LockTaken
+from airflow_provider_wmigrate.engine.record import Kept, LockTaken
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
+from .giving_back import locks_of_kept
 from .journal import runs_by_statement, segments
 from .lock_order import LockOrder, better_split, lock_order, locks_first, some_of, with_known
 from .lock_scope import Scope
@@ -50,6 +52,7 @@ _KNOWN_BY: dict[KnownBy, str] = {
     "script": "",
     "declared": ", as the migration declares",
     "dry run": ", as the last dry run of the same script has shown",
+    "kept": ", to give back what was kept",
 }
 _SHOWN = ("r", "p", "m", "v", "f")
 """Kinds of relations, as pg_class.relkind has them."""
@@ -66,8 +69,12 @@ class Ahead(NamedTuple):
     """What the migration says that it locks."""
     learnt: Learnt | None = None
     """From the last dry run of the same script; None: there was none."""
+    kept: tuple[Kept, ...] = ()
+    """Of a rollback: what it gives back."""
     first: bool = True
     """Its transaction takes its locks before its first statement, as far as that is good."""
+    keeps: bool = False
+    """It puts aside what it destroys."""
 
 
 Foreseen = tuple[tuple[Forecast, ...], tuple[Finding, ...]]
@@ -80,10 +87,12 @@ def ahead(
     analysed: Callable[[Script], Analysis],
     settings: Execution,
     learnt: Mapping[str, Learnt],
+    kept: Mapping[str, tuple[Kept, ...]] = MappingProxyType({}),
 ) -> Iterator[Ahead]:
     """The scripts of a plan's steps, as far as the folder has them and they can be read.
 
     :param learnt: from dry runs, by version.
+    :param kept: what a rollback gives back, by version.
     """
     for step in plan.steps:
         migration = migrations.get(step.version)
@@ -98,7 +107,16 @@ def ahead(
                 analysis = analysed(script)
                 first = locks_first(migration, analysis, settings) and not runs_by_statement(analysis, transactional)
                 parts = parts_of(analysis, transactional)
-                yield Ahead(step.version, analysis, parts, migration.locks, learnt.get(step.version), first)
+                known = learnt.get(step.version), kept.get(step.version, ())
+                yield Ahead(
+                    step.version,
+                    analysis,
+                    parts,
+                    migration.locks,
+                    *known,
+                    first,
+                    step.action == "apply" and migration.keep,
+                )
 
 
 def parts_of(analysis: Analysis, transactional: Transactional) -> tuple[range, ...]:
@@ -135,7 +153,7 @@ def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> 
     found = [locks_needed(script.analysis, facts, scope, part) for part in script.parts]
     hides = next((number for number, each in enumerate(found) if each.unforeseen), 0)
     learnt = script.learnt.locks if script.learnt and found[hides].unforeseen else ()
-    known = (*(KnownLock(*each) for each in script.declared), *learnt)
+    known = (*(KnownLock(*each) for each in script.declared), *learnt, *locks_of_kept(script.kept))
     found[hides] = with_known(found[hides], facts, known)
     return found
 
@@ -146,7 +164,9 @@ def _forecast(script: Ahead, found: Sequence[LockSet], facts: RelationFacts, ord
     told = dict.fromkeys(lock for part in found for lock in _of_part(part, facts, lines, whose))
     locks = sorted(told, key=lambda lock: -LockMode.of(lock.mode))
     unforeseen = (words for part in found for words in _unforeseen(script, part))
-    return Forecast(script.version, tuple(locks), tuple(unforeseen), tuple(order.late_words(script.analysis)))
+    late = tuple(order.late_words(script.analysis))
+    gives_back = tuple(f"gives back {each}" for each in script.kept)
+    return Forecast(script.version, tuple(locks), tuple(unforeseen), late, gives_back=gives_back)
 
 
 def _of_part(found: LockSet, facts: RelationFacts, lines: Sequence[int], whose: str) -> Iterator[LockForecast]:

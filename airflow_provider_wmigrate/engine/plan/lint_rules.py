@@ -43,11 +43,11 @@ def _one_with_rows(script: Ahead, facts: RelationFacts, scope: Scope) -> Iterato
             if relation and relation.size_bytes > SMALL:
                 who = "reads and writes" if lock.mode is LockMode.ACCESS_EXCLUSIVE else "writes"
                 yield from _while_others_wait(lock.work, _told(relation), f"while {who} of it wait", place)
-        for oid in _emptied(statement, scope):
+        for oid in () if script.keeps else _emptied(statement, scope):
             relation = facts.relations.get(oid)
             if relation and relation.size_bytes:
                 message = f"takes rows or values of {_told(relation)} away, and no rollback script has them"
-                nxt = "make a backup, or keep them: rename now, and drop in a later migration"
+                nxt = "declare keep: true, make a backup, or rename now and drop in a later migration"
                 yield Finding("loses_rows", message, nxt, "warning", *place)
 
 

@@ -15,6 +15,7 @@ from airflow_provider_wmigrate.engine.catalog.extensions import preflight
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion, WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
 from airflow_provider_wmigrate.engine.ledger.access import LedgerAccess
+from airflow_provider_wmigrate.engine.ledger.kept import kept_of, kept_places, place_of
 from airflow_provider_wmigrate.engine.model import (
     CHECKSUM_ALGORITHM,
     Direction,
@@ -26,8 +27,10 @@ from airflow_provider_wmigrate.engine.model import (
     Status,
 )
 from airflow_provider_wmigrate.engine.plan import planner, rollback
+from airflow_provider_wmigrate.engine.plan.giving_back import kept_gone
+from airflow_provider_wmigrate.engine.plan.keep_rules import keep_findings, keep_findings_of_rollback
 from airflow_provider_wmigrate.engine.plan.statuses import status_of
-from airflow_provider_wmigrate.engine.record import Outcome, Record
+from airflow_provider_wmigrate.engine.record import Kept, Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Session
 from airflow_provider_wmigrate.engine.sql.analysis import Analyses
@@ -191,6 +194,12 @@ class Applying(Directed):
         """Its own, and those of what it needs."""
         return self.access.locks_of([version], self.migrations[version].dependencies)
 
+    def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
+        """And what cannot be kept, as the script shows it."""
+        keeping = (job for job in jobs if job.migration.keep)
+        found = (finding for job in keeping for finding in keep_findings(job.migration, job.analysis))
+        return (*found, *super().lacking(session, *jobs))
+
     def entry_after(self, job: Job, record: Record) -> Entry | None:
         """As the ledger has it now, but for the time."""
         migration, total = job.migration, len(job.analysis.statements)
@@ -222,6 +231,8 @@ class RollingBack(Directed):
 
     only_incomplete: bool = False
     choice: rollback.RollbackSource | None = None
+    keeping: frozenset[str] = frozenset()
+    """Of versions of which something is kept, how the names of its places begin."""
     direction: ClassVar[Direction] = "rollback"
 
     def decide(self, version: str, entries: Mapping[str, Entry], session: Session | None) -> Decided:
@@ -255,8 +266,26 @@ class RollingBack(Directed):
             script = self.access.ledger.rollback_script(session.conn, entry)
         if script is None:
             raise HistoryError([rollback.no_rollback(migration, entry)])
-        known = migration or rollback.stand_in(entry)
-        return Job(known, self.analysed(script), known.rollback_transactional, known.rollback_repeatable)
+        known, kept = migration or rollback.stand_in(entry), tuple[Kept, ...]()
+        if session is not None:
+            kept = self._kept(session, known, script)
+        elif known.keep or place_of(entry.version) in self.keeping:
+            return None
+        return Job(known, self.analysed(script), known.rollback_transactional, known.rollback_repeatable, source, kept)
+
+    def _kept(self, session: Session, migration: Migration, script: Script) -> tuple[Kept, ...]:
+        """What the rollback gives back.
+
+        :raises HistoryError: it is not there any more, or the script does not run in one transaction.
+        """
+        all_kept = kept_of(session.conn, self.access.ledger.schema, migration.version)
+        there = kept_places(session.conn) if all_kept else frozenset[str]()
+        kept = tuple(each for each in all_kept if each.place in there)
+        found = [*kept_gone(migration, all_kept, there)]
+        found += keep_findings_of_rollback(migration, self.analysed(script)) if kept else ()
+        if found:
+            raise HistoryError(found)
+        return kept
 
     def not_applied(self, version: str) -> Record:
         """What is told of one that is not applied.

@@ -29,7 +29,9 @@ from airflow_provider_wmigrate.engine.sql.lasting import lasting
 from .execution import Execution, details_of
 from .failing import recorded
 from .foreseeing import Foreseeing
+from .giving_back import GivingBack, sending_of
 from .job import Job
+from .keeping import Keeping
 from .lock_taking import LockTaking, first_limits
 from .opening import facts_query, foreseen
 
@@ -200,13 +202,13 @@ class DryRun:
         chain.not_tried[job.version] = reason
         return self._not_tried(job, chain)
 
-    def _send(self, job: Job, paused: Sequence[LockNeed], *, holds: bool) -> Sent:
+    def _send(self, job: Job, paused: Sequence[LockNeed], sending: Keeping | GivingBack | None, *, holds: bool) -> Sent:
         """As for good, but there is one attempt.
 
         :param holds: there are locks of a script before it.
         """
         execution, session = self.execution, self.execution.session
-        taking = LockTaking(session, job, execution.settings, execution.tell, execution.waits, holds)
+        taking = LockTaking(session, job, execution.settings, execution.tell, execution.waits, holds, sending)
         found = LockSet()
         if job.foresees(execution.settings):
             found = foreseen(job, ask(session.conn, facts_query(session.conn, job))[1])
@@ -218,7 +220,8 @@ class DryRun:
         start, version, schema = time.monotonic(), job.version, execution.ledger.schema
         execution.names.update(relation_names(values(ask(session.conn, names_query(schema).encode())[0])[0]))
         paused, before = execution.jobs_to_pause(job), execution.objects(job)
-        sent = self._send(job, paused, holds=job is not chain.jobs[0])
+        sending = sending_of(execution, job)
+        sent = self._send(job, paused, sending, holds=job is not chain.jobs[0])
         try:
             leave_script(session.conn, last=job is chain.jobs[-1])
         except psycopg.Error as error:
@@ -232,7 +235,8 @@ class DryRun:
             else:
                 writer.delete_entry(version)
         locks = execution.locks(job, watch)
-        return execution.record_of(job, watch, duration, sent, locks, gone, tried=True)
+        kept = tuple(sending.kept) if sending else ()
+        return execution.record_of(job, watch, duration, sent, locks, gone, kept, tried=True)
 
     def _not_tried(self, job: Job, chain: _Chain) -> Record:
         execution, reason = self.execution, chain.not_tried[job.version]

@@ -22,7 +22,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.recording import Rows, recorded, server_time
 from airflow_provider_wmigrate.engine.lock_modes import LockNeed
 from airflow_provider_wmigrate.engine.model import Direction, Identity
-from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record, TakenAway
+from airflow_provider_wmigrate.engine.record import Kept, LockTaken, Outcome, Record, TakenAway
 from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
@@ -124,7 +124,7 @@ class Execution:
 
     def record_of(
         self, job: Job, watch: Watch, duration: int, sent: Sent, locks: tuple[LockTaken, ...],
-        gone: tuple[TakenAway, ...], *, attempts: int = 1, tried: bool = False,
+        gone: tuple[TakenAway, ...], kept: tuple[Kept, ...] = (), *, attempts: int = 1, tried: bool = False,
     ) -> Record:  # fmt: skip
         """What has run, just before the commit.
 
@@ -143,6 +143,8 @@ class Execution:
             blocked_by=tuple(self.waits.blockers.values()),
             bystanders=watch.last_look(commits=not tried),
             taken_away=gone,
+            kept=kept,
+            rollback_script=job.source,
         )
 
     def locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
@@ -262,4 +264,6 @@ def details_of(record: Record) -> dict[str, Any]:
         "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
         "bystanders": record.bystanders.as_dict() if record.bystanders else None,
         **({"taken_away": [asdict(each) for each in record.taken_away]} if record.taken_away else {}),
+        **({"kept": [asdict(each) for each in record.kept]} if record.kept else {}),
+        **({"rollback_script": record.rollback_script} if record.rollback_script else {}),
     }

@@ -76,6 +76,8 @@ def _record(
     said = getattr(error, "said", None) or ServerWords()
     execution.tell(Failed(job.version, direction, str(error), sqlstate, dry_run, said, felt))
     details = {"direction": direction, "error": str(error), "sqlstate": sqlstate, "dry_run": dry_run}
+    if job.source:
+        details["rollback_script"] = job.source
     details |= {name: text for name, text in asdict(said).items() if text}
     details["bystanders"] = felt.as_dict()
     with suppress(WMigrateError, psycopg.Error):

@@ -71,7 +71,7 @@ class Foreseeing:
     def _ahead(self, job: Job) -> Ahead:
         first = job.locks_first(self.settings) and not job.by_statement
         parts = parts_of(job.analysis, job.transactional)
-        return Ahead(job.version, job.analysis, parts, job.migration.locks, first=first)
+        return Ahead(job.version, job.analysis, parts, job.migration.locks, kept=job.kept, first=first)
 
     def _own(self, before: Held, after: Held) -> dict[str, Any]:
         new = {oid: mode for oid, mode in after.items() if mode > max(before.get(oid, 0), LockMode.ROW_SHARE)}

@@ -20,7 +20,9 @@ from airflow_provider_wmigrate.engine.session.watch import Watch
 
 from .execution import Execution
 from .failing import recorded
+from .giving_back import GivingBack, sending_of
 from .job import Job
+from .keeping import Keeping
 from .lock_taking import LockTaking
 from .opening import Opened, with_last_dry_run
 
@@ -43,7 +45,8 @@ class InTransaction(NamedTuple):
     def run(self, opened: Opened) -> Record:
         """:param opened: the transaction, with nothing sent in it yet."""
         execution, job = self.execution, self.job
-        locks = LockTaking(execution.session, job, execution.settings, execution.tell, execution.waits)
+        sending = sending_of(execution, job)
+        locks = LockTaking(execution.session, job, execution.settings, execution.tell, execution.waits, sending=sending)
 
         def attempt(number: int, budget: Budget) -> Record:
             begun = opened if number == 1 else self.open_again(locks.limits(budget))
@@ -52,13 +55,19 @@ class InTransaction(NamedTuple):
             if locks.on:
                 with execution.ledger_speaks(job, ROLLED_BACK):
                     found = with_last_dry_run(execution.session.conn, execution.ledger.schema, job, found)
-            return self._attempt(number, watch, lambda tail, more: locks.send(found, budget, tail, more))
+            return self._attempt(number, watch, sending, lambda tail, more: locks.send(found, budget, tail, more))
 
         with recorded(execution, job), execution.limited(job) as watch:
             execution.told_start(job, dry_run=False)
             return execution.retrying(job, attempt)
 
-    def _attempt(self, number: int, watch: Watch, send: Callable[[Tail, Sequence[LockNeed]], Sent]) -> Record:
+    def _attempt(
+        self,
+        number: int,
+        watch: Watch,
+        sending: Keeping | GivingBack | None,
+        send: Callable[[Tail, Sequence[LockNeed]], Sent],
+    ) -> Record:
         """:param send: takes the locks, also those that are given to it, and runs the script."""
         execution, job, session = self.execution, self.job, self.execution.session
         start, version = time.monotonic(), job.version
@@ -74,7 +83,8 @@ class InTransaction(NamedTuple):
         gone = execution.taken_away(job, before)
         duration = round((time.monotonic() - start) * 1000)
         taken = execution.held(job, locks_taken(rows(locks), execution.names, execution.ledger.schema), watch)
-        record = execution.record_of(job, watch, duration, sent, taken, gone, attempts=number)
+        kept = tuple(sending.kept) if sending else ()
+        record = execution.record_of(job, watch, duration, sent, taken, gone, kept, attempts=number)
         with execution.ledger_speaks(job, ROLLED_BACK):
             statements, record = execution.statements_of(job, record, head, at)
             self.commit(statements, record, head)

@@ -9,6 +9,8 @@ from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
 from airflow_provider_wmigrate.engine.plan.lock_order import locks_first
 from airflow_provider_wmigrate.engine.plan.lock_touching import touches_existing
+from airflow_provider_wmigrate.engine.plan.rollback import RollbackSource
+from airflow_provider_wmigrate.engine.record import Kept
 from airflow_provider_wmigrate.engine.session.settings import Budget
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
@@ -19,6 +21,10 @@ class Job(NamedTuple):
     transactional: Transactional
     repeatable: bool = False
     """Whether a statement that may have run in part can simply be run again."""
+    source: RollbackSource | None = None
+    """Of a rollback script: where it was read."""
+    kept: tuple[Kept, ...] = ()
+    """Of a rollback: what it gives back."""
 
     @property
     def version(self) -> str:
@@ -38,7 +44,9 @@ class Job(NamedTuple):
 
     def foresees(self, settings: Execution) -> bool:
         """Whether it is worth to ask what its locks are."""
-        return self.locks_first(settings) and (touches_existing(self.analysis) or bool(self.migration.locks))
+        return self.locks_first(settings) and (
+            touches_existing(self.analysis) or bool(self.migration.locks or self.kept)
+        )
 
     def total(self, settings: Execution) -> float:
         """Seconds that it may take."""

@@ -35,7 +35,9 @@ from airflow_provider_wmigrate.engine.session.session import Budget, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait, own_limit
 
+from .giving_back import GivingBack
 from .job import Job
+from .keeping import Keeping
 from .lock_tries import BACK, LONGEST_PAUSE, PAUSE, RELEASE, RISES, SAVEPOINT, Tries, lock_statement
 
 Send = Callable[[Head], Sent]
@@ -77,6 +79,8 @@ class LockTaking:
     waits: Waits
     holds: bool = False
     """Locks are held already, so that none may be waited for."""
+    sending: Keeping | GivingBack | None = None
+    """What sends the script in place of the session, since something is kept or given back."""
     on: bool = field(init=False)
     """Off: each statement takes its own locks."""
     all_first: bool = field(default=False, init=False)
@@ -115,7 +119,7 @@ class LockTaking:
         """
         if not self.on:
             wait_for(self.session.conn, more)
-            return self.session.send(self.job.version, self.job.analysis, tail=tail)
+            return (self.sending or self.session).send(self.job.version, self.job.analysis, tail=tail)
         self.waits.wanted = None
         self._begun = time.monotonic()
         learnt, analysis = (*more, *self.learnt), self.job.analysis
@@ -133,8 +137,8 @@ class LockTaking:
             raise
 
     def _send(self, order: LockOrder, budget: Budget, tail: Tail) -> Sent:
-        send, pieces = self.session.send, self.job.analysis.pieces
-        if len(pieces) == 1 and pieces[0].data is None and not order.late:
+        send, pieces = (self.sending or self.session).send, self.job.analysis.pieces
+        if self.sending is None and len(pieces) == 1 and pieces[0].data is None and not order.late:
             whole: Send = lambda head: send(self.job.version, self.job.analysis, tail=tail._replace(head=head))  # noqa: E731
             return self._first(order.first, budget, whole)
         self._first(order.first, budget, self._alone)

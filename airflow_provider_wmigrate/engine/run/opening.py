@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine.catalog.relations_wanted import Wanted
 from airflow_provider_wmigrate.engine.ledger.last_dry_run import learnt_from_dry_runs
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
 from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockSet
+from airflow_provider_wmigrate.engine.plan.giving_back import locks_of_kept
 from airflow_provider_wmigrate.engine.plan.lock_order import names_of, with_known
 from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
@@ -108,7 +109,7 @@ def facts_query(conn: Connection[Any], job: Job) -> bytes:
 
 
 def _declared(job: Job) -> list[KnownLock]:
-    return [KnownLock(*each) for each in job.migration.locks]
+    return [*(KnownLock(*each) for each in job.migration.locks), *locks_of_kept(job.kept)]
 
 
 def foreseen(job: Job, answer: Any) -> LockSet:

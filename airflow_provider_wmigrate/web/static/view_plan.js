@@ -12,7 +12,7 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
   const { steps, findings, forecast, left_out: leftOut, planned_at: at, source } = await ask("plan");
   const errors = findings.filter((one) => one.severity === "error");
   const warnings = findings.filter((one) => one.severity !== "error");
-  const foreseen = new Map(forecast.map((one) => [one.version, [...one.losses.map((loss) => loss.told), ...one.locks.map((lock) => lock.who_waits), ...one.unforeseen, ...one.late]]));
+  const foreseen = new Map(forecast.map((one) => [one.version, [...one.losses.map((loss) => loss.told), ...one.gives_back, ...one.locks.map((lock) => lock.who_waits), ...one.unforeseen, ...one.late]]));
   const held = Object.entries(leftOut);
   const link = (version) => h("a", { class: "mono", href: routeTo({ ...place, tab: "migrations", version }) }, version);
   replace(panel, h("div", { class: "stack" },

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from airflow_provider_wmigrate.engine.catalog.keepable import PREFIX
+
 FIRST_OWN = 16384
 """The first number (OID) that a server gives to an object that initdb has not made."""
 
@@ -35,7 +37,8 @@ class Scope(NamedTuple):
     def schema(self, namespace: str) -> str:
         """Whether a schema, a row of pg_namespace, is one whose objects are told."""
         others = (
-            "(pg_catalog.left({0}.nspname, 8) IN ('pg_toast', 'pg_temp_') OR {0}.nspname = ANY (ARRAY[{1}]::text[]))"
+            "(pg_catalog.left({0}.nspname, 8) IN ('pg_toast', 'pg_temp_') OR {0}.nspname = ANY (ARRAY[{1}]::text[])"
+            f" OR pg_catalog.left({{0}}.nspname, {len(PREFIX)}) = '{PREFIX}')"
         )
         left_out = [self.ledgers] if self.ledgers else []
         if self.timescaledb:

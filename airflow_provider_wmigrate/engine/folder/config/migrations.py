@@ -152,6 +152,12 @@ class MigrationBlock(Section):
         None,
     )
     lock_first: bool | None = key(BOOLEAN, "The same for this migration; absent: settings.execution.lock_first.", None)
+    keep: bool = key(
+        BOOLEAN,
+        "Whether tables, columns and rows that it destroys by DROP TABLE, DROP COLUMN, TRUNCATE and DELETE are put"
+        " aside, so that the rollback gives them back.",
+        False,
+    )
     locks: dict[str, str] = key(
         _LOCKS,
         "Tables that the migration locks beside those that its SQL shows (in DO blocks and functions), each as"

@@ -252,6 +252,12 @@ class Settings(Section):
     backup: Backup = key(Backup, "A backup before migrations that destroy something.")
     ledger: Ledger = key(Ledger, "Where the ledger is in the target database.")
     window: Window = key(Window, "When migrations and rollbacks may begin.")
+    keep_days: float | None = key(
+        decimal("days", least=1, most=36_500, null=True),
+        "How long what migrations with `keep: true` have put aside is kept: the end of a successful run drops what is"
+        " older; null: it stays.",
+        30,
+    )
     drift: DriftPolicy = key(
         choice(DriftPolicy),
         "What to do if others have changed the schema. With `warn` and `error`, each run keeps the schema it left.",
