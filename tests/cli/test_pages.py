@@ -84,6 +84,7 @@ CALLS = {
     "review": [], "lint": ["--offline"], "lint --write-baseline": ["known.json"],
     "snapshot": ["--output", "schema.json"], "diff": ["schema.json"],
     "verify": ["1"], "squash": ["2", "--data", "--dry-run"], "drift": [], "drift --accept": ["--reason", "x", "--yes"],
+    "kept": [], "kept --empty": ["--yes"],
 }  # fmt: skip
 
 
