@@ -283,7 +283,8 @@ def test_a_block_is_taken_whole() -> None:
         "  dependencies: [1, 02]\n"
         "  rollback_supported: true\n  estimated_duration_seconds: 1.5\n  timeout_seconds: 60\n"
         "  lock_timeout_seconds: 0.5\n  lock_attempts: 1\n  max_bystander_wait_seconds: 2.5\n  on_failure: none\n"
-        '  lock_first: true\n  backup: true\n  keep: true\n  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
+        "  lock_first: true\n  backup: true\n  keep: true\n"
+        '  locks: {public.orders: access  exclusive, \'"S p"."a.b"\': SHARE}\n'
     ).blocks
     assert block.as_dict() == {
         "version": "007",
