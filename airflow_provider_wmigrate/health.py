@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from .alerting import alerts, messages
 from .assets import keep_head, known_head, memory_inlets
@@ -47,10 +48,12 @@ class CheckHealthOperator(BaseOperator):
     :param environment: which block below `environments` in migration_config.yaml counts; empty or None: none
         (templated).
     :param forget_head: accept the audit log as it is now, after a backup was restored (templated).
+    :param audit_key_conn_id: id of an Airflow connection whose password is a key. If the audit log was found right, its
+        head is signed with it: `signed_head` (templated). None: it is not signed.
     :param notifiers: Airflow notifiers that send a message when the target is unhealthy, and when it is healthy again.
     """
 
-    template_fields: Sequence[str] = ("conn_id", "environment", "forget_head")
+    template_fields: Sequence[str] = ("conn_id", "environment", "forget_head", "audit_key_conn_id")
     ui_color = "#e8f4f0"
 
     def __init__(
@@ -60,6 +63,7 @@ class CheckHealthOperator(BaseOperator):
         conn_id: str | None = None,
         environment: str | None = None,
         forget_head: bool | str = False,
+        audit_key_conn_id: str | None = None,
         notifiers: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
@@ -70,6 +74,7 @@ class CheckHealthOperator(BaseOperator):
         self.conn_id = conn_id
         self.environment = environment
         self.forget_head = forget_head
+        self.audit_key_conn_id = audit_key_conn_id
         self.notifiers = tuple(notifiers)
 
     def settings(self) -> Settings:
@@ -89,9 +94,28 @@ class CheckHealthOperator(BaseOperator):
         context["ti"].xcom_push(key="return_value", value=health.as_dict())
         self._tell(context, health)
         self._log(health)
+        with airflow_errors():
+            document = {**health.as_dict(), **self._signed(health)}
+        context["ti"].xcom_push(key="return_value", value=document)
         if health.status == "unhealthy":
             raise AirflowFailException("; ".join(health.reasons))
-        return health.as_dict()
+        return document
+
+    def _signed(self, health: Health) -> dict[str, Any]:
+        """The head that was verified, signed: nothing vouches for a log that nobody could look at."""
+        right = any(check.name == "audit_chain" and check.status == "healthy" for check in health.checks)
+        if not self.audit_key_conn_id or not right:
+            return {}
+        schema, key = self.settings().ledger.schema_name, self.audit_key_conn_id
+        try:
+            signed = MigrationHook(self.conn_id).signed_head(schema, key, known=health.audit_head)
+        except (WMigrateError, AirflowException) as error:
+            if health.status != "unhealthy":
+                raise
+            self.log.warning("the head of the audit log is not signed: %s", error)
+            return {}
+        self.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
+        return {"signed_head": signed}
 
     def _look(self, context: Any, folder: Folder, limit: int) -> Health:
         environment = chosen_environment(self.environment)

@@ -126,11 +126,12 @@ class MigrationHook(BaseHook):
         made.outside = Outside(os.environ, _object_storage)
         return made
 
-    def signed_head(self, schema: str, key_conn_id: str) -> dict[str, str] | None:
-        """The head of the audit log now, signed; None: the target has no ledger.
+    def signed_head(self, schema: str, key_conn_id: str, *, known: str | None = None) -> dict[str, str] | None:
+        """The head of the audit log, signed; None: the target has no ledger.
 
         :param schema: the ledger's.
         :param key_conn_id: id of the Airflow connection whose password is the key.
+        :param known: the head of the log that was verified; None: that of now.
         :raises SigningError: it holds no key with which anything can be signed.
         """
         from dataclasses import asdict
@@ -144,7 +145,7 @@ class MigrationHook(BaseHook):
             raise AirflowFailException(f"{error}; create that connection or correct audit_key_conn_id") from None
         key = read_key(secret or "", f"connection {key_conn_id}")
         with closing(self.get_conn()) as conn:
-            head, database = Ledger(schema).head(conn), conn.info.dbname
+            head, database = known or Ledger(schema).head(conn), conn.info.dbname
         if head is None:
             return None
         return asdict(sign_head(key, head, database=database, schema=schema, at=datetime.now(timezone.utc)))

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import AssetAlias
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from .assets import keep_head, known_head, last_event, schema_asset
 from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
@@ -141,7 +141,7 @@ class ReportMigrationsOperator(FolderOperator):
         account = self._account(context, migrator, plan, event)
         attempt = _attempt(context, plan, self.watched)
         summary = summarise(attempt.rows(account.rows), records, self._with_skipped(plan, states, account), ())
-        self._refuse_what_is_not_so(context, plan, states, account, summary)
+        self._refuse_what_is_not_so(context, plan, states, account, migrator, summary)
         news = _news(context["ti"], account, event, answered=answered)
         done = {name: summary[name] for name in ("applied", "rolled_back")}
         reported = {**done, "state": account.state}
@@ -163,6 +163,14 @@ class ReportMigrationsOperator(FolderOperator):
             self.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
         return {"signed_head": signed}
 
+    def _signed_if_possible(self, migrator: Migrator, account: Account) -> dict[str, Any]:
+        """Of a run that failed: why it did is what a person has to know."""
+        try:
+            return self._signed(migrator, account)
+        except (WMigrateError, AirflowException) as error:
+            self.log.warning("the head of the audit log is not signed: %s", error)
+            return {}
+
     # A run in which something failed
 
     def _fail(self, context: Any, states: Mapping[str, str | None], failed: Sequence[str]) -> NoReturn:
@@ -178,6 +186,7 @@ class ReportMigrationsOperator(FolderOperator):
             rows = _attempt(context, plan, self.watched).rows(account.rows) if plan.get(HEAD_KEY) else ()
             summary = {**summarise(rows, records, plan, failed), HEAD_KEY: account.head}
             self._keep(context, migrator, account, account.head)
+            summary |= self._signed_if_possible(migrator, account)
         except WMigrateError as error:
             self.log.warning("the target cannot be asked what was applied: %s", error)
         context["ti"].xcom_push(key="return_value", value=self._told(context, summary))
@@ -200,7 +209,13 @@ class ReportMigrationsOperator(FolderOperator):
         return read_account(connect, schema, since=_position(plan.get(HEAD_KEY)), told=told, known_head=known)
 
     def _refuse_what_is_not_so(
-        self, context: Any, plan: Any, states: Mapping[str, str | None], account: Account, summary: dict[str, Any]
+        self,
+        context: Any,
+        plan: Any,
+        states: Mapping[str, str | None],
+        account: Account,
+        migrator: Migrator,
+        summary: dict[str, Any],
     ) -> None:
         from .engine.reporting import not_so
 
@@ -212,7 +227,8 @@ class ReportMigrationsOperator(FolderOperator):
         rows = [row for row in account.rows if row.position > since]
         found = not_so(claimed, account, rows, direction=plan["direction"])
         if found:
-            summary = self._told(context, {**summary, HEAD_KEY: account.head})
+            signed = self._signed_if_possible(migrator, account)
+            summary = self._told(context, {**summary, HEAD_KEY: account.head, **signed})
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowFailException("; ".join(found))
 

@@ -382,3 +382,37 @@ def test_a_report_that_cannot_sign_says_so_and_is_cleared_green(
     run.clear("migrate.report")
     assert told(run) == [(["001"], [])]
     assert run.returned("report")["signed_head"]["key_id"]
+
+
+def test_a_failed_run_and_a_look_sign_the_head_too(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from airflow_provider_wmigrate import CheckHealthOperator
+    from airflow_provider_wmigrate.cli.main import main
+
+    secret = "hmac-sha256:" + "5a" * 32
+    monkeypatch.setenv("AIRFLOW_CONN_AUDIT_KEY", json.dumps({"conn_type": "generic", "password": secret}))
+    files = {**A, "migration_config.yaml": "settings: {drift: warn}\n"}
+    folder = make_folder({**files, "002_b.sql": "SELECT 1/0;", "002_b.rollback.sql": "SELECT 1;"})
+    run = runner.run(runner.migrations(folder, audit_key_conn_id="audit_key"))
+    report = run.returned("report")
+    assert (run.state, report["signed_head"]["head"]) == ("failed", report["audit_head"])
+    conn.execute("ALTER TABLE a ADD others int")
+    operator = CheckHealthOperator(task_id="look", folder=folder, conn_id="target", audit_key_conn_id="audit_key")
+    looks = runner.of(operator, dag_id="signing_looks")
+    look = runner.run(looks)
+    health = look.returned("look")
+    checks = {check["name"]: check for check in health["checks"]}
+    assert (look.state, health["status"], checks["drift"]["status"]) == ("failed", "unhealthy", "degraded")
+    assert "1 difference from what was known after 001" in checks["drift"]["reason"]
+    assert "column public.a.others is new" in checks["drift"]["reason"]
+    assert health["signed_head"]["head"] == health["audit_head"]
+    heads, key = tmp_path / "heads.jsonl", tmp_path / "audit.key"
+    heads.write_text("".join(f"{json.dumps(signed['signed_head'])}\n" for signed in (report, health)))
+    key.write_text(secret)
+    verify = ["audit", "verify", "--dsn", database, "--key", str(key), "--heads", str(heads)]
+    assert main(verify) == 0
+    conn.execute("ALTER TABLE wmigrate.audit_log DISABLE TRIGGER USER; DELETE FROM wmigrate.audit_log")
+    assert main(verify) == 3
+    again = runner.run(looks)
+    assert (again.state, "signed_head" in again.returned("look")) == ("failed", False), "nothing vouches for it"
