@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, D
 
 from .assets import keep_head, known_head
 from .attempts import HEAD_KEY, PLAN_KEY, is_mapped, of_this_index, plan_of
+from .dag_sql.bundle import in_bundle
 from .defaults import chosen_environment, given, is_true
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
@@ -97,7 +98,7 @@ class PlanMigrationsOperator(FolderOperator):
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
         of_plan = [*plan.findings, *(() if dry_run else migrator.window_findings(plan))]
         findings = [*map(in_words_of_a_run, of_plan), *self._static_findings(folder, migrator, plan)]
-        foreseen, to_split = migrator.forecast(plan, migrator.analyses.of)
+        foreseen, to_split = migrator.forecast(plan, migrator.analyses.of, in_bundle(self, context))
         findings += to_split
         needs = {} if dry_run else migrator.backup_needs(plan, migrator.analyses.of)
         backups = {version: need.why for version, need in needs.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
@@ -15,6 +16,7 @@ from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural, show_findings
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.blast import Elsewhere
     from airflow_provider_wmigrate.engine.lock_modes import Forecast
     from airflow_provider_wmigrate.engine.planning import Planning
 
@@ -23,7 +25,7 @@ def plan(call: Call) -> Answer:
     """What `up` would do. Findings that would stop it make the exit code 3."""
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
-    forecasts, to_split = planning.forecast(made, call.analyses.of) if made.steps else ((), ())
+    forecasts, to_split = planning.forecast(made, call.analyses.of, _elsewhere(call)) if made.steps else ((), ())
     closed = planning.window_findings(made)
     findings = [*made.findings, *closed, *_in_files(call, planning, made), *to_split]
     needs = planning.backup_needs(made, call.analyses.of)
@@ -48,6 +50,19 @@ def plan(call: Call) -> Answer:
         show_findings(screen, findings)
 
     return Answer(data, show, FOUND if _errors(findings) else DONE)
+
+
+def _elsewhere(call: Call) -> Elsewhere | None:
+    """Where `--dags` says that others have their SQL."""
+    if call.arguments.dags is None:
+        return None
+    folder = Path(call.arguments.dags)
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder", hint="give --dags the folder with the DAG files")
+    from airflow_provider_wmigrate.dag_sql.files import in_files
+
+    # Which database a connection's id means, Airflow knows and a folder does not.
+    return in_files(folder, migrations=call.folder_path, sure=lambda conn_id: "likely")
 
 
 def up(call: Call) -> Answer:

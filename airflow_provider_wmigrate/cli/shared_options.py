@@ -16,6 +16,12 @@ TOOLS = (
 FROM = Argument(("--from",), "The tool that the project comes from.", "TOOL", choices=TOOLS, required=True)
 
 TO = Argument(("--to",), "Only up to this version, with everything that it needs.", "VERSION")
+DAGS = Argument(
+    ("--dags",),
+    "Folder with DAG files: which tasks and SQL files in it use what goes. The files are read and never run.",
+    "FOLDER",
+    completes="file",
+)
 DRY_RUN = Argument(("--dry-run",), "Execute for real, measure, and roll everything back.", kind="flag")
 JOBS = Argument(
     ("--jobs",),

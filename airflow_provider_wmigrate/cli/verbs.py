@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from .arguments import COMMON, Argument, Verb
 from .folder_verbs import FOLDER_VERBS
 from .shared_options import (
+    DAGS,
     DRY_RUN,
     FILTERS,
     FROM,
@@ -22,7 +23,7 @@ from .shared_options import (
 
 VERBS = (
     Verb("status", "Show every migration and its status.", "look:status"),
-    Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (TO,)),
+    Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (TO, DAGS)),
     Verb("up", "Apply the pending migrations.", "plan:up", (TO, DRY_RUN, JOBS, OUTSIDE_WINDOW), asks=True),
     Verb(
         "down",

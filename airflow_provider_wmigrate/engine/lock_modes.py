@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
+from .usage import BlastRadius
+
 LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
 """What a statement does with a table for longer than a moment: writes it anew, reads all of it, builds an index,
 changes or reads rows, calls a function that nobody can see into."""
@@ -217,18 +219,22 @@ class Forecast:
     """Of a rollback."""
     gives_back: tuple[str, ...] = ()
     """Of a rollback: what was kept."""
+    blast: BlastRadius | None = None
+    """Who uses what it drops, renames or gives another type; None: it does nothing of the kind."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON and XCom."""
         locks = [asdict(lock) for lock in self.locks]
         more = {name: list(getattr(self, name)) for name in ("unforeseen", "late", "differences", "gives_back")}
-        return {"version": self.version, "locks": locks, **more, "losses": [asdict(loss) for loss in self.losses]}
+        losses, blast = [asdict(loss) for loss in self.losses], self.blast.as_dict() if self.blast else None
+        return {"version": self.version, "locks": locks, **more, "losses": losses, "blast": blast}
 
     def lines(self) -> list[str]:
         """As a person reads it; empty: it takes away and locks nothing that is there before it."""
         return [
             *(loss.told for loss in self.losses),
             *self.gives_back,
+            *(self.blast.lines() if self.blast else ()),
             *(lock.who_waits for lock in self.locks),
             *self.unforeseen,
             *self.late,

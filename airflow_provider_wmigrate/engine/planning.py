@@ -23,6 +23,7 @@ from .session.message import ask, values
 from .session.session import Connect, Session
 
 if TYPE_CHECKING:
+    from .blast import Elsewhere
     from .catalog.relations import RelationFacts
     from .events import Event, Listener
     from .lock_modes import Forecast, Learnt
@@ -126,22 +127,28 @@ class Planning:
 
             yield from window_findings(self.settings.window, self.now(), plan.steps)
 
-    def forecast(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> Foreseen:
+    def forecast(
+        self, plan: Plan, analysed: Callable[[Script], Analysis], elsewhere: Elsewhere | None = None
+    ) -> Foreseen:
         """What the steps of a plan will lock, and which should be split: one question of the catalogs for all of them,
         and one for what dry runs have shown.
 
-        Of a rollback it says too what that will take away. Left out are scripts that cannot be read: findings.
+        It says too who uses what they take away under its name, and of a rollback what that will take away. Left out
+        are scripts that cannot be read: findings.
 
         :param analysed: analyses a script; it may be asked for one twice.
+        :param elsewhere: gives who may use something outside of the database; asked only where something goes.
         """
         if not plan.steps:  # to read SQL takes modules that nothing else needs
             return (), ()
+        from .blast import with_blast
         from .plan.forecast import forecasts
 
         with self._access.open("read") as session:
             scripts, facts = self._ahead(session, plan, analysed)
             made, found = forecasts(scripts(), facts)
             if plan.direction == "apply":
+                made = with_blast(session.conn, made, scripts, facts, elsewhere)
                 return made, (*found, *self._not_kept(session, scripts, facts))
             return self._with_losses(session, made, scripts(), facts), (*found, *self._kept_gone(session, plan))
 

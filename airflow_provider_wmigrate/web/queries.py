@@ -12,6 +12,7 @@ from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State,
 
 from . import access, migration_states, response_parts, schemas
 from .choices import known_version
+from .dag_users import with_tasks
 from .group_view import GroupView
 from .happened import event_item, events_from_runs
 from .problems import ProblemError
@@ -79,12 +80,14 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
     known, source, _ = view.states(to=known_version(view.group, to) if to else None)
     made = known.overview.plan
+    forecast = with_tasks(view, _forecast(view, made))
     return schemas.PlanAnswer(
         group=view.described,
         steps=list(made.steps),
         findings=[*made.findings, *_still_true(view, made, live=source.kind == "live")],
         left_out=made.left_out,
-        forecast=_forecast(view, made),
+        forecast=forecast,
+        blast={each.version: lines for each in forecast if each.blast and (lines := [*each.blast.lines()])},
         planned_at=view.own_plan.at if view.own_plan else None,
         planned_run_id=view.own_plan.key.run_id if view.own_plan else None,
         source=source,

@@ -174,7 +174,11 @@ class PlanAnswer(_OfGroup):
     )
     left_out: dict[str, str] = Field(description="Pending versions that are no step, with the reason.")
     forecast: list[Forecast] = Field(
-        description="What steps will lock, and who would wait. As of the last plan that a run made."
+        description="What steps will lock, who would wait, and who uses what they take away (`blast`). As of the last "
+        "plan that a run made, with the tasks that use it now."
+    )
+    blast: dict[str, list[str]] = Field(
+        default={}, description="Version -> its blast radius in sentences, for a person."
     )
     planned_at: datetime | None = Field(default=None, description="When a run last planned.")
     planned_run_id: str | None = None

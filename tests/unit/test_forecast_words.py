@@ -215,4 +215,5 @@ def test_plain_values() -> None:
         "differences": [],
         "gives_back": [],
         "losses": [],
+        "blast": None,
     }

@@ -67,7 +67,7 @@ _BY_KIND: dict[str, tuple[Section, ...]] = {
     "truncate_stmt": ("keys", "incoming", "sequences", "triggers"),
     "drop_stmt": ("falling", "triggers"),
     "alter_domain_stmt": ("falling",),
-    "rename_stmt": ("falling", "keys", "triggers"),
+    "rename_stmt": ("falling", "keys", "columns", "triggers"),
     "alter_object_schema_stmt": ("sequences",),
     "alter_publication_stmt": ("published",),
 }

@@ -18,7 +18,8 @@ from .lock_subcommands import name_of
 from .locks_needed import taken_in_order
 
 _TABLES = {"r": "table", "p": "table", "f": "foreign table"}
-_KINDS = {**_TABLES, "v": "view", "m": "materialized view", "S": "sequence"}
+KINDS = {**_TABLES, "v": "view", "m": "materialized view", "S": "sequence"}
+"""Of relations that have a name of their own, by pg_class.relkind."""
 _ROWS, SOME_ROWS = "all rows", "rows"
 
 
@@ -129,13 +130,13 @@ def _fallen(line: int, roots: Iterable[Thing], facts: RelationFacts, *, cascade:
     whole = {thing.oid for thing in all_fallen if thing.catalog == "pg_class" and not thing.column}
     for thing in sorted(all_fallen, key=lambda thing: (thing not in roots, thing.oid, thing.column)):
         relation = facts.relations.get(thing.oid) if thing.catalog == "pg_class" else None
-        if relation is None or relation.kind not in _KINDS or whole & {*facts.parents.get(thing.oid, ())}:
+        if relation is None or relation.kind not in KINDS or whole & {*facts.parents.get(thing.oid, ())}:
             continue
         through = "" if thing in roots else "CASCADE" if cascade else "what it belongs to"
         if thing.column and thing.oid not in whole and relation.kind in _TABLES:
             yield Lost(line, "column", thing.oid, thing.column, through)
         elif not thing.column and (relation.kind != "S" or not through):
-            yield Lost(line, _KINDS[relation.kind], thing.oid, through=through)
+            yield Lost(line, KINDS[relation.kind], thing.oid, through=through)
 
 
 def _truncate(line: int, node: Any, scope: Scope) -> Iterator[Lost]:

@@ -9,10 +9,10 @@ import { pagedTable } from "./table.js";
 /** The tab "plan". */
 export async function showPlan(panel, { place, status, ask, refresh }) {
   replace(panel, loading(3));
-  const { steps, findings, forecast, left_out: leftOut, planned_at: at, source } = await ask("plan");
+  const { steps, findings, forecast, blast, left_out: leftOut, planned_at: at, source } = await ask("plan");
   const errors = findings.filter((one) => one.severity === "error");
   const warnings = findings.filter((one) => one.severity !== "error");
-  const foreseen = new Map(forecast.map((one) => [one.version, [...one.losses.map((loss) => loss.told), ...one.gives_back, ...one.locks.map((lock) => lock.who_waits), ...one.unforeseen, ...one.late]]));
+  const foreseen = new Map(forecast.map((one) => [one.version, [...one.losses.map((loss) => loss.told), ...one.gives_back, ...(blast[one.version] ?? []), ...one.locks.map((lock) => lock.who_waits), ...one.unforeseen, ...one.late]]));
   const held = Object.entries(leftOut);
   const link = (version) => h("a", { class: "mono", href: routeTo({ ...place, tab: "migrations", version }) }, version);
   replace(panel, h("div", { class: "stack" },
@@ -26,12 +26,18 @@ export async function showPlan(panel, { place, status, ask, refresh }) {
         { title: "Does", cell: (step) => badge(step.action) },
         { title: "Version", cell: (step) => link(step.version) },
         { title: "Name", cell: (step) => words(step.name) },
-        ...(foreseen.size ? [{ title: forecast.some((one) => one.losses.length) ? "What is lost, who would wait" : "Who would wait", cell: (step) => lines(foreseen.get(step.version)) }] : []),
+        ...(foreseen.size ? [{ title: foreseenTitle(forecast, blast), cell: (step) => lines(foreseen.get(step.version)) }] : []),
         { title: "SHA-256", cell: (step) => h("code", { class: "muted", title: step.checksum }, step.checksum.slice(0, 12)) },
       ], steps) : h("div", { class: "card" }, empty("check", "There is nothing to do", held.length ? "Everything that can run here is applied." : source.kind === "live" ? "Every migration of the folder is applied." : "This is what the last run reported."))),
     held.length > 0 && h("section", { class: "stack" }, h("h2", {}, "Left out"),
       h("ul", { class: "card held" }, held.map(([version, reason]) => h("li", {}, link(version), ` ${reason}`)))),
     at && h("p", { class: "muted" }, "The scripts were last checked by the plan of a run, ", when(at), ".")));
+}
+
+/** What the lines of the forecast say, as far as there are any of a kind. */
+function foreseenTitle(forecast, blast) {
+  if (forecast.some((one) => one.losses.length)) return "What is lost, who would wait";
+  return Object.keys(blast).length ? "Who uses what goes, who would wait" : "Who would wait";
 }
 
 /** A line for each; nothing where a migration locks nothing that is there before it. */
