@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .catalog.row_digests import row_digests
+from .catalog.row_sums import take_sums
 from .catalog.snapshot.comparing import diff
 from .catalog.snapshot.facts import Snapshot
 from .catalog.snapshot.taking import take
@@ -21,8 +21,8 @@ class Made(NamedTuple):
     """What migrations make of an empty database."""
 
     snapshot: Snapshot
-    rows: Mapping[str, tuple[Any, ...]]
-    """See `row_digests`."""
+    rows: Mapping[str, Any]
+    """See `Sums.kept`."""
 
 
 class Scratch(NamedTuple):
@@ -82,7 +82,7 @@ def make(folder: Folder, to: str, scratch: Scratch, dump: Callable[[Connect], st
             )
             raise HistoryError([_finding(message, "name a server that has what they need with --scratch")])
         with there() as conn:
-            made = Made(take(conn), row_digests(conn, ledger))
+            made = Made(take(conn), take_sums(conn, ledger).kept())
         return made, dump(there) if dump else ""
 
 

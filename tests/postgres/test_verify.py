@@ -42,6 +42,10 @@ CREATE FUNCTION shop.stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN N
 CREATE TRIGGER stamp BEFORE UPDATE ON shop.item FOR EACH ROW EXECUTE FUNCTION shop.stamp();
 CREATE SEQUENCE shop.number START 100;
 SELECT setval('shop.number', 500);
+CREATE SEQUENCE shop.idle;
+SELECT setval('shop.idle', 70, false);
+CREATE SEQUENCE shop.down INCREMENT -1;
+SELECT setval('shop.down', -30);
 ALTER TABLE shop.place ENABLE ROW LEVEL SECURITY;
 CREATE POLICY ours ON shop.place USING (true);
 CREATE RULE quiet AS ON DELETE TO shop.dear DO INSTEAD NOTHING;
@@ -200,10 +204,17 @@ KINDS = {
     "sequence's increment": Case("ALTER SEQUENCE shop.number INCREMENT 2", NOTHING,
                                  "ALTER SEQUENCE shop.number INCREMENT 1", "sequence shop.number"),
     "sequence's value": Case("SELECT setval('shop.number', 100)", NOTHING, "SELECT setval('shop.number', 500)",
-                             "sequence shop.number: 500 -> 100", ROWS),
+                             "sequence shop.number: next 501 -> 101", ROWS),
+    "sequence's value not taken": Case("SELECT setval('shop.number', 100, false)", NOTHING,
+                                       "SELECT setval('shop.number', 500)", "shop.number: next 501 -> 100", ROWS),
+    "sequence set and not used": Case("SELECT setval('shop.idle', 10, false)", NOTHING,
+                                      "SELECT setval('shop.idle', 70, false)", "shop.idle: next 70 -> 10", ROWS),
+    "sequence that counts down": Case("SELECT setval('shop.down', -1)", NOTHING, "SELECT setval('shop.down', -30)",
+                                      "shop.down: next -31 -> -2", ROWS),
+    "large object": Case("SELECT lo_create(4711)", NOTHING, "SELECT lo_unlink(4711)", "large objects: 0 -> 1", ROWS),
     "sequence made anew": Case("DROP SEQUENCE shop.number", "CREATE SEQUENCE shop.number START 100",
                                "CREATE SEQUENCE shop.number START 100; SELECT setval('shop.number', 500)",
-                               "sequence shop.number: 500 -> its start", ROWS),
+                               "sequence shop.number: next 501 -> 100", ROWS),
     "owned sequence": Case("ALTER SEQUENCE shop.number OWNED BY shop.bare.a", NOTHING,
                            "ALTER SEQUENCE shop.number OWNED BY NONE", "sequence shop.number"),
     "partition detached": Case("ALTER TABLE shop.log DETACH PARTITION shop.log_2024", NOTHING,

@@ -1,8 +1,9 @@
-"""What is in the tables, as sums that do not depend on the order of rows, computed by the server."""
+"""What a small database holds beside its schema: rows, as sums that do not depend on their order and that the server
+computes, how far sequences have come, and large objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -13,7 +14,7 @@ from .keepable import PREFIX
 
 
 class TableSums(NamedTuple):
-    """:param rows: how many. :param whole: over all columns of each row; None: it has no column.
+    """:param rows: how many. :param whole: over all columns of each row; None: there is nothing to add up.
     :param columns: by name, over the values of one column.
     :param file: the number of the file in which the server keeps it: another one if it was rewritten or emptied.
     """
@@ -24,14 +25,29 @@ class TableSums(NamedTuple):
     file: int
 
 
+class Counter(NamedTuple):
+    """Where a sequence stands. :param coming: what it gives next. :param used: it is not where it starts."""
+
+    coming: int
+    increment: int
+    used: bool
+
+
 class Sums(NamedTuple):
     """Of one database at one moment, by qualified name."""
 
     tables: Mapping[str, TableSums]
     unread: Mapping[str, str]
-    """Tables that could not be read, and why."""
-    sequences: Mapping[str, tuple[int | None, int]]
-    """Last value (None: there was none yet) and increment."""
+    """Tables and sequences that could not be read, and why."""
+    sequences: Mapping[str, Counter]
+    large_objects: int
+
+    def kept(self) -> dict[str, Any]:
+        """What is there at all, by name, to be compared with another database."""
+        tables = {name: (t.rows, t.whole) for name, t in self.tables.items() if t.rows}
+        used = {name: counter.coming for name, counter in self.sequences.items() if counter.used}
+        objects = {"large objects": self.large_objects} if self.large_objects else {}
+        return {**tables, **used, **objects, **self.unread}
 
 
 OWN = f"""
@@ -44,47 +60,96 @@ OWN = f"""
 """The relations that are a database's own, without a ledger's; its one parameter is the ledger's schema."""
 
 _TABLES = f"""
-SELECT n.nspname, c.relname, pg_catalog.coalesce(pg_catalog.pg_relation_filenode(c.oid), 0),
+SELECT n.nspname, c.relname, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname)
 {OWN} AND c.relkind IN ('r', 'p') ORDER BY 1, 2
-""".replace("pg_catalog.coalesce", "coalesce")
+"""
 _SEQUENCES = f"""
-SELECT n.nspname, c.relname, pg_catalog.pg_sequence_last_value(c.oid), s.seqincrement
+SELECT n.nspname, c.relname, s.seqincrement, s.seqstart
 {OWN.replace("WHERE", "JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid WHERE", 1)}
 """
+_LARGE_OBJECTS = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"
+_AT_ONCE = 50
+"""Relations in one query."""
+
+_Named = tuple[Any, ...]
+"""A row of the catalogs that begins with schema and name."""
 
 
 def take_sums(conn: Connection[Any], ledger: str) -> Sums:
-    """One query per table, and one for all sequences.
+    """Every row is read.
 
     :param conn: outside a transaction, as a role that may read the tables.
     :param ledger: schema of the ledger, which is left out.
     """
-    tables, unread = {}, {}
     cursor = conn.cursor(row_factory=tuple_row)
-    for schema, name, file, columns in cursor.execute(_TABLES, [ledger]).fetchall():
-        try:
-            rows, whole, *each = cursor.execute(_sums_of(schema, name, columns)).fetchone()  # type: ignore[misc]
-        except psycopg.Error as error:
-            unread[f"{schema}.{name}"] = error.diag.message_primary or type(error).__name__
-            continue
-        tables[f"{schema}.{name}"] = TableSums(rows, whole, dict(zip(columns, each, strict=True)), file)
-    found = cursor.execute(_SEQUENCES, [ledger]).fetchall()
-    sequences = {f"{schema}.{name}": (last, increment) for schema, name, last, increment in found}
-    return Sums(tables, unread, sequences)
+    unread: dict[str, str] = {}
+    tables = {
+        name: TableSums(rows, whole, dict(zip(columns, each, strict=True)), file)
+        for name, (_, _, file, columns), (rows, whole, each) in _asked(cursor, _TABLES, ledger, _sums_of, unread)
+    }
+    sequences = {
+        name: Counter(last + increment * called, increment, called or last != start)
+        for name, (_, _, increment, start), (last, called) in _asked(cursor, _SEQUENCES, ledger, _place_of, unread)
+    }
+    found = cursor.execute(_LARGE_OBJECTS).fetchone()
+    assert found is not None
+    return Sums(tables, unread, sequences, found[0])
 
 
-def _sums_of(schema: str, name: str, columns: list[str]) -> sql.Composed:
+def _asked(
+    cursor: psycopg.Cursor[Any],
+    catalog: str,
+    ledger: str,
+    query: Callable[[_Named], sql.Composed],
+    unread: dict[str, str],
+) -> Iterator[tuple[str, _Named, tuple[Any, ...]]]:
+    """Of each relation of the catalog its name, its row there, and what the query says of it."""
+    relations = cursor.execute(catalog.encode(), [ledger]).fetchall()
+    for begin in range(0, len(relations), _AT_ONCE):
+        yield from _answers(cursor, relations[begin : begin + _AT_ONCE], query, unread)
+
+
+def _answers(
+    cursor: psycopg.Cursor[Any],
+    relations: Sequence[_Named],
+    query: Callable[[_Named], sql.Composed],
+    unread: dict[str, str],
+) -> Iterator[tuple[str, _Named, tuple[Any, ...]]]:
+    parts = [sql.SQL("SELECT {}, q.* FROM ({}) AS q").format(n, query(row)) for n, row in enumerate(relations)]
+    try:
+        found = cursor.execute(sql.SQL(" UNION ALL ").join(parts)).fetchall()
+    except psycopg.Error as error:
+        if len(relations) > 1:  # to find the one that cannot be read
+            for row in relations:
+                yield from _answers(cursor, [row], query, unread)
+        else:
+            unread[_name(relations[0])] = error.diag.message_primary or type(error).__name__
+        return
+    for number, *answer in found:
+        yield _name(relations[number]), relations[number], tuple(answer)
+
+
+def _name(row: _Named) -> str:
+    return f"{row[0]}.{row[1]}"
+
+
+def _sums_of(row: _Named) -> sql.Composed:
+    schema, name, _, columns = row
     names = [sql.SQL("t.{}").format(sql.Identifier(column)) for column in columns]
     of_row = sql.SQL("ROW({})").format(sql.SQL(", ").join(names)) if names else sql.SQL("NULL")
-    hashes = [
+    whole, *each = [
         sql.SQL(
             'pg_catalog.sum(pg_catalog.hashtextextended({}::pg_catalog.text COLLATE pg_catalog."C", 0))'
             "::pg_catalog.text"
         ).format(value)
         for value in (of_row, *names)
     ]
-    return sql.SQL("SELECT pg_catalog.count(*), {} FROM {} AS t").format(
-        sql.SQL(", ").join(hashes), sql.Identifier(schema, name)
+    return sql.SQL("SELECT pg_catalog.count(*), {}, ARRAY[{}]::pg_catalog.text[] FROM {} AS t").format(
+        whole, sql.SQL(", ").join(each), sql.Identifier(schema, name)
     )
+
+
+def _place_of(row: _Named) -> sql.Composed:
+    return sql.SQL("SELECT s.last_value, s.is_called FROM {} AS s").format(sql.Identifier(row[0], row[1]))

@@ -79,6 +79,8 @@ def _rows_lost(before: Sums, back: Sums) -> Iterator[str]:
             yield f"table {table}: {had.rows} rows -> {has.rows}"
         elif had.whole != has.whole or had.columns != has.columns:
             yield from _changed(table, had, has)
+    if before.large_objects != back.large_objects:
+        yield f"large objects: {before.large_objects} -> {back.large_objects}"
 
 
 def _changed(table: str, had: TableSums, has: TableSums) -> Iterator[str]:
@@ -92,10 +94,10 @@ def _changed(table: str, had: TableSums, has: TableSums) -> Iterator[str]:
 
 def _set_back(before: Sums, back: Sums) -> Iterator[str]:
     """Sequences that would give numbers twice. One that is ahead leaves some out, as each INSERT that fails does."""
-    for sequence, (was, increment) in before.sequences.items():
-        now = back.sequences.get(sequence, (None, increment))[0]
-        if sequence in back.sequences and was is not None and (now is None or (now - was) * increment < 0):
-            yield f"sequence {sequence}: {was} -> {'its start' if now is None else now}, so it gives numbers twice"
+    for sequence, was in before.sequences.items():
+        now = back.sequences.get(sequence)
+        if now and (now.coming - was.coming) * was.increment < 0:
+            yield f"sequence {sequence}: next {was.coming} -> {now.coming}, so it gives numbers twice"
 
 
 def _rewritten(before: Sums, after: Sums) -> Iterator[str]:
