@@ -179,10 +179,11 @@ VERBS = (
             Argument(
                 ("--scratch",),
                 "Server on which it happens, and which is there for nothing else, as postgresql://... or key=value"
-                " pairs. Default: the target's, where the role needs CREATEDB.",
+                " pairs. Default: the target's, where the role needs CREATEDB; without a target, one of its own if the"
+                " extra `postgresql` is installed.",
                 "DSN",
             ),
-            Argument(("--jobs",), "Prove up to N at the same time.", "N", "number", default=1),
+            Argument(("--jobs",), "Prove up to N at the same time. Default: the processors here.", "N", "number"),
             Argument(
                 ("--write",),
                 "Write the verdicts into the folder, to migration_verdicts.txt, where `require_rollback_validation`"
@@ -197,6 +198,7 @@ VERBS = (
                 "list",
             ),
         ),
+        database="optional",
     ),
     Verb(
         "drift",

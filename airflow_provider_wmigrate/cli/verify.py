@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE, about, as_text, read_verdicts
 
+from . import own_server
 from .call import Answer, Call, identity
 from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural
@@ -18,6 +21,7 @@ from .writing import replace_file
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.plan.verdict import Verdict
+    from airflow_provider_wmigrate.engine.session.connection import Connect
 
 
 def verify(call: Call) -> Answer:
@@ -26,8 +30,9 @@ def verify(call: Call) -> Answer:
     from airflow_provider_wmigrate.engine.verify import Verification
     from airflow_provider_wmigrate.engine.verify import verify as carry_out
 
+    # Of a call that is interrupted, connections are cut off: psycopg would tell that beside our own sentence.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     given = call.arguments
-    server = call.target if given.scratch is None else target_of(given.scratch, "--scratch", os.environ)
     known = {m.version for m in call.folder.migrations}
     only, accept = _versions(given.version, known), _versions(given.accept, known)
     _check_accepted(accept, only or known, writes=given.write)
@@ -36,14 +41,33 @@ def verify(call: Call) -> Answer:
     def tell(verdict: Verdict) -> None:
         call.screen.progress(f"{verdict.version}_{verdict.name}: {verdict.grade.words}")
 
-    asked = Verification(call.folder, identity(), call.environment, apart=given.scratch is not None, on_verdict=tell)
-    verdicts, postgresql = carry_out(asked, server.connect, only=only, jobs=given.jobs)
+    def tell_left(name: str) -> None:
+        call.screen.progress(f"dropped {name}, which a killed run had left")
+
+    with _server(call) as (connect, apart):
+        asked = Verification(
+            call.folder, identity(), call.environment, apart=apart, on_verdict=tell, on_left_behind=tell_left
+        )
+        verdicts, postgresql = carry_out(asked, connect, only=only, jobs=given.jobs or os.cpu_count() or 1)
     texts, written = about(call.folder.migrations), read_verdicts(call.folder.path)
     if given.write:
         written = with_verdicts(texts, written, verdicts, postgresql, accept)
         replace_file(Path(os.path.realpath(call.folder.path / VERDICT_FILE)), as_text(written))
     taken = {verdict.version for verdict in verdicts if accepted(texts, written, verdict)}
     return _answer(verdicts, postgresql, taken, wrote=given.write)
+
+
+@contextmanager
+def _server(call: Call) -> Iterator[tuple[Connect, bool]]:
+    """Where scratch databases are made, and whether that server is there for nothing else."""
+    if call.arguments.scratch is not None:
+        yield target_of(call.arguments.scratch, "--scratch", os.environ).connect, True
+    elif call.optional_target or not own_server.is_installed():
+        yield call.target.connect, False
+    else:
+        call.screen.progress("starting a PostgreSQL server of its own")
+        with own_server.own_server() as connect:
+            yield connect, True
 
 
 def _versions(given: Sequence[str] | None, known: Collection[str]) -> set[str]:

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import Connection, sql
 
-from .catalog.row_sums import take_sums
-from .catalog.sample_rows import empty_again, fill
+from .catalog.row_sums import table_files, take_sums
+from .catalog.sample_rows import Known, empty_again, fill
 from .catalog.snapshot.taking import take
 from .errors import ConnectionFailed, WMigrateError
 from .folder.folder import Folder
 from .folder.verdict_file import Grade
 from .migrator import Migrator
 from .model import Identity, Migration
-from .plan.verdict import Seen, Verdict, judge
+from .plan.verdict import Seen, SeenApplied, Verdict, judge
 from .session.connection import Connect
 from .session.scratch import Scratch, scratch_server
 
@@ -35,6 +35,14 @@ SHARED = re.compile(
 """What may reach beyond the database in which it runs, wherever it stands in the text: of the server, or of others."""
 
 
+def beyond(migration: Migration) -> str:
+    """The words of a script by which it may reach beyond its database; empty: it does not."""
+    for script in filter(None, (migration.script, migration.rollback)):
+        if reached := SHARED.search(script.text):
+            return " ".join(reached[0].split())
+    return ""
+
+
 @dataclass(frozen=True)
 class Verification:
     """How a folder is verified.
@@ -42,6 +50,8 @@ class Verification:
     :param apart: the server on which it happens is there for nothing else, so that scripts may change what belongs to
         the whole server, such as roles; else those that may do so are not tried.
     :param on_verdict: told each verdict in the order of the folder, from the thread that called.
+    :param on_left_behind: told the name of each database that a killed run had left, and that was dropped.
+    :param samples: rows that were let in, for the next copy.
     """
 
     folder: Folder
@@ -49,6 +59,8 @@ class Verification:
     environment: str | None = None
     apart: bool = False
     on_verdict: Callable[[Verdict], None] = lambda verdict: None
+    on_left_behind: Callable[[str], None] = lambda name: None
+    samples: Known = field(default_factory=dict)
 
     def migrator(self, connect: Connect) -> Migrator:
         migrator = Migrator(connect, self.folder, identity=self.identity, environment=self.environment)
@@ -73,6 +85,8 @@ def verify(verification: Verification, server: Connect, *, only: Collection[str]
     :raises WMigrateError: no scratch database can be made, or a connection is lost.
     """
     with scratch_server(server) as scratch:
+        for name in scratch.left_behind:
+            verification.on_left_behind(name)
         wanted = set(only) or {m.version for m in verification.folder.migrations}
         return Verified(_Stage(verification, scratch, wanted).run(jobs), scratch.postgresql)
 
@@ -89,7 +103,7 @@ def prove(verification: Verification, connect: Connect, migration: Migration) ->
         eye.autocommit = True
         ledger = migrator.ledger.schema
         _stop_jobs(eye)
-        unproven, filled = fill(eye, ledger)
+        unproven, filled = fill(eye, ledger, verification.samples)
         before = _look(eye, ledger)
         try:
             migrator.apply(migration.version)
@@ -108,7 +122,7 @@ def prove(verification: Verification, connect: Connect, migration: Migration) ->
                 migrator.apply(migration.version)
             if failed:
                 return given(Grade.FAILS, reason=failed[0])
-        applied = _look(eye, ledger)
+        applied = SeenApplied(take(eye), table_files(eye, ledger))
         with _failing("it cannot be rolled back") as failed:
             migrator.roll_back(migration.version)
             back = _look(eye, ledger)
@@ -116,8 +130,8 @@ def prove(verification: Verification, connect: Connect, migration: Migration) ->
             return given(Grade.FAILS, reason=failed[0], unproven=unproven)
         with _failing("rolled back, it cannot be applied again") as failed:
             migrator.apply(migration.version)
-        again = _look(eye, ledger)
-        found = judge(migration, before, applied, back, applied if failed else again, unproven)
+        again = applied.schema if failed else take(eye)
+        found = judge(migration, before, applied, back, again, unproven)
         if failed:
             return replace(found, grade=Grade.FAILS if found.grade is Grade.EXACT else found.grade, reason=failed[0])
         return found
@@ -166,7 +180,7 @@ class _Trials:
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             if kind is None:
-                self._tell(wait=True)
+                self.settle()
         finally:
             self._scratch.end()  # after an error somebody still works there
             self._pool.shutdown(cancel_futures=True)
@@ -185,11 +199,19 @@ class _Trials:
 
     def _try(self, copy: str, migration: Migration) -> Verdict:
         try:
-            found = prove(self._verification, self._scratch.connect_to(copy), migration)
+            connect = self._scratch.connect_to(copy)
+            found = prove(self._verification, connect, migration)
+            if beyond(migration):  # what it has made would stay on the server
+                with suppress(WMigrateError):
+                    self._verification.migrator(connect).roll_back(migration.version)
             self._scratch.drop(copy)
             return found
         finally:
             self._room.release()
+
+    def settle(self) -> None:
+        """Wait until none runs."""
+        self._tell(wait=True)
 
     def _tell(self, *, wait: bool) -> None:
         while self._running and (wait or self._running[0].done()):
@@ -207,6 +229,7 @@ class _Stage:
     wanted: set[str]
     unusable: dict[str, str] = field(default_factory=dict)
     """Versions that are not applied in it, with the reason."""
+    applied: list[str] = field(default_factory=list)
 
     def run(self, jobs: int) -> list[Verdict]:
         name = self.scratch.make()
@@ -220,12 +243,25 @@ class _Stage:
         with trials:
             for version in graph.order[: last + 1]:
                 migration = stage.migrations[version]
-                known = self._known(migration)
+                known, alone = self._known(migration), beyond(migration)
+                if alone:
+                    trials.settle()
                 if version in self.wanted:
                     trials.add(migration, known, template=name)
+                if alone:
+                    trials.settle()
                 if version not in self.unusable and version != graph.order[last]:
                     self._apply(stage, migration)
+            trials.settle()
+            self._unwind(stage)
         return trials.verdicts
+
+    def _unwind(self, stage: Migrator) -> None:
+        """Take back what belongs to the whole server, and so would not go with the database."""
+        first = next((n for n, v in enumerate(self.applied) if beyond(stage.migrations[v])), len(self.applied))
+        for version in reversed(self.applied[first:]):
+            with suppress(WMigrateError):
+                stage.roll_back(version)
 
     def _known(self, migration: Migration) -> Verdict | None:
         """What needs no trial."""
@@ -233,9 +269,7 @@ class _Stage:
         lacking = next((parent for parent in migration.dependencies if parent in self.unusable), None)
         if lacking:
             self.unusable.setdefault(migration.version, f"it needs {lacking}, which is not applied here")
-        scripts = [script.text for script in (migration.script, migration.rollback) if script]
-        if not self.verification.apart and (reached := next(filter(None, map(SHARED.search, scripts)), None)):
-            words = " ".join(reached[0].split())
+        if not self.verification.apart and (words := beyond(migration)):
             reason = f"`{words[:40]}` may reach beyond a scratch database; name a server of its own with --scratch"
             self.unusable.setdefault(migration.version, reason)
         if migration.version in self.unusable:
@@ -249,3 +283,5 @@ class _Stage:
             stage.apply(migration.version)
         if failed:
             self.unusable[migration.version] = failed[0]
+        else:
+            self.applied.append(migration.version)

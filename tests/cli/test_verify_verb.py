@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from terminal import COMMAND
 
+from dev.cluster import Cluster
+from dev.server_binaries import Account
+from dev.watchdog import wait_until
+
+Conn = psycopg.Connection[Any]
 Wmigrate = Callable[..., Any]
 REQUIRED = "validation: {migrations: {require_rollback_validation: true}}\n"
 LOST = "  table public.shop: other values in price"
@@ -115,3 +130,104 @@ def test_a_new_migration_is_proven_by_its_version(wmigrate: Wmigrate, strict: Pa
     assert [(f["message"], f["next_step"], f["file"]) for f in answer.json["findings"]] == [says]
     assert wmigrate("verify", "004", "--write").code == 0
     assert wmigrate("plan").code == 0
+
+
+ACTIVE = "SELECT FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND datname LIKE 'wmigrate_scratch_%'"
+
+
+def scratch_databases(conn: Conn) -> list[str]:
+    return [name for (name,) in conn.execute("SELECT datname FROM pg_database WHERE datname ~ '^wmigrate_scratch'")]
+
+
+@contextmanager
+def running(conn: Conn, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A call that is in the middle of its work."""
+    with subprocess.Popen(
+        [*COMMAND, "verify", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as call:
+        try:
+            assert wait_until(lambda: bool(conn.execute(ACTIVE).fetchall()), 60)
+            yield call
+        finally:
+            call.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [["--jobs", "2"], ["003"]], ids=["in a trial", "before it"])
+def test_an_interrupted_run_leaves_no_database(shop: Path, conn: Conn, number: int, words: list[str]) -> None:
+    (shop / "002_price.sql").write_text("SELECT pg_sleep(600);")
+    with running(conn, *words) as call:
+        call.send_signal(number)
+        call.send_signal(number)  # a person presses it twice
+        out, err = call.communicate(timeout=60)
+    told = [line for line in err.splitlines() if line != "001_shop: exact"]
+    assert (call.returncode, out, told) == (1, "", ["wmigrate: interrupted; nothing was changed"])
+    assert scratch_databases(conn) == []
+
+
+def test_what_a_killed_run_left_is_named_and_dropped_and_nothing_else(
+    shop: Path, conn: Conn, wmigrate: Wmigrate, cluster: Cluster
+) -> None:
+    (shop / "002_price.sql").write_text("SELECT pg_sleep(600);")
+    others = ["wmigrate_scratch_mine", "wmigrate_scratch_0123abcd_1_kept", "wmigrate_scratch_0123ABCD_1"]
+    for name in others:
+        cluster.create_database(name, template="template0")
+    with running(conn, "003") as call:
+        call.kill()
+        call.communicate(timeout=60)
+    left = sorted(set(scratch_databases(conn)) - set(others))
+    (shop / "002_price.sql").write_text("SELECT 1;")
+    gone = "SELECT FROM pg_stat_activity WHERE application_name LIKE 'wmigrate_scratch_%'"
+    assert wait_until(lambda: not conn.execute(gone).fetchall(), 60), "the server has seen that its client is gone"
+    answer = wmigrate("verify", "001")
+    said = [f"dropped {name}, which a killed run had left" for name in left]
+    assert (answer.code, answer.err.splitlines()) == (0, [*said, "001_shop: exact"])
+    assert (len(left), sorted(scratch_databases(conn))) == (1, sorted(others))
+    for name in others:
+        cluster.drop_database(name)
+
+
+def test_without_a_target_a_server_of_its_own_is_started(shop: Path, tmp_path: Path, wmigrate: Wmigrate) -> None:
+    """By an ordinary user; root is told why not."""
+    (shop / "002_price.sql").write_text("CREATE ROLE nobody_else_has_it;")
+    (shop / "002_price.rollback.sql").write_text("DROP ROLE nobody_else_has_it;")
+    (shop / "003_view.sql").write_text("SELECT 1;")
+    (shop / "003_view.rollback.sql").write_text("SELECT 1;")
+    account = Account.for_server()
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python = next(
+        (p for p in (sys.executable, shutil.which(version, path="/usr/bin")) if p and account.reaches(Path(p))), None
+    )
+    if python is None:
+        pytest.skip(f"no {version} that an ordinary user may run")
+    home = Path(tempfile.mkdtemp(dir=tempfile.gettempdir()))
+    shutil.copytree(shop, home / "migrations")
+    for path in (home, home / "migrations"):
+        account.own(path)
+    environ = {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PATH": os.defpath,
+        "PYTHONPATH": f"{Path(__file__).parents[2]}:{Path(psycopg.__file__).parents[1]}",
+    }
+    call = subprocess.run(
+        [python, "-m", "airflow_provider_wmigrate.cli", "verify", "--json", "--write"],
+        cwd=home, env=environ, capture_output=True, text=True, check=False, **account.popen_arguments(),
+    )  # fmt: skip
+    assert (call.returncode, call.stderr) == (0, "")
+    assert [v["grade"] for v in json.loads(call.stdout)["verdicts"]] == ["exact"] * 3, (
+        "roles too: it is there for nothing else"
+    )
+    assert sorted(p.name for p in home.iterdir()) == ["migrations"], "it is gone again"
+    shutil.rmtree(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
+def test_root_is_told_that_postgresql_does_not_run_so(
+    shop: Path, wmigrate: Wmigrate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE"):
+        monkeypatch.delenv(name)
+    answer = wmigrate("verify")
+    says = "PostgreSQL does not run as root; run this as an ordinary user, or name a server with --scratch"
+    assert (answer.code, answer.err.splitlines()[-1]) == (2, f"wmigrate: {says}")

@@ -362,6 +362,26 @@ def test_a_folder_has_a_verdict_on_each(database: str, make_folder: MakeFolder, 
         assert conn.execute("SELECT to_regclass('a'), to_regnamespace('wmigrate')").fetchone() == (None, None)
 
 
+def test_a_role_is_made_once_at_a_time_and_does_not_stay(database: str, conn: Any, make_folder: MakeFolder) -> None:
+    files = {
+        "001_a.sql": "CREATE TABLE a (id int)",
+        "001_a.rollback.sql": "DROP TABLE a",
+        "002_b.sql": "CREATE ROLE made_by_verify; GRANT SELECT ON a TO made_by_verify",
+        "002_b.rollback.sql": "REVOKE SELECT ON a FROM made_by_verify; DROP ROLE made_by_verify",
+        "003_c.sql": "CREATE TABLE c (id int); GRANT SELECT ON c TO made_by_verify",
+        "003_c.rollback.sql": "DROP TABLE c",
+        "004_d.sql": "ALTER TABLE c ADD x int",
+        "004_d.rollback.sql": "ALTER TABLE c DROP x",
+    }
+    asked = Verification(read_folder(make_folder(files)), Identity("tester"), apart=True)
+    for _ in range(2):
+        found = verify(asked, lambda: psycopg.connect(database), jobs=3).verdicts
+        assert [(v.version, v.grade.value, v.reason) for v in found] == [
+            (m, "exact", "") for m in ("001", "002", "003", "004")
+        ]
+        assert conn.execute("SELECT FROM pg_roles WHERE rolname = 'made_by_verify'").fetchall() == []
+
+
 def test_a_migration_that_does_not_run_over_rows(database: str, make_folder: MakeFolder) -> None:
     files = {
         "001_a.sql": "CREATE TABLE a (id int)",

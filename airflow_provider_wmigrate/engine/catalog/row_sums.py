@@ -80,50 +80,52 @@ _Named = tuple[Any, ...]
 def take_sums(conn: Connection[Any], ledger: str) -> Sums:
     """Every row is read.
 
-    :param conn: outside a transaction, as a role that may read the tables.
+    :param conn: a role that may read the tables.
     :param ledger: schema of the ledger, which is left out.
     """
-    cursor = conn.cursor(row_factory=tuple_row)
     unread: dict[str, str] = {}
     tables = {
         name: TableSums(rows, whole, dict(zip(columns, each, strict=True)), file)
-        for name, (_, _, file, columns), (rows, whole, each) in _asked(cursor, _TABLES, ledger, _sums_of, unread)
+        for name, (_, _, file, columns), (rows, whole, each) in ask_each(conn, _TABLES, ledger, _sums_of, unread)
     }
     sequences = {
         name: Counter(last + increment * called, increment, called or last != start)
-        for name, (_, _, increment, start), (last, called) in _asked(cursor, _SEQUENCES, ledger, _place_of, unread)
+        for name, (_, _, increment, start), (last, called) in ask_each(conn, _SEQUENCES, ledger, _place_of, unread)
     }
-    found = cursor.execute(_LARGE_OBJECTS).fetchone()
+    found = conn.execute(_LARGE_OBJECTS).fetchone()
     assert found is not None
     return Sums(tables, unread, sequences, found[0])
 
 
-def _asked(
-    cursor: psycopg.Cursor[Any],
-    catalog: str,
-    ledger: str,
-    query: Callable[[_Named], sql.Composed],
-    unread: dict[str, str],
+def table_files(conn: Connection[Any], ledger: str) -> dict[str, int]:
+    """By table, see `TableSums.file`. No row is read."""
+    found = conn.cursor(row_factory=tuple_row).execute(_TABLES.encode(), [ledger])
+    return {_name(row): row[2] for row in found}
+
+
+def ask_each(
+    conn: Connection[Any], catalog: str, ledger: str, query: Callable[[_Named], sql.Composed], unread: dict[str, str]
 ) -> Iterator[tuple[str, _Named, tuple[Any, ...]]]:
-    """Of each relation of the catalog its name, its row there, and what the query says of it."""
-    relations = cursor.execute(catalog.encode(), [ledger]).fetchall()
+    """Of each relation of the catalog its name, its row there, and what the query says of it; many in one statement.
+
+    :param unread: is told those that cannot be read, and why.
+    """
+    relations = conn.cursor(row_factory=tuple_row).execute(catalog.encode(), [ledger]).fetchall()
     for begin in range(0, len(relations), _AT_ONCE):
-        yield from _answers(cursor, relations[begin : begin + _AT_ONCE], query, unread)
+        yield from _answers(conn, relations[begin : begin + _AT_ONCE], query, unread)
 
 
 def _answers(
-    cursor: psycopg.Cursor[Any],
-    relations: Sequence[_Named],
-    query: Callable[[_Named], sql.Composed],
-    unread: dict[str, str],
+    conn: Connection[Any], relations: Sequence[_Named], query: Callable[[_Named], sql.Composed], unread: dict[str, str]
 ) -> Iterator[tuple[str, _Named, tuple[Any, ...]]]:
     parts = [sql.SQL("SELECT {}, q.* FROM ({}) AS q").format(n, query(row)) for n, row in enumerate(relations)]
     try:
-        found = cursor.execute(sql.SQL(" UNION ALL ").join(parts)).fetchall()
+        with conn.transaction():
+            found = conn.cursor(row_factory=tuple_row).execute(sql.SQL(" UNION ALL ").join(parts)).fetchall()
     except psycopg.Error as error:
         if len(relations) > 1:  # to find the one that cannot be read
             for row in relations:
-                yield from _answers(cursor, [row], query, unread)
+                yield from _answers(conn, [row], query, unread)
         else:
             unread[_name(relations[0])] = error.diag.message_primary or type(error).__name__
         return

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
-from .row_sums import OWN
+from .row_sums import OWN, ask_each
 
 ROWS = 3
 """As many per table, or less where a key or a CHECK leaves no room for more."""
@@ -34,18 +34,18 @@ class _Column(NamedTuple):
     required: bool
     has_default: bool
     drawn: bool
-    labels: list[str]
+    labels: tuple[str, ...]
     definitions: str
     parent: tuple[str, str, str] | None
 
 
 _TABLES = f"""
-SELECT n.nspname, c.relname {OWN} AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+SELECT n.nspname, c.relname, c.oid {OWN} AND c.relkind IN ('r', 'p') AND NOT c.relispartition
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid)
  ORDER BY c.oid
 """
 _COLUMNS = """
-SELECT a.attname, a.attnum::int, b.typname, b.typcategory, e.typname, e.typcategory,
+SELECT a.attrelid, a.attname, a.attnum::int, b.typname, b.typcategory, e.typname, e.typcategory,
        CASE WHEN b.typname IN ('varchar', 'bpchar') AND m.typmod > 4 THEN m.typmod - 4 ELSE 0 END,
        a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
        a.attidentity <> '' OR coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%%', false),
@@ -67,38 +67,98 @@ SELECT a.attname, a.attnum::int, b.typname, b.typcategory, e.typname, e.typcateg
   CROSS JOIN LATERAL (SELECT CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END) AS m (typmod)
   LEFT JOIN pg_catalog.pg_type e ON e.oid = b.typelem AND b.typcategory = 'A'
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
- WHERE a.attrelid = %s::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
- ORDER BY a.attnum
+ WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ ORDER BY a.attrelid, a.attnum
 """
+_Name = tuple[str, str]
+_Columns = tuple[_Column, ...]
 
 
-def fill(conn: Connection[Any], ledger: str) -> tuple[dict[str, str], list[str]]:
+class Filled(NamedTuple):
+    """How a table was filled. :param why: columns of it stay empty, with the server's reason."""
+
+    statements: tuple[sql.Composed, ...]
+    why: str
+
+
+Known = dict[tuple[_Name, _Columns], Filled]
+"""What has filled tables of these columns before: the same will do for the next copy."""
+
+
+def fill(conn: Connection[Any], ledger: str, known: Known) -> tuple[dict[str, str], list[str]]:
     """Give rows to the tables that have none. Each row is one that the table's constraints and triggers let in.
 
     :param conn: outside a transaction. :param ledger: schema of the ledger.
+    :param known: is looked in, and learns.
     :return: tables that stay empty, or columns of which do, each with the server's reason; and those that have rows.
     """
     with conn.transaction():
         conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor = conn.cursor(row_factory=tuple_row)
-        names = cursor.execute(_TABLES, [ledger]).fetchall()
-        waiting = {name: _columns(conn, name) for name in names if _is_empty(conn, name)}
-        filled: list[str] = []
-        reasons: dict[str, str] = {}
-        unproven: dict[str, str] = {}
+        waiting, there = _empty_and_others(conn, ledger)
+        done = _as_before(conn, waiting, there, known)
+        reasons: dict[_Name, str] = {}
         progress = True
         while waiting and progress:  # a table whose parent has no rows yet is tried again
             progress = False
             for name, columns in list(waiting.items()):
-                there, why = _fill(conn, name, columns)
-                table = ".".join(name)
-                reasons[table] = why
-                if there:
+                filled = _fill(conn, name, columns)
+                reasons[name] = filled.why
+                if filled.statements:
                     progress = True
-                    filled.append(table)
+                    done[name] = filled
+                    if not filled.why:  # what stood in the way may be gone the next time
+                        known[name, columns] = filled
                     del waiting[name]
-                    unproven |= {table: f"some columns stay empty: {why}"} if why else {}
-    return unproven | {".".join(name): f"stays empty: {reasons['.'.join(name)]}" for name in waiting}, filled
+    unproven = {name: f"some columns stay empty: {filled.why}" for name, filled in done.items() if filled.why}
+    unproven |= {name: f"stays empty: {reasons[name]}" for name in waiting}
+    return {".".join(name): why for name, why in unproven.items()}, [".".join(name) for name in done]
+
+
+def _empty_and_others(conn: Connection[Any], ledger: str) -> tuple[dict[_Name, _Columns], set[_Name]]:
+    """Tables without rows with their columns, and tables that have some. What this role may not read is neither, which
+    the sums tell."""
+    empty: dict[int, _Name] = {}
+    there: set[_Name] = set()
+    for _, (schema, table, oid), (has_rows,) in ask_each(conn, _TABLES, ledger, _has_rows, {}):
+        if has_rows:
+            there.add((schema, table))
+        else:
+            empty[oid] = (schema, table)
+    columns: dict[_Name, list[_Column]] = {name: [] for name in empty.values()}
+    for oid, *column in conn.cursor(row_factory=tuple_row).execute(_COLUMNS, [list(empty)]).fetchall():
+        columns[empty[oid]].append(_Column._make(tuple(v) if isinstance(v, list) else v for v in column))
+    return {name: tuple(each) for name, each in columns.items()}, there
+
+
+def _has_rows(row: tuple[Any, ...]) -> sql.Composed:
+    return sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(row[0], row[1]))
+
+
+def _as_before(
+    conn: Connection[Any], waiting: dict[_Name, _Columns], there: set[_Name], known: Known
+) -> dict[_Name, Filled]:
+    """Fill what is known, parents first, in one message; what was filled is taken out of those that wait."""
+    there, found = set(there), {}
+    ready = True
+    while ready:
+        ready = False
+        for name, columns in waiting.items():
+            filled = known.get((name, columns)) if name not in found else None
+            if filled and {c.parent[:2] for c in columns if c.parent} <= {*there, name}:
+                found[name] = filled
+                there.add(name)
+                ready = True
+    if not found:
+        return {}
+    statements = [statement for filled in found.values() for statement in filled.statements]
+    try:
+        with conn.transaction():
+            conn.execute(sql.SQL(";").join(statements), prepare=False)
+    except psycopg.Error:  # something has changed: each for itself
+        return {}
+    for name in found:
+        del waiting[name]
+    return found
 
 
 def empty_again(conn: Connection[Any], tables: Sequence[str]) -> None:
@@ -114,41 +174,32 @@ def empty_again(conn: Connection[Any], tables: Sequence[str]) -> None:
         conn.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
 
 
-def _is_empty(conn: Connection[Any], name: tuple[str, str]) -> bool:
-    try:
-        with conn.transaction():
-            return conn.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(sql.Identifier(*name))).fetchone() is None
-    except psycopg.Error:  # this role may not read it, which the sums tell
-        return False
+def _fill(conn: Connection[Any], name: _Name, columns: _Columns) -> Filled:
+    """Without statements: it stays empty."""
+    first, why = _insert(conn, name, columns, 0)
+    if not first:
+        return Filled((), why)
+    more = (_insert(conn, name, columns, number)[0] for number in range(1, ROWS))
+    return Filled((first, *filter(None, more)), why)
 
 
-def _columns(conn: Connection[Any], name: tuple[str, str]) -> list[_Column]:
-    cursor = conn.cursor(row_factory=tuple_row)
-    return [_Column(*row) for row in cursor.execute(_COLUMNS, [sql.Identifier(*name).as_string(conn)]).fetchall()]
-
-
-def _fill(conn: Connection[Any], name: tuple[str, str], columns: Sequence[_Column]) -> tuple[bool, str]:
-    """:return: whether it has rows, and why it has none or their columns are NULL."""
-    there, why = _insert(conn, name, columns, 0)
-    for number in range(1, ROWS if there else 1):
-        _insert(conn, name, columns, number)
-    return there, why
-
-
-def _insert(conn: Connection[Any], name: tuple[str, str], columns: Sequence[_Column], number: int) -> tuple[bool, str]:
+def _insert(conn: Connection[Any], name: _Name, columns: _Columns, number: int) -> tuple[sql.Composed | None, str]:
     """One row, in the first way that is let in: values that are no defaults first, since a column that comes back
     with its default alone would look as if nothing were lost.
+
+    :return: the statement that was let in; and why it was none, or only one with empty columns.
     """
     why = ""
     for way in _ways():
         given = {c.name: value for c in columns if (value := _value(c, number, way)) is not None}
         try:
+            statement = _statement(name, given)
             with conn.transaction():
-                conn.execute(_statement(name, given))
-            return True, why if way.bare else ""
+                conn.execute(statement)
+            return statement, why if way.bare else ""
         except psycopg.Error as error:
             why = why or error.diag.message_primary or type(error).__name__
-    return False, why
+    return None, why
 
 
 class _Way(NamedTuple):
@@ -167,7 +218,7 @@ def _ways() -> Iterator[_Way]:
     yield _Way(0, defaults=True, bare=True)
 
 
-def _statement(name: tuple[str, str], given: Mapping[str, sql.Composable]) -> sql.Composed:
+def _statement(name: _Name, given: Mapping[str, sql.Composable]) -> sql.Composed:
     if not given:
         return sql.SQL("INSERT INTO {} DEFAULT VALUES").format(sql.Identifier(*name))
     columns = sql.SQL(", ").join(map(sql.Identifier, given))

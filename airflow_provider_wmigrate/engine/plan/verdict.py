@@ -43,8 +43,19 @@ class Seen:
     sums: Sums
 
 
+@dataclass(frozen=True, slots=True)
+class SeenApplied:
+    """A database when the migration has run: its rows are not compared with anything.
+
+    :param files: by table, see `TableSums.file`.
+    """
+
+    schema: Snapshot
+    files: Mapping[str, int]
+
+
 def judge(
-    migration: Migration, before: Seen, applied: Seen, back: Seen, again: Seen, unproven: Mapping[str, str]
+    migration: Migration, before: Seen, applied: SeenApplied, back: Seen, again: Snapshot, unproven: Mapping[str, str]
 ) -> Verdict:
     """The verdict on a rollback that has run: before, applied, rolled back, and applied again.
 
@@ -54,11 +65,10 @@ def judge(
     theirs = {extension.name for extension in migration.requires_extensions}
     kept = [d for d in diff(before.schema, back.schema) if not _stays(d, theirs)]
     differences = [d.sentence for d in kept]
-    differences += [f"applied again, it is not the same: {d.sentence}" for d in diff(applied.schema, again.schema)]
+    differences += [f"applied again, it is not the same: {d.sentence}" for d in diff(applied.schema, again)]
     rows = [*_rows_lost(before.sums, back.sums), *_set_back(before.sums, back.sums)]
     grade = Grade.ROWS_LOST if rows else Grade.DEFINITION_LOST if differences else Grade.EXACT
-    changed = sorted({*_rewritten(before.sums, applied.sums), *_rewritten(applied.sums, back.sums)})
-    rewritten = tuple(table for table in changed if table in before.sums.tables)
+    rewritten = tuple(sorted(_rewritten(before.sums, applied.files, back.sums)))
     unread = {**before.sums.unread, **back.sums.unread}
     return Verdict(
         migration.version, migration.name, grade, tuple(differences), tuple(rows), rewritten, {**unproven, **unread}
@@ -100,8 +110,9 @@ def _set_back(before: Sums, back: Sums) -> Iterator[str]:
             yield f"sequence {sequence}: next {was.coming} -> {now.coming}, so it gives numbers twice"
 
 
-def _rewritten(before: Sums, after: Sums) -> Iterator[str]:
+def _rewritten(before: Sums, applied: Mapping[str, int], back: Sums) -> Iterator[str]:
     for table, had in before.tables.items():
-        has = after.tables.get(table)
-        if has is not None and has.file != had.file:
+        between = applied.get(table)
+        has = back.tables.get(table)
+        if between is not None and (between != had.file or (has is not None and has.file != between)):
             yield table

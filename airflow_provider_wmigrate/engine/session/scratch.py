@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -59,11 +59,15 @@ class Scratch:
 
     def __init__(self, connect: Connect, conn: psycopg.Connection[Any], run: str) -> None:
         self._connect, self._conn, self._run = connect, conn, run
-        self._names: list[str] = []
+        self._names: dict[str, None] = {}
         self._made = 0
+        self.left_behind: list[str] = []
+        """Of runs that were killed: dropped now."""
         conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [run])
-        for (name,) in conn.execute(_LEFT_BEHIND, [len(PREFIX), PREFIX, len(run)]).fetchall():
-            _drop(conn, name)
+        for (name,) in conn.execute(_LEFT_BEHIND, [f"^{PREFIX}[0-9a-f]{{8}}_[0-9]+$", len(run)]).fetchall():
+            with suppress(psycopg.Error):  # somebody works there whom this role may not send away
+                _drop(conn, name)
+                self.left_behind.append(name)
 
     @property
     def postgresql(self) -> int:
@@ -79,7 +83,7 @@ class Scratch:
         """
         self._made += 1
         name = f"{self._run}_{self._made}"
-        self._names.append(name)
+        self._names[name] = None
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
             sql.Identifier(name), sql.Identifier(template or "template0")
         )
@@ -104,17 +108,17 @@ class Scratch:
         password = {"password": info.password} if info.password else {}
         return partial(psycopg.connect, make_conninfo(info.dsn, dbname=name, **password))
 
-    def drop(self, name: str) -> None:
-        _drop(self._conn, name)
-        self._names.remove(name)
+    def drop(self, name: str, *, by: psycopg.Connection[Any] | None = None) -> None:
+        _drop(by or self._conn, name)
+        self._names.pop(name, None)
 
     def end(self) -> None:
         """Drop what is there, and send away who works in it."""
         if self._names:
             with self._connect() as conn:  # the first one may be lost
                 conn.autocommit = True
-                while self._names:
-                    _drop(conn, self._names.pop())
+                for name in list(self._names):  # none is forgotten before it is gone, whoever interrupts this
+                    self.drop(name, by=conn)
 
 
 def _not_made(error: psycopg.Error) -> WMigrateError:
@@ -132,7 +136,7 @@ _SEND_AWAY = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_sta
 # A role sees what its own sessions are called.
 _LEFT_BEHIND = """
 SELECT d.datname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
-WHERE pg_catalog.left(d.datname, %s) = %s AND r.rolname = current_user
+WHERE d.datname ~ %s AND r.rolname = current_user
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
                    WHERE a.application_name = pg_catalog.left(d.datname, %s))
 """
