@@ -41,6 +41,7 @@ _CHANGES = {
     r"\b(server process|pid) \d+": "PROCESS",
     r"\b\w+@[\w.-]+": "WHO",
     r"\b[0-9a-f]{64}\b": "HASH",
+    r"\d{8}T\d{6}Z-[0-9a-f]{6}": "MOMENT",
     r"PostgreSQL \d+\.\d+": "SERVER",
     r"(001_existing_schema: applied in DURATION:) \d+": r"\1 SOME",  # what pg_dump writes depends on its version
     r" {2,}": "  ",

@@ -28,7 +28,7 @@ def plan(call: Call) -> Answer:
     forecasts, to_split = planning.forecast(made, call.analyses.of, _elsewhere(call)) if made.steps else ((), ())
     closed = planning.window_findings(made)
     findings = [*made.findings, *closed, *_in_files(call, planning, made), *to_split]
-    needs = planning.backup_needs(made, call.analyses.of)
+    needs = planning.backup_needs(made, call.analyses.of) if made.steps else {}
     foreseen = {forecast.version: forecast for forecast in forecasts}
     data = {
         "target": call.target_document(),
@@ -135,7 +135,8 @@ def _carried_out(
     if made.steps or made.failures or findings:
         from .run import Run
 
-        needs = {} if call.arguments.dry_run else planning.backup_needs(made, call.analyses.of)
+        backs_up = made.steps and not call.arguments.dry_run
+        needs = planning.backup_needs(made, call.analyses.of) if backs_up else {}
         return Run(call, made, findings, document, idle, losses, needs).answer()
     return Answer(document, lambda screen: screen.line(idle))
 

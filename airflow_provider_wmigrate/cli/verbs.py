@@ -216,6 +216,7 @@ VERBS = (
         ),
         asks=True,
     ),
+    Verb("backups", "Show the backups that wmigrate has made of the target, and where they are.", "backups:backups"),
     Verb(
         "kept",
         "Show what migrations with `keep: true` have put aside instead of destroying it, or let go of it.",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .model import Direction, Script
 from .record import Backup, Blocker, Bystanders, LockTaken, Record, ServerWords
+from .wording import told_size
 
 
 class Waiting(NamedTuple):
@@ -127,7 +128,7 @@ class BackingUp(NamedTuple):
     """Bytes so far."""
 
     def __str__(self) -> str:
-        return f"backing up to {self.name}: {self.seconds:.0f} s, {self.written:,} bytes written"
+        return f"backing up to {self.name}: {self.seconds:.0f} s, {told_size(self.written)} written"
 
 
 class BackedUp(NamedTuple):

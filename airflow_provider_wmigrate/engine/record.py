@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from .lock_modes import Forecast
 from .model import Identity, Migration
+from .wording import told_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Backup:
 
     def __str__(self) -> str:
         what = "the whole database" if self.scope == "database" else ", ".join(self.relations)
-        size = f", {self.bytes:,} bytes, sha256 {(self.sha256 or '')[:12]}" if self.bytes is not None else ""
+        size = f", {told_size(self.bytes)}" if self.bytes is not None else ""
         return f"backup of {what} in {self.seconds:.1f} s: {self.place}{size}"
 
 

@@ -81,6 +81,7 @@ CALLS = {
     "completion": ["bash"], "repair": ["1", "--accept", "--reason", "x", "--yes"],
     "wait": [], "baseline": ["3", "--reason", "x", "--yes"], "baseline --undo": ["3", "--reason", "x", "--yes"],
     "adopt": ["--from", "dbmate", "--dry-run"], "convert": ["--from", "seed", "migrations", "written"], "export": [],
+    "backups": [],
     "review": [], "lint": ["--offline"], "lint --write-baseline": ["known.json"],
     "snapshot": ["--output", "schema.json"], "diff": ["schema.json"],
     "verify": ["1"], "squash": ["2", "--data", "--dry-run"], "drift": [], "drift --accept": ["--reason", "x", "--yes"],

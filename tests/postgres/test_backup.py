@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,11 +18,12 @@ from airflow_provider_wmigrate.engine.errors import BackupFailed, HistoryError
 from airflow_provider_wmigrate.engine.events import BackedUp, BackingUp, Event
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
-from airflow_provider_wmigrate.engine.plan.backup_needs import Needs
+from airflow_provider_wmigrate.engine.plan.backup_needs import Need, Needs
 from airflow_provider_wmigrate.engine.record import Backup, Outcome
 from dev.cluster import Cluster
 from dev.server_binaries import client_program
 from tests.conftest import MakeMigrator
+from tests.waiting import wait_until
 
 Conn = psycopg.Connection[Any]
 
@@ -132,6 +134,32 @@ def test_it_is_told_how_far_it_is(runner: Callable[..., Migrator], events: list[
     told = [event for event in events if isinstance(event, BackingUp | BackedUp)]
     assert told[0] == BackingUp(backup.name, pytest.approx(0, abs=5), 0)
     assert told[-1] == BackedUp(backup)
+
+
+def test_a_time_limit_stops_pg_dump(runner: Callable[..., Migrator], conn: Conn, database: str, tmp_path: Path) -> None:
+    """Who holds a lock on a table keeps pg_dump waiting; the limit strikes meanwhile, as that of a task does."""
+    mine, waiting = runner(), "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'a'::regclass"
+
+    class Struck(BaseException):
+        pass
+
+    def strike(*_: object) -> None:
+        raise Struck
+
+    def when_it_waits() -> None:
+        wait_until(lambda: conn.execute(waiting).fetchone() == (1,))
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, strike)
+    with psycopg.connect(database) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("LOCK TABLE a")
+        struck = pool.submit(when_it_waits)
+        with pytest.raises(Struck):
+            mine.back_up({"002": Need("002", "it is asked for", "")})
+        struck.result()
+        assert conn.execute(waiting).fetchone() == (0,)
+    signal.signal(signal.SIGUSR1, before)
+    assert [*(tmp_path / "kept").iterdir()] == []
 
 
 # Places that are no folder

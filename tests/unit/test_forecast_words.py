@@ -10,8 +10,9 @@ from airflow_provider_wmigrate.engine.catalog.relations import Relation, Relatio
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import KnownLock, Learnt, LockMode
 from airflow_provider_wmigrate.engine.model import Direction, Migration, Plan, Script, Step
-from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, ahead, compared, forecasts, parts_of, told_size
+from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, ahead, compared, forecasts, parts_of
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.wording import told_size
 
 SIZE = 12 * 1024**3
 RELATIONS = {

@@ -67,7 +67,7 @@ class FolderStore:
     """A folder of this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+        self.folder = Path(os.path.abspath(folder))
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from airflow_provider_wmigrate.engine.lock_modes import (
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script, Transactional
 from airflow_provider_wmigrate.engine.record import Kept, LockTaken
 from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.wording import told_size
 
 from .giving_back import locks_of_kept
 from .journal import runs_by_statement, segments
@@ -240,16 +241,6 @@ def _root(oid: int, facts: RelationFacts) -> int:
     while parents := facts.parents.get(oid):
         oid = parents[0]
     return oid
-
-
-def told_size(size_bytes: int) -> str:
-    """`12 GB`, by powers of 1024 as the server's pg_size_pretty tells it."""
-    size, unit = float(size_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
 
 
 # What a dry run saw

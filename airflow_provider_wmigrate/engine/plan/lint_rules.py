@@ -11,8 +11,9 @@ from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_i
 from airflow_provider_wmigrate.engine.sql.named import walk
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
+from airflow_provider_wmigrate.engine.wording import told_size
 
-from .forecast import Ahead, told_size
+from .forecast import Ahead
 from .lock_order import SMALL
 from .lock_scope import Lock, Scope
 from .locks_needed import taken_in_order

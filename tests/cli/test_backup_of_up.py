@@ -322,6 +322,17 @@ def test_nothing_secret_is_on_a_command_line(
     assert "hunter2" not in told
 
 
+def test_those_that_there_are(made: Made, wmigrate: Wmigrate, conn: Conn) -> None:
+    made()
+    assert wmigrate("backups").out.startswith("No backup of database ")
+    backup = wmigrate("up", "--yes", "--json").json["backup"]
+    (told,) = wmigrate("backups", "--json").json["backups"]
+    assert backup.items() <= told.items()
+    assert wmigrate("backups").out.splitlines()[-1] == (
+        "To restore one: createdb NEW; pg_restore --exit-on-error --dbname=NEW PLACE"
+    )
+
+
 # Those that are old
 
 
@@ -352,6 +363,7 @@ def test_only_old_backups_that_wmigrate_made_of_this_database_go(
     up = wmigrate("up", "--yes")
     assert up.code == 0, up.err
     assert f"deleted: {first['place']}" in up.err
+    assert [each["name"] for each in wmigrate("backups", "--json").json["backups"]] == [*_last(conn), second["name"]]
     assert {file.name for file in kept.glob("*")} == {second["name"], other.name, *_last(conn)}
     assert audited(conn, "backup_removed") == [
         ("backup_removed", None, {"name": first["name"], "place": first["place"]})
