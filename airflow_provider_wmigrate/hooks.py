@@ -232,7 +232,10 @@ def in_words_of_a_run(finding: Finding) -> Finding:
     from dataclasses import replace
 
     if finding.code == "rollback_differs" and finding.severity == "error":
-        choice = 'read both, and trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+        choice = (
+            'read both, and trigger a new run with the configuration {"rollback_script": "folder"} or "ledger", and the'
+            ' same "to"; to clear this one is not enough, since it keeps its configuration'
+        )
         return replace(finding, next_step=choice)
     if finding.code == "outside_window":
         return replace(finding, next_step=in_words_of_a_configuration(finding.next_step))

@@ -53,6 +53,11 @@ _FINDINGS = {
     "no_rollback": (E, "there is no rollback script in the folder or the ledger", "write one, or restore a backup"),
     "irreversible": (E, "it is declared irreversible: `rollback_supported: false`", "a new migration, or a backup"),
     "rollback_differs": (f"{E}; {W} if none is recorded", "the rollback script is not the recorded one", "choose one"),
+    "drops_of_others": (
+        f"{E}; {W} without the file",
+        "the rollback's CASCADE would take along what others made",
+        "roll that back first, or drop it by name",
+    ),
     "no_task": (E, "it is applied, but has no file and so no task", "restore the file, or use the operator alone"),
     "estimate_over_budget": (W, "its estimated duration is over its limit", "raise the limit or correct the estimate"),
     "extension_missing": (E, "the server does not have a required extension", "install it, or `when_missing: skip`"),

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .plan.backup_needs import Need
     from .plan.forecast import Ahead, Foreseen
     from .plan.rollback import RollbackSource
-    from .record import Kept
     from .sql.script import Analysis
 
 
@@ -143,49 +142,16 @@ class Planning:
             return (), ()
         from .blast import with_blast
         from .plan.forecast import forecasts
+        from .run.plan_findings import findings_of_apply, findings_of_rollback
 
         with self._access.open("read") as session:
             scripts, facts = self._ahead(session, plan, analysed)
             made, found = forecasts(scripts(), facts)
             if plan.direction == "apply":
                 made = with_blast(session.conn, made, scripts, facts, elsewhere)
-                return made, (*found, *self._not_kept(session, scripts, facts))
-            return self._with_losses(session, made, scripts(), facts), (*found, *self._kept_gone(session, plan))
-
-    def _not_kept(
-        self, session: Session, scripts: Callable[[], Iterator[Ahead]], facts: RelationFacts
-    ) -> tuple[Finding, ...]:
-        """What migrations with `keep: true` destroy and cannot keep, as the target is now."""
-        if not any(migration.keep for migration in self.migrations.values()):
-            return ()
-        from .catalog.keepable import keepable
-        from .plan.keep_tables import hidden_losses, keep_findings_of_tables
-
-        going = [(self.migrations[script.version], script.analysis) for script in scripts()]
-        seen = tuple(keep_findings_of_tables(going, partial(keepable, session.conn)))
-        keeping = [migration for migration, _ in going if migration.keep]
-        hidden = hidden_losses(keeping, scripts(), facts) if keeping else ()
-        told = {(finding.version, finding.line) for finding in seen}
-        return (*seen, *(finding for finding in hidden if (finding.version, finding.line) not in told))
-
-    def _kept_gone(self, session: Session, plan: Plan) -> Iterator[Finding]:
-        from .ledger.kept import kept_of, kept_places
-        from .plan.giving_back import kept_gone
-
-        there = kept_places(session.conn)
-        for version in (step.version for step in plan.steps):
-            migration = self.migrations.get(version)
-            if migration is not None and migration.keep:
-                yield from kept_gone(migration, kept_of(session.conn, self.ledger.schema, version), there)
-
-    def _kept(self, session: Session, plan: Plan) -> dict[str, tuple[Kept, ...]]:
-        """What a rollback gives back."""
-        from .ledger.kept import all_kept
-
-        found: dict[str, tuple[Kept, ...]] = {}
-        for version, _, kept in all_kept(session.conn, self.ledger.schema) if plan.direction == "rollback" else ():
-            found[version] = (*found.get(version, ()), kept)
-        return found
+                return made, (*found, *findings_of_apply(session, self.migrations, scripts, facts))
+            found += tuple(findings_of_rollback(session, self.ledger.schema, self.migrations, plan, scripts, facts))
+            return self._with_losses(session, made, scripts(), facts), found
 
     def _with_losses(
         self, session: Session, made: Sequence[Forecast], scripts: Iterable[Ahead], facts: RelationFacts
@@ -240,6 +206,7 @@ class Planning:
         from .plan.forecast import ahead
         from .plan.giving_back import locks_of_kept
         from .plan.lock_order import names_of
+        from .run.plan_findings import kept_by_version
 
         settings = self.settings.execution
         migrations = self.migrations if plan.direction == "apply" else self._rolling_back(session, plan)
@@ -247,7 +214,7 @@ class Planning:
         learnt = self._learnt(session, going) if plan.direction == "apply" else {}
         known = [KnownLock(*lock) for migration in going for lock in migration.locks]
         known += [lock for each in learnt.values() for lock in each.locks]
-        kept = self._kept(session, plan)
+        kept = kept_by_version(session, self.ledger.schema) if plan.direction == "rollback" else {}
         known += [lock for each in kept.values() for lock in locks_of_kept(each)]
         scripts = partial(ahead, plan, migrations, analysed, settings, learnt, kept)
         asked = wanted_of_all((script.analysis for script in scripts()), names_of(known))

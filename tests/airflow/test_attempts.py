@@ -233,7 +233,8 @@ def test_a_rollback_of_a_run_that_failed_is_done_once_a_person_has_chosen_the_me
     refused = runner.run(runner.rollback(folder, to="0"))
     assert str(refused.errors["plan"]) == (
         "001_a.rollback.sql: the rollback script of 001 is not the one recorded when it was applied; read both, and"
-        ' trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+        ' trigger a new run with the configuration {"rollback_script": "folder"} or "ledger", and the'
+        ' same "to"; to clear this one is not enough, since it keeps its configuration'
     )
     assert runner.run(runner.rollback(folder, to="0"), rollback_script="folder").state == "success"
     assert relations(conn) == set()

@@ -598,7 +598,10 @@ def test_of_two_rollback_scripts_a_run_is_told_which(
     runner.run(runner.migrations(make_folder({**A, **C}), max_tasks=max_tasks))
     mended = make_folder({**A, **C, "001_a.rollback.sql": "ALTER TABLE a RENAME TO kept;"})
     run = runner.run(runner.rollback(mended, to="0", max_tasks=max_tasks))
-    choose = 'read both, and trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+    choose = (
+        'read both, and trigger a new run with the configuration {"rollback_script": "folder"} or "ledger", and the'
+        ' same "to"; to clear this one is not enough, since it keeps its configuration'
+    )
     differs = "the rollback script of 001 is not the one recorded when it was applied"
     assert error(run, "plan") == f"001_a.rollback.sql: {differs}; {choose}"
     assert [finding["next_step"] for finding in run.xcoms["plan", "plan"]["findings"]] == [choose]

@@ -100,7 +100,8 @@ def test_what_cannot_be_rolled_back_keeps_what_was_applied_before_it(
     run.clear("rollback.003_c")
     assert errors(run)["003_c"] == (
         "003_c.rollback.sql: the rollback script of 003 is not the one recorded when it was applied; read both, and"
-        ' trigger a run with the configuration {"rollback_script": "folder"} or "ledger"'
+        ' trigger a new run with the configuration {"rollback_script": "folder"} or "ledger", and the'
+        ' same "to"; to clear this one is not enough, since it keeps its configuration'
     )
     run = runner.run(runner.rollback(folder, to="0"), rollback_script="folder")
     assert (run.state, rolled_back(conn)) == ("success", ["003", "002", "001"])

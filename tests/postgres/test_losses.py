@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.errors import RollbackFailed
 from airflow_provider_wmigrate.engine.lock_modes import Loss
 from airflow_provider_wmigrate.engine.migrator import Migrator
 
@@ -122,3 +123,55 @@ def test_losses_are_told_from_the_ledger_alone(migrator: MakeMigrator, conn: Con
         "001": (Loss("public.a", 0, True, "takes away table public.a with 0 rows (counted)"),),
     }
     assert older.roll_back_each(["002", "001"])
+
+
+OTHERS = """
+CREATE VIEW late AS SELECT id FROM shop;
+CREATE MATERIALIZED VIEW later AS SELECT * FROM late;
+CREATE TABLE visit (shop int CONSTRAINT goes_there REFERENCES shop);
+CREATE FUNCTION cheers(shop) RETURNS bool LANGUAGE sql BEGIN ATOMIC SELECT $1.feels = 'glad'; END;
+"""
+
+
+@pytest.mark.parametrize(
+    ("undo", "what"),
+    [
+        ("SELECT;\nDROP TABLE shop CASCADE",
+         ["view late", "materialized view later", "constraint goes_there on table visit", "function cheers(shop)"]),
+        ("SELECT;\nALTER TABLE shop DROP id CASCADE",
+         ["view late", "materialized view later", "constraint goes_there on table visit"]),
+        ("SELECT;\nDROP TYPE mood CASCADE; DROP FUNCTION cheers", ["function cheers(shop)"]),
+        ("DROP MATERIALIZED VIEW later; DROP VIEW late; DROP TABLE visit; DROP FUNCTION cheers(shop);\n"
+         "DROP TABLE shop CASCADE", []),
+        ("DROP TABLE shop", []),
+    ],
+)  # fmt: skip
+@pytest.mark.needs_postgresql(14, "function bodies that the server reads")
+def test_cascade_does_not_take_what_others_made(migrator: MakeMigrator, conn: Conn, undo: str, what: list[str]) -> None:
+    files = {"001_made.sql": MADE, "001_made.rollback.sql": undo}
+    shop = migrator(files)
+    shop.apply("001")
+    conn.execute(OTHERS)
+    _, found = shop.forecast(shop.plan_rollback(to=None), shop.analyses.of)
+    assert {(f.code, f.severity, f.file, f.line, f.message) for f in found} == {
+        ("drops_of_others", "error", "001_made.rollback.sql", 2,
+         f"CASCADE would take {each} along, which no migration that is rolled back has made")
+        for each in what
+    }  # fmt: skip
+    alone = migrator({"002_other.sql": "SELECT"})
+    _, found = alone.forecast(alone.plan_rollback(to=None), alone.analyses.of)
+    assert {f.severity for f in found} <= {"warning"}
+
+
+def test_a_plain_drop_that_is_refused_names_what_depends_on_it(migrator: MakeMigrator, conn: Conn) -> None:
+    shop = migrator({"001_made.sql": MADE, "001_made.rollback.sql": "DROP VIEW dear; DROP MATERIALIZED VIEW sums;\n"
+                     "DROP TABLE item; DROP TABLE shop"})  # fmt: skip
+    shop.apply("001")
+    conn.execute("CREATE VIEW late AS SELECT id FROM shop")
+    with pytest.raises(RollbackFailed) as failed:
+        shop.roll_back("001")
+    assert str(failed.value) == (
+        "rollback of 001 failed: 001_made.rollback.sql:2: cannot drop table shop because other objects depend on it"
+        " (view late depends on table shop) (SQLSTATE 2BP01) in DROP TABLE shop; rolled back, nothing of it was kept;"
+        " drop that before, by name, or roll back first what made it"
+    )

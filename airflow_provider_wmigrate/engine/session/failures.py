@@ -79,8 +79,8 @@ def failure(
             message = "the total budget (timeout_seconds) was used up, the statement was cancelled"
         if known.timed_out or known.over_limit:
             return TimedOut(version, file, message, retryable=True, **where)
-    if at_end:  # the statement that made it is over, so what is told is the row
-        message += f" ({said.detail})" if said.detail else ""
+    if at_end or error.sqlstate == "2BP01":  # the row, as the statement that made it is over; what depends on it
+        message += f" ({'; '.join(said.detail.splitlines())})" if said.detail else ""
     heals = (
         None if "locks_per_transaction" not in (said.hint or "") else False
     )  # a lock table that is too small stays so
@@ -115,6 +115,8 @@ def _advice(error: psycopg.Error, statement: str | None, file: str, known: Circu
     """What to do where the server refuses something because of the transaction around it."""
     rollback = file.endswith(".rollback.sql")
     declare = f"declare transactional: {'{rollback: false}' if rollback else 'false'}"
+    if error.sqlstate == "2BP01":  # the server's own hint is CASCADE
+        return "drop that before, by name, or roll back first what made it"
     if error.sqlstate == "22P05":
         return "the database's encoding has no such character, not even in a comment: write it in another way"
     if error.sqlstate == "2D000" and known.in_transaction:
