@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .approval import Approval, ApproveMigrationsOperator
     from .assets import schema_asset
     from .backup_operator import BackUpOperator
     from .callbacks import roll_back_on_failure
@@ -24,6 +25,8 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "ApplyMigrationOperator": "operators",
+    "Approval": "approval",
+    "ApproveMigrationsOperator": "approval",
     "BackUpOperator": "backup_operator",
     "CheckHealthOperator": "health",
     "MigrationHook": "hooks",
@@ -42,6 +45,8 @@ _WHERE = {
 
 __all__ = [
     "ApplyMigrationOperator",
+    "Approval",
+    "ApproveMigrationsOperator",
     "BackUpOperator",
     "CheckHealthOperator",
     "MigrationHook",

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+if TYPE_CHECKING:
+    from .engine.plan.proposal import Proposal
 
 log = logging.getLogger(__name__)
 
 PLAN_KEY = "plan"
 """XCom key under which the plan task leaves its plan, as plain values without SQL."""
+
+PROPOSAL_KEY = "proposal"
+"""XCom key under which a plan that a person has to approve leaves all that it was made of."""
 
 HEAD_KEY = "audit_head"
 """XCom key under which a task leaves the audit log's head: in the plan's value the one of its own `planned` row."""
@@ -48,6 +54,21 @@ def plan_of(context: Any, plan_task_id: str, states: Mapping[str, str | None] | 
     if errors:
         raise AirflowFailException(f"{plan_task_id} was refused ({errors[0]}), so nothing is done; fix it and {again}")
     return plan
+
+
+def proposal_of(context: Any, plan_task_id: str) -> Proposal:
+    """What a person is asked to approve, of this attempt and the same map index.
+
+    :raises AirflowFailException: it is gone.
+    """
+    from .engine.plan.proposal import Proposal
+
+    found = pulled(context, plan_task_id, PROPOSAL_KEY)
+    if not isinstance(found, dict):
+        raise AirflowFailException(
+            f"what {plan_task_id} left to be approved is gone, so nothing is done; trigger a new run"
+        )
+    return Proposal.from_dict(found)
 
 
 def _skip_the_others(context: Any, plan_task_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,9 +124,12 @@ class FolderOperator(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Airflow's way in. A task that fails leaves the head of the audit log: an anchor outside the database."""
+        return self._in_airflow(context, self.act)
+
+    def _in_airflow(self, context: Any, act: Callable[[Any], Any]) -> Any:
         try:
             with airflow_errors():
-                result = self.act(context)
+                result = act(context)
         except AirflowRescheduleException as wait:
             self.log.info("the window opens at %s; until then no worker is needed", wait.reschedule_date)
             raise
@@ -224,13 +228,17 @@ class FolderOperator(BaseOperator):
         *,
         also: Listener | None = None,
         plan: Mapping[str, Any] | None = None,
+        actor: str | None = None,
     ) -> Migrator:
-        """:param plan: of this attempt, if what is done belongs to one."""
+        """:param plan: of this attempt, if what is done belongs to one.
+        :param actor: who acts, where that is not who started the run.
+        """
         environment = chosen_environment(self.environment)
         hook = MigrationHook(self.conn_id)
+        identity = identity_of(context)
         self._migrator = hook.migrator(
             folder,
-            identity=identity_of(context),
+            identity=replace(identity, actor=actor) if actor else identity,
             environment=environment,
             also=also,
             rollback_script=self._rollback_script(),

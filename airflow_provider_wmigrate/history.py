@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from .attempts import plan_of
+from .attempts import plan_of, proposal_of
 from .engine.errors import OutsideWindow, WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import as_airflow_error
 from .links import MigrationLink
-from .steps import refuse_unfit_edit, to_roll_back
+from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, HistoryDoc
 from .telling.summaries import plain
 
@@ -135,7 +135,14 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
 
 
 class ApplyHistoryOperator(_HistoryOperator):
-    """Apply what the plan wants of the migrations that are folded, in the order of their dependencies."""
+    """Apply what the plan wants of the migrations that are folded, in the order of their dependencies.
+
+    :param approval_task_id: as for `ApplyMigrationOperator`.
+    """
+
+    def __init__(self, *, approval_task_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approval_task_id = approval_task_id
 
     def _wanted(
         self, context: Any, plan: dict[str, Any], folder: Folder, migrator: Migrator, mine: Sequence[str]
@@ -144,6 +151,8 @@ class ApplyHistoryOperator(_HistoryOperator):
         from .engine.plan.statuses import statuses
         from .engine.record import Outcome, Record
 
+        if self.approval_task_id:
+            bind(context, migrator, proposal_of(context, self.plan_task_id), self.approval_task_id)
         # Of a task that was cleared or tried again most may be done: one look at the ledger says so of all of them.
         there = {entry.version: entry for entry in migrator.read().entries}
         migrations = [folder.migration(version) for version in mine]

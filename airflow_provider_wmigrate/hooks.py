@@ -239,6 +239,8 @@ def in_words_of_a_run(finding: Finding) -> Finding:
         return replace(finding, next_step=choice)
     if finding.code == "outside_window":
         return replace(finding, next_step=in_words_of_a_configuration(finding.next_step))
+    if finding.code == "not_as_approved":
+        return replace(finding, next_step="trigger a new run, so that a new plan is approved")
     if finding.code != "audit_chain_broken" or "forget_head" in finding.next_step:
         return finding
     way_out = 'trigger a run with the configuration {"forget_head": true}'

@@ -15,7 +15,7 @@ from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
 from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import TAKES_BACK, MigrationHook
-from .telling.summaries import plain, records_of, report_lines, summarise
+from .telling.summaries import NO_ANSWER, REJECT, answer_line, plain, records_of, report_lines, summarise
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -83,6 +83,8 @@ class ReportMigrationsOperator(FolderOperator):
     :param audit_key_conn_id: id of an Airflow connection whose password is the key with which the head of the audit log
         is signed (templated). None: it is not signed.
     :param backup_task_id: id of the task that makes the run's backup; None: there is none.
+    :param approval_task_id: id of the task in which a person approves the plan; None: nobody has to. It fails when that
+        person has rejected it, or nobody has answered in time.
     """
 
     template_fields: Sequence[str] = (*FolderOperator.template_fields, "audit_key_conn_id")
@@ -102,6 +104,7 @@ class ReportMigrationsOperator(FolderOperator):
         folded: Collection[str] = (),
         audit_key_conn_id: str | None = None,
         backup_task_id: str | None = None,
+        approval_task_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.alias = AssetAlias(name=f"wmigrate-{plan_task_id}")
@@ -112,6 +115,7 @@ class ReportMigrationsOperator(FolderOperator):
         self.folded = frozenset(folded)
         self.audit_key_conn_id = audit_key_conn_id
         self.backup_task_id = backup_task_id
+        self.approval_task_id = approval_task_id
 
     def act(self, context: Any) -> dict[str, Any]:
         states = task_states(context, [self.plan_task_id, *self.watched])
@@ -123,6 +127,7 @@ class ReportMigrationsOperator(FolderOperator):
         migrator = self._open(context, self._read_folder(only=()))
         if self._dry_run():
             return self._told(context, {**summarise((), records, plan, ()), HEAD_KEY: migrator.head()})
+        self._refuse_rejected(context, plan, migrator)
         with ExitStack() as turn:
             turn.enter_context(migrator.telling())
             summary = self._tell(context, states, plan, records, migrator)
@@ -152,7 +157,8 @@ class ReportMigrationsOperator(FolderOperator):
         if news:
             extra = {**news, "audit_head": account.head, "ledger": migrator.ledger.schema, "state": account.state}
             context["outlet_events"][self.alias].add(schema_asset(self.conn_id), extra={**extra, **signed})
-        return self._told(context, {**summary, HEAD_KEY: head, **signed})
+        approval = {"approval": self._approval(context)} if self.approval_task_id else {}
+        return self._told(context, {**summary, **approval, HEAD_KEY: head, **signed})
 
     def _signed(self, migrator: Migrator, account: Account) -> dict[str, Any]:
         """That of a log that is not the one continued would vouch for what somebody has changed."""
@@ -196,6 +202,19 @@ class ReportMigrationsOperator(FolderOperator):
                 f"no backup could be made, so nothing was touched; the log of {self.backup_task_id} says why"
             )
         raise AirflowFailException(f"failed: {', '.join(failed)}; the log of that task says what and what next")
+
+    def _refuse_rejected(self, context: Any, plan: Mapping[str, Any], migrator: Migrator) -> None:
+        """Not a success: whoever comes behind the group would rely on what was not applied."""
+        answer = self._approval(context)
+        if not answer or answer["answer"] not in (REJECT, NO_ANSWER):
+            return
+        summary = {**summarise((), (), plan, ()), "approval": answer, HEAD_KEY: migrator.head()}
+        context["ti"].xcom_push(key="return_value", value=self._told(context, summary))
+        again = f"trigger a new run, or clear {self.approval_task_id} with its downstream to ask again"
+        raise AirflowFailException(f"{answer_line(answer)}, so nothing was applied; {again}")
+
+    def _approval(self, context: Any) -> dict[str, Any] | None:
+        return pulled(context, self.approval_task_id) if self.approval_task_id else None
 
     # What the target says
 
@@ -252,7 +271,7 @@ class ReportMigrationsOperator(FolderOperator):
 
     def _records(self, context: Any, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the tasks say they did: of dry runs and of what was done before there is no other trace."""
-        mine = [task_id for task_id in self.watched if task_id != self.backup_task_id]
+        mine = [task_id for task_id in self.watched if task_id not in (self.backup_task_id, self.approval_task_id)]
         ran = [t for t in mine if states.get(t) == "success" or self._not_tried(t, states, plan)]
         return [record for task_id in ran for record in records_of(pulled(context, task_id))]
 

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from .attempts import task_states
+from .attempts import pulled, task_states
 from .engine.errors import HistoryError
+from .telling.summaries import APPLY, IN_WINDOW, answer_line
 
 if TYPE_CHECKING:
     from .engine.folder.folder import Folder
     from .engine.migrator import Migrator
     from .engine.model import Migration
+    from .engine.plan.proposal import Proposal
 
 log = logging.getLogger(__name__)
 
+_A_YEAR = 365 * 86_400
 _ENDED = {
     "success": "is a success although that is still applied",
     "failed": "failed",
@@ -41,6 +44,21 @@ def refuse_unfit_edit(plan: Mapping[str, Any], folder: Folder, migration: Migrat
     errors = [f for f in script_findings([migration], folder.config) if f.severity == "error"]
     if errors:
         raise HistoryError(errors)
+
+
+def bind(context: Any, migrator: Migrator, proposal: Proposal, approval_task_id: str) -> None:
+    """Have a migrator apply what was approved, at the time that was chosen, and nothing else. Whether it was approved,
+    it reads from the audit log itself."""
+    migrator.proposal = proposal
+    answer = pulled(context, approval_task_id)
+    if not answer:
+        return
+    if answer["answer"] == IN_WINDOW:
+        settings = migrator.settings
+        window = settings.window.having(outside="wait", wait_seconds=_A_YEAR)  # somebody has chosen that
+        migrator.settings = settings.having(window=window)
+    elif answer["answer"] == APPLY and not migrator.outside_window:
+        migrator.outside_window = f"{answer_line(answer)}, to be applied at once"
 
 
 def to_roll_back(

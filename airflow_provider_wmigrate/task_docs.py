@@ -68,8 +68,8 @@ class MigrationDoc:
             migration.description,
             migration.dependencies,
             tuple(each.as_dict() for each in block.requires_extensions) if block else (),
-            _shown(migration.script, hidden),
-            _shown(migration.rollback, hidden) if migration.rollback else None,
+            shown(migration.script, hidden),
+            shown(migration.rollback, hidden) if migration.rollback else None,
             migration.dependencies_implied,
         )
 
@@ -118,13 +118,14 @@ class MigrationDoc:
         lines.append(f"- rollback: {'yes' if self.rollback else 'none'}")
         for script in filter(None, (self.script, self.rollback)):
             if script.text is not None:
-                lines += ["", f"`{script.file}`", "", *_fenced(script.text)]
+                lines += ["", f"`{script.file}`", "", *fenced(script.text)]
             elif script.reason != HIDDEN:
                 lines += ["", f"`{script.file}`: {script.reason}"]
         return "\n".join(lines)
 
 
-def _shown(script: Script, hidden: str | None) -> ShownScript:
+def shown(script: Script, hidden: str | None) -> ShownScript:
+    """What of a script is shown; not yet masked."""
     if hidden:
         return ShownScript(script.file, script.checksum, reason=hidden)
     try:
@@ -213,7 +214,7 @@ class DocumentedTask:
         pass
 
 
-def _fenced(text: str) -> list[str]:
+def fenced(text: str) -> list[str]:
     """A block of code whose fence is longer than any in the text, so that the text stays what it is."""
     fence = "```"
     while fence in text:

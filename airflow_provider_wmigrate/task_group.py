@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from .backup_operator import BackUpOperator
 from .beside import as_seen_from_dag_file, folder_beside, task_of_this_process
 from .callbacks import roll_back_on_failure
 from .defaults import chosen_conn_id
+from .edges import join
 from .folder_operator import SettingsRetryPolicy
 from .folding import HISTORY, MAX_TASKS, Folding
 from .history import ApplyHistoryOperator, RollBackHistoryOperator
@@ -25,13 +26,20 @@ from .task_budgets import every_settings, longest
 from .task_docs import HIDDEN, MigrationDoc
 
 if TYPE_CHECKING:
+    from .approval import Approval
     from .engine.folder.config.settings import Settings
     from .engine.folder.folder import Folder
     from .engine.model import Direction, Migration
 
 
+_APPROVE = "approve"
+
+
 class _FolderTaskGroup(TaskGroup):
     """What both groups share: reading the folder, and the arguments of every task."""
+
+    _approval_id: str | None = None
+    """Of the task in which a person approves the plan."""
 
     def __init__(
         self,
@@ -182,6 +190,15 @@ class _FolderTaskGroup(TaskGroup):
         given = {"plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.NONE_FAILED}
         return [BackUpOperator(task_id="backup", snapshot=snapshot, **self._shared, **given)]
 
+    def _approve(self, approval: Approval) -> BaseOperator:
+        """Between the plan and the first migration; what a rejection skips is all that changes the target."""
+        from .approval import ApproveMigrationsOperator  # most groups have none
+
+        backup = self._backup_id("apply")
+        behind = [*([backup] if backup else []), *dict.fromkeys(self._ids.values())]
+        given = {**self._shared, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.ALL_SUCCESS}
+        return ApproveMigrationsOperator(task_id=_APPROVE, approval=approval, behind=behind, **given)
+
     def _undo(self) -> BaseOperator:
         return RollBackRunOperator(task_id="roll_back_run", **self._ending())
 
@@ -194,6 +211,7 @@ class _FolderTaskGroup(TaskGroup):
             folded=self._folding.folded,
             audit_key_conn_id=self._audit_key,
             backup_task_id=backup,
+            approval_task_id=self._approval_id,
             **self._ending(*([backup] if backup else []), *more),
         )
 
@@ -202,27 +220,6 @@ class _FolderTaskGroup(TaskGroup):
         watched = [*dict.fromkeys(self._ids.values()), *more]
         given = {"watched": watched, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.ALL_DONE}
         return {**self._shared, **given}
-
-    def _join(self, gates: Sequence[BaseOperator], tasks: Mapping[str, BaseOperator], after: BaseOperator) -> None:
-        """The edges, from the top of the dependencies down.
-
-        :param gates: the plan, and what stands between it and the migrations, in this order.
-
-        Only the first tasks hang on the plan, so that clearing a skipped one runs it; what comes after waits for all.
-        The last tasks alone would not do: one that the plan skipped, or that failed upstream, is done before those it
-        depends on are. The plan may skip any of them, so each needs an edge of its own.
-        """
-        rollback = isinstance(self, RollbackTaskGroup)
-        for name, needs in self._folding.parents.items():
-            for parent in needs:
-                _edge(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
-        first = self._folding.leaves if rollback else self._folding.roots
-        chain(*gates, [tasks[name] for name in first] or after)
-        for task in (*gates[1:], *tasks.values()):
-            _edge(task, after)
-        for task in tasks.values() if gates[1:] else ():
-            # The plan may have skipped all that is before it: then nothing else would make it wait.
-            _edge(gates[-1], task)
 
 
 class MigrationTaskGroup(_FolderTaskGroup):
@@ -247,6 +244,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
     :param on_run_failure: `keep` what this run had applied when a migration fails, or `roll_back` all of it in a
         task of its own.
     :param snapshot: dotted path of a function that makes a backup in place of pg_dump; see `BackUpOperator`.
+    :param approval: who has to approve the plan before anything is applied, in a task `approve`. None: nobody.
     :param notifiers: Airflow notifiers, such as SmtpNotifier or SlackNotifier. They send one message for each incident,
         and one when it is over.
     :param deadline: how long a run of the DAG may take, from when it was queued. If it takes longer, the notifiers send
@@ -271,6 +269,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         environment: str | None = None,
         on_run_failure: Literal["keep", "roll_back"] = "keep",
         snapshot: str | None = None,
+        approval: Approval | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_mapped(on_run_failure=on_run_failure)
@@ -278,19 +277,20 @@ class MigrationTaskGroup(_FolderTaskGroup):
             raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
         folded, alone = self._split()
-        handling = [roll_back_on_failure]
+        self._approval_id = self._id(_APPROVE) if approval else None
+        own: dict[str, Any] = {"after_failure": [roll_back_on_failure], "approval_task_id": self._approval_id}
         with self:
-            plan = self._plan(to, "apply")
+            plan = self._plan(to, "apply", approval_task_id=self._approval_id)
+            asking = [self._approve(approval)] if approval else []
             tasks: dict[str, BaseOperator] = {}
             if folded:
-                tasks[HISTORY] = ApplyHistoryOperator(**self._history(folded), after_failure=handling)
+                tasks[HISTORY] = ApplyHistoryOperator(**self._history(folded), **own)
             for migration in alone:
-                arguments = self._step(migration)
-                tasks[migration.version] = ApplyMigrationOperator(**arguments, after_failure=handling)
+                tasks[migration.version] = ApplyMigrationOperator(**self._step(migration), **own)
             end = [self._undo()] if on_run_failure == "roll_back" else []
-            end.append(self._report("apply", *(undo.task_id for undo in end)))
+            end.append(self._report("apply", *(other.task_id for other in (*asking, *end))))
             chain(*end)
-            self._join([plan, *self._backup("apply", snapshot)], tasks, end[0])
+            join([plan, *asking, *self._backup("apply", snapshot)], self._folding, tasks, end[0])
 
 
 class RollbackTaskGroup(_FolderTaskGroup):
@@ -338,11 +338,5 @@ class RollbackTaskGroup(_FolderTaskGroup):
                 tasks[HISTORY] = RollBackHistoryOperator(
                     tasks=self._ids, **{**self._history(folded), **net}, rollback_script=rollback_script
                 )
-            self._join([plan, *self._backup("rollback", snapshot)], tasks, self._report("rollback"))
-
-
-def _edge(first: BaseOperator, then: BaseOperator) -> None:
-    """As `first >> then` makes it of tasks of one DAG. That asks for each edge whether they are, which takes half the
-    time of parsing a thousand migrations."""
-    first.downstream_task_ids.add(then.task_id)
-    then.upstream_task_ids.add(first.task_id)
+            gates = [plan, *self._backup("rollback", snapshot)]
+            join(gates, self._folding, tasks, self._report("rollback"), rollback=True)

@@ -20,6 +20,7 @@ Definition = ast.ClassDef | ast.FunctionDef
 
 _KINDS = {
     "Task groups": r"TaskGroup$",
+    "What they are given": r"^Approval$",
     "Operators": r"Operator$",
     "Sensor": r"Sensor$",
     "Notifier": r"Notifier$",
@@ -74,6 +75,10 @@ def _arguments(node: Definition) -> Iterator[tuple[ast.arg, ast.expr | None]]:
             required = [None] * (len(positional) - len(given.defaults))
             yield from zip(positional, [*required, *given.defaults], strict=True)
             yield from zip(given.kwonlyargs, given.kw_defaults, strict=True)
+        if isinstance(part, ast.ClassDef) and part.decorator_list:  # a dataclass
+            for field in part.body:
+                if isinstance(field, ast.AnnAssign):
+                    yield ast.arg(ast.unparse(field.target), field.annotation), field.value
 
 
 def _functions(node: Definition, pattern: str) -> list[ast.FunctionDef]:

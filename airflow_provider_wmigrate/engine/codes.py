@@ -114,6 +114,7 @@ _FINDINGS = {
     "signature_wrong": (E, "a signed head of the audit log was not signed with this key", "give the right key or file"),
     "entry_forged": (E, "an entry or a stored rollback differs from the audit log", "restore what the audit log says"),
     "drift": ("`settings.drift`", "others have changed the schema", "`wmigrate drift`; undo it, or `drift --accept`"),
+    "not_as_approved": (E, "it is not what a person has approved, or nobody has", "have a new plan approved"),
     "ledger_rights": (W, "the role may not write the ledger, so `up` would fail", "run the GRANT in the message"),
     "append_only_off": (E, "the trigger that protects the audit log is not active", "create it again"),
 }  # fmt: skip
@@ -167,6 +168,11 @@ _EVENTS = {
                           " `changes`: of each command `at`, `command`, `role`, `objects`, `count`"),
     "kept_emptied": ("Something that a migration had kept was dropped; no rollback gives it back any more.",
                      "`kept`: what, as in the row `applied`"),
+    "approved": ("A person approved the plan of a run.",
+                 "`answer`, `user`: id and name, `digest` over what was approved, `environment`, `head`, `fingerprint`,"
+                 " `steps`: version -> checksum"),
+    "rejected": ("A person rejected the plan of a run, or nobody answered in time. Nothing of it is applied.",
+                 "as of `approved`; `user` is null if nobody answered"),
     "reported": ("An Airflow run ended without a failure; what it applied stays applied.",
                  "`applied`, `rolled_back`, `state`: a hash over what is applied"),
     "alerted": ("An alert was sent about an incident.", "`kind`, `subject`, `what`"),

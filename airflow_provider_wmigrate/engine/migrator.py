@@ -32,7 +32,9 @@ from .sql.analysis import Analyses
 
 if TYPE_CHECKING:
     from .backup.backups import Backups
+    from .catalog.snapshot.facts import Snapshot
     from .plan.backup_needs import Needs
+    from .plan.proposal import Proposal
     from .record import Backup
     from .run.trial import Trial
 
@@ -60,6 +62,15 @@ class Migrator(Planning):
     def analyses(self) -> Analyses:
         """The scripts that are parsed; may be those of whoever has looked for mistakes in them."""
         return Analyses()
+
+    def look(self) -> tuple[str | None, Snapshot]:
+        """The head of the audit log (None: there is no ledger) and then the schema: before a plan that a person is to
+        approve, so that nothing that is done after it was made stays unseen."""
+        from .catalog.snapshot.taking import take
+
+        head = self.head()
+        with self._access.open("look at the schema") as session:
+            return head, take(session.conn)
 
     def record(self, event: str, *, version: str | None = None, details: dict[str, Any] | None = None) -> str:
         """Append one row to the audit log, creating the ledger if there is none. Returns the new head."""
@@ -123,6 +134,9 @@ class Migrator(Planning):
             with self._access.reaching(session):
                 session.refresh()
                 self._succeeded(session)
+
+    proposal: Proposal | None = None
+    """What a person has approved: nothing else is applied. None: nobody is asked."""
 
     on_scratch = False
     """The database is nobody's: no window holds for it, nothing is kept of its schema, and no backup is made."""
@@ -231,7 +245,7 @@ class Migrator(Planning):
             self._refuse_without_backup(session, self._directed(Applying), versions)
             with self._keeping(session), self._whole(session, whole, versions) as records:
                 if jobs == 1:
-                    records += Series(session, self._directed(Applying), versions, go_on).run()
+                    records += Series(session, self._applying(), versions, go_on).run()
                 else:
                     records += self._side_by_side(versions, jobs, go_on)
             return records
@@ -244,7 +258,7 @@ class Migrator(Planning):
 
     def _apply_alone(self, session: Session, version: str) -> list[Record]:
         """On a session that has run others, beside other sessions."""
-        records = Series(session, self._directed(Applying), [version]).run()
+        records = Series(session, self._applying(), [version]).run()
         with self._access.reaching(session):
             session.locks.release_all()  # or whoever needs this version would wait
         return records
@@ -307,6 +321,9 @@ class Migrator(Planning):
         window = Window() if self.on_scratch else self.settings.window
         gate = Gate(window, self.now, self.outside_window)
         return kind(self.migrations, self._access, self.settings, self.analyses, gate)
+
+    def _applying(self) -> Applying:
+        return replace(self._directed(Applying), proposal=self.proposal)
 
     def _back(self) -> RollingBack:
         return replace(self._directed(RollingBack), choice=self.rollback_script)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .plan.rollback import RollbackSource
     from .sql.script import Analysis
 
+    Analysed = Callable[[Script], Analysis]
+
 
 def _ignore(_: object) -> None:
     return None
@@ -127,7 +129,7 @@ class Planning:
             yield from window_findings(self.settings.window, self.now(), plan.steps)
 
     def forecast(
-        self, plan: Plan, analysed: Callable[[Script], Analysis], elsewhere: Elsewhere | None = None
+        self, plan: Plan, analysed: Analysed, elsewhere: Elsewhere | None = None, *, lost: bool = False
     ) -> Foreseen:
         """What the steps of a plan will lock, and which should be split: one question of the catalogs for all of them,
         and one for what dry runs have shown.
@@ -137,6 +139,7 @@ class Planning:
 
         :param analysed: analyses a script; it may be asked for one twice.
         :param elsewhere: gives who may use something outside of the database; asked only where something goes.
+        :param lost: what they take away is wanted of an apply too.
         """
         if not plan.steps:  # to read SQL takes modules that nothing else needs
             return (), ()
@@ -148,6 +151,7 @@ class Planning:
             scripts, facts = self._ahead(session, plan, analysed)
             made, found = forecasts(scripts(), facts)
             if plan.direction == "apply":
+                made = self._with_losses(session, made, scripts(), facts) if lost else made
                 made = with_blast(session.conn, made, scripts, facts, elsewhere)
                 return made, (*found, *findings_of_apply(session, self.migrations, scripts, facts))
             found += tuple(findings_of_rollback(session, self.ledger.schema, self.migrations, plan, scripts, facts))
@@ -163,7 +167,7 @@ class Planning:
         counted = count_rows(session.conn, to_count(found))
         return tuple(replace(each, losses=told(found[each.version], facts, counted)) for each in made)
 
-    def backup_needs(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> dict[str, Need]:
+    def backup_needs(self, plan: Plan, analysed: Analysed) -> dict[str, Need]:
         """The steps of a plan that need a backup before them, as the settings, the config and the database say.
 
         :param analysed: as for `forecast`.
@@ -185,7 +189,7 @@ class Planning:
         blocks = self._folder.config.migrations
         return needs(plan, lambda v: blocks[v].backup if v in blocks else None, losses, relations, checksums)
 
-    def evidence(self, plan: Plan, analysed: Callable[[Script], Analysis]) -> tuple[Finding, ...]:
+    def evidence(self, plan: Plan, analysed: Analysed) -> tuple[Finding, ...]:
         """What the steps of a plan do to tables of which the server knows how large they are: rules of `lint`."""
         if not plan.steps:
             return ()
@@ -196,7 +200,7 @@ class Planning:
         return tuple(with_rows(scripts(), facts))
 
     def _ahead(
-        self, session: Session, plan: Plan, analysed: Callable[[Script], Analysis]
+        self, session: Session, plan: Plan, analysed: Analysed
     ) -> tuple[Callable[[], Iterator[Ahead]], RelationFacts]:
         """The scripts of a plan's steps, one at a time, and what the catalogs know of all that they name."""
         from .catalog.relations import relation_facts, relations_message

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.record import Record
 
 
+APPLY, IN_WINDOW, REJECT, NO_ANSWER = "apply", "apply in the window", "reject", "no answer in time"
+"""What becomes of a request for approval. `apply` is at once, whatever the window of the environment says."""
+
+
+def answer_line(answer: Mapping[str, Any]) -> str:
+    """`rejected by bob at 2026-01-31 12:00 UTC`."""
+    if answer["user"] is None:
+        return "the plan was not approved: nobody has answered in time"
+    what = "rejected" if answer["answer"] == REJECT else "approved"
+    return f"{what} by {answer['user']['name']} at {answer['at'][:16].replace('T', ' ')} UTC"
+
+
 _NO_BACKUPS: Mapping[str, str] = {}
 
 
@@ -137,5 +149,7 @@ def report_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [f"{name.replace('_', ' ')}: {', '.join(summary[name])}" for name in outcomes]
     lines += [f"not tried: {version}: {reason}" for version, reason in summary["not_tried"].items()]
     lines += [f"backup: {summary['backup']['place']}"] if summary.get("backup") else []
+    if summary.get("approval"):
+        lines = [answer_line(summary["approval"]), *(lines or ["nothing was applied"])]
     lines = [*(lines or ["nothing to do"]), f"{summary['duration_ms']} ms on the server"]
     return ["report:", *(f"  {line}" for line in lines)]

@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.task_docs import HistoryDoc, MigrationDoc
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_MODULES = ("airflow_provider_wmigrate.operators", "airflow_provider_wmigrate.history")
+_MODULES = tuple(f"airflow_provider_wmigrate.{name}" for name in ("plan_operator", "operators", "history"))
 _STEPS = ("ApplyMigrationOperator", "RollBackMigrationOperator")
 _HISTORIES = ("ApplyHistoryOperator", "RollBackHistoryOperator")
 _MAPPED = "MappedArgument("

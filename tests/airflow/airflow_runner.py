@@ -138,7 +138,8 @@ class Run:
         """Schedule and run tasks until the run is over. DAG.test does the same, but only for a run of its own.
 
         Of the tasks that are ready one is run before the scheduler is asked again, and one that ends a group comes
-        first: the scheduler promises no order, so whatever has to wait must wait by its edges.
+        first: the scheduler promises no order, so whatever has to wait must wait by its edges. It is over for now when
+        a person is asked; see `answer`.
 
         :param patience: seconds without a task to run after which the run counts as hanging.
         """
@@ -154,18 +155,64 @@ class Run:
                 session.expire_all()
                 ready, _ = run.update_state(session=session)
                 session.commit()
-                if not ready:
+                answered = [ti for ti in self._instances(session) if ti.state == TaskInstanceState.SCHEDULED]
+                if not ready and not answered:
+                    if any(ti.state == TaskInstanceState.AWAITING_INPUT for ti in self._instances(session)):
+                        return
                     assert time.monotonic() - progress < patience, f"the run hangs: {self.states}"
                     time.sleep(0.02)
                     continue
-                instance = min(ready, key=lambda ti: (_short(ti.task_id) not in _ENDS, ti.task_id))
-                instance.try_number += instance.state != TaskInstanceState.UP_FOR_RESCHEDULE
+                instance = min(ready or answered, key=lambda ti: (_short(ti.task_id) not in _ENDS, ti.task_id))
+                goes_on = (TaskInstanceState.UP_FOR_RESCHEDULE, TaskInstanceState.SCHEDULED)
+                instance.try_number += instance.state not in goes_on
                 instance.state = TaskInstanceState.SCHEDULED
                 session.commit()
                 result = _run_task(ti=instance, task=self.dag.task_dict[instance.task_id], run_triggerer=True)
                 progress = time.monotonic()
                 self.order.append(_named(instance))
                 self.errors[_named(instance)] = result and result.error
+
+    def request(self, task_id: str, map_index: int = -1) -> Any:
+        """What a person is asked in a task, with all its fields."""
+        from airflow.models.hitl import HITLDetail
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            mine = next(t for t in self._instances(session) if (t.task_id, t.map_index) == (task_id, map_index))
+            detail = session.scalars(select(HITLDetail).where(HITLDetail.ti_id == mine.id)).one()
+            session.expunge_all()
+            return detail
+
+    def answer(
+        self, task_id: str, option: str, *, user: str = "bob", map_index: int = -1, patience: float = 30
+    ) -> None:
+        """As a person does on the page of required actions, then drive the run on.
+
+        :param patience: as for `drive`.
+        """
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+        from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            payload = UpdateHITLDetailPayload(chosen_options=[option], params_input={})
+            who = SimpleAuthManagerUser(username=user, role="ADMIN")
+            update_hitl_detail(self.dag.dag_id, self.run_id, task_id, payload, who, session, map_index)
+        self.drive(patience=patience)
+
+    def time_out(self, task_id: str) -> None:
+        """As the scheduler does when nobody has answered in time, then drive the run on."""
+        from airflow.models.trigger import handle_event_submit
+        from airflow.triggers.base import TriggerEvent
+        from airflow.utils.session import create_session
+
+        over = {"error": "The Human-in-the-loop response timeout has passed.", "error_type": "timeout"}
+        with create_session() as session:
+            mine = next(ti for ti in self._instances(session) if ti.task_id == task_id)
+            handle_event_submit(TriggerEvent(over), task_instance=mine, session=session)
+        self.drive()
 
     def clear(self, *task_ids: str, dag: Any = None) -> None:
         """As a person does in the UI, then drive the run again; `dag` is the DAG file as it is parsed by then."""

@@ -22,6 +22,9 @@ _OURS = "airflow_provider_wmigrate"
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = {
     "ApplyMigrationOperator",
+    "Approval",
+    "ApproveMigrationsOperator",
+    "BackUpOperator",
     "CheckHealthOperator",
     "MigrationHook",
     "MigrationNotifier",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import psycopg
 
@@ -39,6 +39,9 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 from .execution import Execution
 from .gate import Gate
 from .job import Job
+
+if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.plan.proposal import Proposal
 
 LARGE = 1_000_000
 """Bytes of a script."""
@@ -139,7 +142,8 @@ class Directed(ABC):
         """The folder's, that would be run; None: it has none."""
 
     def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
-        """The extensions once more: the plan may be old, or there was none."""
+        """Why they may not be run, found under their locks. The extensions once more: the plan may be old, or there was
+        none."""
         with self.access.reaching(session):
             return preflight(session.conn, [(job.migration, job.analysis) for job in jobs])
 
@@ -162,8 +166,12 @@ class Directed(ABC):
 
 @dataclass
 class Applying(Directed):
-    """From the folder to the database."""
+    """From the folder to the database.
 
+    :param proposal: what a person has approved: nothing else is applied. None: nobody is asked.
+    """
+
+    proposal: Proposal | None = None
     direction: ClassVar[Direction] = "apply"
 
     def seen(self, versions: Iterable[str]) -> set[str] | None:
@@ -195,10 +203,16 @@ class Applying(Directed):
         return self.access.locks_of([version], self.migrations[version].dependencies)
 
     def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
-        """And what cannot be kept, as the script shows it."""
+        """And what cannot be kept, as the script shows it; and what is not as a person has approved it."""
         keeping = (job for job in jobs if job.migration.keep)
-        found = (finding for job in keeping for finding in keep_findings(job.migration, job.analysis))
-        return (*found, *super().lacking(session, *jobs))
+        unkept = (finding for job in keeping for finding in keep_findings(job.migration, job.analysis))
+        found = (*unkept, *super().lacking(session, *jobs))
+        if found or self.proposal is None:
+            return found
+        from .approved import not_as_approved  # most runs need no approval
+
+        edited = self.proposal.of_folder(self.migrations, self.settings, jobs[-1].version)
+        return not_as_approved(session, self.access, self.proposal, edited)
 
     def entry_after(self, job: Job, record: Record) -> Entry | None:
         """As the ledger has it now, but for the time."""

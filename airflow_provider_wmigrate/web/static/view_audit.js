@@ -9,7 +9,7 @@ import { badge, banner, empty, facts, finding, loading, problemBox, sourceBanner
 import { rewriteQuery, routeTo } from "./router.js";
 import { table } from "./table.js";
 
-const EVENTS = ["applied", "rolled_back", "failed", "rollback_failed", "failure_handled", "dry_run", "not_tried", "started", "outside_window", "planned", "refused",
+const EVENTS = ["applied", "rolled_back", "failed", "rollback_failed", "failure_handled", "dry_run", "not_tried", "started", "outside_window", "planned", "approved", "rejected", "refused",
   "repaired", "drift_accepted", "watch_on", "watch_off", "changed_by_others", "baselined", "adopted", "baseline_undone", "kept_emptied", "reported", "alerted", "alert_failed", "healed", "backed_up", "backup_failed", "backup_removed",
   "ledger_created", "ledger_upgraded"];
 const FILTERS = ["version", "event", "actor", "since", "until"];
