@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from threading import RLock
 from typing import TYPE_CHECKING
 
 from psycopg.errors import InsufficientPrivilege
@@ -25,7 +24,7 @@ from .session.session import Connect, Session
 if TYPE_CHECKING:
     from .blast import Elsewhere
     from .catalog.relations import RelationFacts
-    from .events import Event, Listener
+    from .events import Listener
     from .lock_modes import Forecast, Learnt
     from .plan.backup_needs import Need
     from .plan.forecast import Ahead, Foreseen
@@ -37,17 +36,6 @@ if TYPE_CHECKING:
 
 def _ignore(_: object) -> None:
     return None
-
-
-def _in_turn(listener: Listener) -> Listener:
-    """Told one event at a time, from whatever thread."""
-    lock = RLock()
-
-    def tell(event: Event) -> None:
-        with lock:
-            listener(event)
-
-    return tell
 
 
 class Planning:
@@ -85,7 +73,7 @@ class Planning:
         self._folder = folder
         wait = self.settings.execution.lock_wait_seconds
         ledger = Ledger(self.settings.ledger.schema_name)
-        self._access = LedgerAccess(connect, ledger, identity, _in_turn(on_event), wait_seconds=wait)
+        self._access = LedgerAccess(connect, ledger, identity, on_event, wait_seconds=wait)
 
     @property
     def ledger(self) -> Ledger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -25,7 +26,7 @@ from airflow_provider_wmigrate.engine.session.session import Connect, Session, o
 from .ledger import Ledger
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.events import Listener
+    from airflow_provider_wmigrate.engine.events import Event, Listener
 
 
 @contextmanager
@@ -38,6 +39,17 @@ def open_ledger(connect: Connect, ledger: Ledger, *, application_name: str) -> I
         yield session
 
 
+def _in_turn(listener: Listener) -> Listener:
+    """Told one event at a time, from whatever thread."""
+    lock = RLock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            listener(event)
+
+    return tell
+
+
 class LedgerAccess:
     """One runner's way to a target and its ledger.
 
@@ -48,7 +60,7 @@ class LedgerAccess:
         self, connect: Connect, ledger: Ledger, identity: Identity, tell: Listener, *, wait_seconds: float
     ) -> None:
         self.ledger = ledger
-        self.connect, self.identity, self.tell = connect, identity, tell
+        self.connect, self.identity, self.tell = connect, identity, _in_turn(tell)
         self._wait_seconds = wait_seconds
         self._sessions: list[Session] = []
 
