@@ -17,6 +17,7 @@ from .folder.scripts import of_timescaledb
 from .ledger.access import LedgerAccess
 from .ledger.ledger import Ledger
 from .model import Finding, Identity, Migration, Plan, Script, State
+from .plan.found import with_found
 from .plan.overview import Overview, overview
 from .session.message import ask, values
 from .session.session import Connect, Session
@@ -107,7 +108,7 @@ class Planning:
         late = self.settings.execution.late_migrations
         state, found = self._read_and_compare(known_head)
         made = overview(list(self.migrations.values()), self.graph, state, to=target, late=late)
-        return replace(made, plan=_with(found, made.plan))
+        return replace(made, plan=with_found(found, made.plan))
 
     def window_findings(self, plan: Plan) -> Iterator[Finding]:
         """Why the steps of a plan may not begin now, by the window of the environment."""
@@ -248,7 +249,7 @@ class Planning:
         from .plan.rollback import plan_rollback
 
         target = version_that_stays(to, self._known(state))
-        return _with(
+        return with_found(
             found, plan_rollback(list(self.migrations.values()), state, to=target, choice=self.rollback_script)
         )
 
@@ -257,7 +258,9 @@ class Planning:
         state, found = self._read_and_compare(None)
         from .plan.rollback import plan_rollback_steps
 
-        return _with(found, plan_rollback_steps(list(self.migrations.values()), state, steps, self.rollback_script))
+        return with_found(
+            found, plan_rollback_steps(list(self.migrations.values()), state, steps, self.rollback_script)
+        )
 
     def plan_rollback_of(self, version: str, *, known_head: str | None = None) -> Plan:
         """What rolling back this one migration alone means, and what stands in its way.
@@ -268,7 +271,7 @@ class Planning:
         from .plan.rollback import plan_rollback_of
 
         version = normalise_version(version, self._known(state), where="this folder or the ledger")
-        return _with(found, plan_rollback_of(list(self.migrations.values()), state, version, self.rollback_script))
+        return with_found(found, plan_rollback_of(list(self.migrations.values()), state, version, self.rollback_script))
 
     def _known(self, state: State) -> set[str]:
         return {*self.migrations, *(e.version for e in state.entries)}
@@ -281,12 +284,12 @@ class Planning:
             applied = {entry.version for entry in state.entries if entry.status == "applied"}
             looks = any(of_timescaledb(m.script) for m in self.migrations.values())
             more = self._of_timescaledb(session, applied) if looks else ()
-            changed = None
+            changed: Sequence[Finding] = ()
             if drift != "ignore" and state.ledger_version is not None:
-                from .ledger.known_schema import look_for_drift  # most do not pay for it
+                from .ledger.known_schema import changed_by_others  # most do not pay for it
 
-                changed = look_for_drift(session.conn, self.ledger.schema, state.ledger_version).finding(drift)
-            return state, (*(one for one in (found, changed) if one), *lacking, *more)
+                changed = changed_by_others(session.conn, self.ledger.schema, state.ledger_version, drift)
+            return state, (*([found] if found else []), *changed, *lacking, *more)
 
     def _of_timescaledb(self, session: Session, applied: Collection[str]) -> Iterator[Finding]:
         from .catalog import refreshes  # reads SQL; most folders do not pay for it
@@ -296,14 +299,3 @@ class Planning:
         for migration in self.migrations.values():
             if migration.version not in applied:
                 yield from refreshes.findings(session.conn, migration)
-
-
-def _with(found: Sequence[Finding], plan: Plan) -> Plan:
-    """The plan with what was found before it; rights that are missing matter only where there is something to do, and
-    what a script would do only where it is to run. Drift never keeps anybody from rolling back."""
-    steps = {step.version for step in plan.steps if step.action == "apply"}
-    findings = [f for f in found if plan.steps or f.code != "ledger_rights"]
-    findings = [f for f in findings if f.code != "refresh_unbounded" or f.version in steps]
-    if plan.direction == "rollback":
-        findings = [replace(f, severity="warning") if f.code == "drift" else f for f in findings]
-    return replace(plan, findings=(*findings, *plan.findings))

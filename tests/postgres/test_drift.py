@@ -92,6 +92,43 @@ def test_what_others_change_is_found(conn: Conn, migrator: MakeMigrator, policy:
     assert back == ["warning"]
 
 
+FORGED = {
+    "INSERT INTO wmigrate.schema_migrations SELECT '002', 'price', status, direction, checksum, checksum_algorithm,"
+    " dependencies, rollback_sql, rollback_checksum, applied_at, duration_ms, statements_done, statements_total,"
+    " statement_hashes, actor FROM wmigrate.schema_migrations": (
+        "002",
+        "migration 002: its entry has no row in the audit log",
+    ),
+    "UPDATE wmigrate.schema_migrations SET actor = 'eve'": (
+        "001",
+        "migration 001: its entry is not that of row 2 (applied) of the audit log: actor is 'eve' and was 'tester'",
+    ),
+    "DELETE FROM wmigrate.schema_migrations": (
+        "001",
+        "migration 001: its entry is gone, but row 2 (applied) of the audit log has one",
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", FORGED, ids=["inserted", "changed", "deleted"])
+def test_an_entry_that_somebody_made_is_found_by_plan_and_health(
+    conn: Conn, database: str, migrator: MakeMigrator, tmp_path: Path, statement: str
+) -> None:
+    run = migrator(watched("error"))
+    run.apply("001")
+    conn.execute(statement.encode())
+    version, message = FORGED[statement]
+    assert [(f.version, f.severity, f.message) for f in run.plan().findings if f.code == "entry_forged"] == [
+        (version, "error", message)
+    ]
+    back = run.plan_rollback(to="0").findings
+    assert {f.severity for f in back if f.code == "entry_forged"} == {"warning"}
+    assert [f.message for f in run.ledger.verify(conn)] == [message]
+    health = check_health(lambda: psycopg.connect(database), read_folder(tmp_path / "migrations"), timeout_seconds=60)
+    (chain,) = [check for check in health.checks if check.name == "audit_chain"]
+    assert (chain.status, chain.reason) == ("unhealthy", message)
+
+
 def test_a_run_does_not_take_the_work_of_others_for_known(conn: Conn, migrator: MakeMigrator) -> None:
     run = migrator(watched("warn"))
     run.apply("001")

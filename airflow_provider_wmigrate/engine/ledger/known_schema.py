@@ -11,8 +11,11 @@ from psycopg.types.json import Jsonb
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Fact, Snapshot, fact, ordered
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
+from airflow_provider_wmigrate.engine.folder.config.settings import DriftPolicy
+from airflow_provider_wmigrate.engine.model import Finding, Severity
 from airflow_provider_wmigrate.engine.plan.drift import Drift, Known
 
+from .guard import guard_findings
 from .structure import in_schema
 from .verification import one_moment
 from .watching import changes_of_others
@@ -36,6 +39,15 @@ def look_for_drift(conn: Connection[Any], schema: str, version: int) -> Drift:
             return found
         if known and known.number == _newest(conn, schema):
             return replace(found, recorded=changes_of_others(conn, schema))
+
+
+def changed_by_others(conn: Connection[Any], schema: str, version: int, policy: DriftPolicy) -> list[Finding]:
+    """What others have changed in the schema, and in the ledger; as `look_for_drift`."""
+    drift = look_for_drift(conn, schema, version).finding(policy)
+    with one_moment(conn):
+        forged = guard_findings(conn, schema)
+    severity: Severity = "error" if policy == "error" else "warning"
+    return [*([drift] if drift else []), *(replace(each, severity=severity) for each in forged)]
 
 
 def known_schema(conn: Connection[Any], schema: str) -> Known | None:
