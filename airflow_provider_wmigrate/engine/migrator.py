@@ -139,7 +139,7 @@ class Migrator(Planning):
     """What a person has approved: nothing else is applied. None: nobody is asked."""
 
     on_scratch = False
-    """The database is nobody's: no window holds for it, nothing is kept of its schema, and no backup is made."""
+    """The database is nobody's: no window and no guard holds for it, nothing is kept of its schema, and no backup is made."""
 
     outside = Outside()
     """With what backups are made."""
@@ -318,8 +318,9 @@ class Migrator(Planning):
             self._backups.cancel()
 
     def _directed(self, kind: type[_D]) -> _D:
-        window = Window() if self.on_scratch else self.settings.window
-        gate = Gate(window, self.now, self.outside_window)
+        settings, mine = self.settings, not self.on_scratch
+        guard = settings.guard if mine and settings.guard.enabled else None
+        gate = Gate(settings.window if mine else Window(), self.now, self.outside_window, guard)
         return kind(self.migrations, self._access, self.settings, self.analyses, gate)
 
     def _applying(self) -> Applying:

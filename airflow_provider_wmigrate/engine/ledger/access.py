@@ -27,6 +27,7 @@ from .ledger import Ledger
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.events import Event, Listener
+    from airflow_provider_wmigrate.engine.folder.config.settings import Guard
 
 
 @contextmanager
@@ -129,6 +130,17 @@ class LedgerAccess:
     def lock(self, session: Session, locks: Sequence[AdvisoryLock], version: str) -> None:
         """Take them, outside any transaction, as soon as other runners let them."""
         self._acquire(session, locks, version, "the advisory lock of this migration")
+
+    def wait_for_loads(self, session: Session, guard: Guard, version: str) -> None:
+        """Keep other loads from beginning, and wait until those that are at work have ended."""
+        from airflow_provider_wmigrate.engine.events import Waiting
+        from airflow_provider_wmigrate.engine.session.loads import wait_for_loads  # few folders have a guard
+
+        def told(waited: float, loads: Sequence[object]) -> None:
+            self.tell(Waiting(version, f"{'; '.join(map(str, loads)) or 'loads'} to end", waited))
+
+        with self.reaching(session):
+            wait_for_loads(session, guard, told)
 
     def lock_reports(self, session: Session) -> None:
         """As soon as no other report is between its look and Airflow's answer; for as long as the session lives."""

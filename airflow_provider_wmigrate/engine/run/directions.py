@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -31,7 +31,7 @@ from airflow_provider_wmigrate.engine.plan.giving_back import kept_gone
 from airflow_provider_wmigrate.engine.plan.keep_rules import keep_findings, keep_findings_of_rollback
 from airflow_provider_wmigrate.engine.plan.statuses import status_of
 from airflow_provider_wmigrate.engine.record import Kept, Outcome, Record
-from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.advisory import MIGRATIONS, AdvisoryLock
 from airflow_provider_wmigrate.engine.session.session import Session
 from airflow_provider_wmigrate.engine.sql.analysis import Analyses
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -93,7 +93,11 @@ class Directed(ABC):
 
     def locks(self, version: str) -> list[AdvisoryLock]:
         """The advisory locks under which it is done."""
-        return self.access.locks_of([version])
+        return [*self.access.locks_of([version], self.needs(version)), *([MIGRATIONS] if self.gate.guard else [])]
+
+    def needs(self, version: str) -> Sequence[str]:
+        """The versions that have to stay as they are meanwhile."""
+        return ()
 
     def takes(self, version: str) -> float | None:
         """Seconds that it should take, if anybody said so."""
@@ -198,9 +202,8 @@ class Applying(Directed):
     def takes(self, version: str) -> float | None:
         return self.migrations[version].estimated_duration_seconds
 
-    def locks(self, version: str) -> list[AdvisoryLock]:
-        """Its own, and those of what it needs."""
-        return self.access.locks_of([version], self.migrations[version].dependencies)
+    def needs(self, version: str) -> Sequence[str]:
+        return self.migrations[version].dependencies
 
     def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
         """And what cannot be kept, as the script shows it; and what is not as a person has approved it."""

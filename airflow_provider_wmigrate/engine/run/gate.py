@@ -1,4 +1,4 @@
-"""What a migration has to pass before it begins: the window of the environment."""
+"""What a migration has to pass before it begins: the window of the environment, and the guard of loads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.errors import OutsideWindow
-from airflow_provider_wmigrate.engine.folder.config.settings import Window
+from airflow_provider_wmigrate.engine.folder.config.settings import Guard, Window
 from airflow_provider_wmigrate.engine.plan.window import Closed, closed, told
 
 
@@ -16,11 +16,13 @@ class Gate(NamedTuple):
 
     :param now: the time, with its zone.
     :param because: why migrations may begin outside the window; empty: they may not.
+    :param guard: how loads are waited for; None: they are not.
     """
 
     window: Window
     now: Callable[[], datetime]
     because: str = ""
+    guard: Guard | None = None
 
     def closed(self, takes: float | None) -> Closed | None:
         """:param takes: seconds that it should take, if anybody said so."""

@@ -22,7 +22,7 @@ from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockSet
 from airflow_provider_wmigrate.engine.plan.giving_back import locks_of_kept
 from airflow_provider_wmigrate.engine.plan.lock_order import names_of, with_known
 from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
-from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.advisory import LOADS, MIGRATIONS, AdvisoryLock, is_held
 from airflow_provider_wmigrate.engine.session.connection import set_config
 from airflow_provider_wmigrate.engine.session.message import ask, literal, table, values
 from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget, Session
@@ -37,7 +37,7 @@ class Opened(NamedTuple):
     """An open transaction in which nothing of the script was sent yet."""
 
     locked: bool
-    """The advisory locks are held; else others have some of them."""
+    """The advisory locks are held; else others have some of them, or a load is at work."""
     head: str | None
     """Of the audit log, read when the locks were held."""
     names: Mapping[int, str] = MappingProxyType({})
@@ -60,6 +60,11 @@ class Opening(NamedTuple):
     foresees: bool
     flushed: bool = True
 
+    @property
+    def _guarded(self) -> bool:
+        """Whether it has to be asked, once the lock of migrations is held, if a load is at work."""
+        return self.locks is not None and MIGRATIONS in self.locks
+
     def message(self, session: Session) -> bytes:
         """The statements."""
         conn = session.conn
@@ -67,9 +72,10 @@ class Opening(NamedTuple):
         taking = [_taking(self.locks)] if self.locks is not None else []
         new = [session.as_new(*taking)] if session.used else [b"SELECT " + columns for columns in taking]
         # After the locks, in a statement of its own: what others have committed before is seen.
+        loads = [is_held(LOADS)] if self._guarded else []
         look = b"SELECT %s, value, %s FROM %s WHERE key OPERATOR(pg_catalog.=) %s" % (
             TRANSACTION,
-            set_config(conn, limits, local=True),
+            b", ".join([set_config(conn, limits, local=True), *loads]),
             table(self.schema, "application_metadata"),
             literal(conn, HEAD),
         )
@@ -93,12 +99,12 @@ class Opening(NamedTuple):
             names = relation_names(values(last)[0])
         if not answers[-1].ntuples:
             raise damaged(f"{self.schema}.application_metadata has no {HEAD}")
-        start, pid, head, *_ = values(answers[-1])
+        start, pid, head, *_, loads = values(answers[-1])
         session.check_process(pid)
         session.began = int(start or 0)
         locked = True
         if self.locks is not None:
-            locked = "f" not in values(answers[-2])[-len(self.locks) :]
+            locked = "f" not in values(answers[-2])[-len(self.locks) :] and not (self._guarded and loads == "t")
             session.locks.hold(self.locks if locked else ())
         return Opened(locked, head, names, found)
 

@@ -102,6 +102,8 @@ class Series:
         """Wait for the locks, look at the ledger, and decide anew."""
         with self.access.reaching(self.session):
             self.session.refresh()
+        if self.direct.gate.guard is not None:
+            self.access.wait_for_loads(self.session, self.direct.gate.guard, version)
         self.access.lock(self.session, self.direct.locks(version), version)
         with self.ledger():  # another runner may have upgraded it while none of our locks was held
             self.access.ledger.version(self.session.conn)

@@ -48,6 +48,11 @@ def snapshot_lock(schema: str) -> AdvisoryLock:
     return AdvisoryLock(f"wmigrate:{schema}:snapshot")
 
 
+LOADS = AdvisoryLock("wmigrate:loads", shared=True)
+"""Of the whole database: held by each load that has a guard, while it is at work."""
+MIGRATIONS = AdvisoryLock("wmigrate:migrations", shared=True)
+"""Of the whole database: held by each migration that keeps clear of loads; see `loads`."""
+
 _HANDOVER_SECONDS = 10.0
 """How long the server may take to end a closed session, until which that one's locks are held."""
 
@@ -105,14 +110,24 @@ class SessionLocks:
             hint = "the script gave the locks back that keep other runners away: take DISCARD ALL out"
             what = "the advisory lock of this migration"
             raise LockTimeout(what, 0.0, holders=_holders(self._conn(), self._held), outcome=outcome, hint=hint)
+        self._refuse_loads()
+
+    def _refuse_loads(self) -> None:
+        """Where the locks were given back for a moment, a load may have begun in it.
+
+        :raises LockTimeout: it has, and goes on.
+        """
+        loads = _holders(self._conn(), [LOADS]) if MIGRATIONS in self._held else ()
+        if loads:
+            outcome = "what ran before is kept, and a load that began meanwhile goes on"
+            raise LockTimeout("the guard", 0.0, holders=loads, outcome=outcome, hint="it is resumed by the next run")
 
     def release(self, lock: AdvisoryLock) -> None:
         """Give one back.
 
         :raises ConnectionFailed: it was not held any more.
         """
-        given = self._conn().execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [lock.number]).fetchone()
-        if given != (True,):
+        if not given_back(self._conn(), lock):
             raise not_one_session()
 
     def release_all(self) -> None:
@@ -130,6 +145,18 @@ class SessionLocks:
         :raises LockTimeout: another runner was quicker, and goes on.
         """
         self.acquire(self._held, wait_seconds=_HANDOVER_SECONDS, on_wait=lambda waited, pids: None)
+        self._refuse_loads()
+
+
+def taken(conn: Connection[Any], lock: AdvisoryLock) -> bool:
+    """Take one lock, if it is free."""
+    return _try_all(conn, [lock])
+
+
+def given_back(conn: Connection[Any], lock: AdvisoryLock) -> bool:
+    """Give one back; whether it was held."""
+    query = f"SELECT pg_catalog.pg_advisory_unlock{'_shared' if lock.shared else ''}(%s)"
+    return conn.execute(query.encode(), [lock.number]).fetchone() == (True,)
 
 
 def _try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
@@ -138,11 +165,21 @@ def _try_all(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> bool:
     got = conn.execute(f"SELECT {calls}".encode(), [lock.number for lock in locks]).fetchone() or ()
     if all(got):
         return True
-    for lock, taken in zip(locks, got, strict=True):
-        if taken:
-            query = f"SELECT pg_catalog.pg_advisory_unlock{'_shared' if lock.shared else ''}(%s)"
-            conn.execute(query.encode(), [lock.number])
+    for lock, held in zip(locks, got, strict=True):
+        if held:
+            given_back(conn, lock)
     return False
+
+
+def is_held(lock: AdvisoryLock) -> bytes:
+    """Whether anybody in this database holds it: an expression, whatever operators the search_path may show."""
+    return (
+        b"EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted"
+        b" AND objsubid OPERATOR(pg_catalog.=) 1 AND classid OPERATOR(pg_catalog.=) '%d'::pg_catalog.oid"
+        b" AND objid OPERATOR(pg_catalog.=) '%d'::pg_catalog.oid AND database OPERATOR(pg_catalog.=)"
+        b" (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"
+        % (lock.number >> 32 & 0xFFFFFFFF, lock.number & 0xFFFFFFFF)
+    )
 
 
 def _holders(conn: Connection[Any], locks: Sequence[AdvisoryLock]) -> tuple[int, ...]:

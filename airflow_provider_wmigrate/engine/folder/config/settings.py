@@ -241,6 +241,16 @@ class Window(Section):
     wait_seconds: int = key(WHOLE_SECONDS, "If it opens later than that, a run refuses instead of waiting.", 86_400)
 
 
+class Guard(Section):
+    enabled: bool = key(
+        BOOLEAN, "Whether migrations wait for loads that have a guard, and these for migrations.", False
+    )
+    wait_seconds: int = key(WHOLE_SECONDS, "How long a migration waits for loads that are at work.", 600)
+    hold_back_seconds: int = key(
+        WHOLE_SECONDS, "How long at a time a migration that waits keeps other loads from beginning.", 60
+    )
+
+
 class Settings(Section):
     """What may differ between environments. An environment overrides only the keys written there."""
 
@@ -252,6 +262,7 @@ class Settings(Section):
     backup: Backup = key(Backup, "A backup before migrations that destroy something.")
     ledger: Ledger = key(Ledger, "Where the ledger is in the target database.")
     window: Window = key(Window, "When migrations and rollbacks may begin.")
+    guard: Guard = key(Guard, "Keeping loads and migrations apart.")
     keep_days: float | None = key(
         decimal("days", least=1, most=36_500, null=True),
         "How long what migrations with `keep: true` have put aside is kept: the end of a successful run drops what is"
