@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .assets import schema_asset
     from .backup_operator import BackUpOperator
     from .callbacks import roll_back_on_failure
+    from .guards import GuardedTaskGroup, guarded, load_guard
     from .health import CheckHealthOperator, health_interval
     from .hooks import MigrationHook
     from .notifications import MigrationNotifier
@@ -29,6 +30,7 @@ _WHERE = {
     "ApproveMigrationsOperator": "approval",
     "BackUpOperator": "backup_operator",
     "CheckHealthOperator": "health",
+    "GuardedTaskGroup": "guards",
     "MigrationHook": "hooks",
     "MigrationNotifier": "notifications",
     "MigrationSensor": "sensors",
@@ -38,7 +40,9 @@ _WHERE = {
     "RollBackMigrationOperator": "operators",
     "RollBackRunOperator": "run_ends",
     "RollbackTaskGroup": "task_group",
+    "guarded": "guards",
     "health_interval": "health",
+    "load_guard": "guards",
     "roll_back_on_failure": "callbacks",
     "schema_asset": "assets",
 }
@@ -49,6 +53,7 @@ __all__ = [
     "ApproveMigrationsOperator",
     "BackUpOperator",
     "CheckHealthOperator",
+    "GuardedTaskGroup",
     "MigrationHook",
     "MigrationNotifier",
     "MigrationSensor",
@@ -58,7 +63,9 @@ __all__ = [
     "RollBackMigrationOperator",
     "RollBackRunOperator",
     "RollbackTaskGroup",
+    "guarded",
     "health_interval",
+    "load_guard",
     "roll_back_on_failure",
     "schema_asset",
 ]

@@ -49,3 +49,35 @@ def is_true(field: bool | str) -> bool:
 def page_is_shown() -> bool:
     """Whether Airflow shows the page in its navigation and on each DAG."""
     return bool(conf.getboolean(_SECTION, "page", fallback=True))
+
+
+def guard_wait_seconds() -> float:
+    """How long a load waits for migrations that are at work, where its DAG does not say it."""
+    return float(conf.getfloat(_SECTION, "guard_wait_seconds", fallback=600.0))
+
+
+def has_guarded_tasks() -> bool:
+    """Whether tasks are to have a guard without a word in their DAGs."""
+    return bool(conf.get(_SECTION, "guarded_tasks", fallback="").strip())
+
+
+def guarded_tasks() -> dict[str, list[str]]:
+    """Connection -> patterns of `dag.task` that are loads on its database.
+
+    :raises AirflowFailException: it is not written like that.
+    """
+    import json
+
+    from airflow.sdk.exceptions import AirflowFailException
+
+    written = conf.get(_SECTION, "guarded_tasks", fallback="").strip()
+    try:
+        found = json.loads(written or "{}")
+        if all(isinstance(p, list) and all(isinstance(each, str) for each in p) for p in found.values()):
+            return dict(found)
+    except (ValueError, AttributeError):
+        pass
+    raise AirflowFailException(
+        "guarded_tasks in [wmigrate] cannot be read, so it is not known which tasks are loads; write JSON, such as"
+        ' {"warehouse_db": ["sales.*", "nightly.load_*"]}'
+    )

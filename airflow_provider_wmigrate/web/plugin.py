@@ -34,6 +34,17 @@ class WMigratePlugin(AirflowPlugin):
         ]
 
     @property
+    def listeners(self) -> list[Any]:  # type: ignore[override]
+        """One, where `[wmigrate] guarded_tasks` names tasks; it is called in the process of each task."""
+        from airflow_provider_wmigrate.defaults import has_guarded_tasks
+
+        if not has_guarded_tasks():
+            return []
+        from airflow_provider_wmigrate import guard_listener
+
+        return [guard_listener]
+
+    @property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]
         """From a task to its migration on the page; asked for in the API server."""
         from airflow_provider_wmigrate.links import MigrationLink

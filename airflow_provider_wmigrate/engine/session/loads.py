@@ -127,15 +127,15 @@ def load_guard(connect: Connect, name: str, *, wait_seconds: float, told: Told) 
     :raises LockTimeout: migrations were at work for longer than `wait_seconds`.
     """
     with open_session(connect, application_name=f"wmigrate load {name}") as session:
-        me = None
         try:
             me = _entered(session, _Wait(wait_seconds, told))
-            _INSIDE.add(me)
-            yield lambda: _still_there(session)
         except psycopg.Error as error:
-            raise in_words(error, "the guard cannot be held") from error
+            raise in_words(error, "the guard cannot be had") from error
+        _INSIDE.add(me)
+        try:
+            yield lambda: _still_there(session)
         finally:
-            _INSIDE.discard(me or (0, None))
+            _INSIDE.discard(me)
 
 
 def _entered(session: Session, wait: _Wait) -> tuple[int, datetime | None]:
@@ -151,6 +151,7 @@ def _entered(session: Session, wait: _Wait) -> tuple[int, datetime | None]:
                 given_back(conn, LOADS)
         hint = "run it when they have ended, or let it wait longer"
         wait.go_on(migrations, outcome="the load has not begun", hint=hint)
+    session.locks.hold([LOADS])  # its end gives them back at once
     query = "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
     row = conn.execute(query).fetchone()
     return session.login.pid, row[0] if row else None
