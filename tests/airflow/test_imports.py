@@ -38,6 +38,9 @@ PUBLIC = {
     "health_interval",
     "roll_back_on_failure",
     "schema_asset",
+    "GuardedTaskGroup",
+    "guarded",
+    "load_guard",
 }
 
 

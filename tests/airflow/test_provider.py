@@ -108,6 +108,8 @@ def test_every_option_is_in_airflows_configuration(metadata_database: None) -> N
         "conn_id": "",
         "environment": "production",
         "page": "True",
+        "guarded_tasks": "",
+        "guard_wait_seconds": "600",
     }
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.advisory import LOADS, MIGRATIONS
 from airflow_provider_wmigrate.engine.session.loads import Holder, holders, load_guard
+from tests.random_loads import run
 from tests.waiting import PATIENCE, wait_until
 
 Conn = psycopg.Connection[Any]
@@ -266,3 +268,10 @@ def test_a_script_that_gives_the_guard_back_stops_where_a_load_begins(
         made.apply("002")
     assert "a load that began meanwhile goes on; it is resumed by the next run" in str(caught.value)
     assert made.apply("002").outcome is Outcome.APPLIED
+
+
+def test_at_random_moments_they_are_never_together(database: str, tmp_path: Path) -> None:
+    """The short form of `make loads`."""
+    found = run(database, tmp_path, count=40, seed=3)
+    assert (found["began"], found["failed"], found["deadlocks"]) == ({"load": 28, "migration": 12}, 0, 0)
+    assert max(found["longest"].values()) < PATIENCE

@@ -19,6 +19,7 @@ from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateEr
 from airflow_provider_wmigrate.engine.events import Event, Started
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.session.advisory import AdvisoryLock
+from airflow_provider_wmigrate.engine.session.loads import load_guard
 from airflow_provider_wmigrate.engine.session.session import Budget, open_session
 from dev.ports import free_port
 from tests.needs import need
@@ -99,6 +100,14 @@ def test_transaction_mode_is_refused(
     assert str(refused.value) == REFUSED
     assert not refused.value.retryable
     assert conn.execute("SELECT to_regclass('a'), to_regnamespace('wmigrate')").fetchone() == (None, None)
+
+
+@installed
+def test_a_load_is_refused_there_too(pooler: StartPooler) -> None:
+    with pooler("transaction") as dsn, pytest.raises(ConnectionFailed) as refused:
+        with load_guard(lambda: psycopg.connect(dsn), "load", wait_seconds=1, told=lambda *_: None):
+            raise AssertionError("it has begun")
+    assert str(refused.value) == REFUSED
 
 
 @installed

@@ -388,6 +388,7 @@ EVERY_SETTING = {
         "snapshot_command": "snap",
     },
     "ledger": {"schema": "other"},
+    "guard": {"enabled": "true", "wait_seconds": 1, "hold_back_seconds": 2},
     "window": {
         "open": "[{days: [mon], from: 22:00, to: 5:00}]",
         "time_zone": "Europe/Berlin",
