@@ -104,8 +104,9 @@ def test_transaction_mode_is_refused(
 
 @installed
 def test_a_load_is_refused_there_too(pooler: StartPooler) -> None:
-    with pooler("transaction") as dsn, pytest.raises(ConnectionFailed) as refused:
-        with load_guard(lambda: psycopg.connect(dsn), "load", wait_seconds=1, told=lambda *_: None):
+    with pooler("transaction") as dsn:
+        guard = load_guard(lambda: psycopg.connect(dsn), "load", wait_seconds=1, told=lambda *_: None)
+        with pytest.raises(ConnectionFailed) as refused, guard:
             raise AssertionError("it has begun")
     assert str(refused.value) == REFUSED
 
