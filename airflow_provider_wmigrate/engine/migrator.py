@@ -139,7 +139,7 @@ class Migrator(Planning):
     """What a person has approved: nothing else is applied. None: nobody is asked."""
 
     on_scratch = False
-    """The database is nobody's: no window and no guard holds for it, nothing is kept of its schema, and no backup is made."""
+    """The database is nobody's: for it no window and no guard holds, no backup is made, no schema kept."""
 
     outside = Outside()
     """With what backups are made."""
