@@ -30,6 +30,7 @@ _REFERENCE = (
     rf"params\[['\"]{_NAME}['\"]\]",
     rf"dag_run\.conf\.get\(['\"]{_NAME}['\"]\)",
     rf"dag_run\.conf\[['\"]{_NAME}['\"]\]",
+    rf"\(dag_run\.conf or {{}}\)\.get\(['\"]{_NAME}['\"], ''\)",
 )
 _TEMPLATE = re.compile(r"\{\{\s*(?:" + "|".join(_REFERENCE) + r")\s*\}\}")
 
@@ -85,6 +86,8 @@ class GroupTasks:
     environment: str | None
     mode: str
     to: str | None
+    rollback_script: str | None = None
+    """Of a rollback: which script is run where ledger and folder have different ones."""
     environments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Environment -> what its settings say that is needed here; "" stands for none."""
     params: Mapping[str, DagParam] = field(default_factory=dict)
@@ -229,6 +232,7 @@ def _group(
         environment=plan.get("environment"),
         mode=str(plan.get("mode", "apply")),
         to=plan.get("to"),
+        rollback_script=plan.get("rollback_script"),
         environments=_plain(plan.get("environments")) or {},
         **of_dag,
     )

@@ -20,6 +20,7 @@ def choices(group: GroupTasks, shown: str | None) -> schemas.Choices:
         to=group.chosen_by(group.to) is not None,
         modes=[mode for mode in ("apply", "dry_run") if mode in modes(group)],
         environments=allowed(group, by) if by else None,
+        rollback_script=group.chosen_by(group.rollback_script) is not None,
         environment=shown if by else group.with_conf(group.environment, {}) or None,
     )
 

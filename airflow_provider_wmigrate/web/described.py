@@ -101,6 +101,9 @@ class Choices(Answer):
     modes: list[ModeName]
     environments: list[str] | None = Field(default=None, description="Null: cannot be chosen. Empty: any name.")
     environment: str | None = Field(default=None, description="The one a run gets that does not choose.")
+    rollback_script: bool = Field(
+        default=False, description="Whether a run can say whose rollback script is run, where there are two."
+    )
 
 
 class Group(Answer):

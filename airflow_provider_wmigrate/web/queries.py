@@ -159,6 +159,7 @@ def migration(view: GroupView, version: str, *, from_line: int) -> schemas.Migra
     if not items:
         raise ProblemError(404, "unknown_version", f"neither the folder nor the ledger has a migration {version}")
     step, entry = view.steps.get(version), known.entries.get(version)
+    live = source.kind == "live"
     scripts = Reader(view.group, access.may_read_code(view.session, view.user, view.group.dag_id), from_line)
     return schemas.MigrationAnswer(
         group=view.described,
@@ -167,7 +168,8 @@ def migration(view: GroupView, version: str, *, from_line: int) -> schemas.Migra
         statements_total=entry.statements_total if entry else None,
         dependents=[each.version for each in view.group.steps if version in each.dependencies],
         sql=scripts.sql(step),
-        rollback=scripts.rollback(step, script, live=source.kind == "live"),
+        rollback=scripts.rollback(step, script, live=live),
+        folder_rollback=scripts.rollback(step, None, live=live) if items[0].rollback_differs else None,
         events=happened,
         source=source,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,9 @@ class RollbackRequest(_Start):
     """Start a run that rolls back."""
 
     to: _Version = Field(description="The version that stays, with all before it; `0` rolls back everything.")
+    rollback_script: Literal["folder", "ledger"] | None = Field(
+        default=None, description="Which one is run where the two differ; left out: such a rollback is refused."
+    )
 
 
 class Started(BaseModel):

@@ -39,6 +39,9 @@ def _item(
         checksum=step.checksum if step else None,
         applied_checksum=entry.checksum if entry else None,
         has_rollback=bool((step and step.doc.rollback) or (entry and entry.rollback_checksum)),
+        rollback_differs=bool(
+            step and step.doc.rollback and entry and entry.rollback_checksum not in (None, step.doc.rollback.checksum)
+        ),
         applied_at=entry.applied_at if entry else None,
         actor=who.actor or None,
         duration_ms=entry.duration_ms if entry else None,

@@ -110,6 +110,7 @@ class MigrationItem(Answer):
     checksum: str | None = Field(default=None, description="SHA-256 of the file; null when it is gone.")
     applied_checksum: str | None = Field(default=None, description="SHA-256 of what was applied.")
     has_rollback: bool
+    rollback_differs: bool = Field(default=False, description="Ledger and folder have different rollback scripts.")
     applied_at: datetime | None = None
     actor: str | None = None
     duration_ms: int | None = None
@@ -253,6 +254,9 @@ class MigrationAnswer(_OfGroup):
     dependents: list[str] = Field(description="Versions that depend on it.")
     sql: ScriptText
     rollback: ScriptText
+    folder_rollback: ScriptText | None = Field(
+        default=None, description="The folder's, where `rollback` is the ledger's and they differ."
+    )
     events: list[HistoryEvent] = Field(description="Newest first; the 50 newest at most.")
 
 

@@ -43,6 +43,8 @@ def roll_back(view: GroupView, request: requests.RollbackRequest) -> requests.St
     everything = not request.to.strip("0") and "000" not in {step.version for step in view.group.steps}
     to = "0" if everything else known_version(view.group, request.to)
     conf = _conf(view, undo, request, to)
+    if request.rollback_script is not None:
+        _choose(conf, undo, "rollback_script", undo.rollback_script, request.rollback_script, [])
     what = "everything" if everything else f"what is above {to}"
     verb = "a dry run of rolling back" if request.mode == "dry_run" else "rolling back"
     return _start(view, undo, request, conf, f"{verb} {what} was started")

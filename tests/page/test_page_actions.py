@@ -105,6 +105,28 @@ def test_roll_back_asks_to_type_the_version(open_page: Open, server: StubServer)
     assert server.world.started == [{"action": "rollback", "mode": "apply", "to": "013"}]
 
 
+def test_of_two_rollback_scripts_one_is_chosen(open_page: Open, server: StubServer) -> None:
+    items = [
+        item.model_copy(update={"rollback_differs": item.version == "015", "has_rollback": True})
+        for item in worlds.usual_items()
+    ]
+    usual = worlds.make_group().rollback
+    world = worlds.make_world(items, rollback=usual.model_copy(update={"rollback_script": True}))
+    page = open_page(AT, world)
+    page.get_by_role("button", name="Roll back…").click()
+    dialog = page.get_by_role("dialog", name="Roll back migrations?")
+    choice = dialog.get_by_label("Which rollback script runs")
+    expect(choice).to_have_count(0)
+    dialog.get_by_label("Version that stays").select_option("014")
+    dialog.get_by_label("Dry run").check()
+    expect(dialog).to_contain_text("015: ledger and folder have different ones.")
+    expect(dialog.locator(".why")).to_have_text("Choose whose rollback script runs.")
+    choice.select_option("folder")
+    dialog.get_by_role("button", name="Dry run 2 rollbacks").click()
+    expect(dialog).to_be_hidden()
+    assert server.world.started == [{"action": "rollback", "mode": "dry_run", "to": "014", "rollback_script": "folder"}]
+
+
 def test_a_dry_run_of_a_rollback_needs_no_typing(open_page: Open, server: StubServer) -> None:
     page = open_page(AT)
     page.get_by_role("button", name="Roll back…").click()

@@ -78,6 +78,25 @@ def test_roll_back(admin: Any, place: Place) -> None:
     assert body["message"] == "rolling back everything was started"
 
 
+def test_whose_rollback_script_runs_can_be_chosen(admin: Any, make_place: MakePlace) -> None:
+    place = make_place("two_scripts")
+    place.migrate()
+    (place.folder / "002_stock.rollback.sql").write_text("DROP TABLE stock; -- mended\n")
+    place.reparse()
+    status = admin.get(f"{place.group}/status").json()
+    assert status["group"]["rollback"]["rollback_script"] is True
+    assert [one["version"] for one in status["migrations"] if one["rollback_differs"]] == ["002"]
+    found = admin.get(f"{place.group}/migrations/002").json()
+    assert (found["rollback"]["origin"], found["folder_rollback"]["text"]) == (
+        "ledger",
+        "DROP TABLE stock; -- mended\n",
+    )
+    assert admin.get(f"{place.group}/migrations/001").json()["folder_rollback"] is None
+    choice = {"mode": "dry_run", "to": "0", "rollback_script": "folder"}
+    assert admin.post(f"{place.group}/rollback", json=choice).json()["conf"] == choice
+    told(admin.post(f"{place.group}/rollback", json={**choice, "rollback_script": "mine"}), 422, "invalid_input")
+
+
 def test_the_started_run_does_what_was_asked(admin: Any, make_place: MakePlace) -> None:
     from airflow_runner import Run
 

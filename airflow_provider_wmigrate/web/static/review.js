@@ -13,7 +13,7 @@ const ROWS = 50;
  * A list of migrations whose SQL opens below each name; of a few it is open from the beginning.
  * @param {string} title one sentence: how many, and what happens to them
  * @param {{version: string, name: string, status?: string}[]} items in the order in which they run
- * @param {{place: object, which: "sql" | "rollback", environment: string}} from which script of each, and of which database
+ * @param {{place: object, which: "sql" | "rollback" | "folder_rollback", environment: string}} from which script of each, and of which database
  */
 export function review(title, items, from) {
   const list = h("ol", { class: "review", "aria-label": title });
@@ -60,13 +60,14 @@ async function fill(body, one, place, which, environment) {
   replace(body, h("p", { class: "muted" }, "Reading the script …"));
   try {
     const answer = await about(place, `migrations/${one.version}`, { environment });
-    replace(body, scriptText(answer[which], `${which === "sql" ? "SQL" : "Rollback"} of ${one.version}`, reader(place, one.version, which, environment)));
+    const chosen = answer[which] ?? answer.rollback;
+    replace(body, scriptText(chosen, `${which === "sql" ? "SQL" : "Rollback"} of ${one.version}`, reader(place, one.version, answer[which] ? which : "rollback", environment)));
   } catch (problem) {
     replace(body, problemBox(problem));
   }
 }
 
-/** What reads a script from a line on; `which`: "sql" or "rollback". */
+/** What reads a script from a line on; `which`: "sql", "rollback" or "folder_rollback". */
 export const reader = (place, version, which, environment) => async (line) => {
   const found = (await about(place, `migrations/${version}`, { environment, from_line: line }))[which];
   if (found.text === null) throw new Problem(0, { detail: `Not shown here any more: ${found.reason}.` });

@@ -81,34 +81,41 @@ export function askRollBack(status, stay, started) {
   const dry = h("input", { type: "checkbox", checked: !modes.includes("apply"), disabled: !modes.includes("apply") });
   const typed = h("input", { autocomplete: "off", autocapitalize: "off", spellcheck: "false", class: "mono" });
   const rest = commonFields(group.rollback);
-  const [preview, confirm] = [h("div", { class: "preview stack", "aria-live": "polite" }), h("div", {})];
+  const whose = select([["ledger", "the ledger's: as it was when the migration was applied"], ["folder", "the folder's: as it is now"]], ["", "choose one, after reading both"]);
+  const [choice, preview, confirm] = [h("div", {}), h("div", { class: "preview stack", "aria-live": "polite" }), h("div", {})];
   const mode = () => (dry.checked ? "dry_run" : "apply");
   const facts_ = h("div", {});
   const question = ask({
     title: "Roll back migrations?",
     danger: true,
     body: [
-      facts_, field("Version that stays, with all before it", to), preview,
+      facts_, field("Version that stays, with all before it", to), choice, preview,
       modes.includes("dry_run") && h("label", { class: "check row tight" }, dry, "Dry run: execute, measure, and undo it again"),
       rest.fields, confirm,
     ],
     submit: "Roll back",
     onSubmit: async () => {
-      const run = await start(placeOf(group), "rollback", { mode: mode(), to: to.value, ...rest.values() });
+      const run = await start(placeOf(group), "rollback", { mode: mode(), to: to.value, ...(differing().length > 0 && whose.value && { rollback_script: whose.value }), ...rest.values() });
       started({ ...run, what: dry.checked ? "dry run of the rollback" : "rollback" });
     },
   });
   const { button, waits } = question;
   const doomed = () => inLedger.filter((one) => BigInt(one.version) > BigInt(to.value));
-  const check = () => waits(doomed().length === 0 ? "Nothing above this version is applied." : !dry.checked && typed.value.trim() !== to.value ? `Type ${to.value} to confirm.` : null);
+  const differing = () => (group.rollback.rollback_script ? doomed().filter((one) => one.rollback_differs) : []);
+  const check = () => waits(doomed().length === 0 ? "Nothing above this version is applied."
+    : differing().length > 0 && !whose.value ? "Choose whose rollback script runs." : !dry.checked && typed.value.trim() !== to.value ? `Type ${to.value} to confirm.` : null);
   const show = () => {
     const list = doomed();
     const without = list.filter((one) => !one.has_rollback);
     replace(facts_, target(seen.group, group.rollback_dag.dag_id, mode()));
+    const two = differing();
+    replace(choice, two.length > 0 && field("Which rollback script runs", whose,
+      `${two.map((one) => one.version).join(", ")}: ledger and folder have different ones. The choice counts for all of them.`));
+    const which = two.length > 0 && whose.value === "folder" ? "folder_rollback" : "rollback";
     replace(preview, seen.source.kind !== "live" && banner("changed", "clock", "The database could not be read just now. The run decides by what it finds there."),
       without.length > 0 && banner("failed", "alert", `No rollback script: ${without.map((one) => one.version).join(", ")}. A run stops before it changes anything.`),
       !dry.checked && banner("changed", "alert", "Rows in tables and columns that these scripts drop are lost. Is there a backup?"),
-      review(`${count(list.length, "migration")} will be rolled back, in this order:`, list, { place: placeOf(group), which: "rollback", environment: rest.environment() }));
+      review(`${count(list.length, "migration")} will be rolled back, in this order:`, list, { place: placeOf(group), which, environment: rest.environment() }));
     replace(confirm, !dry.checked && field(["Type ", h("b", { class: "mono" }, to.value), " to confirm"], typed));
     replace(button, icon(dry.checked ? "flask" : "undo"), dry.checked ? `Dry run ${count(list.length, "rollback")}` : `Roll back ${count(list.length, "migration")}`);
     check();
@@ -132,6 +139,7 @@ export function askRollBack(status, stay, started) {
   };
   to.addEventListener("change", () => { typed.value = ""; show(); });
   rest.onEnvironment(look);
+  whose.addEventListener("change", show);
   dry.addEventListener("change", show);
   typed.addEventListener("input", check);
   show();
