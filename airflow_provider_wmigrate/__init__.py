@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .run_ends import ReportMigrationsOperator, RollBackRunOperator
     from .sensors import MigrationSensor
     from .task_group import MigrationTaskGroup, RollbackTaskGroup
+    from .verifying import VerifyMigrationsOperator
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ _WHERE = {
     "RollBackMigrationOperator": "operators",
     "RollBackRunOperator": "run_ends",
     "RollbackTaskGroup": "task_group",
+    "VerifyMigrationsOperator": "verifying",
     "guarded": "guards",
     "health_interval": "health",
     "load_guard": "guards",
@@ -63,6 +65,7 @@ __all__ = [
     "RollBackMigrationOperator",
     "RollBackRunOperator",
     "RollbackTaskGroup",
+    "VerifyMigrationsOperator",
     "guarded",
     "health_interval",
     "load_guard",

@@ -87,7 +87,11 @@ def _answer(verdicts: Sequence[Verdict], postgresql: int, taken: Collection[str]
 
     def show(screen: Screen) -> None:
         for verdict in verdicts:
-            _show(screen, verdict, ", accepted" if verdict.version in taken else "")
+            if lines := verdict.lines():
+                accepted = ", accepted" if verdict.version in taken else ""
+                screen.line(f"{verdict.version}_{verdict.name}: {verdict.grade.words}{accepted}")
+            for line in lines:
+                screen.line(f"  {line}")
         screen.line(f"{plural(len(verdicts), 'rollback')} verified, {len(open_)} not proven.")
         if wrote:
             screen.line(f"The verdicts stand in {VERDICT_FILE}: commit it with the migrations.")
@@ -98,15 +102,3 @@ def _answer(verdicts: Sequence[Verdict], postgresql: int, taken: Collection[str]
         "verdicts": [{**verdict.as_dict(), "accepted": verdict.version in taken} for verdict in verdicts],
     }
     return Answer(data, show, FOUND if open_ else DONE)
-
-
-def _show(screen: Screen, verdict: Verdict, accepted: str) -> None:
-    """What is to be said of one, under its name; nothing of one that is simply exact."""
-    lines = [*([verdict.reason] if verdict.reason else []), *verdict.differences, *verdict.rows]
-    if verdict.rewritten:
-        lines.append(f"rewritten or emptied: {', '.join(verdict.rewritten)}")
-    lines += [f"unproven: {table} {why}" for table, why in verdict.unproven.items()]
-    if lines:
-        screen.line(f"{verdict.version}_{verdict.name}: {verdict.grade.words}{accepted}")
-    for line in lines:
-        screen.line(f"  {line}")

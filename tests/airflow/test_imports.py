@@ -35,6 +35,7 @@ PUBLIC = {
     "RollBackMigrationOperator",
     "RollBackRunOperator",
     "RollbackTaskGroup",
+    "VerifyMigrationsOperator",
     "health_interval",
     "roll_back_on_failure",
     "schema_asset",

@@ -30,6 +30,13 @@ class Verdict:
     unproven: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
 
+    def lines(self) -> list[str]:
+        """What is to be said of it; nothing of one that is simply exact."""
+        said = [*([self.reason] if self.reason else []), *self.differences, *self.rows]
+        if self.rewritten:
+            said.append(f"rewritten or emptied: {', '.join(self.rewritten)}")
+        return said + [f"unproven: {table} {why}" for table, why in self.unproven.items()]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"grade": self.grade.value}
