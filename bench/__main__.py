@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bench import airflow_figures, engine_figures
+from bench import airflow_figures, engine_figures, snapshot_figures
 from bench.measuring import CommandFailed, Meter
 from bench.results import Reading, Row, beyond_budget, summed_up, tables
 from bench.servers import Server, running
@@ -26,7 +26,7 @@ from bench.tools.dbmate import Dbmate
 from bench.tools.wmigrate import WMigrate
 from dev.server_binaries import find_bindir, major_version
 
-PARTS = ("memory", "trips", "delay", "jobs", "imports", "airflow", "disk")
+PARTS = ("memory", "trips", "delay", "jobs", "snapshot", "drift", "imports", "airflow", "disk")
 _HOME = ROOT / ".bench"
 
 
@@ -115,6 +115,7 @@ def _parts(
         yield "imports", airflow_figures.imports(ours, rounds)
     if wanted - {"imports", "disk"}:
         server = stack.enter_context(running("memory", options.disk))
+        yield from _of_the_schema(options, meter, server, ours)
     if "memory" in wanted:
         yield from _engine(options, meter, server, tools)
     for tool in tools if "trips" in wanted else ():
@@ -129,6 +130,16 @@ def _parts(
         yield "airflow", airflow_figures.in_airflow(ours, dbmate, server, meter, rounds, options.fresh)
     if "disk" in wanted:
         yield from _engine(options, meter, stack.enter_context(running("disk", options.disk)), tools)
+
+
+def _of_the_schema(
+    options: argparse.Namespace, meter: Meter, server: Server, ours: Sequence[WMigrate]
+) -> Iterator[tuple[str, Iterator[Reading]]]:
+    if "snapshot" in options.parts:
+        yield "snapshot", snapshot_figures.snapshots(server, options.rounds)
+    for round_ in range(options.rounds) if "drift" in options.parts else ():
+        for tool in ours:
+            yield f"drift of {tool.name}", engine_figures.looking_for_drift(meter, server, tool, round_)
 
 
 def _engine(

@@ -69,6 +69,20 @@ def side_by_side(meter: Meter, server: Server, tool: WMigrate, round_: int, widt
             yield Reading("jobs", figure, name, width, round_, values, beside)
 
 
+def looking_for_drift(meter: Meter, server: Server, tool: WMigrate, round_: int, n: int = 100) -> Iterator[Reading]:
+    """With and without, in turns."""
+    reference = f"{tool.name}, drift: ignore"
+    without, with_ = (reference, "", "ignore"), (tool.name, reference, "warn")
+    for name, beside, policy in (without, with_) if round_ % 2 else (with_, without):
+        with fresh_life(tool, n, server, server.port) as life:
+            (life.folder / "migration_config.yaml").write_text(f"settings: {{drift: {policy}}}\n")
+            for figure in ("apply", "nothing pending", "one more"):
+                command = life.command(figure)
+                assert command is not None
+                values = _values(meter.cost(command, server))
+                yield Reading("drift", figure, name, n, round_, values, beside)
+
+
 def trips(
     meter: Meter,
     server: Server,

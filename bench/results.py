@@ -43,6 +43,8 @@ PARTS = {
     "trips": ("Round trips", ("trips", "connections")),
     "delay": ("Wall seconds of a migration, each round trip made longer", ("wall",)),
     "jobs": ("Side by side, `up --jobs`: wall seconds", ("wall",)),
+    "snapshot": ("A snapshot of a schema: CPU seconds, client and server", ("cpu", "wall")),
+    "drift": ("`settings.drift: warn`: CPU seconds, client and server", ("cpu", "wall")),
     "imports": ("What a DAG file costs a process: CPU seconds", ("cpu",)),
     "airflow": ("In Airflow: CPU seconds of the workers and their tasks, and wall seconds", ("cpu", "wall")),
 }

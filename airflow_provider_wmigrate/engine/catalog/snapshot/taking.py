@@ -24,7 +24,7 @@ ATTEMPTS = 5
 """How often a look is taken, if each time something was dropped while it was looked at."""
 
 # What a definition's text depends on, as pg_dump has it: with an empty path every name has its schema.
-_SETTINGS = """
+SETTINGS = """
 SELECT pg_catalog.set_config(name, value, true) FROM (VALUES ('search_path', ''), ('datestyle', 'ISO'),
     ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
     ('quote_all_identifiers', 'off'), ('lc_monetary', 'C'), ('xmlbinary', 'base64'), ('jit', 'off'),
@@ -87,7 +87,7 @@ _GONE = ("XX000", "42P01", "42704", "42883")
 def _looking(conn: Connection[Any]) -> Iterator[None]:
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        conn.execute(_SETTINGS)
+        conn.execute(SETTINGS)
         yield
 
 
