@@ -26,6 +26,10 @@ PROPOSAL_KEY = "proposal"
 HEAD_KEY = "audit_head"
 """XCom key under which a task leaves the audit log's head: in the plan's value the one of its own `planned` row."""
 
+DRY_RUN_KEY = "dry_run"
+"""XCom key under which the plan task of a dry run leaves what it found: by version the record, and the checksums of the
+scripts that it is about."""
+
 FAILURE_KEY = "failure"
 """XCom key under which a task that fails leaves why: version, error and SQLSTATE, as the audit log has them."""
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from .attempts import plan_of, proposal_of
+from .dry_runs import found_by_plan
 from .engine.errors import OutsideWindow, WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import as_airflow_error
 from .links import MigrationLink
 from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, HistoryDoc
-from .telling.summaries import plain
+from .telling.summaries import plain, untried_reason
 
 if TYPE_CHECKING:
     from .engine.events import Event
@@ -65,7 +66,7 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             raise AirflowSkipException(f"the plan of this run wants nothing of the {len(self.stems)} in the history")
         try:
             if dry_run:
-                return self._tried(context, order, mine)
+                return self._tried(context, mine)
             folder = self._read_folder(only=order)
             migrator = self._open(context, folder, also=self._hear, plan=plan)
             troubled = self._failed_before(migrator)
@@ -110,28 +111,20 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             return set()
         return {a.version for a in migrator.read().last_events if a.event in ("failed", "rollback_failed")}
 
-    def _tried(self, context: Any, order: Sequence[str], mine: Sequence[str]) -> list[dict[str, Any]]:
-        """A dry run: the last step with all before it in one transaction; what was left out then, in the same way."""
-        from .engine.events import Finished
-
-        tried: dict[str, dict[str, Any]] = {}
-
-        def listen(event: Event) -> None:
-            if isinstance(event, Finished) and event.record.version in mine:
-                tried.setdefault(event.record.version, plain(event.record))
-
-        self._todo = list(mine)
-        migrator = self._open(context, self._read_folder(), also=listen)
-        step = migrator.roll_back if self.rolls_back else migrator.apply
-        for version in reversed(mine):
-            if version not in tried:
-                step(version, dry_run=True, behind=order[: order.index(version)])
-        records = [tried[version] for version in mine if version in tried]
-        reasons = [record["reason"] for record in records]
-        if not all(reasons):
-            return records
-        context["ti"].xcom_push(key="return_value", value=records)
-        raise AirflowSkipException(f"not tried: {reasons[0]}")
+    def _tried(self, context: Any, mine: Sequence[str]) -> list[dict[str, Any]]:
+        """What the plan's dry run has found of them; or if it has not, a dry run of these alone."""
+        folder = self._read_folder()
+        tried = found_by_plan(context, self.plan_task_id, folder.migrations)
+        if not tried.keys() >= set(mine):
+            self._todo = list(mine)
+            migrator = self._open(context, folder)
+            records = migrator.try_each(mine, "rollback" if self.rolls_back else "apply")
+            tried = {record.version: plain(record) for record in records}
+        records_of_mine = [tried[version] for version in mine if version in tried]
+        if any(record["reason"] is None for record in records_of_mine):
+            return records_of_mine
+        context["ti"].xcom_push(key="return_value", value=records_of_mine)
+        raise AirflowSkipException(f"not tried: {untried_reason(records_of_mine[0])}")
 
 
 class ApplyHistoryOperator(_HistoryOperator):

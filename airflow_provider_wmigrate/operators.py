@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from .attempts import is_mapped, plan_of, proposal_of
+from .dry_runs import found_by_plan
 from .folder_operator import FolderOperator
 from .plan_operator import ROLLBACK_SCRIPT, PlanMigrationsOperator
 from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
-from .telling.summaries import plain
+from .telling.summaries import plain, untried_reason
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -62,12 +63,12 @@ class _StepOperator(DocumentedTask, FolderOperator):
             raise AirflowSkipException(f"{version} is not a step of this run's plan")
         return plan
 
-    def _returned(self, context: Any, record: Record) -> dict[str, Any]:
+    def _returned(self, context: Any, record: dict[str, Any]) -> dict[str, Any]:
         """The record as XCom. A dry run that tried nothing is skipped, and leaves its record all the same."""
-        if record.reason is None:
-            return plain(record)
-        context["ti"].xcom_push(key="return_value", value=plain(record))
-        raise AirflowSkipException(f"not tried: {record.reason}")
+        if record["reason"] is None:
+            return record
+        context["ti"].xcom_push(key="return_value", value=record)
+        raise AirflowSkipException(f"not tried: {untried_reason(record)}")
 
 
 class ApplyMigrationOperator(_StepOperator):
@@ -109,10 +110,13 @@ class ApplyMigrationOperator(_StepOperator):
                 again = migrator.plan().left_out.get(migration.version)
                 if again:
                     raise AirflowSkipException(again)
-        if plan is None and not dry_run:
-            _begin_attempt(migrator, version, "apply")
-        self._record = migrator.apply(migration.version, dry_run=dry_run)
-        return self._returned(context, self._record)
+        tried = found_by_plan(context, self.plan_task_id, [migration]).get(version) if dry_run else None
+        if tried is None:
+            if plan is None and not dry_run:
+                _begin_attempt(migrator, version, "apply")
+            self._record = migrator.apply(migration.version, dry_run=dry_run)
+            tried = plain(self._record)
+        return self._returned(context, tried)
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """The relations this migration locked, as outputs; called by the OpenLineage provider where it is installed."""
@@ -154,16 +158,18 @@ class RollBackMigrationOperator(_StepOperator):
             raise AirflowSkipException(f"{version} is not above the target of this run's plan")
         before = order[: order.index(version)] if order else []
         wanted = [*before, version] if plan else None
-        migrator = self._open(context, self._read_folder(only=wanted), plan=plan)
+        folder = self._read_folder(only=wanted)
+        migrator = self._open(context, folder, plan=plan)
         if dry_run:
-            return self._returned(context, migrator.roll_back(version, dry_run=True, behind=before))
+            tried = found_by_plan(context, self.plan_task_id, folder.migrations).get(version)
+            return self._returned(context, tried or plain(migrator.try_each([*before, version], "rollback")[-1]))
         if plan is None:
             _begin_attempt(migrator, version, "rollback")
         waiting = to_roll_back(context, migrator, [*before, version], mine={version}, task=self) if before else []
         for other in waiting[:-1]:
             self.log.info("%s stands before %s in the plan, so it is rolled back first", other, version)
             migrator.roll_back(other)
-        return self._returned(context, migrator.roll_back(version))
+        return plain(migrator.roll_back(version))
 
 
 def _begin_attempt(migrator: Migrator, version: str, direction: Direction) -> None:

@@ -12,6 +12,7 @@ from .assets import keep_head, known_head
 from .attempts import HEAD_KEY, PLAN_KEY, PROPOSAL_KEY, of_this_index
 from .dag_sql.bundle import in_bundle
 from .defaults import chosen_environment, given, is_true
+from .dry_runs import scratch_server, try_plan
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
 from .hooks import in_words_of_a_run
@@ -51,6 +52,8 @@ class PlanMigrationsOperator(FolderOperator):
         refused. By default, `rollback_script` of the run's configuration decides (templated).
     :param backup_task_id: id of the task that makes the run's backup; it is skipped where nothing needs one.
     :param approval_task_id: id of the task in which a person approves the plan; None: nobody has to.
+    :param scratch_conn_id: of a dry run: id of an Airflow connection to a server. What cannot be tried in a transaction
+        is run on a scratch database there. It may be the target's own. Empty or None: nowhere (templated).
     """
 
     # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
@@ -61,6 +64,7 @@ class PlanMigrationsOperator(FolderOperator):
         "environments",
         "forget_head",
         "rollback_script",
+        "scratch_conn_id",
     )
     remembers = True
 
@@ -75,11 +79,13 @@ class PlanMigrationsOperator(FolderOperator):
         rollback_script: str | None = ROLLBACK_SCRIPT,
         backup_task_id: str | None = None,
         approval_task_id: str | None = None,
+        scratch_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.backup_task_id = backup_task_id
         self.approval_task_id = approval_task_id
+        self.scratch_conn_id = scratch_conn_id
         self.tasks = dict(tasks)
         self.direction = direction
         self.to = to
@@ -108,12 +114,16 @@ class PlanMigrationsOperator(FolderOperator):
         backups = {version: need.why for version, need in needs.items()}
         for line in plan_lines(plan, findings, foreseen, backups):
             self.log.info("%s", line)
-        context["ti"].xcom_push(key="markdown", value=plan_markdown(plan, findings, foreseen, backups))
+        markdown = plan_markdown(plan, findings, foreseen, backups)
+        context["ti"].xcom_push(key="markdown", value=markdown)
         errors = [f for f in findings if f.severity == "error"]
         head = None if errors or dry_run else self._recorded(migrator, plan, known, needs)
         self._push(context, plan, findings, foreseen, head, backups)
         if errors:
             raise HistoryError(errors)
+        if dry_run and plan.steps:
+            scratch = scratch_server(given(self.scratch_conn_id), self.conn_id)
+            try_plan(context, migrator, plan, scratch, above=markdown)
         keep_head(context, self.conn_id, schema, head)
         if seen:
             self._propose(context, migrator, plan, *seen)

@@ -53,6 +53,7 @@ class _FolderTaskGroup(TaskGroup):
         deadline: timedelta | None = None,
         max_tasks: int | None = MAX_TASKS,
         audit_key_conn_id: str | None = None,
+        scratch_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         made_of = {"group_id": group_id, "folder": folder, "max_tasks": max_tasks}
@@ -76,7 +77,7 @@ class _FolderTaskGroup(TaskGroup):
             others: list[Any] = list(self.dag.deadline or ())  # type: ignore[arg-type] # its converter makes a list
             self.dag.deadline = [*others, missed] if missed else others or None
         config = self._folder.config
-        self._audit_key = audit_key_conn_id
+        self._audit_key, self._scratch = audit_key_conn_id, scratch_conn_id
         self._settings, self._blocks = every_settings(config), config.migrations
         self._may_show_sql = all(s.logging.include_sql for s in self._settings)
         self._shared: dict[str, Any] = {
@@ -167,14 +168,14 @@ class _FolderTaskGroup(TaskGroup):
         }
 
     def _plan(self, to: str | None, direction: Direction, **more: Any) -> BaseOperator:
-        environments = self._environments()
         return PlanMigrationsOperator(
             backup_task_id=self._backup_id(direction),
             task_id="plan",
             tasks=self._ids,
             to=to,
             direction=direction,
-            environments=environments,
+            environments=self._environments(),
+            scratch_conn_id=self._scratch,
             **more,
             **self._shared,
         )
@@ -253,6 +254,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         None: every migration has one.
     :param audit_key_conn_id: id of an Airflow connection whose password is a key. The report signs the head of the
         audit log with it: `signed_head` (templated).
+    :param scratch_conn_id: of a dry run: as for `PlanMigrationsOperator` (templated).
 
     What is given beside these is Airflow's: arguments of its TaskGroup, or of every task of the group (`pool`, `queue`,
     `owner`, `retries` ...), which count more than the config's. Callbacks run beside ours.

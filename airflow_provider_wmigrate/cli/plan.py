@@ -67,6 +67,7 @@ def _elsewhere(call: Call) -> Elsewhere | None:
 
 def up(call: Call) -> Answer:
     """Apply what is pending."""
+    _refuse_unused_scratch(call)
     if call.arguments.dry_run and call.arguments.jobs > 1:
         raise UsageError("--jobs does not go with --dry-run", hint="a dry run is one transaction: leave --jobs out")
     planning = call.planning()
@@ -78,6 +79,7 @@ def up(call: Call) -> Answer:
 def down(call: Call) -> Answer:
     """Roll back everything above a version, the last few migrations, or one alone."""
     given = call.arguments
+    _refuse_unused_scratch(call)
     if [given.version, given.steps, given.only].count(None) != 2:
         hint = "`down 003` rolls back everything above 003, `down --steps 2` the last two, `down --only 003` 003 alone"
         raise UsageError("give one of these: the version to go back to, --steps or --only", hint=hint)
@@ -108,6 +110,11 @@ def down(call: Call) -> Answer:
 def _closed(call: Call, planning: Planning, made: Plan) -> Iterable[Finding]:
     """A dry run leaves nothing behind, so no window holds for it."""
     return () if call.arguments.dry_run else planning.window_findings(made)
+
+
+def _refuse_unused_scratch(call: Call) -> None:
+    if call.arguments.scratch is not None and not call.arguments.dry_run:
+        raise UsageError("--scratch belongs to --dry-run", hint="give it too, or leave --scratch out")
 
 
 def _last(planning: Planning, steps: int) -> Plan:

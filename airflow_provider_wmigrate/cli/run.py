@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_wmigrate.engine.errors import OutsideWindow, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event, Finished
 from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan
-from airflow_provider_wmigrate.engine.record import Outcome, Record, together
+from airflow_provider_wmigrate.engine.record import Outcome, Record, taken_first, together
 
 from .call import Answer, Call, identity
 from .confirm import VERB, beside_yes, confirm, going
@@ -19,11 +20,13 @@ from .failure import DONE, FOUND, Interrupted
 from .interrupt import Stop, state_sentence, stoppable
 from .progress import Progress
 from .screen import Screen, plural, took
+from .target import target_of
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.migrator import Migrator, WholeRun
     from airflow_provider_wmigrate.engine.plan.backup_needs import Needs
     from airflow_provider_wmigrate.engine.record import Backup
+    from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
 
 _DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
 
@@ -68,7 +71,8 @@ class Run:
             "by_another_runner": [record.version for record in self._by_another(records)],
             "not_tried": [record.reason for record in untried],
         }
-        nothing = bool(records) and len(untried) == len(records)
+        there = [record.on_scratch.outcome for record in untried if record.on_scratch]
+        nothing = (bool(records) and len(untried) == len(records) and "ran" not in there) or "failed" in there
         return Answer(data, lambda screen: self._show(screen, records, dry_run), FOUND if nothing else DONE)
 
     def _tell_losses(self) -> None:
@@ -99,25 +103,19 @@ class Run:
     def _go(self, dry_run: bool, records: list[Record]) -> None:
         with Progress(self.call.screen, len(self.plan.steps)) as progress:
             stop = Stop()
-            tried: dict[str, Record] = {}
             if not dry_run:
                 self.call.partial["records"] = records
 
             def listen(event: Event) -> None:
                 stop.hear(event)
-                if isinstance(event, Finished) and dry_run:
-                    if event.record.version in tried:
-                        return
-                    tried[event.record.version] = event.record
-                elif isinstance(event, Finished):
+                if isinstance(event, Finished) and not dry_run:
                     records.append(event.record)
                 progress(event)
 
             migrator = self.call.migrator(listen)
             with stoppable(migrator, stop, progress.tell):
                 if dry_run:
-                    act = migrator.apply if self.plan.direction == "apply" else migrator.roll_back
-                    records += self._dry_run(act, tried, stop)
+                    records += self._dry_run(migrator, stop)
                     return
                 self._each(migrator, records, stop, progress)
 
@@ -182,18 +180,26 @@ class Run:
         done = {record.version for record in records}
         return [step.version for step in self.plan.steps if step.version not in done]
 
-    def _dry_run(self, act: Callable[..., Record], tried: Mapping[str, Record], stop: Stop) -> list[Record]:
-        """The last step with all before it, in one transaction; what was left out then, in the same way.
-
-        :param tried: what the migrator has told so far, by version.
-        """
+    def _dry_run(self, migrator: Migrator, stop: Stop) -> list[Record]:
         steps = [step.version for step in self.plan.steps]
-        for at in reversed(range(len(steps))):
-            if steps[at] not in tried and not stop.requested:
-                act(steps[at], dry_run=True, behind=steps[:at])
-        if stop.requested:
-            raise Interrupted("stopped on request; a dry run leaves nothing behind")
-        return [tried[version] for version in steps if version in tried]
+        try:
+            return migrator.try_each(
+                steps, self.plan.direction, scratch=self._scratch(), go_on=lambda: not stop.requested
+            )
+        finally:
+            if stop.requested:
+                raise Interrupted("stopped on request; a dry run leaves nothing behind")
+
+    def _scratch(self) -> ScratchServer | None:
+        """Where what cannot be tried here may be tried; None: nobody has named a server."""
+        from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
+
+        given = self.call.arguments.scratch
+        if given is None:
+            return None
+        if given == "target":
+            return ScratchServer(self.call.target.connect)
+        return ScratchServer(target_of(given, "--scratch", os.environ).connect, apart=True)
 
     def _show(self, screen: Screen, records: list[Record], dry_run: bool) -> None:
         if not self.plan.steps:
@@ -224,6 +230,8 @@ class Run:
         untried = _not_tried(records)
         for record in untried:
             screen.line(f"not tried: {record.reason}")
+            if record.on_scratch:
+                screen.line(f"  {record.on_scratch}")
         tried = len(records) - len(untried)
         if not tried:
             screen.line(f"Dry run on {self.call.target}: nothing was tried.")
@@ -232,9 +240,16 @@ class Run:
         what = f"{tried} of {plural(len(records), 'migration')} were tried, and rolled back."
         screen.line(f"Dry run on {self.call.target}: {what if untried else 'everything was rolled back.'}")
         _show_felt(screen, records)
-        locks = _lock_rows(records)
+        locks = [
+            (version, f"{lock.what} (dropped)" if lock.dropped else lock.what, lock.mode)
+            for version, taken in taken_first(records).items()
+            for lock in taken
+        ]
         if locks:
             screen.table(("Version", "Locked", "Mode"), locks)
+        anew = [f"  {record.version}: {', '.join(record.rewritten)}" for record in records if record.rewritten]
+        for line in ["Written anew:", *anew] if anew else ():
+            screen.line(line)
         _show_forecasts(screen, records)
 
 
@@ -248,16 +263,6 @@ def _show_felt(screen: Screen, records: Iterable[Record]) -> None:
     if felt:
         said = str(felt)
         screen.line(f"{said[0].upper()}{said[1:]}.")
-
-
-def _lock_rows(records: Iterable[Record]) -> list[tuple[str, str, str]]:
-    """Each lock once, with the migration that took it: the others of its chain hold it too."""
-    first: dict[tuple[str, str], str] = {}
-    for record in records:
-        for lock in record.locks:
-            name = f"{lock.what} (dropped)" if lock.dropped else lock.what
-            first.setdefault((name, lock.mode), record.version)
-    return [(version, *lock) for lock, version in first.items()]
 
 
 def _show_forecasts(screen: Screen, records: Iterable[Record]) -> None:

@@ -23,6 +23,12 @@ DAGS = Argument(
     completes="file",
 )
 DRY_RUN = Argument(("--dry-run",), "Execute for real, measure, and roll everything back.", kind="flag")
+TRY_ON = Argument(
+    ("--scratch",),
+    "With --dry-run: run what cannot be tried in one transaction on a scratch database of this server:"
+    " postgresql://..., key=value pairs, or `target` for the target's own, where the role needs CREATEDB.",
+    "DSN",
+)
 JOBS = Argument(
     ("--jobs",),
     "Run up to N migrations that do not need one another at the same time, each on its own connection.",

@@ -19,12 +19,13 @@ from .shared_options import (
     REASON,
     SCRATCH,
     TO,
+    TRY_ON,
 )
 
 VERBS = (
     Verb("status", "Show every migration and its status.", "look:status"),
     Verb("plan", "Show what `up` would do, and what would stop it.", "plan:plan", (TO, DAGS)),
-    Verb("up", "Apply the pending migrations.", "plan:up", (TO, DRY_RUN, JOBS, OUTSIDE_WINDOW), asks=True),
+    Verb("up", "Apply the pending migrations.", "plan:up", (TO, DRY_RUN, TRY_ON, JOBS, OUTSIDE_WINDOW), asks=True),
     Verb(
         "down",
         "Roll back everything above a version, or the last N migrations, or one.",
@@ -50,6 +51,7 @@ VERBS = (
                 choices=("folder", "ledger"),
             ),
             DRY_RUN,
+            TRY_ON,
             OUTSIDE_WINDOW,
         ),
         asks=True,

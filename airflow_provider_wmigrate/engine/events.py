@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .locks_taken import LockTaken
 from .model import Direction, Script
-from .record import Backup, Blocker, Bystanders, LockTaken, Record, ServerWords
+from .record import Backup, Blocker, Bystanders, Record, ServerWords
 from .wording import told_size
 
 

@@ -13,22 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .backup.outside import Outside
 from .catalog.server import refuse_standby
-from .errors import RollbackFailed, StatementFailed, WMigrateError
-from .events import Finished
-from .folder.config.settings import Window
+from .errors import RollbackFailed, StatementFailed
 from .folder.folder import normalise_version
 from .ledger.kept import KeptThing, kept_places
 from .ledger.recording import system_values
 from .ledger.watching import seal_all
-from .model import Direction, Plan, Step
-from .planning import Planning
+from .model import Plan, Step
 from .record import Record
 from .run.directions import Applying, Directed, RollingBack
 from .run.emptying import empty_kept
-from .run.gate import Gate
 from .run.series import Series
 from .session.session import Session
-from .sql.analysis import Analyses
+from .trying import Trying
 
 if TYPE_CHECKING:
     from .backup.backups import Backups
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from .plan.backup_needs import Needs
     from .plan.proposal import Proposal
     from .record import Backup
-    from .run.trial import Trial
 
 
 _D = TypeVar("_D", Applying, RollingBack)
@@ -55,13 +50,8 @@ class WholeRun:
     """Of the audit log with that row; None: it is not written yet."""
 
 
-class Migrator(Planning):
+class Migrator(Trying):
     """Applies and rolls back the migrations of one folder in one database; see `Planning` for what it is made of."""
-
-    @cached_property
-    def analyses(self) -> Analyses:
-        """The scripts that are parsed; may be those of whoever has looked for mistakes in them."""
-        return Analyses()
 
     def look(self) -> tuple[str | None, Snapshot]:
         """The head of the audit log (None: there is no ledger) and then the schema: before a plan that a person is to
@@ -138,9 +128,6 @@ class Migrator(Planning):
     proposal: Proposal | None = None
     """What a person has approved: nothing else is applied. None: nobody is asked."""
 
-    on_scratch = False
-    """The database is nobody's: for it no window and no guard holds, no backup is made, no schema kept."""
-
     outside = Outside()
     """With what backups are made."""
     attempt: str | None = None
@@ -203,22 +190,17 @@ class Migrator(Planning):
 
         return keeping(session, self._access)
 
-    def apply(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
+    def apply(self, version: str, *, dry_run: bool = False) -> Record:
         """Apply one migration, or find under its lock that it is applied already.
 
-        A dry run executes the pending migrations it needs and then this one, all in one transaction, and rolls back.
-
-        :param behind: versions in canonical form that a dry run executes before it too, as the plan would.
+        :param dry_run: see `try_each`.
         :raises HistoryError: the ledger contradicts the folder; nothing was touched.
         :raises OutsideWindow: the environment may not be changed now.
         :raises StatementFailed: the server refused a statement; the database is as before.
         :raises LockTimeout: another runner held the migration for too long.
         """
         version = normalise_version(version, self.migrations)
-        if not dry_run:
-            return self.apply_each([version])[0]
-        self._allow(dry_run=True, direction="apply")
-        return self._trial().apply(self._directed(Applying), version, behind)
+        return (self.try_each([version]) if dry_run else self.apply_each([version]))[-1]
 
     def apply_each(
         self,
@@ -263,19 +245,13 @@ class Migrator(Planning):
             session.locks.release_all()  # or whoever needs this version would wait
         return records
 
-    def roll_back(self, version: str, *, dry_run: bool = False, behind: Collection[str] = ()) -> Record:
+    def roll_back(self, version: str, *, dry_run: bool = False) -> Record:
         """Roll back one applied migration with its rollback script.
 
-        A dry run first rolls back, in the same transaction, whatever applied migration depends on it.
-
-        :param behind: as for `apply`.
         :raises HistoryError: an applied migration depends on it, or there is no rollback script.
         :raises RollbackFailed: the script failed; the database is as before.
         """
-        if not dry_run:
-            return self.roll_back_each([version])[0]
-        self._allow(dry_run=True, direction="rollback")
-        return self._trial().roll_back(self._back(), version, behind)
+        return (self.try_each([version], "rollback") if dry_run else self.roll_back_each([version]))[-1]
 
     def roll_back_each(
         self,
@@ -312,36 +288,9 @@ class Migrator(Planning):
                 raise RollbackFailed(error.version, error) from error
 
     def cancel(self) -> None:
-        """Cancel on the server whatever this migrator is doing. Safe in a signal handler."""
-        self._access.cancel()
+        super().cancel()
         if "_backups" in vars(self):
             self._backups.cancel()
 
-    def _directed(self, kind: type[_D]) -> _D:
-        settings, mine = self.settings, not self.on_scratch
-        guard = settings.guard if mine and settings.guard.enabled else None
-        gate = Gate(settings.window if mine else Window(), self.now, self.outside_window, guard)
-        return kind(self.migrations, self._access, self.settings, self.analyses, gate)
-
     def _applying(self) -> Applying:
         return replace(self._directed(Applying), proposal=self.proposal)
-
-    def _back(self) -> RollingBack:
-        return replace(self._directed(RollingBack), choice=self.rollback_script)
-
-    def _trial(self) -> Trial:
-        from .run.trial import Trial
-
-        return Trial(self.graph, self._access, self._finished)
-
-    def _finished(self, record: Record) -> Record:
-        self._access.tell(Finished(record))
-        return record
-
-    def _allow(self, *, dry_run: bool, direction: Direction) -> None:
-        self._folder.refuse_if_wrong()
-        execution = self.settings.execution
-        if dry_run and not execution.dry_run_enabled:
-            raise WMigrateError("dry runs are switched off", hint="settings.execution.dry_run_enabled is false")
-        if direction == "rollback" and not execution.rollback_enabled:
-            raise WMigrateError("rollbacks are switched off", hint="settings.execution.rollback_enabled is false")

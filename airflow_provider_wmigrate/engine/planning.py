@@ -68,6 +68,7 @@ class Planning:
     ) -> None:
         self.rollback_script = rollback_script
         self.outside_window = outside_window
+        self.environment = environment
         self.settings = folder.config.settings_for(environment)
         self.graph: Graph = folder.graph
         self.migrations = {m.version: m for m in folder.under(self.settings)}

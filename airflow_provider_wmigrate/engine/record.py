@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from .lock_modes import Forecast
+from .locks_taken import LockTaken, OnScratch
 from .model import Identity, Migration
 from .wording import told_size
 
@@ -53,39 +54,6 @@ class Outcome(str, Enum):
     DRY_RUN = "dry_run"
     NOT_TRIED = "not_tried"
     """A dry run that executed nothing of it; the record says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class LockTaken:
-    """A lock a migration held just before commit. In a dry run, also the locks of those that ran before it."""
-
-    relation: str
-    """As it was called when the migration began; what the migration made, as it was called in the end."""
-    mode: str
-    held_ms: int | None = None
-    """How long it was seen to be held, of an AccessExclusive lock on a relation that existed before."""
-    dropped: bool = False
-    """The migration dropped it."""
-    parts: int = 0
-    """How many of its chunks or partitions were locked in this mode."""
-    whole: bool = True
-    """It was locked itself; else only these parts of it."""
-
-    @property
-    def what(self) -> str:
-        """The relation, with its parts."""
-        if not self.parts:
-            return self.relation
-        parts = f"{self.parts:,} {'chunk or partition' if self.parts == 1 else 'chunks or partitions'}"
-        return f"{self.relation} and its {parts}" if self.whole else f"{parts} of {self.relation}"
-
-    def as_dict(self) -> dict[str, str | int | bool | None]:
-        """Plain values for JSON, XCom and audit rows."""
-        plain = {"relation": self.relation, "mode": self.mode, "held_ms": self.held_ms, "dropped": self.dropped}
-        return {**plain, "parts": self.parts, "whole": self.whole} if self.parts else plain
-
-    def __str__(self) -> str:
-        return f"{self.what} ({self.mode}{', dropped' if self.dropped else ''})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +282,10 @@ class Record:
     """What it kept of what it destroys; of a rollback: what it gave back."""
     rollback_script: Literal["folder", "ledger"] | None = None
     """Of a rollback: whose script was run. Both have the same one unless a person had to choose."""
+    rewritten: tuple[str, ...] = ()
+    """Of a dry run: tables with rows, by the names that they had before it, that this migration wrote anew."""
+    on_scratch: OnScratch | None = None
+    """Of `not_tried`: what became of it on a scratch database; None: none was wanted."""
 
     @classmethod
     def of(cls, migration: Migration, outcome: Outcome, identity: Identity, **more: Any) -> Record:
@@ -334,7 +306,22 @@ class Record:
             "taken_away": [asdict(each) for each in self.taken_away],
             "forecast": self.forecast.as_dict() if self.forecast else None,
             "kept": [asdict(each) for each in self.kept],
+            "rewritten": list(self.rewritten),
+            "on_scratch": self.on_scratch.as_dict() if self.on_scratch else None,
         }
 
 
 _FIELDS = tuple(f.name for f in fields(Record))
+
+
+def taken_first(records: Iterable[Record]) -> dict[str, list[LockTaken]]:
+    """Each lock once, by the version of the migration that took it: the others of its transaction hold it too."""
+    seen: set[tuple[str, str]] = set()
+    first: dict[str, list[LockTaken]] = {}
+    for record in records:
+        for lock in record.locks:
+            key = (f"{lock.what} (dropped)" if lock.dropped else lock.what, lock.mode)
+            if key not in seen:
+                seen.add(key)
+                first.setdefault(record.version, []).append(lock)
+    return first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,22 +24,11 @@ from .migrator import Migrator
 from .model import Identity, Migration
 from .plan.verdict import Seen, SeenApplied, Verdict, judge
 from .session.connection import Connect
-from .session.scratch import Scratch, scratch_server
-
-SHARED = re.compile(
-    r"\b(?:CREATE|ALTER|DROP|REASSIGN)\s+(?:ROLE|USER|GROUP|OWNED|TABLESPACE|DATABASE|SYSTEM|SUBSCRIPTION)\b"
-    r"|\b(?:GRANT|REVOKE)\b(?:(?!\bON\b)[^;])*\b(?:TO|FROM)\b|\bCOPY\b[^;]*\bPROGRAM\b|replication_slot|\bdblink",
-    re.IGNORECASE,
-)
-"""What may reach beyond the database in which it runs, wherever it stands in the text: of the server, or of others."""
+from .session.scratch import Scratch, beyond, not_here, scratch_server
 
 
-def beyond(migration: Migration) -> str:
-    """The words of a script by which it may reach beyond its database; empty: it does not."""
-    for script in filter(None, (migration.script, migration.rollback)):
-        if reached := SHARED.search(script.text):
-            return " ".join(reached[0].split())
-    return ""
+def _beyond(migration: Migration) -> str:
+    return beyond(script for script in (migration.script, migration.rollback) if script)
 
 
 @dataclass(frozen=True)
@@ -201,7 +189,7 @@ class _Trials:
         try:
             connect = self._scratch.connect_to(copy)
             found = prove(self._verification, connect, migration)
-            if beyond(migration):  # what it has made would stay on the server
+            if _beyond(migration):  # what it has made would stay on the server
                 with suppress(WMigrateError):
                     self._verification.migrator(connect).roll_back(migration.version)
             self._scratch.drop(copy)
@@ -243,7 +231,7 @@ class _Stage:
         with trials:
             for version in graph.order[: last + 1]:
                 migration = stage.migrations[version]
-                known, alone = self._known(migration), beyond(migration)
+                known, alone = self._known(migration), _beyond(migration)
                 if alone:
                     trials.settle()
                 if version in self.wanted:
@@ -258,7 +246,7 @@ class _Stage:
 
     def _unwind(self, stage: Migrator) -> None:
         """Take back what belongs to the whole server, and so would not go with the database."""
-        first = next((n for n, v in enumerate(self.applied) if beyond(stage.migrations[v])), len(self.applied))
+        first = next((n for n, v in enumerate(self.applied) if _beyond(stage.migrations[v])), len(self.applied))
         for version in reversed(self.applied[first:]):
             with suppress(WMigrateError):
                 stage.roll_back(version)
@@ -269,9 +257,8 @@ class _Stage:
         lacking = next((parent for parent in migration.dependencies if parent in self.unusable), None)
         if lacking:
             self.unusable.setdefault(migration.version, f"it needs {lacking}, which is not applied here")
-        if not self.verification.apart and (words := beyond(migration)):
-            reason = f"`{words[:40]}` may reach beyond a scratch database; name a server of its own with --scratch"
-            self.unusable.setdefault(migration.version, reason)
+        if not self.verification.apart and (words := _beyond(migration)):
+            self.unusable.setdefault(migration.version, not_here(words))
         if migration.version in self.unusable:
             return given(Grade.NOT_TRIED, reason=self.unusable[migration.version])
         if migration.rollback_supported is False:

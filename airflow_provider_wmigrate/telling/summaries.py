@@ -116,10 +116,47 @@ def plain(record: Record) -> dict[str, Any]:
     return {**fields, "locks": list(fields["locks"])}
 
 
+def dry_run_markdown(records: Sequence[Record]) -> str:
+    """What a dry run of a plan found, as a page shows it: each lock once, beside the migration that took it."""
+    from airflow_provider_wmigrate.engine.record import taken_first
+
+    lines = [
+        "### Dry run: everything was rolled back",
+        "",
+        "| migration | result | time | rows | locks | written anew |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    locks = taken_first(records)
+    for record in records:
+        result, tried = _result(record), record.reason is None
+        cells = (
+            f"`{record.version}_{record.name}`",
+            _SPECIAL.sub(_escaped, result),
+            f"{record.duration_ms} ms" if tried else "",
+            str(record.rows) if tried else "",
+            _SPECIAL.sub(_escaped, ", ".join(map(str, locks.get(record.version, ())))),
+            _SPECIAL.sub(_escaped, ", ".join(record.rewritten)),
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _result(record: Record) -> str:
+    if record.reason is None:
+        return record.outcome.value.replace("_", " ")
+    return f"not tried: {record.reason}" + (f"; {record.on_scratch}" if record.on_scratch else "")
+
+
 def records_of(value: Any) -> list[dict[str, Any]]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
+
+
+def untried_reason(record: Mapping[str, Any]) -> str:
+    """Why a dry run did not try a migration, and what became of it on a scratch database."""
+    there = record.get("on_scratch")
+    return str(record["reason"]) + (f"; {there['told']}" if there else "")
 
 
 def summarise(
@@ -135,7 +172,7 @@ def summarise(
     return {
         **done,
         **{o: [r["version"] for r in left if r["outcome"] == o] for o in ("dry_run", "already_applied")},
-        "not_tried": {r["version"]: r["reason"] for r in left if r["outcome"] == "not_tried"},
+        "not_tried": {r["version"]: untried_reason(r) for r in left if r["outcome"] == "not_tried"},
         "failed": list(failed),
         "skipped": dict(plan.get("skipped", {})),
         "duration_ms": sum(r.duration_ms or 0 for r in rows) + sum(r["duration_ms"] for r in left),

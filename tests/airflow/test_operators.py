@@ -631,6 +631,46 @@ def test_versions_stay_text_where_the_dag_renders_native_objects(
 # Dry runs
 
 
+def test_a_dry_run_tries_the_whole_plan_once(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    """The plan task does, and on a scratch database what no transaction takes; the tasks tell what it found."""
+    runner.run(runner.migrations(make_folder(A)))
+    conn.execute("INSERT INTO a VALUES (1)")
+    index = {"003_i.sql": "CREATE INDEX CONCURRENTLY i ON a (id);"}
+    wide = {"002_w.sql": "ALTER TABLE a ALTER id TYPE bigint;"}
+    dag = runner.migrations(make_folder({**A, **wide, **index}), mode="dry_run", scratch_conn_id="target")
+    run = runner.run(dag)
+    assert (run.state, run.states["002_w"], run.states["003_i"]) == ("success", "success", "skipped")
+    tried = "SELECT event, version, task_id FROM wmigrate.audit_log WHERE event IN ('dry_run', 'not_tried')"
+    once = [("dry_run", "002", "migrate.plan"), ("not_tried", "003", "migrate.plan")]
+    assert conn.execute(f"{tried} ORDER BY position").fetchall() == once
+    wide_found, index_found = run.returned("002_w"), run.returned("003_i")
+    assert {v: found["record"] for v, found in run.xcoms["plan", "dry_run"].items()} == {
+        "002": wide_found, "003": index_found
+    }  # fmt: skip
+    assert (wide_found["outcome"], wide_found["rewritten"]) == ("dry_run", ["public.a"])
+    there = index_found["on_scratch"]
+    assert (index_found["outcome"], there["outcome"]) == ("not_tried", "ran")
+    reason = f"003_i.sql:1: CREATE INDEX CONCURRENTLY cannot be undone by a transaction; {there['told']}"
+    assert run.returned("report")["not_tried"] == {"003": reason}
+    assert run.xcoms["plan", "markdown"].splitlines()[-6:] == [
+        "### Dry run: everything was rolled back",
+        "",
+        "| migration | result | time | rows | locks | written anew |",
+        "| --- | --- | --- | --- | --- | --- |",
+        f"| `002_w` | dry run | {wide_found['duration_ms']} ms | 0 | public.a (AccessExclusiveLock) | public.a |",
+        f"| `003_i` | not tried: {reason} |  |  |  |  |",
+    ]
+    assert scratch_databases(conn) == []
+
+    make_folder({**A, "002_w.sql": "ALTER TABLE a ADD w int;", **index})
+    run.clear("migrate.002_w")
+    assert (run.states["002_w"], run.returned("002_w")["rewritten"]) == ("success", []), "what was edited is tried anew"
+
+
+def scratch_databases(conn: Conn) -> list[Any]:
+    return conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'wmigrate_scratch_%'").fetchall()
+
+
 def test_what_a_dry_run_did_not_try_is_skipped_with_its_record(
     runner: Runner, make_folder: MakeFolder, conn: Conn
 ) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Finished, Started
-from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
+from airflow_provider_wmigrate.engine.record import Outcome, Record
+from airflow_provider_wmigrate.engine.session.scratch import PREFIX, ScratchServer
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -304,3 +306,121 @@ def test_a_sequence_that_is_there_is_not_set_by_a_dry_run(
     assert tried or record.reason == "001_a.sql:3: setval() cannot be undone by a transaction"
     assert conn.execute("SELECT last_value, is_called FROM n").fetchone() == before
     assert conn.execute("SELECT last_value, is_called FROM counted_id_seq").fetchone() == (1, False)
+
+
+@pytest.mark.parametrize("fill", ["INSERT INTO t VALUES (1);", ""], ids=["rows", "empty"])
+def test_what_was_written_anew_is_told(migrator: MakeMigrator, conn: Conn, fill: str) -> None:
+    """As the server did it, by the old name. An empty table takes no time."""
+    conn.execute("CREATE TABLE t (id int); CREATE TABLE u (id int); INSERT INTO u VALUES (1);" + fill)
+    made = migrator({"001_a.sql": "ALTER TABLE t ALTER id TYPE bigint; ALTER TABLE t RENAME TO s;", "002_b.sql": ""})
+    first, second = made.try_each(["001", "002"])
+    assert (first.rewritten, second.rewritten) == (("public.t",) if fill else (), ())
+    assert first.as_dict()["rewritten"] == [*first.rewritten]
+
+
+# On a scratch database
+
+
+@pytest.fixture
+def server(database: str, conn: Conn) -> Any:
+    """The target's own, on which no scratch database is left."""
+    yield ScratchServer(lambda: psycopg.connect(database))
+    query = "SELECT datname FROM pg_database WHERE datname LIKE %s"
+    assert conn.execute(query, [f"{PREFIX}%"]).fetchall() == []
+
+
+def there(records: list[Record]) -> list[tuple[str, str, str | None]]:
+    return [(r.version, r.on_scratch.outcome, r.on_scratch.reason) for r in records if r.on_scratch]
+
+
+def test_what_no_transaction_takes_runs_on_a_scratch_database(
+    migrator: MakeMigrator, conn: Conn, server: ScratchServer
+) -> None:
+    after = {"003_c.sql": "ALTER TABLE t ADD c int;", "004_d.sql": "INSERT INTO t VALUES (2), (3);"}
+    made = migrator({"001_a.sql": TABLE + "INSERT INTO t VALUES (1);", "002_b.sql": INDEX} | after)
+    made.apply("001")
+    records = made.try_each(["002", "003", "004"], scratch=server)
+    assert [record.outcome for record in records] == [Outcome.NOT_TRIED] * 3, "here nothing was executed"
+    assert there(records) == [("002", "ran", None), ("003", "ran", None), ("004", "ran", None)]
+    last = records[-1].on_scratch
+    assert last is not None
+    assert (last.rows, last.locks) == (2, (LockTaken("public.t", "RowExclusiveLock"),))
+    assert str(last) == f"on a scratch database, which has no rows of the target, it ran in {last.duration_ms} ms"
+    assert [event for event, *_ in dry_rows(conn)] == ["not_tried"] * 3, (
+        "the ledger tells what happened to its database"
+    )
+    assert conn.execute("SELECT id, to_regclass('t_id') FROM t").fetchall() == [(1, None)]
+
+
+def test_what_needs_a_commit_runs_on_a_scratch_database(migrator: MakeMigrator, server: ScratchServer) -> None:
+    made = migrator(MOOD)
+    made.apply("001")
+    records = made.try_each(["002", "003", "004"], scratch=server)
+    assert [record.outcome for record in records] == [Outcome.DRY_RUN, Outcome.NOT_TRIED, Outcome.NOT_TRIED]
+    assert there(records) == [("003", "ran", None), ("004", "ran", None)]
+
+
+def test_a_rollback_runs_on_a_scratch_database(migrator: MakeMigrator, conn: Conn, server: ScratchServer) -> None:
+    undo = {"001_a.rollback.sql": "DROP TABLE t;", "002_b.rollback.sql": "DROP INDEX CONCURRENTLY t_id;"}
+    files = {"001_a.sql": TABLE, "002_b.sql": INDEX} | undo
+    made = migrator(files)
+    made.apply_each(["001", "002"])
+    records = made.try_each(["002", "001"], "rollback", scratch=server)
+    assert there(records) == [("002", "ran", None), ("001", "ran", None)]
+    assert conn.execute("SELECT to_regclass('t_id')").fetchone() == ("t_id",)
+    other = migrator(
+        files | {"002_b.rollback.sql": "DROP INDEX CONCURRENTLY IF EXISTS t_id;"}, rollback_script="ledger"
+    )
+    reason = "the rollback script of 002 in the folder is not the one in the ledger"
+    assert there(other.try_each(["002"], "rollback", scratch=server)) == [("002", "not_tried", reason)]
+
+
+def test_a_failure_on_a_scratch_database(migrator: MakeMigrator, server: ScratchServer) -> None:
+    files = {"001_a.sql": TABLE, "002_b.sql": "CREATE INDEX CONCURRENTLY i ON nowhere (id);", "003_c.sql": "SELECT 1;"}
+    second, third = migrator(files).try_each(["001", "002", "003"], scratch=server)[1:]
+    assert second.on_scratch is not None
+    assert (second.on_scratch.outcome, second.on_scratch.reason) == (
+        "failed",
+        '002_b.sql:1: relation "nowhere" does not exist (SQLSTATE 42P01) in CREATE INDEX CONCURRENTLY i ON nowhere'
+        " (id); nothing ran before it, and nothing of it was kept",
+    )
+    assert there([third]) == [
+        ("003", "not_tried", f"002, which comes before it, does not work there: {second.on_scratch.reason}")
+    ]
+
+
+def test_what_may_reach_beyond_a_scratch_database(migrator: MakeMigrator, conn: Conn, server: ScratchServer) -> None:
+    """Also of what is applied already: it would run once more. A server of one's own is another matter."""
+    made = migrator({"001_a.sql": TABLE + "ALTER ROLE CURRENT_USER SET work_mem = '4MB';", "002_b.sql": INDEX})
+    made.apply("001")
+    reason = "`ALTER ROLE` may reach beyond a scratch database; name a server of its own with --scratch"
+    assert there(made.try_each(["002"], scratch=server)) == [("002", "not_tried", reason)]
+    assert there(made.try_each(["002"], scratch=server._replace(apart=True))) == [("002", "ran", None)]
+    conn.execute("ALTER ROLE CURRENT_USER RESET work_mem")
+
+
+def test_a_target_that_the_folder_does_not_make(migrator: MakeMigrator, conn: Conn, server: ScratchServer) -> None:
+    """What is applied there and cannot be applied to an empty database, or not with the folder as it is."""
+    files = {"001_a.sql": "ALTER TABLE t ADD b int;", "002_b.sql": INDEX}
+    conn.execute(TABLE)
+    made = migrator(files)
+    made.apply("001")
+    ((version, outcome, reason),) = there(made.try_each(["002"], scratch=server))
+    assert (version, outcome) == ("002", "not_tried")
+    assert str(reason).startswith(
+        'the applied migrations cannot be applied to an empty database: 001_a.sql:1: relation "t" does not exist'
+    )
+
+
+def test_nobody_may_make_a_scratch_database(migrator: MakeMigrator, conn: Conn, database: str) -> None:
+    conn.execute("CREATE ROLE nobody_makes LOGIN")
+    poor = ScratchServer(lambda: psycopg.connect(database, user="nobody_makes"))
+    reason = (
+        "no scratch database can be made: permission denied to create database; give the role CREATEDB, or name a"
+        " server on which it has that with --scratch"
+    )
+    try:
+        made = migrator({"001_a.sql": TABLE, "002_b.sql": INDEX})
+        assert there(made.try_each(["001", "002"], scratch=poor)) == [("002", "not_tried", reason)]
+    finally:
+        conn.execute("DROP ROLE nobody_makes")

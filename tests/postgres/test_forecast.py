@@ -162,7 +162,7 @@ def test_what_dry_runs_have_shown_and_what_is_declared(migrator: MakeMigrator, c
         "003": declared,
     }  # fmt: skip
     made.record("planned", details={})
-    made.apply("003", dry_run=True, behind=["001", "002"])
+    made.try_each(["001", "002", "003"])
     shown = "until the migration commits, and line {} may take long, as the last dry run of the same script has shown"
     learnt = {
         "001": [
@@ -358,7 +358,7 @@ def test_a_later_script_of_a_dry_run_is_compared_for_itself(migrator: MakeMigrat
         },
         on_event=heard.append,
     )
-    made.apply("003", dry_run=True, behind=["001", "002"])
+    made.try_each(["001", "002", "003"])
     found = [event.record.forecast for event in heard if hasattr(event, "record")]
     assert [(each.version, each.lines(), each.differences) for each in found] == [
         ("001", ["blocks writes of public.items for a moment"], ()),

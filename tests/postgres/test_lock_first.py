@@ -372,7 +372,7 @@ def test_each_script_of_a_dry_run_is_learnt_from(migrator: MakeMigrator, conn: C
     runner = migrator(scripts | needs)
     runner.record("planned", details={})
     assert learnt(runner) == {}
-    runner.apply("003", dry_run=True, behind=["001", "002"])
+    runner.try_each(["001", "002", "003"])
     exclusive = LockMode.ACCESS_EXCLUSIVE
     found = learnt(runner)
     assert found == {

@@ -11,7 +11,8 @@ import pytest
 from airflow_provider_wmigrate.engine.catalog.locks import gathered
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Retrying
-from airflow_provider_wmigrate.engine.record import LockTaken, Outcome
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
+from airflow_provider_wmigrate.engine.record import Outcome
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]

@@ -31,8 +31,9 @@ from airflow_provider_wmigrate.engine.errors import (
 )
 from airflow_provider_wmigrate.engine.events import Event, Failed, Finished, Noticed, Started, Waiting
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Identity, Status
-from airflow_provider_wmigrate.engine.record import LockTaken, Outcome, ServerWords
+from airflow_provider_wmigrate.engine.record import Outcome, ServerWords
 from dev.cluster import Cluster
 from tests.waiting import PATIENCE, eventually
 

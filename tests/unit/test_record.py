@@ -17,8 +17,9 @@ from airflow_provider_wmigrate.engine.events import (
     Stepped,
     Waiting,
 )
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, LockTaken, ServerWords
+from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, ServerWords
 
 EAST = datetime(2025, 1, 2, 1, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 """Still the first of January in UTC."""

@@ -11,8 +11,9 @@ import pytest
 from in_words import folder
 
 from airflow_provider_wmigrate.engine.errors import StatementFailed
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Identity, Script, Transactional
-from airflow_provider_wmigrate.engine.record import Blocker, LockTaken, Outcome, Record
+from airflow_provider_wmigrate.engine.record import Blocker, Outcome, Record
 from airflow_provider_wmigrate.engine.run.dry_run import _Chain, reason_not_to_try
 from airflow_provider_wmigrate.engine.run.execution import details_of
 from airflow_provider_wmigrate.engine.run.failing import _lock_timeout

@@ -23,8 +23,9 @@ from airflow_provider_wmigrate.engine.events import (
     Waiting,
 )
 from airflow_provider_wmigrate.engine.folder.config.settings import Logging
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Identity, Script
-from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, LockTaken, Outcome, Record, ServerWords
+from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, Outcome, Record, ServerWords
 from airflow_provider_wmigrate.telling.task_log import log_listener
 
 SCRIPT = Script("001_a.sql", "CREATE ROLE app\n  PASSWORD 'hunter2';", "ab" * 32)

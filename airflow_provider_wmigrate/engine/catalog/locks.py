@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from airflow_provider_wmigrate.engine.record import LockTaken
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 
 _STRENGTH = (
     "RowShareLock",

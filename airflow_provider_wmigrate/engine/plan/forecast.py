@@ -22,8 +22,9 @@ from airflow_provider_wmigrate.engine.lock_modes import (
     LockSet,
     LongWork,
 )
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script, Transactional
-from airflow_provider_wmigrate.engine.record import Kept, LockTaken
+from airflow_provider_wmigrate.engine.record import Kept
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.wording import told_size
 

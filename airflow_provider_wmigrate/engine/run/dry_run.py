@@ -6,7 +6,7 @@ What would not be the same inside a transaction, or not together with the script
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,20 +98,22 @@ class _Chain:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """One dry run of a script and of those that have to run before it.
+    """One dry run of scripts and of those that have to run before them.
 
+    :param wanted: versions of those that are not there only for the sake of another.
     :param begun: versions that were begun outside a transaction and are not finished.
     :param on_tried: told the record of each script but the last, as soon as it is there.
     """
 
     execution: Execution
+    wanted: Collection[str]
     begun: frozenset[str]
     on_tried: Callable[[Record], Record]
 
-    def run(self, jobs: Sequence[Job]) -> Record:
+    def run(self, jobs: Sequence[Job]) -> list[Record]:
         """Try all scripts, in order.
 
-        :return: the record of the last one.
+        :return: their records. If none of the wanted ones can be tried, nothing is run, and there are theirs alone.
         :raises StatementFailed: one of them failed, as it would fail for good.
         """
         chain = _Chain(jobs, self._needs(jobs))
@@ -121,10 +123,13 @@ class DryRun:
             reason = reason or chain.needs_untried(job)
             if reason:
                 chain.not_tried[version] = reason
-        if jobs[-1].migration.version in chain.not_tried:  # so nothing is run for its sake
-            record = self._not_tried(jobs[-1], chain)
-            return self._recorded(jobs[-1:], [record], chain)
-        records = self._try_all(chain)
+        if chain.not_tried.keys() >= {*self.wanted}:  # so nothing is run for their sake
+            jobs = [job for job in jobs if job.version in self.wanted]
+            records = [self._not_tried(job, chain) for job in jobs]
+            for record in records[:-1]:
+                self.on_tried(record)
+        else:
+            records = self._try_all(chain)
         return self._recorded(jobs, records, chain)
 
     def _would_stay(self, job: Job) -> str | None:
@@ -197,8 +202,8 @@ class DryRun:
                 session.conn.execute("RELEASE SAVEPOINT wmigrate_dry_run")
                 new = enum_values(session.conn).items() - before.items()
                 chain.added.update({value: job.migration.stem for _, value in new})
-                forecast, chain.locked[job.version] = told()
-                return replace(record, forecast=forecast)
+                forecast, rewritten, chain.locked[job.version] = told()
+                return replace(record, forecast=forecast, rewritten=rewritten)
         chain.not_tried[job.version] = reason
         return self._not_tried(job, chain)
 
@@ -245,12 +250,12 @@ class DryRun:
 
     # Recording
 
-    def _recorded(self, jobs: Sequence[Job], records: Sequence[Record], chain: _Chain) -> Record:
+    def _recorded(self, jobs: Sequence[Job], records: list[Record], chain: _Chain) -> list[Record]:
         """One audit row for what was tried, one for each that was not. Without a ledger a dry run leaves no trace."""
         execution = self.execution
         head = None
         if execution.ledger.version(execution.session.conn) is None:
-            return records[-1]
+            return records
         tried = [record for record in records if record.outcome is Outcome.DRY_RUN]
         for job, record in zip(jobs, records, strict=True):
             details = {**details_of(record), "direction": execution.direction, "dry_run": True}
@@ -260,7 +265,7 @@ class DryRun:
                 details["chain"] = {r.version: r.duration_ms for r in tried}
                 details["locked"] = chain.locked
                 head = self._append("dry_run", job, details=details, duration_ms=record.duration_ms)
-        return replace(records[-1], audit_head=head)
+        return [*records[:-1], replace(records[-1], audit_head=head)]
 
     def _append(self, event: str, job: Job, *, details: dict[str, Any], duration_ms: int | None = None) -> str:
         session, append, version = self.execution.session, self.execution.ledger.log.append, job.version

@@ -21,8 +21,9 @@ from airflow_provider_wmigrate.engine.folder.config.settings import Execution as
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.recording import Rows, recorded, server_time
 from airflow_provider_wmigrate.engine.lock_modes import LockNeed
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Direction, Identity
-from airflow_provider_wmigrate.engine.record import Kept, LockTaken, Outcome, Record, TakenAway
+from airflow_provider_wmigrate.engine.record import Kept, Outcome, Record, TakenAway
 from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session

@@ -13,8 +13,8 @@ from airflow_provider_wmigrate.engine.catalog.locks import by_table, locks_query
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared, forecasts, parts_of
-from airflow_provider_wmigrate.engine.record import LockTaken
 from airflow_provider_wmigrate.engine.session.message import ask, rows, values
 
 from .job import Job
@@ -44,9 +44,10 @@ class Foreseeing:
     """What existed before the first script, by oid."""
     _files: dict[int, int] = field(default_factory=dict)
 
-    def beside(self, job: Job) -> Callable[[], tuple[Forecast, dict[str, Any]]]:
-        """Called before a script, and what it returns behind it, in the same transaction: that returns the forecast
-        and what the script itself has locked, as `learnt_from_dry_runs` reads it."""
+    def beside(self, job: Job) -> Callable[[], tuple[Forecast, tuple[str, ...], dict[str, Any]]]:
+        """Called before a script, and what it returns behind it, in the same transaction: that returns the forecast,
+        the names of the tables that were written anew, and what the script itself has locked, as `learnt_from_dry_runs`
+        reads it."""
         conn = self.conn
         if self._here is None:
             self._here = relation_names(values(ask(conn, names_query(self.ledger_schema).encode())[0])[0])
@@ -54,12 +55,14 @@ class Foreseeing:
         before = self._held()
         facts = relation_facts(values(ask(conn, facts_query(conn, job))[1])[0])
 
-        def told() -> tuple[Forecast, dict[str, Any]]:
+        def told() -> tuple[Forecast, tuple[str, ...], dict[str, Any]]:
             files, after = self._look_at_files(), self._held()
             rewritten = {oid: self._files.get(oid, file) != file for oid, file in files.items()}
             self._files = files
             forecast = compared(self._ahead(job), facts, Seen(self._here or {}, before, after, rewritten))
-            return forecast, {"checksum": job.analysis.script.checksum, **self._own(before, after)}
+            here = self._here or {}
+            anew = sorted(here[oid] for oid, was in rewritten.items() if was and oid in here)
+            return forecast, tuple(anew), {"checksum": job.analysis.script.checksum, **self._own(before, after)}
 
         return told
 

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
+from airflow_provider_wmigrate.engine.model import Script
 
 from .connection import Connect, not_let_in
 
 PREFIX = "wmigrate_scratch_"
 """With which the names of all of them begin. The rest is the run, whose session has the same name while it lasts."""
 
+_SHARED = re.compile(
+    r"\b(?:CREATE|ALTER|DROP|REASSIGN)\s+(?:ROLE|USER|GROUP|OWNED|TABLESPACE|DATABASE|SYSTEM|SUBSCRIPTION)\b"
+    r"|\b(?:GRANT|REVOKE)\b(?:(?!\bON\b)[^;])*\b(?:TO|FROM)\b|\bCOPY\b[^;]*\bPROGRAM\b|replication_slot|\bdblink",
+    re.IGNORECASE,
+)
+"""What may reach beyond the database in which it runs, wherever it stands in the text: of the server, or of others."""
+
 _ATTEMPTS = 20
 """How often a database is copied, if each time somebody has come into it, such as a worker of TimescaleDB's."""
+
+
+class ScratchServer(NamedTuple):
+    """A server on which scratch databases may be made."""
+
+    connect: Connect
+    """To any of its databases, as a role with CREATEDB."""
+    apart: bool = False
+    """It is there for nothing else, so that scripts may change what belongs to the whole server, such as roles."""
+
+    def refusal(self, scripts: Iterable[Script]) -> str | None:
+        """Why these scripts are not run in a scratch database; None: they may be."""
+        words = "" if self.apart else beyond(scripts)
+        return not_here(words) if words else None
+
+
+def beyond(scripts: Iterable[Script]) -> str:
+    """The words by which one of these scripts may reach beyond its database; empty: none does."""
+    reached = next(filter(None, (_SHARED.search(script.text) for script in scripts)), None)
+    return " ".join(reached[0].split()) if reached else ""
+
+
+def not_here(words: str) -> str:
+    """Why a script with such words is not run."""
+    return f"`{words[:40]}` may reach beyond a scratch database; name a server of its own with --scratch"
 
 
 @contextmanager
