@@ -6,10 +6,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from .attempts import plan_of
+from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
+from .hooks import one_line
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -70,12 +72,17 @@ class BackUpOperator(FolderOperator):
         return {v: Need(v, why[v], digest) for v, digest in checksums.items() if v in why}
 
     def _snapshot(self, name: str, needs: Needs) -> str:
+        """:raises WMigrateError: there is no such function, or it fails, in whatever way."""
         module, _, function = (self.snapshot or "").rpartition(".")
         try:
             make = getattr(import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
-            raise AirflowFailException(
-                f"snapshot {self.snapshot} cannot be found ({error}), so nothing was touched; give the dotted path of a"
-                " function that this worker can import"
-            ) from error
-        return str(make(name=name, conn_id=self.conn_id, versions={v: need.why for v, need in needs.items()}) or "")
+            hint = "give the dotted path of a function that this worker can import"
+            raise WMigrateError(f"snapshot {self.snapshot} cannot be found: {error}", hint=hint) from error
+        versions = {version: need.why for version, need in needs.items()}
+        try:
+            return str(make(name=name, conn_id=self.conn_id, versions=versions) or "")
+        except Exception as error:
+            said = one_line(str(error)) or type(error).__name__
+            hint = "correct what it says, and clear this task with its downstream"
+            raise WMigrateError(f"snapshot {self.snapshot} failed: {said}", hint=hint) from error

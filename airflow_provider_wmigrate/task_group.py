@@ -274,7 +274,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         approval: Approval | None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_mapped(on_run_failure=on_run_failure)
+        refuse_mapped(on_run_failure=on_run_failure, snapshot=snapshot)
         if on_run_failure not in ("keep", "roll_back"):
             raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)

@@ -4,6 +4,8 @@ granted."""
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from airflow_runner import Runner, applied, audit
 
 from dev.cluster import Cluster
 from dev.server_binaries import client_program
+from tests.waiting import PATIENCE, wait_until
 
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
@@ -43,7 +46,8 @@ def folder(make_folder: MakeFolder, kept: Path) -> Callable[..., Path]:
     """The first files, with backups."""
 
     def make(count: int, more: str = "") -> Path:
-        config = f"settings:\n  backup: {{enabled: true, backup_location: {kept}{more}}}\n"
+        backup = f"{{enabled: true, backup_location: {kept}{more}}}"
+        config = f"settings:\n  execution: {{retry_attempts: 0}}\n  backup: {backup}\n"
         return make_folder({**dict([*FILES.items()][:count]), "migration_config.yaml": config})
 
     return make
@@ -113,6 +117,53 @@ def test_a_snapshot_in_place_of_pg_dump(runner: Runner, folder: Callable[..., Pa
     assert (run.state, applied(conn)) == ("success", ["001", "002", "003", "004"])
     backup = run.returned("backup")
     assert (backup["method"], backup["place"], [*kept.glob("*")]) == ("snapshot", "snapshot of target for 003", [])
+
+
+def without_one(name: str, conn_id: str, versions: dict[str, str]) -> str:
+    """As somebody has it whose cloud says no."""
+    raise PermissionError("not allowed\nto do this")
+
+
+def test_a_snapshot_that_fails(runner: Runner, folder: Callable[..., Path], conn: Conn) -> None:
+    runner.run(runner.migrations(folder(2)))
+    run = runner.run(runner.migrations(folder(4), snapshot=f"{__name__}.without_one", on_run_failure="roll_back"))
+    assert (run.state, applied(conn)) == ("failed", ["001", "002"])
+    why = f"snapshot {__name__}.without_one failed: not allowed to do this"
+    told = f"{NOTHING}{why}; correct what it says, and clear this task with its downstream"
+    assert str(run.errors["backup"]) == told
+    assert audit(conn, "backup_failed") == [(None, {"error": told, "versions": ["003"]})]
+
+
+def test_before_a_rollback(runner: Runner, folder: Callable[..., Path], conn: Conn, kept: Path) -> None:
+    path = folder(1, ", backup_before_rollback: true")
+    (path / "001_a.rollback.sql").write_text("DROP TABLE a;")
+    runner.run(runner.migrations(path))
+    run = runner.run(runner.rollback(path, "0"))
+    assert (run.state, run.order) == ("success", ["plan", "backup", "001_a", "report"])
+    assert (run.returned("backup")["place"], applied(conn)) == (str(next(kept.glob("*"))), [])
+
+
+def test_a_task_that_is_killed_stops_pg_dump(
+    runner: Runner, folder: Callable[..., Path], conn: Conn, kept: Path, database: str
+) -> None:
+    """Who holds a lock on a table keeps pg_dump waiting."""
+    runner.run(runner.migrations(folder(2)))
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'b'::regclass"
+    before = signal.getsignal(signal.SIGTERM)
+
+    def strike() -> None:
+        wait_until(lambda: conn.execute(waiting).fetchone() == (1,))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE b")
+        thread = threading.Thread(target=strike, daemon=True)
+        thread.start()
+        run = runner.run(runner.migrations(folder(4)))
+        thread.join(PATIENCE)
+        assert conn.execute(waiting).fetchone() == (0,)
+    signal.signal(signal.SIGTERM, before)
+    assert (run.state, applied(conn), [*kept.glob("*")]) == ("failed", ["001", "002"], [])
 
 
 def test_an_operator_alone_makes_its_own(runner: Runner, folder: Callable[..., Path], conn: Conn, kept: Path) -> None:

@@ -299,6 +299,7 @@ def test_a_call_that_is_stopped_stops_pg_dump(made: Made, conn: Conn, kept: Path
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             wait_until(lambda: conn.execute(waiting).fetchone() == (1,))
+            assert [file.suffix for file in kept.glob("*")] == [".partial"], "it does not look whole"
             call.send_signal(signal.SIGTERM)
             _, err = call.communicate(timeout=60)
         assert conn.execute(waiting).fetchone() == (0,), "pg_dump has cancelled what it ran on the server"

@@ -113,7 +113,10 @@ class Making:
         """:raises BackupFailed: it says nothing of what it has made.
         :raises WMigrateError: it failed.
         """
-        words, where = shlex.split(command), conninfo_to_dict(target.login.dsn)
+        try:
+            words, where = shlex.split(command), conninfo_to_dict(target.login.dsn)
+        except ValueError as error:
+            raise BackupFailed(f"snapshot_command cannot be read: {error}", hint="correct its quotes") from error
         names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGDATABASE": "dbname"}
         more = {variable: str(where[key]) for variable, key in names.items() if key in where}
 

@@ -42,8 +42,9 @@ def store_of(location: str, beside: Path, open_remote: OpenRemote | None = None)
         return FolderStore(beside / location.removeprefix("file://"))
     try:
         fs, path = (open_remote or _by_fsspec)(location)
-    except ImportError as error:
-        hint = f"install fsspec and what it needs for {location.partition('://')[0]}, or choose a folder"
+    except (ImportError, ValueError) as error:
+        kind = location.partition("://")[0]
+        hint = f"install what reaches {kind} (in Airflow a provider, else fsspec and its library), or choose a folder"
         raise BackupFailed(f"{location} cannot be reached: {error}", hint=hint) from error
     except Exception as error:  # whatever the library of that place raises
         raise _unreachable(location, error) from error
