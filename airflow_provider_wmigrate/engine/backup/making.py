@@ -29,14 +29,6 @@ from .stores import Store, files_of
 _FIRST_TOLD, _LONGEST_SILENCE = 2.0, 60.0
 """Seconds between two words about a backup that lasts: twice as long each time."""
 
-_WITH_PARTS = """
-WITH RECURSIVE family (oid) AS (
-  SELECT pg_catalog.to_regclass(name)::pg_catalog.oid FROM pg_catalog.unnest(%s::pg_catalog.text[]) AS each (name)
-  UNION SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid
-)
-SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM family f
-  JOIN pg_catalog.pg_class c ON c.oid = f.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY 1
-"""
 _TIMESCALEDB = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb')"
 
 
@@ -58,8 +50,7 @@ class Target:
         (timescaledb,) = conn.execute(_TIMESCALEDB).fetchone() or (True,)
         if settings.backup_scope == "relations" and all(each) and not timescaledb:
             relations = {name for names in each for name in names or ()}
-        rows = conn.execute(_WITH_PARTS, [sorted(relations)]).fetchall() if relations else []
-        return cls(login_of(conn), conn.info.dbname, tuple(name for (name,) in rows))
+        return cls(login_of(conn), conn.info.dbname, tuple(sorted(relations)))
 
 
 @dataclass
