@@ -111,7 +111,20 @@ def test_a_name_and_a_lock_alone_are_not_believed(runner: Any, role: Conn, conn:
     role.execute("SELECT set_config('application_name', 'wmigrate apply 002', false)")
     role.execute("SELECT pg_advisory_lock_shared(%s)", [ledger_lock("wmigrate").number])
     role.execute("CREATE TABLE claims ()")
-    assert recorded(conn) == [("bob", "CREATE TABLE", ["table public.claims"])]
+    conn.execute("SET session_replication_role = replica")
+    conn.execute("DROP TABLE claims")
+    assert recorded(conn) == [
+        ("bob", "CREATE TABLE", ["table public.claims"]),
+        (conn.info.user, "DROP TABLE", ["table public.claims"]),
+    ]
+
+
+def test_a_secret_in_a_command_is_not_recorded(runner: Any, conn: Conn) -> None:
+    conn.execute("CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw")
+    conn.execute("CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'u', password 'hidden-secret')")
+    rows = conn.execute("SELECT c::text FROM wmigrate_watch.changes c ORDER BY number").fetchall()
+    assert "user mapping public on server far" in str(rows)
+    assert "hidden-secret" not in str(rows)
 
 
 def test_it_never_breaks_the_command_of_others(runner: Any, role: Conn, conn: Conn) -> None:
