@@ -1,12 +1,13 @@
-"""Waits in the triggerer until the ledger says that migrations are applied."""
+"""Waits in the triggerer until the ledger says that migrations are applied, or the target is as a pipeline needs it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow.sdk import BaseHook
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg.rows import TupleRow
 
+    from .engine.awaited import NoMigration, Objects
     from .engine.errors import WMigrateError
 
     Conn = psycopg.AsyncConnection[TupleRow]
@@ -24,25 +26,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class LedgerTrigger(BaseTrigger):
-    """Fires when every given version is applied. Woken by LISTEN/NOTIFY; looks anyway every `poll_interval` seconds.
+class _TargetTrigger(BaseTrigger):
+    """Fires when the target is as it is waited for. Woken by LISTEN/NOTIFY when the ledger changes; looks anyway every
+    `poll_interval` seconds.
 
     :param conn_id: Airflow connection of the target database.
-    :param versions: canonical versions that must be applied.
-    :param ledger_schema: schema of the ledger.
     :param poll_interval: seconds between two looks when nothing is told.
     """
 
-    def __init__(self, conn_id: str, versions: Sequence[str], ledger_schema: str, poll_interval: float) -> None:
+    waits_for: ClassVar[tuple[str, ...]]
+    """The attributes that say for what."""
+
+    def __init__(self, conn_id: str, poll_interval: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
-        self.versions = list(versions)
-        self.ledger_schema = ledger_schema
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, object]]:
-        names = ("conn_id", "versions", "ledger_schema", "poll_interval")
+        names = ("conn_id", *self.waits_for, "poll_interval")
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    @abstractmethod
+    async def _there(self, conn: Conn) -> bool:
+        """One look."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         import psycopg
@@ -60,7 +66,7 @@ class LedgerTrigger(BaseTrigger):
                 log.warning("the target database cannot be reached, next try in %s s: %s", self.poll_interval, known)
                 await asyncio.sleep(self.poll_interval)
             else:
-                yield TriggerEvent({"versions": self.versions})
+                yield TriggerEvent({self.waits_for[0]: getattr(self, self.waits_for[0])})
                 return
 
     async def _wait(self) -> None:
@@ -72,7 +78,7 @@ class LedgerTrigger(BaseTrigger):
             await conn.execute("SET row_security = off")  # refused instead of hidden
             await conn.execute("SET client_encoding = UTF8")  # in a SQL_ASCII database psycopg would give bytes
             await conn.execute(f"LISTEN {CHANNEL}")
-            while not await self._applied(conn):
+            while not await self._there(conn):
                 async for _ in conn.notifies(timeout=self.poll_interval, stop_after=1):
                     pass
 
@@ -92,7 +98,22 @@ class LedgerTrigger(BaseTrigger):
         finally:
             await conn.close()  # and `opened` with it: both are the same connection
 
-    async def _applied(self, conn: Conn) -> bool:
+
+class LedgerTrigger(_TargetTrigger):
+    """Fires when every given version is applied.
+
+    :param versions: canonical versions that must be applied.
+    :param ledger_schema: schema of the ledger.
+    """
+
+    waits_for = ("versions", "ledger_schema")
+
+    def __init__(self, conn_id: str, versions: Sequence[str], ledger_schema: str, poll_interval: float) -> None:
+        super().__init__(conn_id, poll_interval)
+        self.versions = list(versions)
+        self.ledger_schema = ledger_schema
+
+    async def _there(self, conn: Conn) -> bool:
         import psycopg
         from psycopg import sql
 
@@ -107,6 +128,48 @@ class LedgerTrigger(BaseTrigger):
             hint = f"grant the role USAGE on schema {self.ledger_schema} and SELECT on its tables"
             raise in_words(error, "the ledger cannot be read", hint=hint) from error
         return set(self.versions) <= {version for (version,) in await cursor.fetchall()}
+
+
+class ObjectTrigger(_TargetTrigger):
+    """Fires when every table and column is there.
+
+    :param objects: names of the form `schema.table` or `schema.table.column`.
+    """
+
+    waits_for = ("objects",)
+
+    def __init__(self, conn_id: str, objects: Sequence[str], poll_interval: float) -> None:
+        super().__init__(conn_id, poll_interval)
+        self.objects = list(objects)
+
+    async def _there(self, conn: Conn) -> bool:
+        from .engine.awaited import Objects
+
+        return await _is_there(conn, Objects(self.objects))
+
+
+class IdleTrigger(_TargetTrigger):
+    """Fires when no migration runs.
+
+    :param ledger_schema: schema of the ledger whose migrations count.
+    """
+
+    waits_for = ("ledger_schema",)
+
+    def __init__(self, conn_id: str, ledger_schema: str, poll_interval: float) -> None:
+        super().__init__(conn_id, poll_interval)
+        self.ledger_schema = ledger_schema
+
+    async def _there(self, conn: Conn) -> bool:
+        from .engine.awaited import NoMigration
+
+        return await _is_there(conn, NoMigration(self.ledger_schema))
+
+
+async def _is_there(conn: Conn, what: Objects | NoMigration) -> bool:
+    question, parameters = what.question()
+    cursor = await conn.execute(question.encode(), parameters)
+    return not what.waiting(await cursor.fetchall())
 
 
 def _in_words(error: psycopg.Error) -> WMigrateError:

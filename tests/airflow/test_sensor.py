@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -21,10 +22,13 @@ from airflow_runner import Runner, TaskLog, connection
 
 from airflow_provider_wmigrate import MigrationSensor, MigrationTaskGroup, schema_asset
 from airflow_provider_wmigrate.engine.decisions.baseline import baseline
+from airflow_provider_wmigrate.engine.events import Started
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
-from airflow_provider_wmigrate.triggers import LedgerTrigger
+from airflow_provider_wmigrate.engine.session.advisory import ledger_lock
+from airflow_provider_wmigrate.engine.session.loads import holders
+from airflow_provider_wmigrate.triggers import IdleTrigger, LedgerTrigger, ObjectTrigger
 from tests.waiting import ENDLESS, PATIENCE, wait_until
 
 MakeFolder = Callable[..., Path]
@@ -195,10 +199,15 @@ def test_a_cancelled_trigger_leaves_no_connection(runner: Runner, conn: Conn) ->
 def test_the_trigger_survives_the_metadata_database() -> None:
     from airflow._shared.module_loading import import_string
 
-    path, arguments = trigger("001", "002", poll_interval=7).serialize()
-    assert path == "airflow_provider_wmigrate.triggers.LedgerTrigger"
-    again = import_string(path)(**json.loads(json.dumps(arguments)))
-    assert again.serialize() == (path, arguments)
+    for given, name in (
+        (trigger("001", "002", poll_interval=7), "LedgerTrigger"),
+        (ObjectTrigger("target", ["a.b"], 7), "ObjectTrigger"),
+        (IdleTrigger("target", "wmigrate", 7), "IdleTrigger"),
+    ):
+        path, arguments = given.serialize()
+        assert path == f"airflow_provider_wmigrate.triggers.{name}"
+        again = import_string(path)(**json.loads(json.dumps(arguments)))
+        assert again.serialize() == (path, arguments)
 
 
 # The sensor
@@ -299,20 +308,63 @@ class TestBothWays:
         assert (run.tries["wait"], type(run.errors["wait"])) == (1, AirflowFailException)
         assert str(run.errors["wait"]) == f"{folder}: there is no migration in this folder to wait for"
 
+    def test_a_table_and_a_column_that_somebody_makes(
+        self, runner: Runner, conn: Conn, deferrable: bool, task_log: TaskLog
+    ) -> None:
+        """Not by a migration: so no ledger is needed."""
+        conn.execute('CREATE TABLE a (id int); CREATE TABLE "B c" (old int)')
+        dag = runner.of(sensor(objects=["public.A.id", 'public."B c".email'], deferrable=deferrable))
+        make = Later(lambda: conn.execute('ALTER TABLE "B c" DROP old; ALTER TABLE "B c" ADD email text'))
+        dag.task_dict["wait"].on_execute_callback = [make]
+        run = runner.run(dag)
+        assert run.state == "success", run.errors
+        assert 'waiting for public."B c".email' in task_log.lines
+
+    @pytest.mark.parametrize("objects", [[], "", "orders", "a.b.c.d", 'a."b', "public.orders,"], ids=repr)
+    def test_what_is_no_object_fails_at_once(self, runner: Runner, objects: Any, deferrable: bool) -> None:
+        run = runner.run(runner.of(sensor(objects=objects, deferrable=deferrable, retries=3)))
+        assert (run.tries["wait"], type(run.errors["wait"])) == (1, AirflowFailException)
+        end = " names no table; write schema.table or schema.table.column, as in SQL"
+        assert str(run.errors["wait"]).endswith(end)
+
+    def test_that_no_migration_runs(
+        self, runner: Runner, migrator: MakeMigrator, conn: Conn, deferrable: bool, task_log: TaskLog
+    ) -> None:
+        """One that runs outside of a guard as well: the locks of its ledger say so."""
+        go_on = threading.Event()
+        made = migrator(A, on_event=lambda event: isinstance(event, Started) and go_on.wait(PATIENCE))
+        at_work = threading.Thread(target=made.apply, args=["001"])
+        at_work.start()
+        try:
+            wait_until(lambda: holders(conn, ledger_lock("wmigrate")))
+            dag = runner.of(sensor(no_migration=True, deferrable=deferrable))
+            dag.task_dict["wait"].on_execute_callback = [Later(go_on.set)]
+            run = runner.run(dag)
+        finally:
+            go_on.set()
+            at_work.join()
+        assert run.state == "success", run.errors
+        assert any(re.fullmatch(r"waiting for apply 001 \(pid \d+, user postgres\)", line) for line in task_log.lines)
+
     def test_an_unknown_environment(self, runner: Runner, make_folder: MakeFolder, deferrable: bool) -> None:
         run = runner.run(runner.of(sensor(folder=make_folder(A), environment="nowhere", deferrable=deferrable)))
         assert "there is no environment nowhere" in str(run.errors["wait"])
 
 
-class ApplyLater(threading.Timer):
-    """As a task's callback: applies when the task has begun to wait. It is called again when the task resumes."""
+class Later(threading.Timer):
+    """As a task's callback: acts when the task has begun to wait. It is called again when the task resumes."""
 
-    def __init__(self, made: Migrator, version: str) -> None:
-        super().__init__(0.4, made.apply, [version])
+    def __init__(self, act: Callable[[], Any]) -> None:
+        super().__init__(0.4, act)
 
     def __call__(self, context: Any) -> None:
         if not self.ident:
             self.start()
+
+
+class ApplyLater(Later):
+    def __init__(self, made: Migrator, version: str) -> None:
+        super().__init__(lambda: made.apply(version))
 
 
 def test_a_poking_sensor_gives_up_in_the_end(runner: Runner, migrator: MakeMigrator) -> None:
@@ -350,12 +402,12 @@ def test_a_relative_folder_is_relative_to_the_dag_file(make_folder: MakeFolder) 
     (folder.parent / "dags").mkdir()
     dag.fileloc = str(folder.parent / "dags" / "file.py")
     waiting = sensor(folder="../migrations", dag=dag)
-    assert waiting._wanted({}) == (["001"], "wmigrate")
+    assert waiting._wanted() == (["001"], "wmigrate")
 
 
 @pytest.mark.parametrize("arguments", [{}, {"versions": ["001"], "folder": "migrations"}], ids=["neither", "both"])
 def test_either_versions_or_folder(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="give MigrationSensor either versions or folder"):
+    with pytest.raises(ValueError, match="give MigrationSensor one of versions, folder, objects and no_migration"):
         sensor(**arguments)
 
 

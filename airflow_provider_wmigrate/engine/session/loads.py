@@ -49,15 +49,17 @@ Told = Callable[[float, tuple[Holder, ...]], None]
 
 def holders(conn: Connection[Any], lock: AdvisoryLock) -> tuple[Holder, ...]:
     """The other sessions that hold a lock, in this database."""
-    rows = conn.execute(
-        "SELECT DISTINCT l.pid, COALESCE(a.application_name, ''), COALESCE(a.usename::text, ''), a.backend_start"
-        " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_catalog.pg_backend_pid()"
-        " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
-        " AND (l.classid::bigint << 32) | l.objid::bigint = %s ORDER BY l.pid",
-        [lock.number],
-    )
-    return tuple(Holder(*row) for row in rows)
+    return tuple(Holder(*row) for row in conn.execute(HOLDERS, [[lock.number]]))
+
+
+HOLDERS = (
+    "SELECT DISTINCT l.pid, COALESCE(a.application_name, ''), COALESCE(a.usename::text, ''), a.backend_start"
+    " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+    " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_catalog.pg_backend_pid()"
+    " AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
+    " AND (l.classid::bigint << 32) | l.objid::bigint = ANY(%s) ORDER BY l.pid"
+)
+"""The columns of `Holder`, of whoever else holds one of the locks with these numbers."""
 
 
 class _Wait:
