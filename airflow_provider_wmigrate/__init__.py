@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .hooks import MigrationHook
     from .notifications import MigrationNotifier
     from .operators import ApplyMigrationOperator, PlanMigrationsOperator, RollBackMigrationOperator
+    from .promotion import PromotionTaskGroup
     from .run_ends import ReportMigrationsOperator, RollBackRunOperator
     from .sensors import MigrationSensor
     from .task_group import MigrationTaskGroup, RollbackTaskGroup
@@ -37,6 +38,7 @@ _WHERE = {
     "MigrationSensor": "sensors",
     "MigrationTaskGroup": "task_group",
     "PlanMigrationsOperator": "operators",
+    "PromotionTaskGroup": "promotion",
     "ReportMigrationsOperator": "run_ends",
     "RollBackMigrationOperator": "operators",
     "RollBackRunOperator": "run_ends",
@@ -61,6 +63,7 @@ __all__ = [
     "MigrationSensor",
     "MigrationTaskGroup",
     "PlanMigrationsOperator",
+    "PromotionTaskGroup",
     "ReportMigrationsOperator",
     "RollBackMigrationOperator",
     "RollBackRunOperator",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from .assets import keep_head, known_head
-from .attempts import HEAD_KEY, PLAN_KEY, PROPOSAL_KEY, of_this_index
+from .attempts import HEAD_KEY, PLAN_KEY, PROPOSAL_KEY, of_this_index, pulled
 from .dag_sql.bundle import in_bundle
 from .defaults import chosen_environment, given, is_true
 from .dry_runs import scratch_server, try_plan
 from .engine.errors import HistoryError
 from .folder_operator import FolderOperator
-from .hooks import in_words_of_a_run
+from .hooks import MigrationHook, identity_of, in_words_of_a_run
 from .telling.summaries import plan_lines, plan_markdown
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class PlanMigrationsOperator(FolderOperator):
     :param approval_task_id: id of the task in which a person approves the plan; None: nobody has to.
     :param scratch_conn_id: of a dry run: id of an Airflow connection to a server. What cannot be tried in a transaction
         is run on a scratch database there. It may be the target's own. Empty or None: nowhere (templated).
+    :param follows: `conn_id`, `environment` and `plan_task_id` of the environment before: only what is applied there is
+        planned here. None: there is none.
     """
 
     # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
@@ -80,9 +82,11 @@ class PlanMigrationsOperator(FolderOperator):
         backup_task_id: str | None = None,
         approval_task_id: str | None = None,
         scratch_conn_id: str | None = None,
+        follows: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.follows = follows
         self.backup_task_id = backup_task_id
         self.approval_task_id = approval_task_id
         self.scratch_conn_id = scratch_conn_id
@@ -106,7 +110,7 @@ class PlanMigrationsOperator(FolderOperator):
         plan = self._plan(migrator, known_head=None if is_true(self.forget_head) else known)
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
-        of_plan = [*plan.findings, *self._closed(migrator, plan, asks=asks)]
+        of_plan = [*plan.findings, *self._closed(migrator, plan, asks=asks), *self._not_promoted(context, folder, plan)]
         findings = [*map(in_words_of_a_run, of_plan), *self._static_findings(folder, migrator, plan)]
         foreseen, to_split = migrator.forecast(plan, migrator.analyses.of, in_bundle(self, context), lost=asks)
         findings += to_split
@@ -141,6 +145,29 @@ class PlanMigrationsOperator(FolderOperator):
         found = [] if self._dry_run() else [*migrator.window_findings(plan)]
         way = "whoever approves the plan says whether it is waited for"
         return [replace(f, severity="warning", next_step=way) for f in found] if asks else found
+
+    def _not_promoted(self, context: Any, folder: Folder, plan: Plan) -> list[Finding]:
+        """What is not applied in the environment before as the folder has it now, unless it was left out there."""
+        if not self.follows:
+            return []
+        from .engine.model import Finding, Status
+        from .engine.plan.statuses import statuses
+
+        name = self.follows["environment"]
+        hook, identity = MigrationHook(self.follows["conn_id"]), identity_of(context)
+        before = hook.migrator(folder, identity=identity, environment=name)
+        there = statuses([*before.migrations.values()], before.read().entries)
+        left_out = (pulled(context, self.follows["plan_task_id"], PLAN_KEY) or {}).get("left_out", {})
+        return [
+            Finding(
+                "not_promoted",
+                f"{step.version}_{step.name} is not applied in {name} as the folder has it now",
+                f"apply it there first: trigger a new run, so that it goes through {name}",
+                version=step.version,
+            )
+            for step in plan.steps
+            if there[step.version] is not Status.APPLIED and step.version not in left_out
+        ]
 
     def _propose(self, context: Any, migrator: Migrator, plan: Plan, head: str | None, snapshot: Snapshot) -> None:
         from .engine.plan.proposal import Proposal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -246,6 +246,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         task of its own.
     :param snapshot: dotted path of a function that makes a backup in place of pg_dump; see `BackUpOperator`.
     :param approval: who has to approve the plan before anything is applied, in a task `approve`. None: nobody.
+    :param follows: the environment before, from which the plan takes what is applied there; see `PromotionTaskGroup`.
     :param notifiers: Airflow notifiers, such as SmtpNotifier or SlackNotifier. They send one message for each incident,
         and one when it is over.
     :param deadline: how long a run of the DAG may take, from when it was queued. If it takes longer, the notifiers send
@@ -272,6 +273,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         on_run_failure: Literal["keep", "roll_back"] = "keep",
         snapshot: str | None = None,
         approval: Approval | None = None,
+        follows: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         refuse_mapped(on_run_failure=on_run_failure, snapshot=snapshot)
@@ -282,7 +284,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
         self._approval_id = self._id(_APPROVE) if approval else None
         own: dict[str, Any] = {"after_failure": [roll_back_on_failure], "approval_task_id": self._approval_id}
         with self:
-            plan = self._plan(to, "apply", approval_task_id=self._approval_id)
+            plan = self._plan(to, "apply", approval_task_id=self._approval_id, follows=follows)
             asking = [self._approve(approval)] if approval else []
             tasks: dict[str, BaseOperator] = {}
             if folded:

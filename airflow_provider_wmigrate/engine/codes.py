@@ -115,6 +115,7 @@ _FINDINGS = {
     "entry_forged": (E, "an entry or a stored rollback differs from the audit log", "restore what the audit log says"),
     "drift": ("`settings.drift`", "others have changed the schema", "`wmigrate drift`; undo it, or `drift --accept`"),
     "not_as_approved": (E, "it is not what a person has approved, or nobody has", "have a new plan approved"),
+    "not_promoted": (E, "it is not applied in the environment before as it is here", "apply it there first"),
     "ledger_rights": (W, "the role may not write the ledger, so `up` would fail", "run the GRANT in the message"),
     "append_only_off": (E, "the trigger that protects the audit log is not active", "create it again"),
 }  # fmt: skip

@@ -203,7 +203,7 @@ def test_a_dry_run_asks_nobody_and_the_request_tells_what_goes(
     body = run.request(APPROVE).body
     assert "public.a" in body
     assert "3 rows" in body
-    assert len(body) < 10_000
+    assert len(body) < 20_000
     assert "`003_large.sql`: 30013 bytes, [on the page](" in body
     run.answer(APPROVE, "apply")
     assert (run.state, relations(conn)) == ("success", set())

@@ -31,6 +31,7 @@ PUBLIC = {
     "MigrationSensor",
     "MigrationTaskGroup",
     "PlanMigrationsOperator",
+    "PromotionTaskGroup",
     "ReportMigrationsOperator",
     "RollBackMigrationOperator",
     "RollBackRunOperator",
