@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .call import Answer, Call
@@ -54,4 +53,4 @@ def _emptied(call: Call, days: int) -> Answer:
 
 
 def _documents(things: tuple[KeptThing, ...]) -> list[dict[str, Any]]:
-    return [{"version": each.version, "since": each.since, **asdict(each.kept)} for each in things]
+    return [{"version": each.version, "since": each.since, **each.kept.as_dict()} for each in things]

@@ -240,6 +240,15 @@ class Kept:
             known[name] = tuple(known.get(name, ()))
         return cls(**{**known, "foreign_keys": tuple(map(tuple, known.get("foreign_keys", ())))})
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, XCom and audit rows."""
+        lists = {
+            "columns": [*self.columns],
+            "key": [*self.key],
+            "foreign_keys": [[*each] for each in self.foreign_keys],
+        }
+        return {**asdict(self), **lists}
+
     def __str__(self) -> str:
         name = f"{self.schema}.{self.table}"
         if self.what == "table":
@@ -305,7 +314,7 @@ class Record:
             "bystanders": self.bystanders.as_dict() if self.bystanders else None,
             "taken_away": [asdict(each) for each in self.taken_away],
             "forecast": self.forecast.as_dict() if self.forecast else None,
-            "kept": [asdict(each) for each in self.kept],
+            "kept": [each.as_dict() for each in self.kept],
             "rewritten": list(self.rewritten),
             "on_scratch": self.on_scratch.as_dict() if self.on_scratch else None,
         }

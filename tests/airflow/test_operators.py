@@ -609,6 +609,8 @@ def test_of_two_rollback_scripts_a_run_is_told_which(
     assert error(run, "plan") == "rollback_script must be folder or ledger, not 'both'"
     run = runner.run(runner.rollback(mended, to="0", max_tasks=max_tasks), rollback_script="folder")
     assert (run.state, relations(conn)) == ("success", {"kept"})
+    if max_tasks is None:
+        assert [run.returned(task)["rollback_script"] for task in ("001_a", "003_c")] == ["folder", "folder"]
 
 
 def test_a_rollback_needs_the_tasks_of_all_it_undoes(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:

@@ -362,6 +362,20 @@ def test_a_folder_has_a_verdict_on_each(database: str, make_folder: MakeFolder, 
         assert conn.execute("SELECT to_regclass('a'), to_regnamespace('wmigrate')").fetchone() == (None, None)
 
 
+def test_what_is_kept_makes_a_rollback_exact(database: str, make_folder: MakeFolder) -> None:
+    files = {
+        "001_a.sql": "CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (n int REFERENCES a)",
+        "001_a.rollback.sql": "DROP TABLE b; DROP TABLE a",
+        "002_less.sql": "DROP TABLE b; DELETE FROM a WHERE n > 1; ALTER TABLE a DROP n",
+        "002_less.rollback.sql": "ALTER TABLE a ADD n int",
+    }
+    keep = "migrations: [{version: 2, keep: true}]"
+    for config, grade in (("", "rows_lost"), (keep, "exact")):
+        asked = Verification(read_folder(make_folder({**files, "migration_config.yaml": config})), Identity("tester"))
+        found = verify(asked, lambda: psycopg.connect(database)).verdicts
+        assert [v.grade.value for v in found] == ["exact", grade], found
+
+
 def test_a_role_is_made_once_at_a_time_and_does_not_stay(database: str, conn: Any, make_folder: MakeFolder) -> None:
     files = {
         "001_a.sql": "CREATE TABLE a (id int)",

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.events import Event, Noticed
 from airflow_provider_wmigrate.engine.migrator import Migrator
 
@@ -156,3 +157,15 @@ def test_what_a_script_takes_away_that_runs_by_statement(
     record = migrator(files).apply("001")
     assert [str(each) for each in record.taken_away] == ["14 chunks of public.readings with 336 rows are gone"]
     assert warnings(events) == ["14 chunks of public.readings with 336 rows are gone"]
+
+
+@pytest.mark.parametrize("script", ["DROP TABLE readings", "DELETE FROM readings", "TRUNCATE readings"])
+def test_a_hypertable_with_chunks_is_not_kept(migrator: Callable[..., Migrator], conn: Conn, script: str) -> None:
+    """Its rows are in its chunks, which would stay where they are, or be gone."""
+    config = "migrations: [{version: 1, keep: true}]"
+    with pytest.raises(HistoryError) as refused:
+        migrator({"001_a.sql": script, "migration_config.yaml": config}).apply("001")
+    (found,) = refused.value.findings
+    why = "other tables inherit from public.readings or it from them, as the chunks of a hypertable"
+    assert (found.code, found.line, found.message) == ("not_kept", 1, f"keep: true, but {why}")
+    assert number(conn, "SELECT count(*) FROM readings") == 457

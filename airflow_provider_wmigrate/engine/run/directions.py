@@ -295,8 +295,10 @@ class RollingBack(Directed):
 
         :raises HistoryError: it is not there any more, or the script does not run in one transaction.
         """
+        there, begin = kept_places(session.conn), place_of(migration.version)
+        if not (migration.keep or any(place.startswith(begin) for place in there)):
+            return ()
         all_kept = kept_of(session.conn, self.access.ledger.schema, migration.version)
-        there = kept_places(session.conn) if all_kept else frozenset[str]()
         kept = tuple(each for each in all_kept if each.place in there)
         found = [*kept_gone(migration, all_kept, there)]
         found += keep_findings_of_rollback(migration, self.analysed(script)) if kept else ()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import psycopg
 from psycopg import sql
 
@@ -22,10 +20,12 @@ def empty_kept(session: Session, access: LedgerAccess, *, days: float) -> tuple[
     :param days: by the server's clock; what was kept for less stays.
     :return: what is gone.
     """
-    gone = list[KeptThing]()
+    gone, things = list[KeptThing](), all_kept(session.conn, access.ledger.schema)
+    if not things:
+        return ()
     row = session.conn.execute("SELECT pg_catalog.now() - pg_catalog.make_interval(secs => %s)", [days * 86_400])
     (until,) = row.fetchone() or (None,)
-    for thing in all_kept(session.conn, access.ledger.schema):
+    for thing in things:
         if until is not None and thing.since <= until:
             try:
                 _empty(session, access, thing)
@@ -44,4 +44,4 @@ def _empty(session: Session, access: LedgerAccess, thing: KeptThing) -> None:
         session.conn.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
         table, schema = sql.Identifier(place, thing.kept.table), sql.Identifier(place)
         session.conn.execute(sql.SQL("DROP TABLE {}; DROP SCHEMA {}").format(table, schema))
-        access.append(session, "kept_emptied", {"kept": [asdict(thing.kept)]}, thing.version)
+        access.append(session, "kept_emptied", {"kept": [thing.kept.as_dict()]}, thing.version)

@@ -265,6 +265,6 @@ def details_of(record: Record) -> dict[str, Any]:
         "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
         "bystanders": record.bystanders.as_dict() if record.bystanders else None,
         **({"taken_away": [asdict(each) for each in record.taken_away]} if record.taken_away else {}),
-        **({"kept": [asdict(each) for each in record.kept]} if record.kept else {}),
+        **({"kept": [each.as_dict() for each in record.kept]} if record.kept else {}),
         **({"rollback_script": record.rollback_script} if record.rollback_script else {}),
     }

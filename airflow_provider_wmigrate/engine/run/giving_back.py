@@ -36,13 +36,14 @@ class GivingBack(ScriptWork):
 
     kept: list[Kept] = field(default_factory=list, init=False)
     """What was given back."""
+    _moved: list[Kept] = field(default_factory=list, init=False)
 
     def send(
         self, version: str, analysis: Analysis, first: int = 0, end: int | None = None, tail: Tail | None = None
     ) -> Sent:
         """As `Sender.send`."""
         if first == 0:
-            self.kept = []
+            self.kept, self._moved = [], []
             self._tables_first()
         sent = self.session.send(version, analysis, first, end)
         if end is None:
@@ -89,10 +90,6 @@ class GivingBack(ScriptWork):
             if kept.what == "table" and kept.table not in made and self._is_free(kept):
                 with self._speaking(kept):
                     self._move(kept)
-        with_keys = [kept for kept in self.kept if kept.foreign_keys]
-        for kept in with_keys:
-            with self._speaking(kept):
-                self._add_keys(kept)
 
     def _is_free(self, kept: Kept) -> bool:
         schema = self._conn.execute("SELECT pg_catalog.to_regnamespace(pg_catalog.quote_ident(%s))", [kept.schema])
@@ -103,11 +100,15 @@ class GivingBack(ScriptWork):
             "ALTER TABLE {} SET SCHEMA {}", sql.Identifier(kept.place, kept.table), sql.Identifier(kept.schema)
         )
         self._execute("DROP SCHEMA {}", sql.Identifier(kept.place))
+        self._moved.append(kept)
         self._gave(kept)
 
     def _add_keys(self, kept: Kept) -> None:
+        """Those that the script has not made itself."""
         table = sql.Identifier(kept.schema, kept.table)
-        for name, definition in kept.foreign_keys:
+        there = "SELECT conname::text FROM pg_catalog.pg_constraint WHERE conrelid = %s::text::pg_catalog.regclass"
+        made = {name for (name,) in self._conn.execute(there, [table.as_string(None)])}
+        for name, definition in (key for key in kept.foreign_keys if key[0] not in made):
             self._execute("ALTER TABLE {} ADD CONSTRAINT {} {}", table, sql.Identifier(name), sql.SQL(definition))
 
     def _gave(self, kept: Kept) -> None:
@@ -117,17 +118,15 @@ class GivingBack(ScriptWork):
     # Behind the script
 
     def _rest(self) -> None:
-        moved = list[Kept]()
         for kept in reversed(self.job.kept):
             if kept in self.kept:
                 continue
             with self._speaking(kept):
                 if kept.what == "table" and keepable(self._conn, (kept.schema, kept.table)) is None:
                     self._move(kept)
-                    moved.append(kept)
                 else:
                     self._fill(kept)
-        for kept in moved:
+        for kept in self._moved:  # whose rows may name rows that have just come back
             with self._speaking(kept):
                 self._add_keys(kept)
 
@@ -135,7 +134,7 @@ class GivingBack(ScriptWork):
         """Put rows or values into a table that is there."""
         columns = kept.columns
         there = keepable(self._conn, (kept.schema, kept.table))
-        if there is None:
+        if there is None or there.kind not in ("r", "p"):
             raise self._failed(kept, "there is no such table")
         if kept.what == "table":
             place = keepable(self._conn, (kept.place, kept.table))
