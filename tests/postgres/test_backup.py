@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_partitions_go_with_their_table(runner: Callable[..., Migrator]) -> None
     backup = begun(mine)
     assert backup is not None
     assert (backup.scope, backup.relations) == ("relations", ("public.part", "public.whole"))
+
+
+def test_names_that_need_quotes(
+    runner: Callable[..., Migrator], conn: Conn, cluster: Cluster, outside: Outside
+) -> None:
+    conn.execute('CREATE SCHEMA "S p"; CREATE TABLE "S p"."a.*ü""" AS SELECT 1 AS one; CREATE TABLE "S p"."a.bü" ()')
+    backup = begun(runner(", backup_scope: relations", **{"002_drop.sql": 'DROP TABLE "S p"."a.*ü""";'}))
+    assert backup is not None
+    assert backup.relations == ('"S p"."a.*ü"""',)
+    listing = ["pg_restore", "--list", backup.place]
+    listed = subprocess.run(listing, env=outside.environ, capture_output=True, text=True, check=True).stdout
+    assert [line for line in listed.splitlines() if "TABLE" in line and "a.bü" in line] == []
+    assert len([line for line in listed.splitlines() if "TABLE DATA" in line]) == 1
 
 
 def test_two_runners_at_once(runner: Callable[..., Migrator], tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ class Making:
         how += [f"--jobs={self.settings.backup_jobs}"] if kind == "directory" else []
         tick = _Telling(self.tell, name, lambda: _size(work))
         tick.tell()
-        self.programs.run([program, *how, *what], target.login, more={"PGAPPNAME": "wmigrate backup"}, tick=tick)
+        more = {"PGAPPNAME": "wmigrate backup", **({"PGCLIENTENCODING": "UTF8"} if what else {})}  # that of their names
+        self.programs.run([program, *how, *what], target.login, more=more, tick=tick)
 
     def by_command(self, target: Target, command: str, needs: Needs) -> Backup:
         """:raises BackupFailed: it says nothing of what it has made.
