@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from airflow_provider_wmigrate.engine.errors import HistoryError
+from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
+from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
 from .call import Answer, Call, identity
@@ -23,14 +24,15 @@ def baseline(call: Call) -> Answer:
     """Declare what a version stands for applied, without running it."""
     from airflow_provider_wmigrate.engine.decisions.baseline import baseline as carry_out
 
-    if not call.arguments.compare and (call.arguments.scratch or call.arguments.accept):
-        raise UsageError("--scratch and --accept belong to --compare", hint="give it too, or leave them out")
+    given = call.arguments
+    if given.no_compare and (given.compare or given.scratch or given.accept):
+        raise UsageError("--no-compare goes with no --compare, --scratch and --accept", hint="leave it out, or them")
     if call.arguments.undo:
         return _undo(call)
     planned = _planned(call)
     if not planned.steps:
         return _answer(call, planned, None)
-    accepted = _compare(call, str(planned.to)) if call.arguments.compare else None
+    accepted = None if given.no_compare else _compared(call, str(planned.to))
     reason = ask_reason(call, "a baseline", f"Why is {planned.to} the baseline?")
     names = "".join(f"  {step.version}_{step.name}\n" for step in planned.steps)
     what = f"Declare {plural(len(planned.steps), 'migration')} applied, without running them, on {call.target}"
@@ -41,12 +43,30 @@ def baseline(call: Call) -> Answer:
     return _answer(call, planned, done)
 
 
+def _compared(call: Call, to: str) -> tuple[str, ...]:
+    """The differences that were accepted.
+
+    :raises HistoryError: the target has another schema, or is a standby.
+    :raises WMigrateError: nobody can say whether it has: then a person may.
+    """
+    with call.session() as session:
+        refuse_standby(session.login.standby)
+    try:
+        return _compare(call, to)
+    except WMigrateError as error:
+        if isinstance(error, HistoryError) and error.findings[0].code == "not_as_replayed":
+            raise
+        way = "or declare it on your word with --no-compare"
+        raise WMigrateError(f"the schema cannot be compared: {error}; {way}") from error
+
+
 def _compare(call: Call, to: str) -> tuple[str, ...]:
     """Hold the target against a scratch database on which the migrations were run.
 
     :raises HistoryError: they differ in something that nobody has accepted; all of it is told.
     """
     from airflow_provider_wmigrate.engine.replay import compare_with_replay, not_accepted
+    from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
 
     given = call.arguments
     scratch = call.target if given.scratch is None else target_of(given.scratch, "--scratch", os.environ)
@@ -55,7 +75,7 @@ def _compare(call: Call, to: str) -> tuple[str, ...]:
         call.target.connect,
         call.folder,
         to,
-        scratch=scratch.connect,
+        scratch=ScratchServer(scratch.connect, apart=given.scratch is not None),
         identity=identity(),
         environment=call.environment,
         accepted=given.accept or (),

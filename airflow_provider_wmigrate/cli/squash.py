@@ -78,11 +78,12 @@ def _prove(call: Call, to: str, old: Sequence[Migration], new: Path, before: Pat
 
 
 def _scratch(call: Call) -> Scratch:
+    from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
     from airflow_provider_wmigrate.engine.squash import Scratch
 
     given = call.arguments.scratch
     server = call.target if given is None else target_of(given, "--scratch", os.environ)
-    return Scratch(server.connect, identity(), call.environment)
+    return Scratch(ScratchServer(server.connect, apart=given is not None), identity(), call.environment)
 
 
 def _write_both(call: Call, old: Sequence[Migration], script: str, new: Path, before: Path) -> str:

@@ -95,10 +95,11 @@ VERBS = (
         (
             Argument(("version",), "This version, all lower ones, and what they need, count as applied.", "VERSION"),
             Argument(
-                ("--compare",),
-                "First apply them to a scratch database, and refuse if the target's schema is another one.",
+                ("--no-compare",),
+                "Do not apply them to a scratch database first, to see whether the target has the same schema.",
                 kind="flag",
             ),
+            Argument(("--compare",), "Compare the schemas, as it is done anyway.", kind="flag"),
             SCRATCH,
             Argument(
                 ("--accept",),

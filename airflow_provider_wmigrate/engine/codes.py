@@ -45,6 +45,7 @@ _FINDINGS = {
     ),
     "not_declarable": (E, "the ledger contradicts the baseline", "follow the finding: repair, or apply"),
     "not_as_replayed": (E, "the database is not what the migrations make of an empty one", "change it, or accept it"),
+    "not_on_scratch": (E, "a script may reach beyond a scratch database", "name a server of its own with `--scratch`"),
     "not_adoptable": (E, "another tool's history cannot be taken over as it is", "follow the finding"),
     "dependency_unmet": (E, "a dependency is not applied", "apply that first"),
     "dependency_pending": (W, "it is applied, but a dependency is pending", "apply that, or correct the dependencies"),

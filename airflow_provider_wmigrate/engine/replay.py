@@ -13,7 +13,7 @@ from .events import Listener
 from .folder.folder import Folder
 from .migrator import Migrator
 from .model import Finding, Identity
-from .session.scratch import scratch_database
+from .session.scratch import ScratchServer, scratch_database
 from .session.session import Connect
 
 
@@ -33,7 +33,7 @@ def compare_with_replay(
     folder: Folder,
     to: str,
     *,
-    scratch: Connect,
+    scratch: ScratchServer,
     identity: Identity,
     environment: str | None = None,
     accepted: Collection[str] = (),
@@ -42,7 +42,7 @@ def compare_with_replay(
     """Apply everything up to a version to an empty scratch database, and compare its schema with the target's.
 
     :param to: a version of the folder in canonical form.
-    :param scratch: connects to the server on which the scratch database is made.
+    :param scratch: the server on which the scratch database is made.
     :param accepted: names of differences that a person has accepted; see `name_of`.
     :raises HistoryError: the folder cannot be applied there, or was refused by a finding.
     :raises StatementFailed: a migration fails on an empty database.
@@ -62,7 +62,7 @@ def replayed(
     folder: Folder,
     to: str,
     *,
-    scratch: Connect,
+    scratch: ScratchServer,
     identity: Identity,
     environment: str | None = None,
     on_event: Listener = lambda event: None,
@@ -71,13 +71,14 @@ def replayed(
 
     :raises HistoryError, StatementFailed: as `compare_with_replay`.
     """
-    with scratch_database(scratch) as there:
+    with scratch_database(scratch.connect) as there:
         migrator = Migrator(there, folder, identity=identity, environment=environment, on_event=on_event)
         migrator.on_scratch = True
         plan = migrator.plan(to=to)
         if plan.errors:
             raise HistoryError(plan.errors)
         versions = [step.version for step in plan.steps]
+        scratch.check(migrator.migrations[version].script for version in versions)
         migrator.apply_each(versions)
         yield there, frozenset(versions)
 

@@ -14,6 +14,7 @@ from .errors import HistoryError
 from .folder.folder import Folder
 from .model import Finding, Identity, Migration, version_key
 from .replay import replayed
+from .session.scratch import ScratchServer
 from .session.session import Connect
 
 
@@ -28,7 +29,7 @@ class Made(NamedTuple):
 class Scratch(NamedTuple):
     """Where and as whom migrations are tried."""
 
-    connect: Connect
+    server: ScratchServer
     identity: Identity
     environment: str | None = None
 
@@ -73,7 +74,7 @@ def make(folder: Folder, to: str, scratch: Scratch, dump: Callable[[Connect], st
     :raises StatementFailed: one of them fails.
     """
     ledger = folder.config.settings_for(scratch.environment).ledger.schema_name
-    where = {"scratch": scratch.connect, "identity": scratch.identity, "environment": scratch.environment}
+    where = {"scratch": scratch.server, "identity": scratch.identity, "environment": scratch.environment}
     with replayed(folder, to, **where) as (there, applied):  # type: ignore[arg-type]
         left = [m.version for m in folder.migrations if _is_left(m, to, applied)]
         if left:

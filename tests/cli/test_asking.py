@@ -38,8 +38,8 @@ def versions(conn: Conn) -> list[str]:
         ["down", "000"],
         ["repair", "1", "--accept", "--reason", "x"],
         ["repair", "1", "--accept"],
-        ["baseline", "1", "--reason", "x"],
-        ["baseline", "1"],
+        ["baseline", "1", "--no-compare", "--reason", "x"],
+        ["baseline", "1", "--no-compare"],
     ],
 )
 def test_without_a_terminal_it_is_refused(
@@ -86,7 +86,7 @@ def test_a_repair_asks_for_the_reason(shop: Path, conn: Conn, wmigrate: Callable
 
 
 def test_a_baseline_asks_for_the_reason_and_names_what_it_declares(shop: Path, conn: Conn) -> None:
-    terminal = Terminal("baseline", "2")
+    terminal = Terminal("baseline", "2", "--no-compare")
     terminal.until("Why is 002 the baseline?")
     terminal.type("made by hand\n")
     terminal.until("[y/N]")

@@ -156,7 +156,7 @@ def test_what_pg_dump_does_not_write_is_a_difference(folder: Path, wmigrate: Wmi
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET work_mem = 65', current_database()); END $$;"
     )
     before = contents(folder)
-    refused = wmigrate("squash", "3")
+    refused = wmigrate("squash", "3", "--scratch", conn.info.dsn)
     assert (refused.code, refused.out, contents(folder)) == (3, "", before)
     assert "one file would not make what the migrations up to 003 make: " in refused.err
 

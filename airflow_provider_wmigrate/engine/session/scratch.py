@@ -13,8 +13,8 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
-from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
+from airflow_provider_wmigrate.engine.model import Finding, Script
 
 from .connection import Connect, not_let_in
 
@@ -44,6 +44,12 @@ class ScratchServer(NamedTuple):
         """Why these scripts are not run in a scratch database; None: they may be."""
         words = "" if self.apart else beyond(scripts)
         return not_here(words) if words else None
+
+    def check(self, scripts: Iterable[Script]) -> None:
+        """:raises HistoryError: these scripts are not run in a scratch database."""
+        if reason := self.refusal(scripts):
+            message, _, nxt = reason.partition("; ")
+            raise HistoryError([Finding("not_on_scratch", message, nxt)])
 
 
 def beyond(scripts: Iterable[Script]) -> str:
@@ -122,8 +128,7 @@ class Scratch:
             sql.Identifier(name), sql.Identifier(template or "template0")
         )
         if template is None:
-            like = map(sql.Literal, _encoding_and_locale(self._conn))
-            create = sql.SQL("{} ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(create, *like)
+            create = sql.SQL("{} {}").format(create, _encoding_and_locale(self._conn))
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._conn.execute(create)
@@ -176,10 +181,24 @@ WHERE d.datname ~ %s AND r.rolname = current_user
 """
 
 
-def _encoding_and_locale(conn: psycopg.Connection[Any]) -> tuple[str, str, str]:
-    row: tuple[str, str, str] | None = conn.execute(
-        "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype FROM pg_catalog.pg_database"
+def _encoding_and_locale(conn: psycopg.Connection[Any]) -> sql.Composable:
+    """As CREATE DATABASE takes them. From PostgreSQL 15 on a locale may be one of ICU, from 17 on a built-in one."""
+    row: tuple[dict[str, str | None]] | None = conn.execute(
+        "SELECT pg_catalog.to_jsonb(d) || pg_catalog.jsonb_build_object('encoding',"
+        " pg_catalog.pg_encoding_to_char(encoding)) FROM pg_catalog.pg_database d"
         " WHERE datname = pg_catalog.current_database()"
     ).fetchone()
     assert row is not None
-    return row
+    known = row[0]
+    provider = {"i": "icu", "b": "builtin"}.get(known.get("datlocprovider") or "")
+    options = {"ENCODING": known["encoding"], "LC_COLLATE": known["datcollate"], "LC_CTYPE": known["datctype"]}
+    if provider:
+        name = known.get("datlocale") or known.get("daticulocale")  # of 17 and newer, of 15 and 16
+        options |= {
+            "LOCALE_PROVIDER": provider,
+            f"{provider.upper()}_LOCALE": name,
+            "ICU_RULES": known.get("daticurules"),
+        }
+    return sql.SQL(" ").join(
+        sql.SQL(f"{word} {{}}").format(sql.Literal(value)) for word, value in options.items() if value is not None
+    )
