@@ -101,6 +101,17 @@ def test_a_verdict_on_another_text_is_none(proven: Path, file: str, says: list[s
     assert [version for _, version, _ in found(proven, ["003"])] == (["003"] if any("003" in s for s in says) else [])
 
 
+def test_a_rollback_that_gave_back_what_was_kept_is_not_proven_without(make_folder: MakeFolder) -> None:
+    keeps = BLOCKS + "  - {version: 2, keep: true}\n"
+    path = make_folder({**FILES, "migration_config.yaml": REQUIRED + keeps})
+    write(read_folder(path), dict.fromkeys(("001", "002", "003"), "exact"))
+    assert found(path) == []
+    (path / "migration_config.yaml").write_text(REQUIRED + BLOCKS)
+    assert found(path) == [
+        ("rollback_unproven", "002", ANOTHER.format("migration_verdicts.txt:4: ", "002", "what it builds on", "002"))
+    ]
+
+
 def test_a_migration_that_nobody_has_verified(proven: Path) -> None:
     (proven / "005_e.sql").write_text("SELECT 5")
     (proven / "005_e.rollback.sql").write_text("SELECT 5")

@@ -54,7 +54,7 @@ class About:
     script: str
     rollback: str
     builds_on: str
-    """Over the scripts of all that the migration needs."""
+    """Over the scripts of all that the migration needs, and whether it keeps what it destroys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def about(migrations: Iterable[Migration]) -> dict[str, About]:
             continue
         waiting.pop()
         below = [(v, found[v]) for v in sorted(migration.dependencies, key=version_key)]
-        text = "".join(f"{v} {a.script} {a.builds_on}\n" for v, a in below)
+        text = "".join(f"{v} {a.script} {a.builds_on}\n" for v, a in below) + ("keep\n" if migration.keep else "")
         rollback = migration.rollback.checksum if migration.rollback else ""
         found[migration.version] = About(migration.script.checksum, rollback, checksum(text) if text else "")
     return found
