@@ -200,6 +200,19 @@ def test_the_server_says_what_a_drop_may_not_take(migrator: MakeMigrator, conn: 
     assert not kept_places(conn)
 
 
+def test_what_a_kept_table_needs_stays_until_that_is_let_go(migrator: MakeMigrator, conn: Conn) -> None:
+    made = migrator(both("ALTER TABLE app.customer DROP COLUMN feels;\nDROP TYPE app.mood", "SELECT"))
+    made.apply("001")
+    with pytest.raises(StatementFailed) as refused:
+        made.apply("002")
+    assert str(refused.value) == (
+        "002_gone.sql:2: cannot drop type app.mood because other objects depend on it"
+        " (column feels of table wmigrate_kept_002_1.customer depends on type app.mood) (SQLSTATE 2BP01)"
+        " in DROP TYPE app.mood; rolled back, nothing of it was kept;"
+        " what is kept needs it: drop it in a later migration, when that was let go (`wmigrate kept`)"
+    )
+
+
 def test_a_table_that_the_script_makes_anew_gets_the_rows(migrator: MakeMigrator, conn: Conn) -> None:
     undo = "CREATE TABLE app.orders (id serial PRIMARY KEY, total numeric(9,2), customer bigint, before int, more int)"
     made = migrator(both("DROP TABLE app.orders", undo))

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
+from airflow_provider_wmigrate.engine.catalog.keepable import PREFIX
 from airflow_provider_wmigrate.engine.errors import OthersWaited, StatementFailed, TimedOut
 from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
@@ -116,6 +117,8 @@ def _advice(error: psycopg.Error, statement: str | None, file: str, known: Circu
     rollback = file.endswith(".rollback.sql")
     declare = f"declare transactional: {'{rollback: false}' if rollback else 'false'}"
     if error.sqlstate == "2BP01":  # the server's own hint is CASCADE
+        if PREFIX in (error.diag.message_detail or ""):
+            return "what is kept needs it: drop it in a later migration, when that was let go (`wmigrate kept`)"
         return "drop that before, by name, or roll back first what made it"
     if error.sqlstate == "22P05":
         return "the database's encoding has no such character, not even in a comment: write it in another way"
