@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .approval import Approval, ApproveMigrationsOperator
-    from .assets import schema_asset
+    from .assets import schema_asset, schema_changes_asset
     from .backup_operator import BackUpOperator
     from .callbacks import roll_back_on_failure
     from .guards import GuardedTaskGroup, guarded, load_guard
@@ -49,6 +49,7 @@ _WHERE = {
     "load_guard": "guards",
     "roll_back_on_failure": "callbacks",
     "schema_asset": "assets",
+    "schema_changes_asset": "assets",
 }
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "load_guard",
     "roll_back_on_failure",
     "schema_asset",
+    "schema_changes_asset",
 ]
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, BaseHook
 
 from .engine.errors import WMigrateError
 
@@ -25,6 +26,22 @@ def schema_asset(conn_id: str) -> Asset:
     :param conn_id: the Airflow connection the migrations are applied through.
     """
     return Asset(name=f"wmigrate/{conn_id}", uri=f"x-wmigrate://{conn_id}/schema")
+
+
+def schema_changes_asset(conn_id: str, schema: str) -> Asset:
+    """The asset of one schema of a target: an event for each run that changed a table or view of it."""
+    return Asset(name=f"wmigrate/{conn_id}/{schema}", uri=f"x-wmigrate://{conn_id}/schema/{quote(schema, safe='')}")
+
+
+def table_asset(conn_id: str, schema: str, table: str) -> Asset:
+    """The asset of one table or view, as other providers name it: `postgres://host:port/database/schema/table`.
+
+    It asks Airflow for the connection, so it is nothing for a DAG file: write the URI there.
+    """
+    at = BaseHook.get_connection(conn_id)
+    host = at.host if at.host and not at.host.startswith("/") else "localhost"
+    names = "/".join(quote(name, safe="") for name in (at.schema or at.login or "postgres", schema, table))
+    return Asset(uri=f"postgres://{f'[{host}]' if ':' in host else host}:{at.port or 5432}/{names}")
 
 
 def memory_inlets(conn_id: Any) -> list[Any]:

@@ -46,6 +46,11 @@ def is_true(field: bool | str) -> bool:
     return str(field).strip().lower() == "true"
 
 
+def missing_is_explained() -> bool:
+    """Whether a failed task is told which migration took away what it did not find."""
+    return bool(conf.getboolean(_SECTION, "explain_missing", fallback=True))
+
+
 def page_is_shown() -> bool:
     """Whether Airflow shows the page in its navigation and on each DAG."""
     return bool(conf.getboolean(_SECTION, "page", fallback=True))

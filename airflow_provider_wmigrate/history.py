@@ -16,7 +16,7 @@ from .attempts import plan_of, proposal_of
 from .dry_runs import found_by_plan
 from .engine.errors import OutsideWindow, WMigrateError
 from .folder_operator import FolderOperator
-from .hooks import as_airflow_error
+from .hooks import MigrationHook, as_airflow_error
 from .links import MigrationLink
 from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, HistoryDoc
@@ -168,7 +168,7 @@ class ApplyHistoryOperator(_HistoryOperator):
         """As that of `ApplyMigrationOperator`, of all that were applied."""
         from .telling.lineage import facets
 
-        return facets([lock["relation"] for record in self._records for lock in record["locks"]], conn_id=self.conn_id)
+        return facets(self._records, conn_id=self.conn_id, connect=MigrationHook(self.conn_id).get_conn)
 
 
 class RollBackHistoryOperator(_HistoryOperator):

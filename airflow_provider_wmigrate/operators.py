@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from .attempts import is_mapped, plan_of, proposal_of
 from .dry_runs import found_by_plan
 from .folder_operator import FolderOperator
+from .hooks import MigrationHook
 from .plan_operator import ROLLBACK_SCRIPT, PlanMigrationsOperator
 from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
@@ -119,10 +120,11 @@ class ApplyMigrationOperator(_StepOperator):
         return self._returned(context, tried)
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
-        """The relations this migration locked, as outputs; called by the OpenLineage provider where it is installed."""
+        """What this migration locked and changed, as outputs; called by the OpenLineage provider where it is there."""
         from .telling.lineage import facets
 
-        return facets([lock.relation for lock in self._record.locks] if self._record else None, conn_id=self.conn_id)
+        done = [plain(self._record)] if self._record else []
+        return facets(done, conn_id=self.conn_id, connect=MigrationHook(self.conn_id).get_conn)
 
 
 class RollBackMigrationOperator(_StepOperator):

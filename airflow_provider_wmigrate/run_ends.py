@@ -15,6 +15,7 @@ from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
 from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import TAKES_BACK, MigrationHook
+from .table_events import told_tables
 from .telling.summaries import NO_ANSWER, REJECT, answer_line, plain, records_of, report_lines, summarise
 
 if TYPE_CHECKING:
@@ -155,8 +156,15 @@ class ReportMigrationsOperator(FolderOperator):
         self._count_pending(plan, account)
         signed = self._signed(migrator, account)
         if news:
-            extra = {**news, "audit_head": account.head, "ledger": migrator.ledger.schema, "state": account.state}
-            context["outlet_events"][self.alias].add(schema_asset(self.conn_id), extra={**extra, **signed})
+            extra = {"audit_head": account.head, "ledger": migrator.ledger.schema}
+            since = news.pop("since")
+            rows = [row for row in account.rows if row.position > since]
+            found = told_tables(self.conn_id, rows, news, extra, log=self.log)
+            extra = {**news, **extra, "state": account.state, **found.summary}
+            events = context["outlet_events"][self.alias]
+            events.add(schema_asset(self.conn_id), extra={**extra, **signed})
+            for asset, of_one in found.events:
+                events.add(asset, extra=of_one)
         approval = {"approval": self._approval(context)} if self.approval_task_id else {}
         return self._told(context, {**summary, **approval, HEAD_KEY: head, **signed})
 
@@ -330,4 +338,4 @@ def _news(ti: Any, account: Account, event: Mapping[str, Any] | None, *, answere
     if told == account.state:
         return None
     applied, rolled_back = changes([r for r in account.rows if r.position > since], account.applied)
-    return {"applied": applied, "rolled_back": rolled_back}
+    return {"applied": applied, "rolled_back": rolled_back, "since": since}

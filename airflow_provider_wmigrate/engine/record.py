@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Literal
 
+from .changes import Changes
 from .lock_modes import Forecast
 from .locks_taken import LockTaken, OnScratch
 from .model import Identity, Migration
@@ -295,6 +296,8 @@ class Record:
     """Of a dry run: tables with rows, by the names that they had before it, that this migration wrote anew."""
     on_scratch: OnScratch | None = None
     """Of `not_tried`: what became of it on a scratch database; None: none was wanted."""
+    changes: Changes = Changes()  # noqa: RUF009 - it is frozen
+    """What it changed of the schema, by its text."""
 
     @classmethod
     def of(cls, migration: Migration, outcome: Outcome, identity: Identity, **more: Any) -> Record:
@@ -317,6 +320,7 @@ class Record:
             "kept": [each.as_dict() for each in self.kept],
             "rewritten": list(self.rewritten),
             "on_scratch": self.on_scratch.as_dict() if self.on_scratch else None,
+            "changes": self.changes.as_dict(),
         }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timezone
+from typing import Any
 
 from .ledger.access import open_ledger
 from .ledger.history import EventFilter, events
@@ -132,6 +133,37 @@ def changes(rows: Iterable[AuditRow], applied: Collection[str]) -> tuple[list[st
     came = [v for v, before in first.items() if v in applied and (not before or _again(v, rows))]
     went = [v for v, before in first.items() if before and (v not in applied or _again(v, rows))]
     return sorted(came, key=version_key), sorted(went, key=version_key)
+
+
+def changed_tables(
+    rows: Iterable[AuditRow], versions: Collection[str]
+) -> tuple[dict[tuple[str, str], list[tuple[str, dict[str, Any]]]], list[str]]:
+    """By schema ("" where nobody has written it) and name of a table or view, the versions that changed it and how; and
+    the versions of which nobody could read all that they changed.
+
+    :param versions: those that count.
+    """
+    found: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+    unread = []
+    for row in rows:
+        if row.event not in ("applied", "rolled_back") or row.version is None or row.version not in versions:
+            continue
+        told = row.details.get("changes") or {"each": (), "unread": "changes" not in row.details}
+        unread += [row.version] if told["unread"] else []
+        for change in told["each"]:
+            if change["kind"] not in ("function", "sequence"):
+                for table in _tables_of(change):
+                    found.setdefault(table, []).append((row.version, change))
+    return found, sorted(set(unread), key=version_key)
+
+
+def _tables_of(change: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The table, and the one that it is called now."""
+    schema = change.get("schema", "")
+    yield schema, change["name"]
+    if change["does"] == "rename" and change["kind"] != "column":
+        moved, _, name = change["to"].rpartition(".")
+        yield moved or schema, name
 
 
 def _was_applied(row: AuditRow) -> bool:

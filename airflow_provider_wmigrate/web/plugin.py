@@ -35,14 +35,19 @@ class WMigratePlugin(AirflowPlugin):
 
     @property
     def listeners(self) -> list[Any]:  # type: ignore[override]
-        """One, where `[wmigrate] guarded_tasks` names tasks; it is called in the process of each task."""
-        from airflow_provider_wmigrate.defaults import has_guarded_tasks
+        """Those that the configuration wants; they are called in the process of each task."""
+        from airflow_provider_wmigrate.defaults import has_guarded_tasks, missing_is_explained
 
-        if not has_guarded_tasks():
-            return []
-        from airflow_provider_wmigrate import guard_listener
+        found: list[Any] = []
+        if has_guarded_tasks():
+            from airflow_provider_wmigrate import guard_listener
 
-        return [guard_listener]
+            found.append(guard_listener)
+        if missing_is_explained():
+            from airflow_provider_wmigrate import missing
+
+            found.append(missing)
+        return found
 
     @property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]

@@ -260,14 +260,20 @@ class Run:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The extra of every asset event that this run sent, in order."""
+        """The extra of every event of the target's own asset that this run sent, in order."""
+        return [extra for _, extra in self.asset_events if "state" in extra]
+
+    @property
+    def asset_events(self) -> list[tuple[str, dict[str, Any]]]:
+        """URI and extra of every asset event that this run sent, in order."""
         from airflow.models.asset import AssetEvent
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
         mine = (AssetEvent.source_dag_id == self.dag.dag_id) & (AssetEvent.source_run_id == self.run_id)
         with create_session() as session:
-            return [dict(e.extra) for e in session.scalars(select(AssetEvent).where(mine).order_by(AssetEvent.id))]
+            found = session.scalars(select(AssetEvent).where(mine).order_by(AssetEvent.id))
+            return [(e.uri, dict(e.extra)) for e in found]
 
     def _dag_run(self, session: Any) -> Any:
         from airflow.models.dagrun import DagRun

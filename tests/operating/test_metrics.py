@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -294,11 +295,21 @@ def test_without_the_lineage_provider_nothing_is_told() -> None:
     try:
         import airflow.providers.openlineage  # noqa: F401
     except ImportError:
-        assert facets(None, conn_id="target") is None
+        assert facets([], conn_id="target", connect=never) is None
 
 
-def test_with_it_the_relations_that_were_locked_are_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+def never() -> NoReturn:
+    raise OSError("no way")
+
+
+def test_with_it_what_was_locked_and_changed_are_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("airflow.providers.openlineage.extractors")
     monkeypatch.setenv("AIRFLOW_CONN_TARGET", "postgresql://user:secret@db.example:5433/warehouse")
-    (output,) = facets(["public.a"], conn_id="target").outputs
-    assert (output.namespace, output.name) == ("postgres://db.example:5433", "warehouse.public.a")
+    change = {"does": "rename", "kind": "table", "schema": "public", "name": "a", "to": "b"}
+    record = {"locks": [{"relation": "public.a"}, {"relation": "public.c"}], "changes": {"each": [change]}}
+    renamed, locked = sorted(facets([record], conn_id="target", connect=never).outputs, key=lambda one: one.name)
+    assert (renamed.namespace, renamed.name) == ("postgres://db.example:5433", "warehouse.public.b")
+    lifecycle = renamed.facets["lifecycleStateChange"]
+    assert lifecycle.lifecycleStateChange.value == "RENAME"
+    assert lifecycle.previousIdentifier.name == "warehouse.public.a"
+    assert (locked.name, locked.facets) == ("warehouse.public.c", {})

@@ -14,7 +14,10 @@ from airflow_provider_wmigrate.alerting.messages import SWITCHES, TITLES, Alert,
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.folder.graph import Graph
-from airflow_provider_wmigrate.telling.lineage import named
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from airflow_provider_wmigrate.engine.sql.changed import changed
+from airflow_provider_wmigrate.telling.lineage import State, named, states_of
 
 TOLD: list[tuple[str, Alert]] = []
 
@@ -92,3 +95,22 @@ def test_a_relation_is_named_once_in_the_namespace_of_its_server() -> None:
     assert there == [("postgres://h:6000", "d.s.b"), ("postgres://h:6000", "d.s.a")]
     assert named(["s.a"], host=None, port=None, database=None) == [("postgres://localhost:5432", "postgres.s.a")]
     assert named([], host="h", port=1, database="d") == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "states"),
+    [
+        ("CREATE TABLE s.a (id int); ALTER TABLE s.a ADD n int", {("s", "a"): State("CREATE")}),
+        ("ALTER TABLE s.a ADD n int; INSERT INTO s.b VALUES (1)", {("s", "a"): State("ALTER"), ("s", "b"): State()}),
+        ("DROP TABLE s.a; CREATE TABLE s.a ()", {("s", "a"): State("CREATE")}),
+        ("ALTER TABLE s.a RENAME TO b; ALTER TABLE s.b SET SCHEMA t", {("t", "b"): State("RENAME", ("s", "a"))}),
+        ("CREATE TABLE s.a (); ALTER TABLE s.a RENAME TO b", {("s", "b"): State("CREATE")}),
+        ("DROP VIEW s.v; DROP FUNCTION s.f()", {("s", "v"): State("DROP")}),
+        ("TRUNCATE s.a", {("s", "a"): State("TRUNCATE")}),
+    ],
+)
+def test_what_becomes_of_a_relation(sql: str, states: dict[tuple[str, str], State]) -> None:
+    changes = changed(analyse(Script.of("001_a.sql", sql)))
+    assert states_of({"locks": (), "changes": changes.as_dict()}) == states
+    locked = states_of({"locks": [{"relation": 's."A b"'}], "changes": {"each": []}})
+    assert locked == {("s", "A b"): State()}

@@ -28,6 +28,7 @@ from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
+from airflow_provider_wmigrate.engine.sql.changed import changed
 from airflow_provider_wmigrate.engine.sql.masking import masked_error
 
 from .job import Job
@@ -146,6 +147,7 @@ class Execution:
             taken_away=gone,
             kept=kept,
             rollback_script=job.source,
+            changes=changed(job.analysis, (lock.relation for lock in locks)),
         )
 
     def locks(self, job: Job, watch: Watch) -> tuple[LockTaken, ...]:
@@ -264,6 +266,7 @@ def details_of(record: Record) -> dict[str, Any]:
         "attempts": record.attempts,
         "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
         "bystanders": record.bystanders.as_dict() if record.bystanders else None,
+        "changes": record.changes.as_dict(),
         **({"taken_away": [asdict(each) for each in record.taken_away]} if record.taken_away else {}),
         **({"kept": [each.as_dict() for each in record.kept]} if record.kept else {}),
         **({"rollback_script": record.rollback_script} if record.rollback_script else {}),
