@@ -40,6 +40,7 @@ PUBLIC = {
     "health_interval",
     "roll_back_on_failure",
     "schema_asset",
+    "schema_changes_asset",
     "GuardedTaskGroup",
     "guarded",
     "load_guard",
