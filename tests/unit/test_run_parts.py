@@ -146,6 +146,7 @@ def test_what_the_audit_log_keeps_of_a_record() -> None:
             }
         ],
         "bystanders": None,
+        "changes": {"each": [], "unread": False},
     }
 
 
