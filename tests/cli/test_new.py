@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_wmigrate.cli.config_entry import block, quoted, with_block
 from airflow_provider_wmigrate.cli.patterns import PATTERNS
-from airflow_provider_wmigrate.cli.verbs import TEMPLATES
+from airflow_provider_wmigrate.cli.shared_options import TEMPLATES
 from airflow_provider_wmigrate.engine.folder.config.reading import parse_config
 
 Wmigrate = Callable[..., Any]
