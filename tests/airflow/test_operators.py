@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from airflow_runner import Run, Runner, TaskLog, applied, audit, relations
 
+from airflow_provider_wmigrate.engine.model import checksum
 from airflow_provider_wmigrate.engine.record import Bystanders
 
 MakeFolder = Callable[..., Path]
@@ -628,6 +629,33 @@ def test_versions_stay_text_where_the_dag_renders_native_objects(
     assert runner.run(runner.migrations(folder, dag=native, to="{{ 100 }}")).returned("report")["applied"] == ["100"]
     run = runner.run(runner.rollback(folder, to="{{ 0 }}", dag=native))
     assert run.returned("report")["rolled_back"] == ["100"]
+
+
+def test_a_database_that_had_what_was_squashed_is_known_by_checksums(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    runner.run(runner.migrations(make_folder({**A, **B})))
+    squashed = config(
+        f"""\
+        migrations:
+          - version: "002"
+            squashes: {{"001": {checksum(A["001_a.sql"])}, "002": {checksum(B["002_b.sql"])}}}
+          - {{version: "003", dependencies: ["001"]}}
+        """
+    )
+    one = {"002_squashed.sql": "CREATE TABLE a (id int PRIMARY KEY);\nCREATE TABLE b (id int REFERENCES a);"}
+    run = runner.run(runner.migrations(make_folder({**one, **C, **squashed})))
+    assert (run.state, run.states["002_squashed"], run.states["003_c"]) == ("success", "skipped", "success")
+    assert run.xcoms["plan", "plan"]["statuses"] == {"001": "forgotten", "002": "applied", "003": "pending"}
+    assert applied(conn) == ["001", "002", "003"]
+    run.clear("migrate.002_squashed")
+    assert run.returned("002_squashed")["outcome"] == "already_applied", "its task knows it too"
+    other = squashed["migration_config.yaml"].replace(checksum(A["001_a.sql"]), "0" * 64)
+    edited = make_folder({**one, **C, "migration_config.yaml": other})
+    said = error(runner.run(runner.migrations(edited)), "plan")
+    assert said.startswith(
+        "002_squashed.sql: migration 002 squashes 2 migrations, and here 001 is applied with another text"
+    )
 
 
 # Dry runs
