@@ -346,7 +346,10 @@ def test_a_rollback_says_what_it_gives_back_and_what_that_locks(migrator: MakeMi
     assert {(lock.relation, lock.mode, lock.known_by) for lock in foreseen.locks} == {
         ("app.noted", "ShareRowExclusiveLock", "kept"),
         ("app.customer", "ShareRowExclusiveLock", "kept"),
+        ("wmigrate_kept_002_1.noted", "AccessExclusiveLock", "kept"),
+        ("wmigrate_kept_002_2.orders", "AccessExclusiveLock", "kept"),
     }
+    assert made.roll_back("002", dry_run=True).forecast.differences == ()
     taken = {lock.relation: lock.mode for lock in made.roll_back("002").locks}
     assert taken["app.noted"] == "ShareRowExclusiveLock"
     assert taken["app.customer"] == "ShareRowExclusiveLock"

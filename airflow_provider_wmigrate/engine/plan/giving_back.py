@@ -24,9 +24,10 @@ def kept_gone(migration: Migration, kept: Iterable[Kept], there: Collection[str]
 
 
 def locks_of_kept(kept: Iterable[Kept]) -> Iterator[KnownLock]:
-    """What giving back locks of tables that are there: those that rows and values go into, without their triggers, and
-    those that foreign keys name again."""
+    """What giving back locks: what is kept, and of what is there the tables that rows and values go into, without
+    their triggers, and those that foreign keys name again."""
     for each in kept:
+        yield KnownLock(_quoted(each.place, each.table), LockMode.ACCESS_EXCLUSIVE, "kept")
         if each.what != "table":
             yield KnownLock(_quoted(each.schema, each.table), LockMode.SHARE_ROW_EXCLUSIVE, "kept")
         for _, definition in each.foreign_keys:
