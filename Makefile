@@ -7,10 +7,11 @@ VENV   ?= .venv
 ARGS   ?=
 JOBS   ?= 2
 STRIKES ?= 500
+RACES  ?= 200
 SEED   ?= 1
 BIN    := $(VENV)/bin
 
-.PHONY: help loads bystanders bystanders-short demo test test-system programs lint unit package dev deployment docs timescale postgres cli airflow operating web page bench faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
+.PHONY: help loads bystanders bystanders-short demo test test-system programs lint unit package dev deployment docs timescale postgres cli airflow operating web page bench races faults faults-short e2e e2e-more deployment-e2e test-deployment build test-matrix test-timescale licenses sbom release-notes clean
 
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
@@ -20,6 +21,7 @@ help:
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
 	@echo "make faults STRIKES=500 SEED=1   kill, cut and cancel runners, and compare with a clean run"
+	@echo "make races           200 changes around an approval: what is not what was approved is never applied"
 	@echo "make bystanders      every sub-command of ALTER TABLE beside an application that uses the tables"
 	@echo "make loads           loads and migrations at random moments: never together; ARGS='--count 300 --seed 1'"
 	@echo "make bench           what it costs, beside a plain loop and other tools; ARGS=--check, ARGS=--help"
@@ -90,6 +92,10 @@ bystanders: $(VENV)/installed
 # The long form: loads and migrations at random moments. docs/how-to/guard-loads.md.
 loads: $(VENV)/installed
 	PYTHONPATH=. $(BIN)/python -m tests.random_loads $(ARGS)
+
+# The long form: somebody changes something around an approval. The short one is a part of `make test`.
+races: $(VENV)/installed
+	RACES=$(RACES) SEED=$(SEED) $(BIN)/python -m pytest tests/postgres/test_approval_races.py -s $(ARGS)
 
 # Not a part of `make test`: it needs root and mmdebstrap, or TIMESCALE_BINDIR. See dev/timescale_root.py.
 test-timescale: $(VENV)/installed

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, D
 from .attempts import of_this_index, plan_of, proposal_of, pulled
 from .folder_operator import FolderOperator
 from .links import page_address
-from .task_docs import HIDDEN, fenced, shown
+from .task_docs import HIDDEN, ShownScript, fenced
 from .telling.summaries import APPLY, IN_WINDOW, NO_ANSWER, REJECT, answer_line
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ class ApproveMigrationsOperator(FolderOperator, HITLOperator):  # type: ignore[m
             script = folder.migration(step.version).script
             if script.checksum != step.checksum:
                 raise AirflowFailException(f"{script.file} was edited after the plan was made; trigger a new run")
-            text = shown(script, None).masked.text
-            if text is None or len(text) > left:
+            text = ShownScript(step.file, step.checksum, script.text).masked.text if script.size <= left else None
+            if text is None:
                 page = self._page(context, step.version)
                 parts.append(f"`{step.file}`: {script.size} bytes, [on the page]({page})")
                 continue

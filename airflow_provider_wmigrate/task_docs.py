@@ -68,8 +68,8 @@ class MigrationDoc:
             migration.description,
             migration.dependencies,
             tuple(each.as_dict() for each in block.requires_extensions) if block else (),
-            shown(migration.script, hidden),
-            shown(migration.rollback, hidden) if migration.rollback else None,
+            _shown(migration.script, hidden),
+            _shown(migration.rollback, hidden) if migration.rollback else None,
             migration.dependencies_implied,
         )
 
@@ -124,8 +124,7 @@ class MigrationDoc:
         return "\n".join(lines)
 
 
-def shown(script: Script, hidden: str | None) -> ShownScript:
-    """What of a script is shown; not yet masked."""
+def _shown(script: Script, hidden: str | None) -> ShownScript:
     if hidden:
         return ShownScript(script.file, script.checksum, reason=hidden)
     try:
