@@ -171,6 +171,15 @@ class AirflowClient:
         """As a person who marks a task in the UI."""
         return self.api("PATCH", _task_path(dag_id, run_id, task_id), {"new_state": state})
 
+    def request_of(self, dag_id: str, run_id: str, task_id: str) -> Json:
+        """What a task asks a person, once it waits for the answer."""
+        return self.api("GET", f"{_task_path(dag_id, run_id, task_id)}/-1/hitlDetails")
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> Json:
+        """As a person does on the page of required actions."""
+        given = {"chosen_options": [option], "params_input": {}}
+        return self.api("PATCH", f"{_task_path(dag_id, run_id, task_id)}/-1/hitlDetails", given)
+
     def login(self) -> None:
         login = {"username": self.user, "password": self.password}
         self._token = self._call("POST", "/auth/token", login)["access_token"]

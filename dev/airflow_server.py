@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dev.airflow_client import AirflowServerError
+from dev.airflow_client import AirflowClient, AirflowServerError
 from dev.airflow_processes import AirflowProcesses, surroundings
 from dev.memory import remembered
 from dev.ports import free_ports, port_taken
@@ -26,6 +26,8 @@ COMPONENTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 MIGRATE_SECONDS = 300.0
 READY_SECONDS = 240.0
 STOP_SECONDS = 8.0
+APPROVER = "bob"
+"""A second user, with the same password: whoever starts a run does not approve it."""
 PORTS = 3
 
 
@@ -83,7 +85,7 @@ class AirflowServer(AirflowProcesses):
             if port_taken(port):
                 raise AirflowServerError(f"port {port} on 127.0.0.1 is taken by another program")
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        remembered(self.home / "passwords.json", {self.user: self.password})
+        remembered(self.home / "passwords.json", {self.user: self.password, APPROVER: self.password})
         self.since = datetime.now(timezone.utc)
         try:
             self._launch("db-migrate", "db", "migrate")
@@ -104,6 +106,10 @@ class AirflowServer(AirflowProcesses):
         self.end(self.processes.keys() - {"api-server"}, STOP_SECONDS)
         self.end(["api-server"], STOP_SECONDS)
         self._watchdog.dismiss()
+
+    def approver(self) -> AirflowClient:
+        """The same Airflow as the second user."""
+        return AirflowClient(self.url, user=APPROVER, password=self.password)
 
     def wait_ready(self) -> None:
         """Until the API answers, lets us in, and reports every component as healthy."""
@@ -140,7 +146,7 @@ class AirflowServer(AirflowProcesses):
             "CORE__DAGS_FOLDER": str(self.dags_folder),
             "DATABASE__SQL_ALCHEMY_CONN": self.database_url,
             "CORE__FERNET_KEY": self._secrets["fernet_key"],
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.user}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.user}:admin,{APPROVER}:admin",
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "API__PORT": str(self.ports[0]),
             "API__BASE_URL": self.url,

@@ -47,7 +47,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(143))
     try:
         with _only_demo(ROOT / ".demo") as folder, contextlib.ExitStack() as at_the_end:
-            demo = Demo(folder)
+            demo = _demo(folder, options)
             at_the_end.callback(_in_peace, demo.stop)
             if options.fresh:
                 demo.forget()
@@ -71,6 +71,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--port", type=port_number, metavar="N", help="port of the Airflow UI (default: a free one)")
     parser.add_argument("--fresh", action="store_true", help="start with an empty database and an empty Airflow")
     parser.add_argument(
+        "--promotion",
+        action="store_true",
+        help="three clusters: take the migrations to production, where a person approves them (with --once, by itself)",
+    )
+    parser.add_argument(
         "--dag", default="warehouse_migrations", metavar="ID", help="run this DAG (default: %(default)s)"
     )
     return parser.parse_args()
@@ -80,6 +85,14 @@ def port_number(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port number (1 to 65535)")
     return int(text)
+
+
+def _demo(folder: Path, options: argparse.Namespace) -> Demo:
+    if not options.promotion:
+        return Demo(folder)
+    from dev.demo_promotion import PromotionDemo
+
+    return PromotionDemo(folder, answers=options.once)
 
 
 def _in_peace(stop: Callable[[], None]) -> None:
@@ -109,6 +122,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.dags_folder = ROOT / "dags"
         self.logs = folder / "logs"
         self.data_dir = _data_dir(folder)
         self._memory = folder / "demo.json"
@@ -191,9 +205,9 @@ class Demo:
     def _start_airflow(self, ports: list[int]) -> None:
         self.server = AirflowServer(
             self.folder / "airflow",
-            ROOT / "dags",
+            self.dags_folder,
             database_url=self._dsn("airflow").replace("postgresql:", "postgresql+psycopg2:", 1),
-            env={"AIRFLOW_CONN_WAREHOUSE_DB": self._dsn(WAREHOUSE)},
+            env=self._connections(),
             ports=ports,
             log_dir=self.logs,
         )
@@ -201,6 +215,9 @@ class Demo:
         print(f"Starting Airflow on port {ports[0]} (about half a minute) ...", flush=True)
         self.server.start()
         self.server.wait_ready()
+
+    def _connections(self) -> dict[str, str]:
+        return {"AIRFLOW_CONN_WAREHOUSE_DB": self._dsn(WAREHOUSE)}
 
     def _dsn(self, name: str) -> str:
         """Of a database, as the role of the same name."""
