@@ -156,6 +156,7 @@ def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
             "differences": [],
             "gives_back": [],
             "losses": [],
+            "blast": None,
         },
         {
             "version": "005",
@@ -165,6 +166,7 @@ def test_a_plan_says_who_would_wait(shop: Path, wmigrate: Wmigrate) -> None:
             "differences": [],
             "gives_back": [],
             "losses": [],
+            "blast": None,
         },
     ]
 
@@ -380,6 +382,7 @@ def test_a_dry_run_tells_where_the_forecast_was_wrong(shop: Path, wmigrate: Wmig
         "differences": ["public.shop was locked (ShareLock), which was not foreseen"],
         "gives_back": [],
         "losses": [],
+        "blast": None,
     }
 
 

@@ -68,3 +68,16 @@ def test_who_has_taken_away_what_is_missing(migrator: MakeMigrator, conn: Conn, 
         re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "WHEN", str(each)) for each in culprits(conn, kind, str(error.value))
     ]
     assert found == told
+
+
+def test_what_went_through_cascade_is_found_too(migrator: MakeMigrator, conn: Conn) -> None:
+    made = migrator(
+        {
+            "001_made.sql": "CREATE TABLE a (id int); CREATE VIEW along AS SELECT id FROM a;",
+            "002_gone.sql": "DROP TABLE a CASCADE;",
+        }
+    )
+    for version in ("001", "002"):
+        made.apply(version)
+    (found,) = culprits(conn, "relation", 'relation "along" does not exist')
+    assert str(found).partition(",")[0] == "relation public.along was dropped by migration 002_gone"

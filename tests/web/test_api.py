@@ -248,6 +248,7 @@ def test_the_forecast_is_that_of_the_last_plan(admin: Any, viewer: Any, make_pla
                 "differences": [],
                 "gives_back": [],
                 "losses": [],
+                "blast": None,
             }
         ]
     (place.folder / "005_more.sql").write_text("ALTER TABLE wide ADD COLUMN m int;")

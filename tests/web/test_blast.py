@@ -168,3 +168,31 @@ def told_of(columns: Sequence[tuple[str, str]], radii: Sequence[BlastRadius]) ->
 def precision(told: Told, fails: set[tuple[str, str]], grade: Grade) -> str:
     mine = [key for key, each in told.items() if each == grade and "." in key[1] and "(" not in key[1]]
     return f"{sum(key in fails for key in mine)} of {len(mine)}"
+
+
+def test_the_page_says_which_tasks_use_what_goes(admin: Any, make_place: Any) -> None:
+    from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+    from airflow.sdk import DAG
+    from airflow_runner import store
+
+    config = "environments: {development: {}}"
+    made = "CREATE TABLE wide (id int, note text);"
+    place = make_place("radius", {"001_made.sql": made, "migration_config.yaml": config})
+    assert place.migrate().state == "success"
+    with DAG("reads_wide", schedule=None) as dag:
+        dag.fileloc = str(place.folder.with_suffix(".py"))
+        SQLExecuteQueryOperator(task_id="reads", conn_id="radius", sql="SELECT note FROM wide")
+        SQLExecuteQueryOperator(task_id="reads_id", conn_id="radius", sql="SELECT id FROM wide")
+        SQLExecuteQueryOperator(task_id="templated", conn_id="radius", sql="SELECT note FROM wide WHERE id = {{ ds }}")
+    store(dag)
+    (place.folder / "002_drop.sql").write_text("ALTER TABLE wide DROP COLUMN note;")
+    place.reparse()
+    assert place.migrate(mode="dry_run").state == "success"
+    answer = admin.get(f"{place.group}/plan").json()
+    assert [line for line in answer["blast"]["002"] if not line.startswith("not looked at")] == [
+        "drops column public.wide.note (line 1)",
+        "used by, certain: task reads_wide.reads (it names it)",
+        "used by, likely: task reads_wide.templated (it names it; variables are filled in)",
+    ]
+    (forecast,) = answer["forecast"]
+    assert [user["name"] for user in forecast["blast"]["users"]] == ["reads_wide.reads", "reads_wide.templated"]

@@ -55,7 +55,10 @@ def culprits(conn: Connection[Any], kind: str, words: str) -> list[Culprit]:
     for (schema,) in conn.execute(_LEDGERS).fetchall():
         query = sql.SQL(_CHANGES).format(log=sql.Identifier(schema, "audit_log"))
         given = {"kinds": _KINDS[kind], "names": last, "most": _MOST, "column": kind == "column"}
-        for row in conn.execute(query, given).fetchall():
+        rows = conn.execute(query, given).fetchall()
+        if not rows and kind == "relation":
+            rows = conn.execute(sql.SQL(_TAKEN_ALONG).format(log=sql.Identifier(schema, "audit_log")), given).fetchall()
+        for row in rows:
             culprit = _culprit(*row)
             found.setdefault(culprit.what, culprit)
     return [*found.values()]
@@ -67,14 +70,15 @@ def _inside_quotes(parts: list[str]) -> list[str]:
 
 
 def _culprit(change: dict[str, str], event: str, version: str, name: str, at: datetime, *who: str | None) -> Culprit:
-    parts = [change.get(key, "") for key in ("schema", "name", "column")]
-    how = f"was renamed to {change['to']}" if change["does"] == "rename" else "was dropped"
+    parts = names_in(change["relation"]) if "relation" in change else [change.get(k, "") for k in _PARTS]
+    how = f"was renamed to {change['to']}" if change.get("does") == "rename" else "was dropped"
     actor, dag_id, run_id = (each or "" for each in who)
     run = f" (run {run_id} of DAG {dag_id})" if dag_id else ""
-    what = f"{change['kind']} {'.'.join(quoted(part) for part in parts if part)}"
+    what = f"{change.get('kind', 'relation')} {'.'.join(quoted(part) for part in parts if part)}"
     return Culprit(what, how, f"{version}_{name}" if name else version, event == "rolled_back", at, actor, run)
 
 
+_PARTS = ("schema", "name", "column")
 _LEDGERS = """
 SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relname = 'audit_log' AND c.relkind = 'r'
@@ -90,3 +94,11 @@ WHERE event IN ('applied', 'rolled_back')
   AND change ->> CASE WHEN %(column)s THEN 'column' ELSE 'name' END = ANY (%(names)s::pg_catalog.text[])
 ORDER BY position DESC LIMIT %(most)s
 """
+_TAKEN_ALONG = """
+SELECT lock, event, version, details ->> 'name', at, actor, dag_id, run_id
+FROM {log}, LATERAL pg_catalog.jsonb_array_elements(details -> 'locks') AS each (lock)
+WHERE event IN ('applied', 'rolled_back') AND lock ->> 'dropped' = 'true'
+  AND (pg_catalog.parse_ident(lock ->> 'relation'))[2] = ANY (%(names)s::pg_catalog.text[])
+ORDER BY position DESC LIMIT %(most)s
+"""
+"""What went through CASCADE: no statement names it, but it was locked and is gone."""
