@@ -209,9 +209,16 @@ def groups_of(dag_id: str, data: Mapping[str, Any]) -> Iterator[GroupTasks]:
     tasks = [task["__var"] for task in dag.get("tasks", ()) if isinstance(task.get("__var"), dict)]
     ours = [task for task in tasks if task.get("_task_module") in _MODULES]
     of_dag = {"params": dict(_params(dag.get("params", ()))), "fileloc": str(dag.get("fileloc") or "")}
-    for plan in ours:
-        if plan.get("task_type") == "PlanMigrationsOperator" and "conn_id" in plan:
+    plans = [task for task in ours if task.get("task_type") == "PlanMigrationsOperator" and "conn_id" in task]
+    applied = {_target(plan) for plan in plans if plan.get("mode") != "dry_run"}
+    for plan in plans:
+        # A promotion tries each environment before it applies: that is no target of its own.
+        if plan.get("mode") != "dry_run" or _target(plan) not in applied:
             yield _group(dag_id, plan, ours, of_dag)
+
+
+def _target(plan: Mapping[str, Any]) -> tuple[Any, ...]:
+    return plan["conn_id"], plan.get("environment"), plan.get("direction")
 
 
 def _group(

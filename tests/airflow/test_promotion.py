@@ -121,3 +121,14 @@ def test_only_what_was_applied_in_the_environment_before_goes_on(
         " through dev"
     )
     assert relations(three["staging"]) == set()
+
+
+def test_the_page_shows_each_environment_once(make_folder: MakeFolder) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from airflow_provider_wmigrate.web.catalog import groups_of
+
+    shown = groups_of("seen", DagSerialization.to_dict(promotion(make_folder(FOLDER), "seen")))
+    assert [(g.group_id, g.environment) for g in shown] == [
+        (f"promote.{name}.migrate", name) for name in ("dev", "staging", "prod")
+    ]
