@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from some_catalog import INDEXES, TABLES, VIEWS, on, taken
+from some_catalog import CATALOG, INDEXES, OIDS, TABLES, VIEWS, a_catalog, in_words, on, taken
+
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.plan.lock_scope import Scope
+from airflow_provider_wmigrate.engine.plan.locks_needed import taken_in_order
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 TABLE, VIEW = (("pg_class", oid, 0) for oid in (TABLES["t"], VIEWS["v"]))
 DEPENDS = [
@@ -110,3 +115,97 @@ def test_a_view_falls_with_what_it_depends_on(kind: str, catalog: str, name: str
     ]
     assert taken(f"DROP {kind} {name}", depends=depends, objects=objects) == ""
     assert taken(f"DROP {kind} {name} CASCADE", depends=depends, objects=objects) == "v: ACCESS EXCLUSIVE"
+
+
+MADE = "ALTER TABLE y ADD CONSTRAINT k FOREIGN KEY (own) REFERENCES u"
+NEW = "CREATE TABLE n (id int PRIMARY KEY, a int REFERENCES u, b int, CONSTRAINT k FOREIGN KEY (b) REFERENCES w)"
+
+
+@pytest.mark.parametrize(
+    ("text", "locks"),
+    [
+        (f"{MADE}; DROP TABLE u CASCADE", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; DROP TABLE y", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; TRUNCATE u CASCADE", "t u w x y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; ALTER TABLE y DROP CONSTRAINT k", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; ALTER TABLE y DROP CONSTRAINT k; DELETE FROM y", "y: ROW EXCLUSIVE rows"),
+        (f"{MADE}; ALTER TABLE y RENAME CONSTRAINT k TO l; ALTER TABLE y DROP CONSTRAINT k", "y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; ALTER TABLE y RENAME CONSTRAINT k TO l; ALTER TABLE y DROP CONSTRAINT l", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; ALTER TABLE y VALIDATE CONSTRAINT k", "y: SHARE UPDATE EXCLUSIVE scan"),
+        (f"{MADE} NOT VALID; ALTER TABLE y VALIDATE CONSTRAINT k", "y: SHARE UPDATE EXCLUSIVE scan; u: ROW SHARE scan"),
+        (f"{MADE}; ALTER TABLE y DROP own", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE}; ALTER TABLE y DROP id", "y: ACCESS EXCLUSIVE"),
+        (f"{MADE} (id); ALTER TABLE u DROP id CASCADE", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE} (id); ALTER TABLE u DROP note CASCADE", "u: ACCESS EXCLUSIVE"),
+        (f"{MADE}; ALTER TABLE u DROP CONSTRAINT pk CASCADE", "u y: ACCESS EXCLUSIVE"),
+        (f"{MADE} (id); ALTER TABLE u DROP CONSTRAINT pk", "u: ACCESS EXCLUSIVE"),
+        (f"{MADE} (ref); ALTER TABLE u DROP CONSTRAINT pk CASCADE", "u: ACCESS EXCLUSIVE"),
+        (f"{MADE} (ref); UPDATE u SET ref = 1", "u: ROW EXCLUSIVE rows; y: ROW SHARE"),
+        (f"{MADE} ON DELETE CASCADE; DELETE FROM u", "x y: ROW EXCLUSIVE; t u x y: ROW EXCLUSIVE rows; w: ROW SHARE"),
+        (f"{MADE}; ALTER TABLE y ALTER own TYPE int",
+         "u y: ACCESS EXCLUSIVE; y: ACCESS EXCLUSIVE rewrite; u: SHARE ROW EXCLUSIVE"),
+        ("ALTER TABLE y ADD z int REFERENCES u; ALTER TABLE y DROP z", "u y: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE y ADD FOREIGN KEY (own) REFERENCES u; ALTER TABLE y DROP CONSTRAINT y_own_fkey",
+         "u y: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE y ADD FOREIGN KEY (own) REFERENCES u, ADD FOREIGN KEY (own) REFERENCES w;"
+         " ALTER TABLE y DROP CONSTRAINT y_own_fkey1", "w y: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE t DROP CONSTRAINT k201, ADD CONSTRAINT k201 FOREIGN KEY (ref) REFERENCES w NOT VALID;"
+         " ALTER TABLE t VALIDATE CONSTRAINT k201", "t: SHARE UPDATE EXCLUSIVE scan; w: ROW SHARE scan"),
+        ("ALTER TABLE q ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p; ALTER TABLE q DROP CONSTRAINT k",
+         "p p1 pd q q1: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE q ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES p; DROP TABLE q1", "q q1: ACCESS EXCLUSIVE"),
+        # Tables of its own
+        (f"{NEW}; DROP TABLE n", "u w: ACCESS EXCLUSIVE"),
+        (f"{NEW}; ALTER TABLE n RENAME TO m; DROP TABLE m", "u w: ACCESS EXCLUSIVE"),
+        (f"{NEW}; ALTER TABLE n DROP a", "u: ACCESS EXCLUSIVE"),
+        (f"{NEW}; ALTER TABLE n DROP id", ""),
+        (f"{NEW}; ALTER TABLE n DROP CONSTRAINT k", "w: ACCESS EXCLUSIVE"),
+        (f"{NEW}; ALTER TABLE n DROP CONSTRAINT n_a_fkey", "u: ACCESS EXCLUSIVE"),
+        (f"{NEW}; TRUNCATE u CASCADE", "t u w x y: ACCESS EXCLUSIVE"),
+        (f"CREATE SCHEMA s; {NEW.replace('n (', 's.n (')}; DROP SCHEMA s CASCADE", "u w: ACCESS EXCLUSIVE"),
+        (f"CREATE SCHEMA s; {NEW}; DROP SCHEMA s CASCADE", ""),
+        ("CREATE TABLE n (id int); ALTER TABLE y ADD CONSTRAINT k FOREIGN KEY (own) REFERENCES n; DROP TABLE n", ""),
+        ("CREATE TABLE n (id int); ALTER TABLE y ADD CONSTRAINT k FOREIGN KEY (own) REFERENCES n; TRUNCATE n CASCADE",
+         "y: ACCESS EXCLUSIVE"),
+        ("CREATE TABLE n (a int); ALTER TABLE n ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES u NOT VALID;"
+         " ALTER TABLE n VALIDATE CONSTRAINT k", "u: ROW SHARE"),
+        ("CREATE TABLE IF NOT EXISTS y (a int REFERENCES w); DROP TABLE y", "y: ACCESS EXCLUSIVE"),
+        # Partitions, children
+        ("ALTER TABLE q ATTACH PARTITION y DEFAULT; DROP TABLE q", "q y: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE q ATTACH PARTITION y DEFAULT; DROP TABLE y", "q y: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE y INHERIT u; DROP TABLE u", "u: ACCESS EXCLUSIVE"),
+        ("ALTER TABLE y INHERIT u; DROP TABLE u CASCADE", "u y: ACCESS EXCLUSIVE"),
+        ("CREATE TABLE n PARTITION OF q DEFAULT; DROP TABLE n", "q: ACCESS EXCLUSIVE"),
+        ("CREATE TABLE n (x int); ALTER TABLE c INHERIT n; TRUNCATE n", "c: ACCESS EXCLUSIVE"),
+        # Views
+        ("CREATE OR REPLACE VIEW v AS TABLE y; DROP TABLE y", "y: ACCESS EXCLUSIVE"),
+        ("CREATE OR REPLACE VIEW v AS TABLE y; DROP TABLE y CASCADE", "outer v y: ACCESS EXCLUSIVE"),
+        ("CREATE OR REPLACE VIEW v AS WITH y AS (TABLE u) TABLE y; DROP TABLE y CASCADE", "y: ACCESS EXCLUSIVE"),
+        ("CREATE VIEW n AS TABLE y; CREATE OR REPLACE VIEW v AS TABLE n; DROP TABLE y CASCADE",
+         "outer v y: ACCESS EXCLUSIVE"),
+        ("CREATE MATERIALIZED VIEW n AS TABLE y; CREATE OR REPLACE VIEW v AS TABLE n; DROP TABLE y CASCADE",
+         "outer v y: ACCESS EXCLUSIVE"),
+        ("CREATE TABLE n AS TABLE y; CREATE OR REPLACE VIEW v AS TABLE n; DROP TABLE y CASCADE", "y: ACCESS EXCLUSIVE"),
+        ("CREATE VIEW n AS TABLE v; CREATE OR REPLACE VIEW v AS TABLE y; DROP VIEW n", ""),
+    ],
+)  # fmt: skip
+def test_what_a_script_has_tied_together_falls_together(text: str, locks: str) -> None:
+    tables = ("t", "v", "u", "x", "w", "y")
+    columns = [
+        [OIDS[table], number, name, "int4", False]
+        for table in tables
+        for number, name in enumerate(("id", "ref", "note", "own"), 1)
+    ]
+    constraints = [*CATALOG["constraints"], [216, OIDS["u"], "pk", "p", 0, True, False, "a", "a", [1], None]]
+    depends = [on("pg_class", VIEWS["outer"], to=VIEW)]
+    parts = [["pg_constraint", 216, OIDS["u"]]]
+    assert taken(text, depends=depends, parts=parts, columns=columns, constraints=constraints) == locks
+
+
+def test_the_facts_of_before_stay_as_they_were() -> None:
+    before, facts = a_catalog(), a_catalog()
+    scope = Scope(facts)
+    found = [*taken_in_order(analyse(Script.of("001_a.sql", f"{MADE}; TRUNCATE u CASCADE")), scope)]
+    assert facts == before
+    assert scope.facts != before
+    assert in_words(found[1][2], facts) == "t u w x y: ACCESS EXCLUSIVE"

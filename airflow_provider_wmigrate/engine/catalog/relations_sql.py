@@ -27,7 +27,7 @@ def text(wanted: Wanted, server_version: int) -> str:
     maintain = ", MAINTAIN" if server_version >= 170000 else ""
     query = f"WITH RECURSIVE {','.join(parts)}SELECT pg_catalog.json_build_object({','.join(columns)})"
     query = query.replace("{maintain}", maintain)
-    return query.replace("{names}", _array(wanted.names)).replace("{falling}", _array(wanted.falling))
+    return query.replace("{names}", _array(wanted.names)).replace("{falling}", _array(wanted.falling | wanted.tied))
 
 
 def _array(names: frozenset[str]) -> str:

@@ -20,11 +20,13 @@ columns' sequences; columns; triggers and rules; a publication's tables; functio
 class Wanted(NamedTuple):
     """:param names: of relations, types, functions, schemas, without their schemas.
     :param falling: those of them that a statement may drop or change together with what hangs on them.
+    :param tied: those that a script makes a part of something else, with which they may fall.
     """
 
     names: frozenset[str] = frozenset()
     falling: frozenset[str] = frozenset()
     sections: frozenset[Section] = frozenset()
+    tied: frozenset[str] = frozenset()
 
 
 def wanted_of_all(scripts: Iterable[Analysis], also: Iterable[str] = ()) -> Wanted:
@@ -37,6 +39,7 @@ def wanted_of_all(scripts: Iterable[Analysis], also: Iterable[str] = ()) -> Want
         frozenset(also).union(*(asked.names for asked in each)),
         frozenset[str]().union(*(asked.falling for asked in each)),
         frozenset[Section]().union(*(asked.sections for asked in each)),
+        frozenset[str]().union(*(asked.tied for asked in each)),
     )
 
 
@@ -44,6 +47,7 @@ def wanted(analysis: Analysis) -> Wanted:
     """What a script names, and what has to be known of it. What its grammar does not understand has no names."""
     names: set[str] = set()
     falling: set[str] = set()
+    tied: set[str] = set()
     sections: set[Section] = set()
     for statement in analysis.statements:
         if statement.kind not in _NAMELESS:
@@ -52,7 +56,19 @@ def wanted(analysis: Analysis) -> Wanted:
             sections |= more
             if "falling" in more:
                 falling |= here
-    return Wanted(frozenset(names), frozenset(falling), frozenset(sections))
+            if _ties(statement):
+                tied |= here
+    return Wanted(frozenset(names), frozenset(falling), frozenset(sections), frozenset(tied))
+
+
+def _ties(statement: Statement) -> bool:
+    """CREATE OR REPLACE VIEW, INHERIT, ATTACH PARTITION: of something that is there already."""
+    from postgast.pg_query_pb2 import AlterTableType
+
+    if statement.kind != "alter_table_stmt":
+        return statement.kind == "view_stmt" and statement.node is not None and bool(statement.node.replace)
+    tying = (AlterTableType.AT_AddInherit, AlterTableType.AT_AttachPartition)
+    return any(item.alter_table_cmd.subtype in tying for item in statement.node.cmds)
 
 
 _NAMELESS = frozenset({"do_stmt", "transaction_stmt", "listen_stmt", "notify_stmt", "create_role_stmt", "load_stmt"})
@@ -73,7 +89,7 @@ _BY_KIND: dict[str, tuple[Section, ...]] = {
 }
 _BY_COMMAND: dict[str, tuple[Section, ...]] = {
     "AT_AddColumn": ("domains", "columns"),
-    "AT_DropColumn": ("falling", "columns"),
+    "AT_DropColumn": ("falling", "keys", "columns"),
     "AT_AlterColumnType": ("falling", "keys", "columns", "sequences"),
     "AT_DropConstraint": ("falling", "keys"),
     **{f"AT_{how}Trig{which}": ("triggers", "keys") for how in ("Enable", "Disable") for which in ("", "All", "User")},

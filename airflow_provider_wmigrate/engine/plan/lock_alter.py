@@ -57,7 +57,7 @@ def alter_table(node: Any, scope: Scope) -> Iterator[Taken]:
     mode = max(_level(name, command) for name, command in commands)
     table = scope.of(node.relation)
     relation = scope.relation(table) if table is not None else None
-    altering = Altering(scope, table, mode, node.relation.inh, scope.empty(node.relation))
+    altering = Altering(scope, table, scope.number(node.relation), mode, node.relation.inh, scope.empty(node.relation))
     for name, command in commands:
         work = _work(altering, name, command)
         if table is not None:

@@ -29,14 +29,13 @@ def fallen(scope: Scope, roots: Iterable[Thing], *, cascade: bool) -> Iterator[L
 
 
 def _relation(scope: Scope, thing: Thing) -> Iterator[Lock]:
-    relation = scope.relation(thing.oid)
-    if relation is None:
-        return
-    yield Lock(relation.oid, EXCLUSIVE)
-    if relation.table is not None:
-        yield Lock(relation.table, EXCLUSIVE)
     if not thing.column:
-        yield from beside(scope, relation.oid)
+        yield from beside(scope, thing.oid)
+    relation = scope.relation(thing.oid)
+    if relation is not None:
+        yield Lock(relation.oid, EXCLUSIVE)
+        if relation.table is not None:
+            yield Lock(relation.table, EXCLUSIVE)
 
 
 def beside(scope: Scope, partition: int) -> Iterator[Lock]:
@@ -58,23 +57,30 @@ def drop(node: Any, scope: Scope) -> Iterator[Taken]:
     for item in node.objects:
         names = parts_of(item)
         if kind in RELATIONS:
-            oid = scope.of_names(names)
-            index = scope.relation(oid) if oid is not None and node.concurrent else None
-            if index is not None and index.table is not None:
-                yield Lock(index.table, LockMode.SHARE_UPDATE_EXCLUSIVE)
-            elif oid is not None:
-                yield from fallen(scope, [Thing("pg_class", oid)], cascade=cascade)
-                relation = scope.relation(oid)
-                if relation is not None and relation.table is not None:
-                    yield from (Lock(part, EXCLUSIVE) for part in scope.with_partitions(relation.table))
-            elif kind == "INDEX" and (table := scope.table_of_new_index(names)) is not None:
-                yield from (Lock(oid, EXCLUSIVE) for oid in scope.with_partitions(table))
+            yield from _named(scope, names, kind, node)
         elif kind in HANGING:
             yield from _of_table(scope, names, kind, missing_ok=node.missing_ok)
         elif kind in _CATALOGS:
-            yield from fallen(scope, objects(scope, _CATALOGS[kind], names), cascade=cascade)
+            own = scope.made_in(names[-1]) if kind == "SCHEMA" else ()
+            roots = [*objects(scope, _CATALOGS[kind], names), *(Thing("pg_class", made) for made in own)]
+            yield from fallen(scope, roots, cascade=cascade)
         elif cascade and kind not in _ALONE:
             yield Hidden(f"DROP {kind.replace('_', ' ')} ... CASCADE takes along what depends on it")
+
+
+def _named(scope: Scope, names: list[str], kind: str, node: Any) -> Iterator[Taken]:
+    """A relation, of before or of the script itself."""
+    oid, made = scope.of_names(names), scope.number_of_names(names)
+    relation = scope.relation(oid) if oid is not None else None
+    table = relation.table if relation is not None else None
+    if table is not None and node.concurrent:
+        yield Lock(table, LockMode.SHARE_UPDATE_EXCLUSIVE)
+    elif kind == "INDEX" and oid is None:
+        new = scope.table_of_new_index(names)
+        yield from (Lock(part, EXCLUSIVE) for part in (scope.with_partitions(new) if new is not None else ()))
+    elif made is not None:
+        yield from fallen(scope, [Thing("pg_class", made)], cascade=node.behavior == CASCADE)
+        yield from (Lock(part, EXCLUSIVE) for part in (scope.with_partitions(table) if table is not None else ()))
 
 
 def roots_of(item: Any, kind: str, scope: Scope) -> list[Thing]:

@@ -7,6 +7,7 @@ from typing import Any
 from .lock_falling import HANGING, RELATIONS, parts_of
 from .lock_scope import Lock, Scope
 from .lock_subcommands import name_of
+from .lock_ties import rename_key, tie_altered, tie_child, tie_created, tie_view
 from .lock_unrun import unrun
 
 _HANGS = {
@@ -15,6 +16,8 @@ _HANGS = {
     "create_policy_stmt": ("table", "policy_name"),
 }
 """What belongs to a table: the fields with the table and its name."""
+_MATERIALIZED = 24
+"""ObjectType."""
 
 
 def after(kind: str, node: Any, scope: Scope) -> None:
@@ -22,14 +25,18 @@ def after(kind: str, node: Any, scope: Scope) -> None:
     if kind in ("create_stmt", "create_foreign_table_stmt"):
         made = node.base_stmt if kind == "create_foreign_table_stmt" else node
         scope.make(made.relation, replaces=not made.if_not_exists, empty=kind == "create_stmt")
+        tie_created(made, scope)
     elif kind == "create_table_as_stmt":
         scope.make(node.into.rel, replaces=not node.if_not_exists, empty=True)
+        if node.objtype == _MATERIALIZED and scope.of(node.into.rel) is None:
+            tie_view(scope, node.into.rel, node.query)
     elif kind == "select_stmt":
         _after_select(node, scope)
     elif kind == "view_stmt":
         bases = [taken.relation for taken in unrun(node.query, scope) if isinstance(taken, Lock)]
         scope.make(node.view, replaces=not node.replace)
         scope.put_behind(node.view, bases)
+        tie_view(scope, node.view, node.query)
     elif kind == "create_seq_stmt":
         scope.make(node.sequence, replaces=not node.if_not_exists)
     elif kind == "composite_type_stmt":
@@ -55,6 +62,7 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
     elif kind == "prepare_stmt":
         scope.prepared[node.name] = node.query
     elif kind == "alter_table_stmt":
+        tie_altered(node, scope)
         _after_alter(node, scope)
     elif kind in _HANGS:
         table, name = _HANGS[kind]
@@ -66,6 +74,8 @@ def _after_rename(what: str, node: Any, scope: Scope) -> None:
         scope.rename(node.relation, node.newname)
     elif what == "SCHEMA":
         scope.rename_schema(node.subname, node.newname)
+    elif what == "TABCONSTRAINT" and (table := scope.number(node.relation)) is not None:
+        rename_key(scope, table, node.subname, node.newname)
     elif what in HANGING:
         scope.hang(node.relation, node.newname)
 
@@ -79,6 +89,7 @@ def _after_alter(node: Any, scope: Scope) -> None:
             continue
         parent = getattr(item.alter_table_cmd, "def").range_var if name == "AddInherit" else node.relation
         own = scope.of(child)
+        tie_child(scope, parent, child, partition=name == "AttachPartition")
         scope.put_behind(parent, [*scope.behind(child), *([own] if own is not None else [])])
         if not scope.empty(child):
             scope.rows_came()

@@ -23,7 +23,7 @@ _READ, _SHARED = LockMode.ACCESS_SHARE, LockMode.SHARE_UPDATE_EXCLUSIVE
 def _truncate(node: Any, scope: Scope) -> Iterator[Taken]:
     todo: list[int] = []
     for item in node.relations:
-        table = scope.of(item.range_var)
+        table = scope.number(item.range_var)
         if table is not None:
             todo += scope.family(table, whole=item.range_var.inh)
             if scope.hypertable(table):  # whose chunks are dropped, with their keys

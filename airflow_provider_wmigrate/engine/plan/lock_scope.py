@@ -4,6 +4,7 @@ left it, and what it has made, renamed, moved and dropped so far. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
@@ -41,10 +42,11 @@ _SYSTEM = SYSTEM[0]
 _CHUNKS = "_timescaledb_internal"
 _GONE = -1
 """What a name means that the script has taken away. Below it are the numbers of what the script has made."""
+_TIED = ("constraints", "incoming", "dependents", "parts", "children", "parents", "bases", "columns", "runs")
 
 
 class Scope:
-    """:ivar facts: what was so before the script.
+    """:ivar facts: what was so before the script, and what it has tied together since (`lock_ties`).
     :ivar prepared: statements of PREPARE, by name.
     """
 
@@ -62,6 +64,7 @@ class Scope:
         self.hung: set[tuple[int, str]] = set()
         """Triggers, rules and policies that the script has made: their table, their name."""
         self._new_indexes: dict[tuple[str, str], int | None] = {}
+        self._tied = False
         self._schemas: dict[str, str] = {}
         """Schemas that were renamed: new name -> name in the facts."""
 
@@ -73,6 +76,14 @@ class Scope:
     def relation(self, oid: int) -> Relation | None:
         return self.facts.relations.get(oid)
 
+    def put(self, fact: str, key: Any, value: Any) -> None:
+        """From here on a fact is another one. The facts of before are left as they were."""
+        if not self._tied:
+            own: dict[str, Any] = {name: dict(getattr(self.facts, name)) for name in _TIED}
+            self.facts = replace(self.facts, **own)
+            self._tied = True
+        getattr(self.facts, fact)[key] = value
+
     def find(self, schema: str, name: str) -> int | None:
         """The oid of a relation that was there before the script; None: it is new, or unknown."""
         found = self._look(schema, name)
@@ -82,6 +93,18 @@ class Scope:
         """Whether the script has made it."""
         found = self._look(schema, name)
         return found is not None and found < _GONE
+
+    def number(self, node: Any) -> int | None:
+        """As `of`, and below zero if the script has made it."""
+        return self._look(self._schema_of(node), node.relname)
+
+    def number_of_names(self, names: list[str]) -> int | None:
+        """As `of_names`, and below zero if the script has made it."""
+        return self._look(names[-2] if len(names) > 1 else "", names[-1]) if names else None
+
+    def made_in(self, schema: str) -> Iterator[int]:
+        """What the script has made in a schema."""
+        yield from (number for (place, _), number in self._now.items() if place == schema and number < _GONE)
 
     def empty(self, node: Any) -> bool:
         """Whether a RangeVar names a table that the script has made and that has no rows yet, or a few of VALUES:
@@ -182,11 +205,12 @@ class Scope:
         """
         schema = TEMPORARY if node.relpersistence == "t" else node.schemaname or self._creation()
         if replaces or self._look(schema, node.relname) is None:
-            self._now[schema, node.relname] = self._number()
+            self._now[schema, node.relname] = self.new_number()
             if empty:
                 self._empty.add(self._last)
 
-    def _number(self) -> int:
+    def new_number(self) -> int:
+        """For something that the script makes."""
         self._last -= 1
         return self._last
 
@@ -195,7 +219,7 @@ class Scope:
         table = self.of(node.relation)
         schema = self._place(table)[0] if table is not None else node.relation.schemaname or self._creation()
         if node.idxname and self.find(schema, node.idxname) is None:
-            self._now[schema, node.idxname] = self._number()
+            self._now[schema, node.idxname] = self.new_number()
             self._new_indexes[schema, node.idxname] = table
 
     def drop(self, names: list[str]) -> None:

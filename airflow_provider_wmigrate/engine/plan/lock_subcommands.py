@@ -27,6 +27,7 @@ class Altering(NamedTuple):
     """One statement.
 
     :param table: None: it is new.
+    :param number: of the table, also if the script has made it.
     :param mode: the strongest of its sub-commands, which all of them take.
     :param whole: with children and partitions: no ONLY.
     :param empty: it is new and has no rows.
@@ -34,6 +35,7 @@ class Altering(NamedTuple):
 
     scope: Scope
     table: int | None
+    number: int | None
     mode: LockMode
     whole: bool
     empty: bool
@@ -124,11 +126,11 @@ def _drop_not_null(altering: Altering, command: Any) -> Iterator[Taken]:
 
 
 def _drop_column(altering: Altering, command: Any) -> Iterator[Taken]:
-    if altering.table is None or altering.column(altering.table, command.name) is None:
+    if altering.number is None or altering.column(altering.number, command.name) is None:
         return
     scope, cascade = altering.scope, command.behavior == CASCADE
-    yield from (Lock(child, altering.mode) for child in scope.facts.children.get(altering.table, ()))
-    for table in scope.family(altering.table, whole=altering.whole):
+    yield from (Lock(child, altering.mode) for child in scope.facts.children.get(altering.number, ()))
+    for table in scope.family(altering.number, whole=altering.whole):
         column = altering.column(table, command.name)
         if column is not None:
             yield from fallen(scope, [Thing("pg_class", table, column.number)], cascade=cascade)
@@ -136,11 +138,11 @@ def _drop_column(altering: Altering, command: Any) -> Iterator[Taken]:
 
 def _alter_type(altering: Altering, command: Any) -> Iterator[Taken]:
     """Keys and indexes on the column are made anew, which locks the other side of a key too."""
-    if altering.table is None:
+    if altering.number is None:
         return
     yield from _identity(altering, command)
     scope = altering.scope
-    for table in scope.family(altering.table, whole=altering.whole):
+    for table in scope.family(altering.number, whole=altering.whole):
         column = altering.column(table, command.name)
         if column is not None:
             things = scope.facts.falls([Thing("pg_class", table, column.number)], cascade=True)
@@ -152,15 +154,15 @@ def _alter_type(altering: Altering, command: Any) -> Iterator[Taken]:
 
 
 def _drop_constraint(altering: Altering, command: Any) -> Iterator[Taken]:
-    found = altering.constraint(altering.table, command.name) if altering.table is not None else None
-    if altering.table is None or found is None:
+    found = altering.constraint(altering.number, command.name) if altering.number is not None else None
+    if altering.number is None or found is None:
         return
     scope = altering.scope
     yield from fallen(scope, [Thing("pg_constraint", found.oid)], cascade=command.behavior == CASCADE)
     if found.references:
         yield Lock(found.references, EXCLUSIVE)
     if found.kind in "cn" and not found.no_inherit:
-        children = altering.below() if altering.whole else scope.facts.children.get(altering.table, ())
+        children = altering.below() if altering.whole else scope.facts.children.get(altering.number, ())
         yield from (Lock(child, altering.mode) for child in children)
 
 
@@ -175,11 +177,11 @@ def _alter_constraint(altering: Altering, command: Any) -> Iterator[Taken]:
 
 
 def _validate(altering: Altering, command: Any) -> Iterator[Taken]:
-    found = altering.constraint(altering.table, command.name) if altering.table is not None else None
+    found = altering.constraint(altering.number, command.name) if altering.number is not None else None
     if found is None or found.valid:
         return
     if found.kind == "f":
-        yield Lock(found.references, LockMode.ROW_SHARE, "scan")
+        yield Lock(found.references, LockMode.ROW_SHARE, None if altering.empty else "scan")
     else:
         yield from (Lock(oid, altering.mode, "scan") for oid in altering.below())
 

@@ -52,7 +52,8 @@ def taken_in_order(
     """
     for number in range(len(analysis.statements)) if part is None else part:
         statement = analysis.statements[number]
-        all_taken = [*_taken(analysis, statement, scope), *fires(analysis, statement, scope.facts)]
+        found = (*_taken(analysis, statement, scope), *fires(analysis, statement, scope.facts))
+        all_taken = [taken for taken in found if not isinstance(taken, Lock) or taken.relation >= 0]
         yield number, statement, all_taken
         if statement.node is not None:
             after(statement.kind, statement.node, scope)
