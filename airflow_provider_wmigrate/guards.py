@@ -150,6 +150,7 @@ class GuardedTaskGroup(TaskGroup):
     :param conn_id: as for `load_guard`.
     :param wait_seconds: as for `load_guard`.
     :param on_lost: as for `load_guard`.
+    :param default_args: as for any task group; the hooks of the guard count more.
     """
 
     def __init__(
