@@ -218,7 +218,7 @@ class Forecast:
     losses: tuple[Loss, ...] = ()
     """Of a rollback."""
     gives_back: tuple[str, ...] = ()
-    """Of a rollback: what was kept."""
+    """Of a rollback: what was kept; of an apply: that it will be."""
     blast: BlastRadius | None = None
     """Who uses what it drops, renames or gives another type; None: it does nothing of the kind."""
 

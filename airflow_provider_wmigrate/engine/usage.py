@@ -110,7 +110,8 @@ class BlastRadius:
             yield from (f"used by, {user}" for user in mine)
             if not mine:
                 yield f"no user of {gone.what} was found where it was looked"
-        yield from (f"not looked at: {words}" for words in self.unseen if self.gone)
+        if self.gone and self.unseen:
+            yield f"not looked at: {'; '.join(self.unseen)}"
 
 
 def best(users: Iterable[User]) -> tuple[User, ...]:

@@ -339,6 +339,8 @@ def test_policies_hide_no_row_from_what_is_kept(migrator: MakeMigrator, conn: Co
 def test_a_rollback_says_what_it_gives_back_and_what_that_locks(migrator: MakeMigrator, conn: Conn) -> None:
     made = migrator(both("DELETE FROM app.noted;\nDROP TABLE app.orders", "SELECT 1"))
     made.apply("001")
+    (foreseen,), _ = made.forecast(made.plan(), made.analyses.of)
+    assert foreseen.gives_back == ("puts aside what it destroys, and its rollback gives it back (keep: true)",)
     made.apply("002")
     (foreseen,), found = made.forecast(made.plan_rollback_of("002"), made.analyses.of)
     assert found == ()

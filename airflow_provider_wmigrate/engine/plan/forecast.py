@@ -25,6 +25,7 @@ from airflow_provider_wmigrate.engine.lock_modes import (
 from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script, Transactional
 from airflow_provider_wmigrate.engine.record import Kept
+from airflow_provider_wmigrate.engine.sql.destroying import destroying
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.wording import told_size
 
@@ -168,6 +169,8 @@ def _forecast(script: Ahead, found: Sequence[LockSet], facts: RelationFacts, ord
     unforeseen = (words for part in found for words in _unforeseen(script, part))
     late = tuple(order.late_words(script.analysis))
     gives_back = tuple(f"gives back {each}" for each in script.kept)
+    if script.keeps and destroying(script.analysis):
+        gives_back = ("puts aside what it destroys, and its rollback gives it back (keep: true)",)
     return Forecast(script.version, tuple(locks), tuple(unforeseen), late, gives_back=gives_back)
 
 
