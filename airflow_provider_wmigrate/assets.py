@@ -29,7 +29,11 @@ def schema_asset(conn_id: str) -> Asset:
 
 
 def schema_changes_asset(conn_id: str, schema: str) -> Asset:
-    """The asset of one schema of a target: an event for each run that changed a table or view of it."""
+    """The asset of one schema of a target: an event for each run that changed a table or view of it.
+
+    :param conn_id: the Airflow connection the migrations are applied through.
+    :param schema: its name, as the database has it.
+    """
     return Asset(name=f"wmigrate/{conn_id}/{schema}", uri=f"x-wmigrate://{conn_id}/schema/{quote(schema, safe='')}")
 
 

@@ -51,9 +51,9 @@ def export(call: Call) -> Answer:
 def _entry(entry: Entry) -> dict[str, Any]:
     """Without the journal of a script that is under way."""
     row = asdict(entry)
-    del row["statement_hashes"]
-    identity = row.pop("identity")
-    return {**row, **identity}
+    for name in ("statement_hashes", "identity"):
+        del row[name]
+    return {**row, **entry.identity.columns()}
 
 
 def _csv(table: str, rows: Sequence[dict[str, Any]]) -> None:

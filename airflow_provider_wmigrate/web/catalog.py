@@ -239,7 +239,7 @@ def _group(
         environment=plan.get("environment"),
         mode=str(plan.get("mode", "apply")),
         to=plan.get("to"),
-        rollback_script=plan.get("rollback_script"),
+        rollback_script=plan.get("rollback_script") if plan.get("direction") == "rollback" else None,
         environments=_plain(plan.get("environments")) or {},
         **of_dag,
     )

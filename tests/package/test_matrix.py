@@ -19,7 +19,8 @@ def test_each_python_once_each_server_once_and_the_oldest_together() -> None:
     sessions = [(each["session"], each["python"]) for each in json.loads(listed)]
     pythons = [(f"python-{version}", version) for version in ("3.10", "3.11", "3.12", "3.13")]
     servers = [(f"postgresql(major={major})", "3.13") for major in (13, 14, 15, 16, 17, 18)]
-    assert sessions == [*pythons, *servers, ("lowest", "3.10"), ("extras", "3.13")]
+    others = [("upgrades", "3.13"), ("lowest", "3.10"), ("extras", "3.13")]
+    assert sessions == [*pythons, *servers, *others]
 
 
 def test_every_supported_major_comes_from_one_place() -> None:

@@ -83,6 +83,7 @@ def test_the_list(viewer: Any, warehouse: Place) -> None:
         "modes": ["apply", "dry_run"],
         "environments": ["development", "staging"],
         "environment": "development",
+        "rollback_script": False,
     }
 
 
