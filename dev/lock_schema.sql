@@ -96,6 +96,13 @@ CREATE TABLE parcels (id int PRIMARY KEY, weight weight);
 CREATE UNLOGGED TABLE scratch (id int);
 CREATE TABLE tickets (id bigserial, number int GENERATED ALWAYS AS IDENTITY);
 CREATE TABLE lonely (id int, small varchar(10), number int, "mood" mood, price amount);
+CREATE TABLE secrets (id int, what text);
+CREATE FUNCTION tenant() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN LOCK TABLE app.towns; RETURN 1; END';
+CREATE POLICY own_secrets ON secrets USING (id = tenant());
+ALTER TABLE secrets ENABLE ROW LEVEL SECURITY;
+GRANT USAGE ON SCHEMA app TO lock_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON secrets, lonely TO lock_reader;
+INSERT INTO secrets VALUES (1, 'a');
 CREATE TABLE "Odd Name" (id int);
 CREATE TABLE other.orders (id int);
 

@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from dev.cluster import Cluster
 from dev.lock_outside import outside
-from dev.lock_table import PAGE_OF, UNFORESEEN, Compared, compare, lock_schema, locks_page, sections
+from dev.lock_table import PAGE_OF, UNFORESEEN, Compared, compare, foreseen, lock_schema, locks_page, sections
 from dev.markdown import with_generated
 from dev.references import DOCS, LOCKS
 
@@ -97,3 +97,14 @@ def test_a_script_behind_the_one_that_tied_them_goes_over_too(schema: psycopg.Co
         (f"app.{name}", "ACCESS EXCLUSIVE")
         for name in ("parcels", "parcels_pkey", "order_names", "short_names", "tickets")
     }
+
+
+def test_functions_of_row_security_are_told_to_whom_it_holds_for(schema: psycopg.Connection[Any]) -> None:
+    command = "INSERT INTO secrets VALUES (1); COPY secrets TO STDOUT; TRUNCATE secrets"
+    assert foreseen(schema, command).unforeseen == ()
+    schema.execute("SET ROLE lock_reader")
+    schema.commit()
+    told = [(each.statement, each.why) for each in foreseen(schema, command).unforeseen]
+    schema.execute("RESET ROLE")
+    schema.commit()
+    assert told == [(number, "a policy of app.secrets calls tenant()") for number in (0, 1)]

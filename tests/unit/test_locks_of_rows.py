@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from some_catalog import SEQUENCES, TABLES, VIEWS, key, taken
+from some_catalog import CATALOG, SEQUENCES, TABLES, VIEWS, key, taken
 
 FIRES = {
     "triggers": [
@@ -146,6 +148,67 @@ def test_rows_lock_their_tables_and_what_these_are_tied_to(text: str, locks: str
 )
 def test_what_a_change_of_rows_sets_off(text: str, locks: str) -> None:
     assert taken(text, **FIRES) == locks
+
+
+SECURED: dict[str, Any] = {
+    "runs": [[TABLES[table], "policy", "f"] for table in "tcy"],
+    "secured": [TABLES["t"]],
+    "functions": [["app", "g", False, True], ["app", "h", True, False]],
+}
+T_TELLS, C_TELLS, Y_TELLS = (f"a policy of app.{table} calls f()" for table in "tcy")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SELECT * FROM t", [T_TELLS]),
+        ("SELECT * FROM ONLY t FOR UPDATE", [T_TELLS]),
+        ("INSERT INTO t (note) VALUES (1)", [T_TELLS]),
+        ("UPDATE t SET note = 1", [T_TELLS]),
+        ("DELETE FROM ONLY t", [T_TELLS]),
+        ("COPY t TO STDOUT", [T_TELLS]),
+        ("COPY t FROM STDIN", [T_TELLS]),
+        ("TRUNCATE ONLY t", []),
+        ("ALTER TABLE t ADD z int", []),
+        ("SELECT * FROM y", []),
+        ("DELETE FROM y", []),
+        ("COPY y TO STDOUT", []),
+        # Another role, or one's own that it holds for from now on
+        ("SET ROLE me; SELECT * FROM y", [Y_TELLS]),
+        ("SET LOCAL SESSION AUTHORIZATION me; DELETE FROM y", [Y_TELLS]),
+        ("SET row_security = on; COPY y TO STDOUT", [Y_TELLS]),
+        ("SELECT set_config('role', 'me', true); UPDATE y SET id = 1", [Y_TELLS]),
+        ("SELECT set_config('work_mem', 'me', true); UPDATE y SET id = 1", []),
+        ("SET work_mem = 1; SELECT * FROM y", []),
+        ("ALTER TABLE y FORCE ROW LEVEL SECURITY; SELECT * FROM y", [Y_TELLS]),
+        ("ALTER TABLE y ENABLE ROW LEVEL SECURITY; SELECT * FROM y", []),
+        # With the rights of a view's owner
+        ("CREATE OR REPLACE VIEW v AS TABLE y; SELECT * FROM v", [Y_TELLS]),
+        ("CREATE OR REPLACE VIEW v AS TABLE y; UPDATE v SET id = 1", [Y_TELLS]),
+        ("CREATE OR REPLACE VIEW v AS TABLE y; REFRESH MATERIALIZED VIEW v", [Y_TELLS]),
+        ("CREATE OR REPLACE VIEW v AS TABLE y; REFRESH MATERIALIZED VIEW v WITH NO DATA", []),
+        # Policies of its own
+        ("CREATE POLICY a ON t USING (g()); SELECT * FROM t", [T_TELLS, T_TELLS.replace("f()", "g()")]),
+        ("CREATE POLICY a ON t USING (h()); SELECT * FROM t", [T_TELLS]),
+        ("ALTER POLICY a ON t WITH CHECK (app.g()); DELETE FROM ONLY t", [T_TELLS, T_TELLS.replace("f()", "g()")]),
+        ("CREATE POLICY a ON nowhere USING (g()); SELECT * FROM t", [T_TELLS]),
+        ("CREATE POLICY a ON u USING (g()); SELECT * FROM u", []),
+        ("CREATE POLICY a ON u USING (g()); SET ROLE me; SELECT * FROM u", ["a policy of app.u calls g()"]),
+    ],
+)
+def test_functions_of_row_security_are_told(text: str, told: list[str]) -> None:
+    found = dict.fromkeys(taken(text, **SECURED).split("; "))
+    assert [each for each in found if each.startswith("a policy")] == told
+
+
+def test_a_new_chunk_is_told() -> None:
+    chunk = [60, "_timescaledb_internal", "_hyper_1_1_chunk", "chunk", "r", 8, 2, None, 0, 160, False]
+    more = {"relations": [*CATALOG["relations"], chunk], "inherits": [[60, TABLES["y"]]]}
+    told = "a row of app.y may need a new chunk"
+    assert taken("INSERT INTO y VALUES (1)", **more) == f"y: ROW EXCLUSIVE; {told}"
+    assert taken("COPY y FROM STDIN", **more) == f"y: ROW EXCLUSIVE rows; {told}"
+    assert told not in taken("UPDATE y SET id = 1", **more) + taken("DELETE FROM y", **more) + taken("TABLE y", **more)
+    assert told in taken("MERGE INTO y USING w ON true WHEN NOT MATCHED THEN INSERT VALUES (1)", **more)
 
 
 KEYS = [key(211, "c", "u", [1], "c", "n"), key(212, "w", "u", [1], "n", "d"), key(213, "x", "u", [1], "d", "r")]

@@ -143,7 +143,9 @@ class RelationFacts:
     rules: Grouped = field(default_factory=dict)
     published: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     runs: Grouped = field(default_factory=dict)
-    """Relation -> where it calls a function that is not harmless (view, default, constraint), and the function."""
+    """Relation -> where it calls a function that is not harmless: view, default, constraint, policy; its name."""
+    secured: frozenset[int] = frozenset()
+    """Tables whose row security holds for this role."""
     event_triggers: tuple[tuple[str, str, list[str]], ...] = ()
     """Name, event, command tags (none: all) of those that run a function into which nobody can see."""
     policies: Grouped = field(default_factory=dict)
@@ -236,6 +238,7 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
         triggers=_grouped((row[0], Trigger(*row[1:])) for row in rows["triggers"]),
         rules=_grouped((row[0], tuple(row[1:])) for row in rows["rules"]),
         runs=_grouped((row[0], (row[1], row[2])) for row in rows["runs"]),
+        secured=frozenset(rows["secured"]),
         policies=_grouped(rows["policies"]),
         event_triggers=tuple((name, event, tags or []) for name, event, tags in rows["events"]),
         published=_grouped(rows["published"]),

@@ -217,11 +217,15 @@ _SECTIONS: dict[Section, str] = {
       WHERE adrelid = ANY (ARRAY(SELECT oid FROM family))
     UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, oid, conrelid, 'constraint' FROM pg_catalog.pg_constraint
       WHERE conrelid = ANY (ARRAY(SELECT oid FROM family))
+    UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, oid, polrelid, 'policy' FROM pg_catalog.pg_policy
+      WHERE polrelid = ANY (ARRAY(SELECT oid FROM family))
   ) o (catalog, oid, relation, place)
   JOIN pg_catalog.pg_depend d ON d.classid = o.catalog AND d.objid = o.oid
     AND d.refclassid = 'pg_catalog.pg_proc'::regclass
   JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-  WHERE NOT ({_HARMLESS}))""",
+  WHERE NOT ({_HARMLESS})),
+'secured', (SELECT pg_catalog.json_agg(oid::pg_catalog.int8) FROM pg_catalog.pg_class
+  WHERE oid = ANY (ARRAY(SELECT oid FROM family)) AND relrowsecurity AND pg_catalog.row_security_active(oid))""",
     "sequences": """
 'sequences', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(relation::pg_catalog.int8, number,
     sequence::pg_catalog.int8, how)) FROM owned)""",

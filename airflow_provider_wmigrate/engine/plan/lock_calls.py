@@ -28,6 +28,15 @@ def calling(scope: Scope, oid: int, *where: str) -> Iterator[Hidden]:
             )
 
 
+def guarded(scope: Scope, table: int, *, through_view: bool = False) -> Iterator[Hidden]:
+    """Functions of row security policies: where they hold for this role, or may do so.
+
+    :param through_view: it is read or changed with the rights of a view's owner.
+    """
+    if through_view or scope.other_rights or table in scope.facts.secured:
+        yield from calling(scope, table, "policy")
+
+
 def fired(scope: Scope, table: int, event: int) -> Iterator[Hidden]:
     """Triggers, rules and functions that the change of a row sets off."""
     for trigger in scope.facts.triggers.get(table, ()):
@@ -36,6 +45,12 @@ def fired(scope: Scope, table: int, event: int) -> Iterator[Hidden]:
     for on, same in _RULE_EVENTS.items():
         if same == event:
             yield from ruled(scope, table, on)
+    if event != TRUNCATE:
+        yield from guarded(scope, table)
+        for base in scope.facts.bases.get(table, ()):
+            yield from guarded(scope, base, through_view=True)
+    if event == INSERT and scope.hypertable(table):
+        yield Hidden(f"a row of {_named(scope, table)} may need a new chunk")
     if event in (INSERT, UPDATE):
         yield from calling(scope, table, "constraint", *(["default"] if event == INSERT else []))
 

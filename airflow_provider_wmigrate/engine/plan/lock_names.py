@@ -7,13 +7,13 @@ from typing import Any
 from .lock_falling import HANGING, RELATIONS, parts_of
 from .lock_scope import Lock, Scope
 from .lock_subcommands import name_of
-from .lock_ties import rename_key, tie_altered, tie_child, tie_created, tie_view
+from .lock_ties import rename_key, tie_altered, tie_child, tie_created, tie_policy, tie_view
 from .lock_unrun import unrun
 
 _HANGS = {
     "create_trig_stmt": ("relation", "trigname"),
     "rule_stmt": ("relation", "rulename"),
-    "create_policy_stmt": ("table", "policy_name"),
+    **dict.fromkeys(("create_policy_stmt", "alter_policy_stmt"), ("table", "policy_name")),
 }
 """What belongs to a table: the fields with the table and its name."""
 _MATERIALIZED = 24
@@ -64,9 +64,16 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
     elif kind == "alter_table_stmt":
         tie_altered(node, scope)
         _after_alter(node, scope)
+        scope.other_rights |= any(name_of(item.alter_table_cmd) == "ForceRowSecurity" for item in node.cmds)
     elif kind in _HANGS:
-        table, name = _HANGS[kind]
-        scope.hang(getattr(node, table), getattr(node, name))
+        _after_hanging(kind, node, scope)
+
+
+def _after_hanging(kind: str, node: Any, scope: Scope) -> None:
+    table, name = _HANGS[kind]
+    scope.hang(getattr(node, table), getattr(node, name))
+    if kind.endswith("policy_stmt"):
+        tie_policy(scope, node)
 
 
 def _after_rename(what: str, node: Any, scope: Scope) -> None:

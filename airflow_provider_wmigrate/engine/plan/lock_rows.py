@@ -13,7 +13,7 @@ from airflow_provider_wmigrate.engine.catalog.relations import Constraint
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
 from airflow_provider_wmigrate.engine.sql.named import walk
 
-from .lock_calls import DELETE, INSERT, UPDATE, call, calling, fired, ruled
+from .lock_calls import DELETE, INSERT, UPDATE, call, calling, fired, guarded, ruled
 from .lock_scope import Lasting, Lock, Scope, Taken
 
 _READ, _ROWS, _WRITE = LockMode.ACCESS_SHARE, LockMode.ROW_SHARE, LockMode.ROW_EXCLUSIVE
@@ -62,6 +62,7 @@ def reading(scope: Scope, oid: int, mode: LockMode, work: LongWork | None = None
             seen.add(here)
             yield Lock(here, mode, work)
             yield from calling(scope, here, "view")
+            yield from guarded(scope, here, through_view=here != oid)
             todo.extend(scope.facts.bases.get(here, ()))
 
 

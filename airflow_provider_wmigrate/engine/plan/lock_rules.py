@@ -11,7 +11,7 @@ from airflow_provider_wmigrate.engine.sql.no_transaction import is_on
 
 from . import lock_objects as objects
 from .lock_alter import alter_table
-from .lock_calls import TRUNCATE, calling, fired
+from .lock_calls import TRUNCATE, calling, fired, guarded
 from .lock_falling import CASCADE, EXCLUSIVE, drop
 from .lock_rows import inserted, reading, rows, selecting
 from .lock_scope import Hidden, Lasting, Lock, Scope, Taken, owner_sequences
@@ -67,6 +67,7 @@ def _refresh(node: Any, scope: Scope) -> Iterator[Taken]:
         yield from calling(scope, oid, "view")
         for base in scope.facts.bases.get(oid, ()):
             yield from reading(scope, base, _READ)
+            yield from guarded(scope, base, through_view=True)
 
 
 def _copy(node: Any, scope: Scope) -> Iterator[Taken]:
@@ -84,6 +85,7 @@ def _copy(node: Any, scope: Scope) -> Iterator[Taken]:
         yield from inserted(scope, oid, given or names, "rows")
     else:
         yield Lock(oid, _READ, "rows")
+        yield from guarded(scope, oid)
 
 
 def _reindex(node: Any, scope: Scope) -> Iterator[Taken]:

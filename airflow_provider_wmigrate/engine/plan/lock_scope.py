@@ -47,11 +47,13 @@ _TIED = ("constraints", "incoming", "dependents", "parts", "children", "parents"
 
 class Scope:
     """:ivar facts: what was so before the script, and what it has tied together since (`lock_ties`).
+    :ivar other_rights: the script may have become another role, or made row security hold for its own.
     :ivar prepared: statements of PREPARE, by name.
     """
 
     def __init__(self, facts: RelationFacts) -> None:
         self.facts = facts
+        self.other_rights = False
         self.prepared: dict[str, Any] = {}
         self._path = facts.path
         self._now: dict[tuple[str, str], int] = {}
@@ -260,7 +262,8 @@ class Scope:
         return own[0] if own else ""
 
     def set(self, node: Any) -> None:
-        """SET and RESET, of search_path alone."""
+        """SET and RESET, of search_path and the role."""
+        self.other_rights |= node.name in _RIGHTS
         if node.kind in (_RESET_ALL, _RESET, _DEFAULT):
             if node.kind == _RESET_ALL or node.name == "search_path":
                 self._path = self.facts.path
@@ -269,6 +272,7 @@ class Scope:
 
     def configure(self, call: Any) -> None:
         """A call of set_config."""
+        self.other_rights |= bool(call.args) and constant(call.args[0]) in _RIGHTS
         if len(call.args) == 3 and constant(call.args[0]) == "search_path":
             self._set_path(names_in(constant(call.args[1]) or ""))
 
@@ -283,6 +287,7 @@ class Scope:
         self._path = self._path[1:]
 
 
+_RIGHTS = ("role", "session_authorization", "row_security")
 _DEFAULT, _RESET, _RESET_ALL = 2, 5, 6
 """VariableSetKind."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Thing
 from airflow_provider_wmigrate.engine.sql.named import walk
 
+from .lock_calls import harmless
 from .lock_scope import Scope
 from .lock_subcommands import name_of
 from .lock_work import key_of
@@ -152,6 +153,16 @@ def tie_view(scope: Scope, view: Any, query: Any) -> None:
         scope.put("bases", here, bases)
         for base in bases:
             _depends(scope, Thing("pg_class", here), on=Thing("pg_class", base), how="n")
+
+
+def tie_policy(scope: Scope, node: Any) -> None:
+    """The functions that a policy calls."""
+    table = scope.of(node.table)
+    for message in walk(node):
+        if table is not None and message.DESCRIPTOR.name == "FuncCall":
+            parts = [part.string.sval for part in message.funcname]
+            if not harmless(scope, parts[-2] if len(parts) > 1 else "", parts[-1]):
+                _add(scope, "runs", table, ("policy", parts[-1]))
 
 
 def _depends(scope: Scope, thing: Thing, *, on: Thing, how: str) -> None:
