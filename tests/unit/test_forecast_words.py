@@ -11,6 +11,7 @@ from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.lock_modes import KnownLock, Learnt, LockMode
 from airflow_provider_wmigrate.engine.model import Direction, Migration, Plan, Script, Step
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Seen, ahead, compared, forecasts, parts_of
+from airflow_provider_wmigrate.engine.record import Kept
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.wording import told_size
 
@@ -23,7 +24,8 @@ PARTS = {
     number: Relation(number, "public", f"part_{number}", f"public.part_{number}", "r", 8, 0, None, 0, 0, False)
     for number in range(11, 14)
 }
-ALL = {**RELATIONS, **PARTS}
+FAR = Relation(5, "public", "far", "public.far", "f", 8, 0, None, 0, 0, False)
+ALL = {**RELATIONS, 5: FAR, **PARTS}
 FACTS = RelationFacts(
     150000,
     "postgres",
@@ -171,7 +173,7 @@ def test_the_scripts_ahead_are_those_of_the_plans_steps() -> None:
     up, down = Script.of("001_a.sql", "SELECT 1;"), Script.of("001_a.rollback.sql", "SELECT 2;")
     locks = (("public.orders", STRONG),)
     found = Migration("001", "a", up, down, rollback_transactional=False, lock_first=False, locks=locks)
-    known = {"001": found, "002": Migration("002", "b", up)}
+    known = {"001": found, "002": Migration("002", "b", up), "003": Migration("003", "c", up, down, keep=True)}
     learnt = {"001": Learnt((LOCK,), ())}
     read = {each.file: analyse(each) for each in (up, down)}
 
@@ -186,6 +188,66 @@ def test_the_scripts_ahead_are_those_of_the_plans_steps() -> None:
     assert of("rollback", "002", "001") == [
         Ahead("001", read[down.file], (range(1),), locks, learnt["001"], first=False)
     ]
+    assert [each.keeps for each in (*of("apply", "002", "003"), *of("rollback", "003"))] == [False, True, False]
+
+
+def test_what_is_done_is_told() -> None:
+    orders, lasts = "public.orders (12 GB)", "for as long as the statement of line 1 runs: it"
+    for text, words in {
+        "ALTER TABLE orders ADD CHECK (id > 0);": f"blocks reads and writes of {orders} {lasts} reads the whole table",
+        "CREATE INDEX ON orders (id);": f"blocks writes of {orders} {lasts} builds an index",
+        "ALTER FOREIGN TABLE far ADD COLUMN n int;": "blocks reads and writes of public.far for a moment",
+    }.items():
+        assert said(text) == [words]
+
+
+def test_what_one_transaction_of_several_holds() -> None:
+    text = "ALTER TABLE orders ADD COLUMN n int;\nUPDATE items SET n = 1;\nVACUUM seen;\n"
+    assert said(text) == [
+        "blocks reads and writes of public.orders (12 GB) until its transaction commits, and line 2 may take long",
+        "changes rows of public.items (12 GB), and blocks only who changes the same rows",
+    ]
+
+
+def test_what_is_kept_and_given_back() -> None:
+    kept = Kept("rows", "public", "public", "orders", rows=3)
+    (found,) = forecasts([script("SELECT 1;")._replace(kept=(kept,))], FACTS)[0]
+    assert found.gives_back == (f"gives back {kept}",)
+    assert [lock.who_waits for lock in found.locks] == [
+        "blocks reads and writes of public.orders (12 GB) for a moment, to give back what was kept"
+    ]
+    gone, still = (script(text)._replace(keeps=True) for text in ("DROP TABLE orders;", "LOCK TABLE orders;"))
+    puts = "puts aside what it destroys, and its rollback gives it back (keep: true)"
+    assert [each.gives_back for each in forecasts([gone, still], FACTS)[0]] == [(puts,), ()]
+
+
+def test_parts_of_one_table_are_told_for_each_mode() -> None:
+    assert said("LOCK TABLE part_11; LOCK TABLE part_12 IN SHARE MODE; LOCK TABLE ONLY parts IN SHARE MODE;") == [
+        "blocks reads and writes of 1 chunk or partition of public.parts for a moment",
+        "blocks writes of public.parts and its 1 chunk or partition (12 GB) for a moment",
+    ]
+
+
+def test_a_dry_run_says_nothing_of_what_another_one_made_or_held() -> None:
+    """Of what was not there before it, and of what was held as strongly already."""
+    here = {1: "public.orders", 2: "public.items"}
+    text = script("LOCK TABLE orders IN SHARE MODE; LOCK TABLE seen; ALTER TABLE items ALTER n TYPE text;")
+    strong, share = LockMode.ACCESS_EXCLUSIVE, LockMode.SHARE
+
+    def told(after: dict[int, LockMode], before: dict[int, LockMode], **rewritten: bool) -> tuple[str, ...]:
+        files = {2: rewritten["items"]} if rewritten else {}
+        return compared(text, FACTS, Seen(here, before, after, files)).differences
+
+    assert told({1: share, 2: strong}, {}) == (), "nobody knows of a file of which nothing was seen"
+    assert told({1: share, 2: strong}, {}, items=True) == ()
+    assert told({1: strong, 2: strong}, {1: strong}) == ()
+    assert told({1: share, 2: strong}, {1: strong}) == (
+        "public.orders was locked (ShareLock), but ShareLock was foreseen",
+    )
+    less = script("SELECT 1;")
+    held = {1: strong, 2: LockMode.ROW_EXCLUSIVE}
+    more = compared(less, FACTS, Seen(here, {1: strong}, held, {})).differences
+    assert more == ("public.items was locked (RowExclusiveLock), which was not foreseen",)
 
 
 def test_a_rewrite_that_did_not_happen_is_a_difference() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from some_catalog import taken
+from some_catalog import CATALOG, TABLES, taken
 
 WEAK = ("fillfactor", "toast_tuple_target", "parallel_workers", "log_autovacuum_min_duration", "vacuum_index_cleanup",
         "vacuum_truncate", "vacuum_max_eager_freeze_failure_rate", "deduplicate_items", "n_distinct",
@@ -76,4 +76,72 @@ def test_what_goes_down_to_children(change: str, mode: str) -> None:
     ],
 )
 def test_what_else_is_altered(text: str, locks: str) -> None:
+    assert taken(text) == locks
+
+
+CHUNKED = {
+    "relations": [
+        *CATALOG["relations"],
+        [60, "_timescaledb_internal", "chunk", "chunk", "r", 8, 2, None, 0, 160, False],
+        [61, "app", "y_i", "app.y_i", "i", 8, 2, TABLES["y"], 0, 161, False],
+    ],
+    "inherits": [[60, TABLES["y"]]],
+}
+PASSED = {
+    **dict.fromkeys(("SET (fillfactor = 1)", "RESET (fillfactor)", "SET WITHOUT CLUSTER"), WEAKLY),
+    **dict.fromkeys(("ALTER own SET (n_distinct = 1)", "ALTER own RESET (n_distinct)"), WEAKLY),
+    **dict.fromkeys(("ALTER own SET COMPRESSION pglz", "SET WITHOUT OIDS", "OWNER TO me"), HELD),
+    **dict.fromkeys(("REPLICA IDENTITY FULL", "DROP CONSTRAINT k", "SET LOGGED"), HELD),
+    **dict.fromkeys(("SET TABLESPACE s", "SET UNLOGGED"), f"{HELD} rewrite"),
+    "ADD UNIQUE (own)": f"{HELD} build",
+    "VALIDATE CONSTRAINT k": f"{WEAKLY} scan",
+}
+KEPT = {
+    **dict.fromkeys(("SET (timescaledb.compress)", "SET (tsdb.orderby = 'x')", "ENABLE ROW LEVEL SECURITY"), HELD),
+    "CLUSTER ON i": WEAKLY,
+}
+
+
+def test_what_goes_on_to_the_chunks_of_a_hypertable() -> None:
+    found = {change: taken(f"ALTER TABLE y {change}", **CHUNKED) for change in (*PASSED, *KEPT)}
+    assert found == {change: f"chunk y: {mode}" for change, mode in PASSED.items()} | {
+        change: f"y: {mode}" for change, mode in KEPT.items()
+    }
+    assert taken("ALTER INDEX y_i SET TABLESPACE s", **CHUNKED) == f"chunk y_i: {HELD} rewrite"
+    assert taken("ALTER INDEX y_i SET (fillfactor = 1)", **CHUNKED) == f"y_i: {WEAKLY}"
+
+
+@pytest.mark.parametrize(
+    ("change", "locks"),
+    [
+        ("ADD IF NOT EXISTS own int", "t"),
+        ("ADD IF NOT EXISTS z int", "c t"),
+        ("DROP IF EXISTS own", "c t"),
+        ("DROP IF EXISTS z", "t"),
+    ],
+)
+def test_nothing_to_do_goes_down_to_nobody(change: str, locks: str) -> None:
+    assert taken(f"ALTER TABLE t {change}") == f"{locks}: {HELD}"
+
+
+def test_a_composite_type_changes_with_the_tables_of_it() -> None:
+    relations = [
+        *CATALOG["relations"],
+        [70, "app", "ct", "app.ct", "c", 0, 0, None, 0, 170, False],
+        [71, "app", "typed", "app.typed", "r", 8, 2, None, 170, 171, False],
+        [72, "app", "other", "app.other", "r", 8, 2, None, 172, 173, False],
+    ]
+    assert taken("ALTER TYPE ct ADD ATTRIBUTE a int", relations=relations) == f"ct: {HELD}"
+    assert taken("ALTER TYPE ct ADD ATTRIBUTE a int CASCADE", relations=relations) == f"ct typed: {HELD}"
+
+
+@pytest.mark.parametrize(
+    ("text", "locks"),
+    [
+        ("ALTER TABLE t ALTER own TYPE int", f"c t: {HELD} rewrite"),
+        ("ALTER TABLE t ALTER own SET EXPRESSION AS (f())", f"c t: {HELD} rewrite; f() is called; lasting call"),
+        ("ALTER TABLE p DETACH PARTITION p1 FINALIZE", f"p: {WEAKLY}"),
+    ],
+)
+def test_what_is_written_anew_and_what_is_nearly_done(text: str, locks: str) -> None:
     assert taken(text) == locks

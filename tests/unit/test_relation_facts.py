@@ -1,114 +1,63 @@
-"""What the catalogs answered about relations, as values: every field of the answer has its place."""
+"""What the answer of the catalogs becomes, and what goes along in it from one object to the next."""
 
 from __future__ import annotations
 
-import json
-
-import pytest
-
+from airflow_provider_wmigrate.engine.catalog import relations_sql
 from airflow_provider_wmigrate.engine.catalog.relations import (
-    Column,
-    Constraint,
-    Function,
-    Relation,
     RelationFacts,
-    Sequence,
     Thing,
-    Trigger,
     relation_facts,
+    relations_message,
+    relations_query,
+)
+from airflow_provider_wmigrate.engine.catalog.relations_wanted import Wanted
+from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.sql.analysis import analyse
+
+TABLE, COLUMN, VIEW, RULE, TRIGGER = (
+    Thing("pg_class", 1),
+    Thing("pg_class", 1, 2),
+    Thing("pg_class", 2),
+    Thing("pg_rewrite", 3),
+    Thing("pg_trigger", 4),
 )
 
-TABLE, PART = (
-    [1, "app", "t", "app.t", "p", 8, 3, None, 0, 21, False],
-    [2, "app", "u", "app.u", "r", 8, 1, 1, 0, 22, True],
-)
-KEY, CHECK = (
-    [31, 1, "k", "f", 2, True, False, "c", "a", [1, 2], [3, 4]],
-    [32, 2, "c", "c", 0, True, True, "a", "a", None, None],
-)
-ANSWER = {
-    "version": 150000,
-    "user": "me",
-    "path": ["app", "public"],
-    "schemas": ["app"],
-    "relations": [TABLE, PART],
-    "inherits": [[2, 1]],
-    "defaults": [[1, 2]],
-    "constraints": [KEY, CHECK],
-    "bases": [[5, 1], [5, 2]],
-    "sequences": [[1, 4, 41, "identity"]],
-    "columns": [[1, 1, "id", "int4", True]],
-    "triggers": [[1, "fire", 5, "O"]],
-    "rules": [[1, "_RETURN", "1"]],
-    "published": [["pub", 1]],
-    "functions": [["app", "f", True, False]],
-    "domains": ["email"],
-    "objects": [["pg_type", 51, "mood", "app"]],
-    "parts": [["pg_trigger", 61, 1]],
-    "depends": [["pg_trigger", 61, 0, "pg_class", 1, 2, "i"], ["pg_class", 5, 0, "pg_class", 1, 0, "n"]],
-}
+
+def test_descendants_are_told_once() -> None:
+    """Of a table with two parents, and of one that is its own ancestor."""
+    facts = RelationFacts(children={1: (2, 3), 2: (4,), 3: (4,), 4: (5, 1)})
+    assert sorted(facts.descendants(1)) == [2, 3, 4, 5]
+    assert [*facts.descendants(5)] == []
 
 
-def test_every_field_has_its_place() -> None:
-    table, part = Relation(*TABLE), Relation(*PART)
-    key = Constraint(31, 1, "k", "f", 2, True, False, "c", "a", (1, 2), (3, 4))
-    check = Constraint(32, 2, "c", "c", 0, True, True, "a", "a", (), ())
-    trigger, view = Thing("pg_trigger", 61, 0), Thing("pg_class", 5, 0)
-    expected = RelationFacts(
-        version=150000,
-        user="me",
-        path=("app", "public"),
-        schemas=frozenset({"app"}),
-        relations={1: table, 2: part},
-        by_name={("app", "t"): table, ("app", "u"): part},
-        children={1: (2,)},
-        parents={2: (1,)},
-        defaults={1: 2},
-        constraints={1: (key,), 2: (check,)},
-        incoming={2: (key,)},
-        bases={5: (1, 2)},
-        sequences={1: (Sequence(4, 41, "identity"),)},
-        columns={1: (Column(1, "id", "int4", True),)},
-        triggers={1: (Trigger("fire", 5, "O"),)},
-        rules={1: (("_RETURN", "1"),)},
-        published={"pub": (1,)},
-        functions={"f": (Function("app", "f", True, False),)},
-        domains=frozenset({"email"}),
-        objects={("pg_type", "mood"): ((51, "app"),)},
-        parts={("pg_trigger", 61): 1},
-        dependents={("pg_class", 1): ((2, trigger, "i"), (0, view, "n"))},
-        belongs={trigger: (Thing("pg_class", 1, 2),)},
-    )
-    assert relation_facts(ANSWER) == expected
-    assert relation_facts(json.dumps(ANSWER)) == expected
-    assert (table.size_bytes, part.size_bytes) == (24_576, 8_192)
+def test_what_falls_together() -> None:
+    """A rule on a column is an inner part of its view, with which it falls; all of them depend on one another."""
+    edges = [[*RULE, *COLUMN, "n"], [*RULE, *VIEW, "i"], [*VIEW, *RULE, "n"], [*TRIGGER, *TABLE, "a"]]
+    facts = relation_facts({"version": 1, "user": "", "path": [], "depends": edges[:4]})
+    assert facts.belongs == {RULE: (VIEW,)}
+    assert facts.falls([TABLE], cascade=False) == {TABLE, TRIGGER}
+    assert facts.falls([TABLE], cascade=True) == {TABLE, TRIGGER, RULE, VIEW}
+    assert facts.falls([COLUMN], cascade=True) == {COLUMN, RULE, VIEW}
+    assert facts.falls([Thing("pg_class", 1, 3)], cascade=True) == {Thing("pg_class", 1, 3)}
 
 
-@pytest.mark.parametrize("nothing", [None, "null", {}])
-def test_no_answer_is_no_facts(nothing: None) -> None:
-    assert relation_facts(nothing) == RelationFacts()
+def test_an_object_without_a_column_is_the_whole_of_it() -> None:
+    assert Thing("pg_class", 1) == ("pg_class", 1, 0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "enabled", "each_row", "fires"),
-    [(5, "O", True, True), (4, "A", False, True), (5, "R", True, False), (5, "D", True, False)],
-)
-def test_a_trigger(kind: int, enabled: str, each_row: bool, fires: bool) -> None:
-    trigger = Trigger("t", kind, enabled)
-    assert (trigger.for_each_row, trigger.fires) == (each_row, fires)
+def test_no_answer_says_nothing() -> None:
+    assert relation_facts(None) == relation_facts("null") == RelationFacts()
+    assert (RelationFacts().version, RelationFacts().event_triggers) == (0, ())
 
 
-def test_children_in_a_circle_or_by_two_ways_are_told_once() -> None:
-    facts = RelationFacts(children={1: (2, 3), 2: (4,), 3: (4,), 4: (2,)})
-    assert sorted(facts.descendants(1)) == [2, 3, 4]
+def test_the_question_is_for_what_a_script_names_and_more() -> None:
+    analysis = analyse(Script.of("001_a.sql", "LOCK TABLE orders"))
+    wanted = Wanted(frozenset({"orders", "more"}), sections=frozenset({"bases"}))
+    assert relations_query(analysis, 170000, ["more"]) == relations_sql.text(wanted, 170000)
+    assert relations_query(analysis) == relations_sql.text(wanted._replace(names=frozenset({"orders"})), 0)
+    assert "MAINTAIN" in relations_query(analysis, 170000)
 
 
-def test_what_falls_with_an_object() -> None:
-    """A dependency of one column falls with that column or the whole; another object only with CASCADE."""
-    facts = relation_facts(ANSWER)
-    table, trigger, view = Thing("pg_class", 1), Thing("pg_trigger", 61), Thing("pg_class", 5)
-    second, third = Thing("pg_class", 1, 2), Thing("pg_class", 1, 3)
-    assert facts.falls([table], cascade=True) == {table, trigger, view, second}
-    assert facts.falls([table], cascade=False) == {table, trigger, second}
-    assert facts.falls([second], cascade=False) == {second, trigger}
-    assert facts.falls([third], cascade=True) == {third}
+def test_the_message_is_not_compiled_and_leaves_the_setting_as_it_was() -> None:
+    asked = b"SELECT pg_catalog.set_config('jit', 'off', true); SELECT 1; SET LOCAL jit TO DEFAULT"
+    assert relations_message("SELECT 1") == asked
