@@ -50,15 +50,15 @@ def bind(context: Any, migrator: Migrator, proposal: Proposal, approval_task_id:
     """Have a migrator apply what was approved, at the time that was chosen, and nothing else. Whether it was approved,
     it reads from the audit log itself."""
     migrator.proposal = proposal
-    answer = pulled(context, approval_task_id)
-    if not answer:
+    answer = pulled(context, approval_task_id) or {"answer": None}
+    if answer["answer"] == APPLY:
+        migrator.outside_window = migrator.outside_window or f"{answer_line(answer)}, to be applied at once"
         return
+    migrator.outside_window = ""  # whoever approves the plan decides, not who started the run
     if answer["answer"] == IN_WINDOW:
         settings = migrator.settings
         window = settings.window.having(outside="wait", wait_seconds=_A_YEAR)  # somebody has chosen that
         migrator.settings = settings.having(window=window)
-    elif answer["answer"] == APPLY and not migrator.outside_window:
-        migrator.outside_window = f"{answer_line(answer)}, to be applied at once"
 
 
 def to_roll_back(

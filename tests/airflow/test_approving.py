@@ -239,3 +239,17 @@ def test_the_answer_says_whether_the_window_is_waited_for(runner: Runner, make_f
     ((_, row),) = audit(conn, "outside_window")
     assert row["because"].startswith("approved by bob at ")
     assert row["because"].endswith(", to be applied at once")
+
+
+def test_who_approves_decides_on_the_window_not_who_started_the_run(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    import datetime
+
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=2)
+    until = soon + datetime.timedelta(hours=1)
+    folder = make_folder({**A, "migration_config.yaml": WINDOW.format(f"{soon:%H:%M}", f"{until:%H:%M}")})
+    run = runner.run(asking(runner, folder), outside_window=True)
+    with pytest.raises(AssertionError, match="the run hangs"):
+        run.answer(APPROVE, "apply in the window", patience=0.2)
+    assert (run.states["001_a"], relations(conn)) == ("up_for_reschedule", set())

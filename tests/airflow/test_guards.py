@@ -220,6 +220,21 @@ def test_what_cannot_be_guarded_is_refused_while_it_is_written() -> None:
             EmptyOperator(task_id="mine", pre_execute=lambda context: None)
 
 
+def test_migrations_in_a_guarded_group_do_not_wait_for_themselves(
+    runner: Runner, make_folder: MakeFolder, task_log: TaskLog
+) -> None:
+    from airflow_provider_wmigrate import MigrationSensor, MigrationTaskGroup
+
+    folder = make_folder({"001_a.sql": "CREATE TABLE a (id int);", "migration_config.yaml": CONFIG})
+    with DAG("guarded_migrations", schedule=None), GuardedTaskGroup("load", conn_id="target") as group:
+        migrate = MigrationTaskGroup("migrate", folder=folder, conn_id="target")
+        migrate >> MigrationSensor(task_id="wait", conn_id="target", no_migration=True)
+        migrate >> EmptyOperator(task_id="load")
+    run = runner.run(group.dag)
+    assert (run.state, run.errors["001_a"]) == ("success", None)
+    assert task_log.lines.count("no migration begins on target until this load has ended") == 1
+
+
 def test_an_unreadable_option_is_no_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_wmigrate.defaults import guarded_tasks
 
