@@ -191,6 +191,14 @@ def test_the_scripts_ahead_are_those_of_the_plans_steps() -> None:
     assert [each.keeps for each in (*of("apply", "002", "003"), *of("rollback", "003"))] == [False, True, False]
 
 
+def test_who_stands_in_nobodys_way_is_not_told() -> None:
+    """Beside a lock that does, the set has them too."""
+    strong = "blocks reads and writes of public.orders (12 GB) for a moment"
+    assert said("LOCK TABLE orders; LOCK TABLE items IN ROW SHARE MODE; LOCK TABLE seen IN ACCESS SHARE MODE;") == [
+        strong
+    ]
+
+
 def test_what_is_done_is_told() -> None:
     orders, lasts = "public.orders (12 GB)", "for as long as the statement of line 1 runs: it"
     for text, words in {

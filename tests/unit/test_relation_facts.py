@@ -31,9 +31,9 @@ def test_descendants_are_told_once() -> None:
 
 
 def test_what_falls_together() -> None:
-    """A rule on a column is an inner part of its view, with which it falls; all of them depend on one another."""
-    edges = [[*RULE, *COLUMN, "n"], [*RULE, *VIEW, "i"], [*VIEW, *RULE, "n"], [*TRIGGER, *TABLE, "a"]]
-    facts = relation_facts({"version": 1, "user": "", "path": [], "depends": edges[:4]})
+    """A rule on a column is an inner part of its view, with which it falls; which depends on it."""
+    edges = [[*RULE, *COLUMN, "n"], [*RULE, *VIEW, "i"], [*TRIGGER, *TABLE, "a"]]
+    facts = relation_facts({"version": 1, "user": "", "path": [], "depends": edges})
     assert facts.belongs == {RULE: (VIEW,)}
     assert facts.falls([TABLE], cascade=False) == {TABLE, TRIGGER}
     assert facts.falls([TABLE], cascade=True) == {TABLE, TRIGGER, RULE, VIEW}
@@ -61,3 +61,17 @@ def test_the_question_is_for_what_a_script_names_and_more() -> None:
 def test_the_message_is_not_compiled_and_leaves_the_setting_as_it_was() -> None:
     asked = b"SELECT pg_catalog.set_config('jit', 'off', true); SELECT 1; SET LOCAL jit TO DEFAULT"
     assert relations_message("SELECT 1") == asked
+
+
+def test_what_is_said_of_schemas_domains_publications_and_event_triggers() -> None:
+    events = [["all", "sql_drop", None], ["some", "ddl_command_end", ["COMMENT"]]]
+    plain = {"version": 1, "user": "me", "path": ["app"], "events": events, "published": [["news", 1], ["news", 2]]}
+    assert relation_facts({**plain, "schemas": ["app"], "domains": ["amount"]}) == RelationFacts(
+        1,
+        "me",
+        ("app",),
+        frozenset({"app"}),
+        published={"news": (1, 2)},
+        event_triggers=(("all", "sql_drop", []), ("some", "ddl_command_end", ["COMMENT"])),
+        domains=frozenset({"amount"}),
+    )

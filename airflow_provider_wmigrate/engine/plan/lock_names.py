@@ -7,7 +7,7 @@ from typing import Any
 from .lock_falling import HANGING, RELATIONS, parts_of
 from .lock_scope import Lock, Scope
 from .lock_subcommands import name_of
-from .lock_ties import rename_key, tie_altered, tie_child, tie_created, tie_policy, tie_view
+from .lock_ties import rename_column, rename_key, tie_altered, tie_child, tie_created, tie_policy, tie_trigger, tie_view
 from .lock_unrun import unrun
 
 _HANGS = {
@@ -74,6 +74,8 @@ def _after_hanging(kind: str, node: Any, scope: Scope) -> None:
     scope.hang(getattr(node, table), getattr(node, name))
     if kind.endswith("policy_stmt"):
         tie_policy(scope, node)
+    elif kind == "create_trig_stmt":
+        tie_trigger(scope, node)
 
 
 def _after_rename(what: str, node: Any, scope: Scope) -> None:
@@ -83,6 +85,8 @@ def _after_rename(what: str, node: Any, scope: Scope) -> None:
         scope.rename_schema(node.subname, node.newname)
     elif what == "TABCONSTRAINT" and (table := scope.number(node.relation)) is not None:
         rename_key(scope, table, node.subname, node.newname)
+    elif what == "COLUMN":
+        rename_column(scope, node)
     elif what in HANGING:
         scope.hang(node.relation, node.newname)
 

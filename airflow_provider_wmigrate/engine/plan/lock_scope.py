@@ -42,7 +42,7 @@ _SYSTEM = SYSTEM[0]
 _CHUNKS = "_timescaledb_internal"
 _GONE = -1
 """What a name means that the script has taken away. Below it are the numbers of what the script has made."""
-_TIED = ("constraints", "incoming", "dependents", "parts", "children", "parents", "bases", "columns", "runs")
+_TIED = ("constraints", "incoming", "dependents", "parts", "children", "parents", "bases", "columns", "runs", "objects")
 
 
 class Scope:

@@ -148,7 +148,7 @@ def _alter_type(altering: Altering, command: Any) -> Iterator[Taken]:
             things = scope.facts.falls([Thing("pg_class", table, column.number)], cascade=True)
             rebuilt = [thing for thing in things if thing.catalog in ("pg_constraint", "pg_trigger")]
             parts = (scope.facts.parts.get((thing.catalog, thing.oid)) for thing in rebuilt)
-            yield from (Lock(other, EXCLUSIVE) for other in parts if other is not None)
+            yield from (Lock(oid, EXCLUSIVE, None if oid == table else "scan") for oid in parts if oid is not None)
             keys = [key for key in scope.facts.constraints.get(table, ()) if column.number in key.columns]
             yield from (Lock(key.references, KEY) for key in keys if key.references)
 
@@ -242,7 +242,7 @@ def _attach(altering: Altering, command: Any) -> Iterator[Taken]:
 
 def _detach(altering: Altering, command: Any) -> Iterator[Taken]:
     scope, detached = altering.scope, getattr(command, "def").partition_cmd
-    part = scope.of(detached.name)
+    part = scope.number(detached.name)
     if part is None:
         return
     weak = scope.facts.version < 140000 and not scope.facts.incoming.get(part)

@@ -4,12 +4,14 @@ one side goes over to the other, as it does where the facts knew of it before. P
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Thing
 from airflow_provider_wmigrate.engine.sql.named import walk
 
 from .lock_calls import harmless
+from .lock_falling import objects
 from .lock_scope import Scope
 from .lock_subcommands import name_of
 from .lock_work import key_of
@@ -48,6 +50,27 @@ def tie_altered(node: Any, scope: Scope) -> None:
             for constraint, own in _keys(definition.column_def):
                 _add(scope, "columns", table, Column(-scope.new_number(), own[0], "", False))
                 _tie_key(scope, node.relation, constraint, own)
+        elif name == "DetachPartition":
+            _free(scope, scope.number(definition.partition_cmd.name))
+
+
+def _free(scope: Scope, partition: int | None) -> None:
+    """A partition that is detached has its keys for itself, with triggers in the other tables."""
+    if partition is None:
+        return
+    for parent in scope.facts.parents.get(partition, ()):
+        others = scope.facts.children.get(parent, ())
+        scope.put("children", parent, tuple(child for child in others if child != partition))
+    scope.put("parents", partition, ())
+    for key in scope.facts.constraints.get(partition, ()):
+        if key.kind == "f":
+            _put_trigger(scope, key.references, on=Thing("pg_constraint", key.oid), how="i")
+
+
+def _put_trigger(scope: Scope, table: int, *, on: Thing, how: str) -> None:
+    trigger = Thing("pg_trigger", scope.new_number())
+    scope.put("parts", ("pg_trigger", trigger.oid), table)
+    _depends(scope, trigger, on=on, how=how)
 
 
 def _keys(column: Any) -> Iterator[tuple[Any, list[str]]]:
@@ -98,17 +121,16 @@ def _put_key(scope: Scope, key: Constraint, *, acting: bool) -> Thing:
 
     :param acting: it has triggers there. Those of a partition's key are the parent's.
     """
-    thing, trigger = Thing("pg_constraint", key.oid), Thing("pg_trigger", key.oid)
+    thing = Thing("pg_constraint", key.oid)
     _add(scope, "constraints", key.relation, key)
     _add(scope, "incoming", key.references, key)
     scope.put("parts", ("pg_constraint", key.oid), key.relation)
-    scope.put("parts", ("pg_trigger", key.oid), key.references)
     for number in key.columns or (0,):
         _depends(scope, thing, on=Thing("pg_class", key.relation, number), how="a")
     for number in key.their_columns or (0,):
         _depends(scope, thing, on=Thing("pg_class", key.references, number), how="n")
     if acting:
-        _depends(scope, trigger, on=thing, how="i")
+        _put_trigger(scope, key.references, on=thing, how="i")
     return thing
 
 
@@ -119,6 +141,15 @@ def rename_key(scope: Scope, table: int, name: str, new: str | None) -> None:
         for one in [each for each, keys in grouped.items() if any(_is(key, table, name) for key in keys)]:
             kept = (key for key in grouped[one] if new is not None or not _is(key, table, name))
             scope.put(fact, one, tuple(key._replace(name=new) if _is(key, table, name) else key for key in kept))
+
+
+def rename_column(scope: Scope, node: Any) -> None:
+    """Of a table, and of those below it."""
+    table = scope.number(node.relation)
+    for one in scope.family(table, whole=node.relation.inh) if table is not None else ():
+        columns = scope.facts.columns.get(one, ())
+        new = (each._replace(name=node.newname) if each.name == node.subname else each for each in columns)
+        scope.put("columns", one, tuple(new))
 
 
 def _is(key: Constraint, table: int, name: str) -> bool:
@@ -153,6 +184,18 @@ def tie_view(scope: Scope, view: Any, query: Any) -> None:
         scope.put("bases", here, bases)
         for base in bases:
             _depends(scope, Thing("pg_class", here), on=Thing("pg_class", base), how="n")
+
+
+def tie_trigger(scope: Scope, node: Any) -> None:
+    """It falls with its function, of before or of the script itself."""
+    table, names = scope.of(node.relation), [part.string.sval for part in node.funcname]
+    if table is not None:
+        functions = objects(scope, "pg_proc", names)
+        if not functions:
+            functions = [Thing("pg_proc", scope.new_number())]
+            _add(scope, "objects", ("pg_proc", names[-1]), (functions[0].oid, None))
+        for one, function in product(scope.with_partitions(table, whole=node.row), functions):
+            _put_trigger(scope, one, on=function, how="n")
 
 
 def tie_policy(scope: Scope, node: Any) -> None:
