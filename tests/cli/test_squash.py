@@ -62,6 +62,16 @@ def emptied(conn: Conn) -> None:
     conn.execute("DROP SCHEMA public CASCADE; DROP SCHEMA wmigrate CASCADE; CREATE SCHEMA public")
 
 
+def test_what_was_put_aside_is_no_part_of_it(folder: Path, wmigrate: Wmigrate) -> None:
+    (folder / "003_view.sql").unlink()
+    (folder / "003_view.rollback.sql").unlink()
+    (folder / "002_price.sql").write_text("DROP TABLE shop;\nCREATE TABLE sold (id int);")
+    (folder / "migration_config.yaml").write_text("migrations: [{version: '002', keep: true}]")
+    assert wmigrate("squash", "2").code == 0
+    script = (folder / "002_squashed.sql").read_text()
+    assert [line for line in script.splitlines() if line.startswith("CREATE")] == ["CREATE TABLE public.sold ("]
+
+
 def test_the_first_ones_become_one(folder: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     before = contents(folder)
     digests = {m.version: m.script.checksum for m in read_folder(folder).migrations}

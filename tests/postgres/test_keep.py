@@ -37,6 +37,11 @@ CREATE TRIGGER noted AFTER INSERT OR UPDATE ON app.orders FOR EACH ROW EXECUTE F
 CREATE TRIGGER always AFTER INSERT ON app.orders FOR EACH ROW EXECUTE FUNCTION app.note();
 ALTER TABLE app.orders ENABLE ALWAYS TRIGGER always;
 CREATE TABLE "{LONG}" ("odd ""name%s" int PRIMARY KEY);
+CREATE SCHEMA "of trees";
+CREATE EXTENSION ltree SCHEMA "of trees";
+CREATE DOMAIN app.path AS "of trees".ltree;
+CREATE TABLE app.tagged (path "of trees".ltree, dom app.path, n int, PRIMARY KEY (path, n, dom), note text);
+INSERT INTO app.tagged VALUES ('a.b', 'c', 1, 'one');
 INSERT INTO app.customer (name, fax, feels, short) VALUES ('Ada', '1', 'glad', 'a'), ('Bob', NULL, NULL, 'b  ');
 INSERT INTO app.orders (customer, total, before) VALUES (1, 5, NULL), (2, 20.5, 1), (NULL, NULL, 2);
 INSERT INTO "{LONG}" VALUES (1), (2);
@@ -87,6 +92,10 @@ def picture(conn: Conn) -> tuple[Any, Any]:
         ("DELETE FROM app.orders;\nDROP TABLE app.orders;\nCREATE TABLE app.orders (n int);\nDROP TABLE app.orders",
          "SELECT", ["3 rows of app.orders", "table app.orders"]),
         (f'DELETE FROM "{LONG}"', "SELECT", [f"2 rows of public.{LONG}"]),
+        ("TRUNCATE app.customer, app.orders", "SELECT", ["3 rows of app.orders", "2 rows of app.customer"]),
+        ("DROP TABLE app.customer, app.orders", "SELECT", ["table app.orders", "table app.customer"]),
+        ("ALTER TABLE app.tagged DROP COLUMN note", "ALTER TABLE app.tagged ADD COLUMN note text",
+         ["values of app.tagged.note of 1 row"]),
     ],
 )  # fmt: skip
 def test_what_is_destroyed_comes_back(
@@ -188,6 +197,19 @@ def test_what_the_table_shows_is_refused_too(migrator: MakeMigrator, conn: Conn,
     with pytest.raises(HistoryError) as refused:
         made.apply("002")
     assert [(f.code, f.line, f.message) for f in refused.value.findings] == [("not_kept", 2, sentence)]
+    assert not kept_places(conn)
+
+
+def test_foreign_keys_in_a_circle_are_refused_since_no_row_could_come_first(migrator: MakeMigrator, conn: Conn) -> None:
+    made = migrator(both("SELECT;\nTRUNCATE app.orders, app.customer, app.noted", "SELECT"))
+    made.apply("001")
+    conn.execute("ALTER TABLE app.customer ADD last int REFERENCES app.orders")
+    with pytest.raises(HistoryError) as refused:
+        made.apply("002")
+    assert [(f.code, f.line, f.message, f.next_step) for f in refused.value.findings] == [
+        ("not_kept", 2, "keep: true, but foreign keys tie app.customer and app.orders in a circle",
+         "take it out, or put it into a migration without keep")
+    ]  # fmt: skip
     assert not kept_places(conn)
 
 
@@ -385,7 +407,7 @@ def test_the_end_of_a_run_drops_what_is_old(migrator: MakeMigrator, conn: Conn, 
     assert len(kept_places(conn)) == 2
     conn.execute("CREATE VIEW uses AS SELECT * FROM wmigrate_kept_002_2.orders")
     assert made.empty_kept(1) == ()
-    made.settings = type(made.settings)(keep_days=0.000001)
+    made.settings = type(made.settings)(keep_days=1e-9)
     made.record_success()
     assert kept_places(conn) == {"wmigrate_kept_002_2"}
     assert [e.message for e in events if isinstance(e, Noticed)][-1] == (

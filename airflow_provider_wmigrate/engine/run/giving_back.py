@@ -154,8 +154,11 @@ class GivingBack(ScriptWork):
     def _values(self, kept: Kept) -> None:
         names = [sql.Identifier(name) for name in kept.columns]
         values = sql.SQL(", ").join(sql.SQL("{0} = kept.{0}").format(name) for name in names)
+        place = sql.Identifier(kept.place, kept.table).as_string(None)
+        equal = dict(self._conn.execute(_EQUAL, [place]).fetchall())
         same = sql.SQL(" AND ").join(
-            sql.SQL("held.{0} OPERATOR(pg_catalog.=) kept.{0}").format(sql.Identifier(name)) for name in kept.key
+            sql.SQL("held.{0} OPERATOR({1}.=) kept.{0}").format(sql.Identifier(name), sql.Identifier(equal[name]))
+            for name in kept.key
         )
         given = self._execute(
             "UPDATE {} AS held SET {} FROM {} AS kept WHERE {}",
@@ -201,6 +204,16 @@ _TRIGGERS = """
 SELECT tgname, tgenabled::text FROM pg_catalog.pg_trigger
  WHERE tgrelid = %s AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY tgname
 """
+_EQUAL = """
+SELECT a.attname::text, coalesce((
+         SELECT n.nspname::text
+           FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+          WHERE o.oprname = '=' AND o.oprleft = kind.oid AND o.oprright = kind.oid LIMIT 1), 'pg_catalog')
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+       CROSS JOIN LATERAL (SELECT coalesce(nullif(t.typbasetype, 0), t.oid)) AS kind (oid)
+ WHERE a.attrelid = %s::text::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
+"""In which schema the operator is by which two values of a column are equal: a type of an extension has its own."""
 _SEQUENCES = """
 SELECT pg_catalog.setval(pair.now::pg_catalog.regclass, last.value)
   FROM (SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute k

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from airflow_provider_wmigrate.engine.catalog.keepable import Keepable, keepable
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, HistoryError
 from airflow_provider_wmigrate.engine.events import Noticed
 from airflow_provider_wmigrate.engine.ledger.kept import kept_places, place_of
-from airflow_provider_wmigrate.engine.plan.keep_rules import not_kept
+from airflow_provider_wmigrate.engine.plan.keep_rules import WITHOUT, Reason, not_kept
 from airflow_provider_wmigrate.engine.plan.keep_tables import why_not_of_table
 from airflow_provider_wmigrate.engine.record import Kept
 from airflow_provider_wmigrate.engine.session.sending import Sent, Tail
@@ -92,8 +93,8 @@ class Keeping(ScriptWork):
         for table in tables:
             reason = why_not_of_table(one, table)
             if reason is not None:
-                line = self.analysis.statements[one.number].line
-                raise HistoryError([not_kept(self.job.migration, line, reason)])
+                raise self._refused(one, reason)
+        tables = self._referenced_last(one, tables)
         if one.what == "table":
             return self._instead_of_drop(one, tables)
         if one.what == "rows":
@@ -103,6 +104,23 @@ class Keeping(ScriptWork):
             if names:
                 self._copy(one, table, names)
         return self._as_written(one)
+
+    def _refused(self, one: Destroying, reason: Reason) -> HistoryError:
+        return HistoryError([not_kept(self.job.migration, self.analysis.statements[one.number].line, reason)])
+
+    def _referenced_last(self, one: Destroying, tables: Sequence[Keepable]) -> list[Keepable]:
+        """The last comes back first: rows that others name have to be there before those."""
+        by_oid = {table.oid: table for table in tables}
+        sorter = TopologicalSorter[int](dict.fromkeys(by_oid, ()))
+        for referencing, referenced in self._conn.execute(_TIES, {"oids": list(by_oid)}):
+            sorter.add(referenced, referencing)
+        try:
+            return [by_oid[oid] for oid in sorter.static_order()]
+        except CycleError as error:
+            if one.what == "table":  # moved as they are, and tied again when all of them are back
+                return list(tables)
+            circle = " and ".join(sorted({by_oid[oid].told for oid in error.args[1]}))
+            raise self._refused(one, (f"foreign keys tie {circle} in a circle", WITHOUT)) from None
 
     def _as_written(self, one: Destroying) -> Sent:
         return self.session.send(self.job.version, self.analysis, one.number, one.number + 1)
@@ -187,6 +205,10 @@ class Keeping(ScriptWork):
         self._add(replace(kept, what="column", key=tuple(table.key)) if of_column else kept)
 
 
+_TIES = """
+SELECT conrelid::pg_catalog.int8, confrelid::pg_catalog.int8 FROM pg_catalog.pg_constraint
+ WHERE contype = 'f' AND conrelid <> confrelid AND conrelid = ANY (%(oids)s) AND confrelid = ANY (%(oids)s)
+"""
 _FOREIGN_KEYS = """
 SELECT conname::text, pg_catalog.pg_get_constraintdef(oid) FROM pg_catalog.pg_constraint
  WHERE conrelid = %s AND contype = 'f' AND confrelid <> conrelid ORDER BY conname
