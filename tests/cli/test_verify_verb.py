@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from terminal import COMMAND
+from terminal import COMMAND, heed_ctrl_c
 
 from dev.cluster import Cluster
 from dev.server_binaries import Account
@@ -142,8 +142,9 @@ def scratch_databases(conn: Conn) -> list[str]:
 @contextmanager
 def running(conn: Conn, *words: str) -> Iterator[subprocess.Popen[str]]:
     """A call that is in the middle of its work."""
+    command = [*COMMAND, "verify", *words]
     with subprocess.Popen(
-        [*COMMAND, "verify", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     ) as call:
         try:
             assert wait_until(lambda: bool(conn.execute(ACTIVE).fetchall()), 60)

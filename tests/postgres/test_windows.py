@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.planning import Planning
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.replay import replayed
+from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
 
 Conn = psycopg.Connection[Any]
 
@@ -165,7 +166,10 @@ def test_a_dry_run_and_a_scratch_database_have_no_window(
     made = migrator(FILES)
     assert made.apply("001", dry_run=True).outcome is Outcome.DRY_RUN
     folder, me = read_folder(made._folder.path), Identity("tester")
-    with replayed(folder, "002", scratch=lambda: psycopg.connect(database), identity=me) as (_, versions):
+    with replayed(folder, "002", scratch=ScratchServer(lambda: psycopg.connect(database)), identity=me) as (
+        _,
+        versions,
+    ):
         assert versions == {"001", "002"}
 
 
