@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from airflow_provider_wmigrate.engine.events import Noticed
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.ledger.kept import all_kept, kept_places
 from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
+from tests.waiting import wait_until
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -418,3 +420,17 @@ def test_the_end_of_a_run_drops_what_is_old(migrator: MakeMigrator, conn: Conn, 
     event, version, details = row.fetchone() or ("", "", {})
     assert (event, version, details["kept"][0]["place"]) == ("kept_emptied", "002", "wmigrate_kept_002_1")
     assert made.read().entries[-1].status == "applied"
+
+
+def test_two_that_let_go_of_the_same(migrator: MakeMigrator, conn: Conn, database: str, events: list[Any]) -> None:
+    made = migrator(both("DROP TABLE app.orders", "SELECT 1"))
+    for version in ("001", "002"):
+        made.apply(version)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(database) as other, ThreadPoolExecutor() as pool:
+        other.execute("DROP TABLE wmigrate_kept_002_1.orders; DROP SCHEMA wmigrate_kept_002_1")
+        gone = pool.submit(made.empty_kept, 0)
+        wait_until(lambda: conn.execute(waits).fetchone() == (1,))
+        other.commit()
+        assert gone.result() == ()
+    assert not [e for e in events if isinstance(e, Noticed) and e.severity == "WARNING"]

@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
 from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -200,6 +201,56 @@ def test_a_disabled_trigger_is_told_and_made_again(runner: Any, conn: Conn, data
     assert watched(conn, "wmigrate").state == "broken"
     assert switch(database, runner._folder.path, True)
     assert watched(conn, "wmigrate").state == "on"
+
+
+def test_a_part_that_was_removed_is_told_and_made_again(runner: Any, conn: Conn, database: str) -> None:
+    for part in ("TABLE wmigrate_watch.changes", "FUNCTION wmigrate_watch.record_change() CASCADE"):
+        conn.execute(f"DROP {part}")
+        assert watched(conn, "wmigrate").state == "broken"
+        assert not [fact for fact in take(conn).facts if "wmigrate_watch" in fact.identity + fact.text]
+        runner.record("planned", details={})
+        assert switch(database, runner._folder.path, True)
+        assert watched(conn, "wmigrate") == ("on", 0)
+
+
+def test_a_schema_of_others_that_has_its_name_is_left_alone(
+    migrator: MakeMigrator, conn: Conn, database: str, folder: Path
+) -> None:
+    conn.execute("CREATE SCHEMA wmigrate_watch; CREATE TABLE wmigrate_watch.changes (mine int)")
+    conn.execute("INSERT INTO wmigrate_watch.changes VALUES (1)")
+    run = migrator(FILES)
+    run.apply("001")
+    run.record("planned", details={})
+    assert changes_of_others(conn, "wmigrate") == ()
+    assert watched(conn, "wmigrate").state == "off"
+    with pytest.raises(WMigrateError) as refused:
+        switch(database, folder, True)
+    assert str(refused.value) == (
+        "schema wmigrate_watch is there, and is not the watch's; rename it: the watch needs that name"
+    )
+    assert switch(database, folder, False) is False
+    conn.execute("ALTER SCHEMA wmigrate_watch RENAME TO mine")
+    assert switch(database, folder, True)
+    conn.execute("CREATE TABLE wmigrate_watch.more (mine int)")
+    with pytest.raises(WMigrateError) as refused:
+        switch(database, folder, False)
+    assert str(refused.value) == (
+        "schema wmigrate_watch has something that is not the watch's: table wmigrate_watch.more depends on schema"
+        " wmigrate_watch; drop it, or move it elsewhere"
+    )
+    assert watched(conn, "wmigrate").state == "on"
+    assert conn.execute("TABLE mine.changes").fetchall() == [(1,)]
+
+
+def test_what_is_let_go_of_is_nobodys_change(migrator: MakeMigrator, conn: Conn, database: str, folder: Path) -> None:
+    config = "migrations: [{version: '002', keep: true}]"
+    files = {"001_shop.sql": FILES["001_shop.sql"], "002_gone.sql": "DROP TABLE shop;", "migration_config.yaml": config}
+    run = migrator(files)
+    run.apply("001")
+    assert switch(database, folder, True)
+    run.apply("002")
+    assert [thing.version for thing in run.empty_kept(0)] == ["002"]
+    assert recorded(conn) == []
 
 
 def test_without_the_right_it_is_refused_and_nothing_is_left(

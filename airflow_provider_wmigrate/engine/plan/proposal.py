@@ -63,7 +63,7 @@ def _how(before: str | None, now: str | None) -> str:
 class Proposal:
     """A plan with all that it was made of.
 
-    :param settings: hash over `settings.execution` of the environment.
+    :param settings: hash over `settings.execution` and `settings.backup` of the environment.
     :param head: of the audit log before the plan was made; None: there was no ledger.
     :param fingerprint: of the schema at that moment.
     :param objects: name -> hash of each thing of that schema, to tell which of them differ.
@@ -89,8 +89,7 @@ class Proposal:
     ) -> Proposal:
         """:param snapshot: taken before the plan was made, as `head` was read."""
         steps = tuple(ProposedStep.of(migrations[step.version]) for step in plan.steps)
-        execution = _hash(settings.execution.as_dict())
-        return cls(environment, steps, execution, head, snapshot.fingerprint, _objects(snapshot))
+        return cls(environment, steps, _bound(settings), head, snapshot.fingerprint, _objects(snapshot))
 
     @property
     def digest(self) -> str:
@@ -122,9 +121,10 @@ class Proposal:
         for step in self.steps:
             for edit in step.edits(migrations.get(step.version)):
                 yield not_as_approved(f"{edit} after the plan that was approved", step.version)
-        if _hash(settings.execution.as_dict()) != self.settings:
+        if _bound(settings) != self.settings:
             yield not_as_approved(
-                "settings.execution in migration_config.yaml were changed after the plan that was approved"
+                "settings.execution or settings.backup in migration_config.yaml were changed after the plan that was"
+                " approved"
             )
 
     def of_schema(self, now: Snapshot) -> Iterator[Finding]:
@@ -155,6 +155,10 @@ def _wholes(names: Iterable[str]) -> list[str]:
 
 def _objects(snapshot: Snapshot) -> dict[str, str]:
     return {f"{fact.kind} {fact.identity}": fact.hash[:16] for fact in snapshot.facts}
+
+
+def _bound(settings: Settings) -> str:
+    return _hash({"execution": settings.execution.as_dict(), "backup": settings.backup.as_dict()})
 
 
 def _hash(values: Mapping[str, Any]) -> str:
