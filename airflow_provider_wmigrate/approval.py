@@ -44,6 +44,13 @@ class Approval:
     timeout: timedelta | None = None
     notifiers: Sequence[Any] = ()
 
+    def __post_init__(self) -> None:
+        """:raises ValueError: nobody could answer, or nobody knows how long an answer is waited for."""
+        if isinstance(self.assigned_users, str) or not all(isinstance(user, str) for user in self.assigned_users):
+            raise ValueError(f'assigned_users must be a list of ids such as ["bob"], not {self.assigned_users!r}')
+        if self.timeout is not None and not (isinstance(self.timeout, timedelta) and self.timeout > timedelta()):
+            raise ValueError(f"timeout must be a timedelta such as timedelta(hours=8), not {self.timeout!r}")
+
 
 class ApproveMigrationsOperator(FolderOperator, HITLOperator):  # type: ignore[misc] # both have notifiers
     """Ask a person whether the plan is to be applied, and wait in the state `awaiting_input` without a process.
@@ -60,6 +67,8 @@ class ApproveMigrationsOperator(FolderOperator, HITLOperator):  # type: ignore[m
     template_fields: Sequence[str] = FolderOperator.template_fields
 
     def __init__(self, *, plan_task_id: str, behind: Sequence[str], approval: Approval, **kwargs: Any) -> None:
+        if not isinstance(approval, Approval):
+            raise ValueError(f"approval must be an Approval such as Approval(), not {approval!r}")
         super().__init__(
             subject="Apply the plan?",
             options=[APPLY, REJECT],

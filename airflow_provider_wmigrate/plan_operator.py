@@ -55,7 +55,7 @@ class PlanMigrationsOperator(FolderOperator):
     :param scratch_conn_id: of a dry run: id of an Airflow connection to a server. What cannot be tried in a transaction
         is run on a scratch database there. It may be the target's own. Empty or None: nowhere (templated).
     :param follows: `conn_id`, `environment` and `plan_task_id` of the environment before: only what is applied there is
-        planned here. None: there is none.
+        planned here. None: there is none (templated).
     """
 
     # `direction` and `environments` are no templates: what stands here others can read of a DAG without its file.
@@ -67,6 +67,7 @@ class PlanMigrationsOperator(FolderOperator):
         "forget_head",
         "rollback_script",
         "scratch_conn_id",
+        "follows",
     )
     remembers = True
 

@@ -54,6 +54,8 @@ class PromotionTaskGroup(TaskGroup):
         scratch_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(environments, Mapping) or not environments:
+            raise ValueError("environments must be a mapping from each environment, in order, to its connection")
         of_migrations = {name: value for name, value in kwargs.items() if name in _OF_MIGRATIONS}
         of_group, for_tasks = split({name: value for name, value in kwargs.items() if name not in of_migrations})
         super().__init__(group_id=group_id, **of_group)
@@ -64,7 +66,7 @@ class PromotionTaskGroup(TaskGroup):
         follows: dict[str, Any] | None = None
         with self:
             for name, given in environments.items():
-                own = {"conn_id": given} if isinstance(given, str) else dict(given)
+                own = _own(name, given)
                 tries = config.settings_for(name).execution.dry_run_enabled
                 where: dict[str, Any] = {"folder": path, "environment": name, "conn_id": own["conn_id"]}
                 arguments = {**for_tasks, **of_migrations, **own, **where, "follows": follows}
@@ -80,6 +82,20 @@ class PromotionTaskGroup(TaskGroup):
                 follows = {"conn_id": own["conn_id"], "environment": name, "plan_task_id": plan}
 
 
+def _own(name: str, given: Any) -> dict[str, Any]:
+    """Arguments of one environment alone.
+
+    :raises ValueError: it has no connection, or one of them is the same for all.
+    """
+    own = dict(given) if isinstance(given, Mapping) else {"conn_id": given}
+    if not own.get("conn_id"):
+        raise ValueError(f"environment {name} has no connection: give its id, or a mapping with conn_id")
+    shared = sorted(own.keys() & _OF_ALL)
+    if shared:
+        raise ValueError(f"{shared[0]} cannot be given for environment {name} alone; take it out of its mapping")
+    return own
+
+
 def _verify(conn_id: str, where: dict[str, Any], for_tasks: dict[str, Any]) -> BaseOperator:
     from .verifying import VerifyMigrationsOperator
 
@@ -92,6 +108,7 @@ def _dry_run(arguments: dict[str, Any]) -> TaskGroup:
     return MigrationTaskGroup("dry_run", mode="dry_run", max_tasks=0, **given)
 
 
+_OF_ALL = {"folder", "environment", "mode", "follows", "scratch_conn_id"}
 _OF_APPLYING = ("approval", "snapshot", "on_run_failure", "deadline", "audit_key_conn_id", "max_tasks")
 _OF_MIGRATIONS = (*_OF_APPLYING, "to", "notifiers")
 """Arguments of `MigrationTaskGroup` that are none of a task."""

@@ -281,11 +281,11 @@ class MigrationTaskGroup(_FolderTaskGroup):
             raise ValueError(f"on_run_failure must be keep or roll_back, not {on_run_failure!r}")
         super().__init__(group_id, folder=folder, conn_id=conn_id, environment=environment, mode=mode, **kwargs)
         folded, alone = self._split()
-        self._approval_id = self._id(_APPROVE) if approval else None
+        self._approval_id = self._id(_APPROVE) if approval is not None else None
         own: dict[str, Any] = {"after_failure": [roll_back_on_failure], "approval_task_id": self._approval_id}
         with self:
             plan = self._plan(to, "apply", approval_task_id=self._approval_id, follows=follows)
-            asking = [self._approve(approval)] if approval else []
+            asking = [self._approve(approval)] if approval is not None else []
             tasks: dict[str, BaseOperator] = {}
             if folded:
                 tasks[HISTORY] = ApplyHistoryOperator(**self._history(folded), **own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,3 +254,25 @@ def test_who_approves_decides_on_the_window_not_who_started_the_run(
     with pytest.raises(AssertionError, match="the run hangs"):
         run.answer(APPROVE, "apply in the window", patience=0.2)
     assert (run.states["001_a"], relations(conn)) == ("up_for_reschedule", set())
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"assigned_users": "bob"}, """assigned_users must be a list of ids such as ["bob"], not 'bob'"""),
+        ({"assigned_users": [7]}, 'assigned_users must be a list of ids such as ["bob"], not [7]'),
+        ({"timeout": 30}, "timeout must be a timedelta such as timedelta(hours=8), not 30"),
+    ],
+)
+def test_an_approval_that_nobody_could_give_is_refused_at_once(given: dict[str, Any], why: str) -> None:
+    from airflow_provider_wmigrate import Approval
+
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        Approval(**given)
+
+
+@pytest.mark.parametrize("approval", [True, {}])
+def test_what_is_no_approval_is_not_taken_for_none(runner: Runner, make_folder: MakeFolder, approval: Any) -> None:
+    why = f"approval must be an Approval such as Approval(), not {approval!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        runner.migrations(make_folder(A), approval=approval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ CONFIG = """
 settings: {execution: {retry_attempts: 0}}
 environments: {dev: {}, staging: {}, prod: {}}
 """
+NO_TRIES = CONFIG.replace("retry_attempts: 0", "retry_attempts: 0, dry_run_enabled: false")
 FOLDER = {
     "001_a.sql": "CREATE TABLE a (id int PRIMARY KEY);",
     "001_a.rollback.sql": "DROP TABLE a;",
@@ -121,6 +123,34 @@ def test_only_what_was_applied_in_the_environment_before_goes_on(
         " through dev"
     )
     assert relations(three["staging"]) == set()
+
+
+NO_CONNECTION = "environment dev has no connection: give its id, or a mapping with conn_id"
+
+
+@pytest.mark.parametrize(
+    ("environments", "why"),
+    [
+        (["dev"], "environments must be a mapping from each environment, in order, to its connection"),
+        ({"dev": None}, NO_CONNECTION),
+        ({"dev": {"max_tasks": 3}}, NO_CONNECTION),
+        (
+            {"dev": {"conn_id": "dev_db", "environment": "prod"}},
+            "environment cannot be given for environment dev alone; take it out of its mapping",
+        ),
+    ],
+)
+def test_environments_that_cannot_be_taken_as_meant_are_refused(
+    make_folder: MakeFolder, environments: Any, why: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(why)}$"):
+        promotion(make_folder(FOLDER), "refused", environments)
+
+
+def test_a_connection_by_template_is_the_one_before_too(runner: Runner, make_folder: MakeFolder, three: Three) -> None:
+    environments = {"dev": "{{ 'dev_db' }}", "staging": "staging_db"}
+    run = runner.run(promotion(make_folder({**FOLDER, "migration_config.yaml": NO_TRIES}), "by_template", environments))
+    assert (run.state, run.errors["plan"], applied(three["staging"])) == ("success", None, ["001", "002"])
 
 
 def test_the_page_shows_each_environment_once(make_folder: MakeFolder) -> None:
