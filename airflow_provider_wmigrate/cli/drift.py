@@ -106,7 +106,7 @@ def _words(watch: Watched) -> str:
         return "The watch is off: who changes the schema without wmigrate is not recorded."
     if watch.state == "broken":
         return (
-            "The watch is broken: somebody has disabled or removed an event trigger of it. Find out who, and make it"
+            "The watch is broken: somebody has disabled or removed a part of it. Find out who, and make it"
             " again: `wmigrate drift --watch on`."
         )
     waiting = "a number that this role may not see" if watch.waiting is None else str(watch.waiting)

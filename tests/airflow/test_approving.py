@@ -158,6 +158,25 @@ def test_what_was_changed_since_the_approval_is_refused(runner: Runner, make_fol
     assert (again.state, relations(conn)) == ("success", {"a", "z"})
 
 
+def test_a_backup_that_was_part_of_the_plan_cannot_be_switched_off_behind_it(
+    runner: Runner, make_folder: MakeFolder, conn: Conn
+) -> None:
+    """The task that makes it is taken out of the run then."""
+    runner.run(runner.migrations(make_folder(A)))
+    backup = "settings: {execution: {retry_attempts: 0}, backup: {enabled: true, backup_location: kept}}\n"
+    folder = make_folder({**A, **DROP, "migration_config.yaml": backup})
+    run = runner.run(asking(runner, folder))
+    assert "needs a backup: it takes away table public.a" in run.request(APPROVE).body
+    (folder / "migration_config.yaml").write_text("settings: {execution: {retry_attempts: 0}}\n")
+    run.reset(dag=asking(runner, folder, dag_id=run.dag.dag_id))
+    run.answer(APPROVE, "apply")
+    assert (run.states["backup"], relations(conn)) == ("removed", {"a"})
+    assert error(run, "002_drop") == (
+        "settings.execution or settings.backup in migration_config.yaml were changed after the plan that was approved;"
+        " trigger a new run, so that a new plan is approved"
+    )
+
+
 def test_a_mark_in_airflow_approves_nothing(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
     run = runner.run(asking(runner, make_folder(FOLDER)))
     run.mark("success", APPROVE)

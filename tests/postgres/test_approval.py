@@ -114,7 +114,7 @@ def edits(folder: Path) -> Iterator[tuple[Path, str, str]]:
     yield folder / "001_a.rollback.sql", "SELECT 1;", f"the rollback script of 001_a.sql was edited {then}"
     config = folder / "migration_config.yaml"
     slow = CONFIG.replace("60", "61")
-    yield config, slow, f"settings.execution in migration_config.yaml were changed {then}"
+    yield config, slow, f"settings.execution or settings.backup in migration_config.yaml were changed {then}"
     other = CONFIG.replace("'003', dep", "'003', transactional: false, dep")
     yield config, other, f"what migration_config.yaml says of 003 was changed {then}"
 

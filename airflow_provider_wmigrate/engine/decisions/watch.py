@@ -73,7 +73,11 @@ def _install(conn: Connection[Any], schema: str) -> None:
     longest = max(trigger_names(schema), key=len)
     if len(longest) > LONGEST_NAME:
         raise WMigrateError(f"{longest} is too long for a name in PostgreSQL", hint="shorten settings.ledger.schema")
-    conn.execute(in_schema(place, "CREATE SCHEMA {schema}"))
+    try:
+        conn.execute(in_schema(place, "CREATE SCHEMA {schema}"))
+    except psycopg.errors.DuplicateSchema:
+        hint = "rename it: the watch needs that name"
+        raise WMigrateError(f"schema {place} is there, and is not the watch's", hint=hint) from None
     script = sql.SQL(files(watching.__package__).joinpath("watch.sql").read_text(encoding="utf-8"))
     at_start, at_end, at_drop = map(sql.Identifier, trigger_names(schema))
     conn.execute(
@@ -95,7 +99,12 @@ def _remove(conn: Connection[Any], schema: str, may_have_rows: bool) -> None:
     if may_have_rows:
         conn.execute(in_schema(place, f"SET LOCAL lock_timeout = '{PATIENCE}'; LOCK TABLE {{schema}}.changes"))
         seal(conn, schema)
-    conn.execute(in_schema(place, "DROP SCHEMA {schema} CASCADE"))
+    conn.execute(in_schema(place, "DROP FUNCTION IF EXISTS {schema}.record_change() CASCADE"))  # the triggers too
+    try:
+        conn.execute(in_schema(place, "DROP TABLE IF EXISTS {schema}.changes; DROP SCHEMA {schema}"))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        message = f"schema {place} has something that is not the watch's: {error.diag.message_detail}"
+        raise WMigrateError(message, hint="drop it, or move it elsewhere") from None
 
 
 @contextmanager

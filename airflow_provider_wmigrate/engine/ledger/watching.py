@@ -27,11 +27,21 @@ AT_ONCE = 500
 """How many changes are moved in one transaction, while which the head of the audit log is locked."""
 
 
+_ITS_OWN = (
+    "(EXISTS (SELECT FROM pg_catalog.pg_proc own WHERE own.pronamespace = n.oid AND own.proname = 'record_change'"
+    " AND own.prorettype = 'pg_catalog.event_trigger'::pg_catalog.regtype)"
+    " OR EXISTS (SELECT FROM pg_catalog.pg_class own WHERE own.relnamespace = n.oid AND own.relname = 'changes'"
+    " AND pg_catalog.left(pg_catalog.obj_description(own.oid, 'pg_class'), 9) = 'wmigrate:'))"
+)
+"""Whether a schema n is the watch's, and not one of others that has its name. One of both may have been dropped."""
+
+
 class Watched(NamedTuple):
     """The watch in one database.
 
     :param state: `off`: there is none; `broken`: it is there, but a part of it is missing or disabled.
-    :param waiting: changes that are recorded and not in the audit log yet; None: this role may not see them.
+    :param waiting: changes that are recorded and not in the audit log yet; None: this role may not see them, or their
+        table is gone.
     """
 
     state: Literal["on", "off", "broken"]
@@ -53,19 +63,21 @@ def trigger_names(schema: str) -> tuple[str, str, str]:
 def watched(conn: Connection[Any], schema: str) -> Watched:
     """Whether the DDL of others is recorded. Anybody may ask."""
     query = (
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s),"
+        f"SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = %s AND {_ITS_OWN}),"
+        " EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relname = 'changes'),"
         " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_event_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.evtfoid"
         " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %s"
         " AND t.evtname = ANY (%s) AND t.evtenabled = 'A')"
     )
     place = watch_schema(schema)
-    there, triggers = _row(conn, query, [place, place, list(trigger_names(schema))])
+    there, table, triggers = _row(conn, query, [place, place, place, list(trigger_names(schema))])
     if not there:
         return Watched("off")
     count = None
     if _may(conn, schema, "SELECT"):
         (count,) = _row(conn, in_schema(place, "SELECT pg_catalog.count(*) FROM {schema}.changes"), [])
-    return Watched("on" if triggers == 3 else "broken", count)
+    return Watched("on" if table and triggers == 3 else "broken", count)
 
 
 def seal_all(session: Session, schema: str) -> None:
@@ -117,7 +129,8 @@ def _may(conn: Connection[Any], schema: str, right: str) -> bool:
     """Whether the table is there and the role has a right on it."""
     query = (
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname = 'changes' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+        f" WHERE n.nspname = %s AND c.relname = 'changes' AND {_ITS_OWN}"
+        " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
         " AND pg_catalog.has_table_privilege(c.oid, %s))"
     )
     return bool(_row(conn, query, [watch_schema(schema), right])[0])

@@ -38,8 +38,11 @@ SELECT pg_catalog.current_setting('server_version_num')::int,
               GROUP BY n.nspname HAVING pg_catalog.count(*) = 3 AND pg_catalog.bool_or(
                 pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'wmigrate:%%')
              UNION ALL
-             SELECT c.relnamespace::pg_catalog.regnamespace::text FROM pg_catalog.pg_class c
-              WHERE c.relname = 'changes' AND pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'wmigrate:%%'),
+             SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relname = 'changes' AND pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'wmigrate:%%'
+             UNION
+             SELECT n.nspname::text FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+              WHERE p.proname = 'record_change' AND pg_catalog.obj_description(p.oid, 'pg_proc') LIKE 'wmigrate:%%'),
        ARRAY(SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
               WHERE n.nspname IN ('pg_catalog', 'timescaledb_information', '_timescaledb_catalog')
                 AND c.relkind IN ('r', 'v') AND NOT pg_catalog.has_any_column_privilege(c.oid, 'SELECT')
