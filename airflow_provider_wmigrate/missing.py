@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 MISSING = {"42P01": "relation", "42703": "column", "42883": "function"}
 """By SQLSTATE: undefined_table, undefined_column, undefined_function."""
 _SECONDS = 8.0
+"""For all connections of a task together."""
 _LIBPQ = {"connect_timeout": 3, "application_name": "wmigrate missing"}
 
 
@@ -52,6 +54,7 @@ def undefined(error: Any) -> tuple[str, str] | None:
 def _tell(task_instance: Any, kind: str, words: str) -> None:
     from .hooks import MigrationHook
 
+    until = time.monotonic() + _SECONDS
     for conn_id in _conn_ids(getattr(task_instance, "task", None)):
         hook = MigrationHook(conn_id, libpq=_LIBPQ)
         try:
@@ -61,10 +64,10 @@ def _tell(task_instance: Any, kind: str, words: str) -> None:
         found: list[Culprit] = []
         looking = threading.Thread(target=_look, args=(hook, kind, words, found), name="wmigrate missing", daemon=True)
         looking.start()
-        looking.join(_SECONDS)
+        looking.join(max(0.0, until - time.monotonic()))
         for culprit in tuple(found):
             log.error("%s", culprit)
-        if found:
+        if found or time.monotonic() >= until:
             return
 
 

@@ -103,3 +103,27 @@ def test_a_task_that_misses_a_column_says_which_migration_dropped_it(
     from airflow_provider_wmigrate.web.plugin import WMigratePlugin
 
     assert WMigratePlugin().listeners == []
+
+
+def test_servers_that_do_not_answer_share_the_time(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that names several connections is not kept for so long at each of them."""
+    import select
+    import socket
+
+    import psycopg
+    from airflow.providers.standard.operators.python import PythonOperator
+
+    from airflow_provider_wmigrate import missing
+
+    def fails(**_: Any) -> None:
+        raise psycopg.errors.UndefinedTable('relation "gone" does not exist')
+
+    monkeypatch.setattr(missing, "_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        for name, server in (("FIRST", first), ("SECOND", second)):
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name}", f"postgres://a:b@127.0.0.1:{server.getsockname()[1]}/x")
+        named = {"source_conn_id": "first", "target_conn_id": "second"}
+        run = runner.run(runner.of(PythonOperator(task_id="copy", python_callable=fails, op_kwargs=named)))
+        assert (run.state, str(run.errors["copy"])) == ("failed", 'relation "gone" does not exist')
+        asked, _, _ = select.select([first, second], [], [], 0)
+    assert asked == [first]
