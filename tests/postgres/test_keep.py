@@ -39,6 +39,7 @@ CREATE TRIGGER noted AFTER INSERT OR UPDATE ON app.orders FOR EACH ROW EXECUTE F
 CREATE TRIGGER always AFTER INSERT ON app.orders FOR EACH ROW EXECUTE FUNCTION app.note();
 ALTER TABLE app.orders ENABLE ALWAYS TRIGGER always;
 CREATE TABLE "{LONG}" ("odd ""name%s" int PRIMARY KEY);
+CREATE STATISTICS app.of_orders ON id, total FROM app.orders;
 CREATE SCHEMA "of trees";
 CREATE EXTENSION ltree SCHEMA "of trees";
 CREATE DOMAIN app.path AS "of trees".ltree;
@@ -96,6 +97,9 @@ def picture(conn: Conn) -> tuple[Any, Any]:
         (f'DELETE FROM "{LONG}"', "SELECT", [f"2 rows of public.{LONG}"]),
         ("TRUNCATE app.customer, app.orders", "SELECT", ["3 rows of app.orders", "2 rows of app.customer"]),
         ("DROP TABLE app.customer, app.orders", "SELECT", ["table app.orders", "table app.customer"]),
+        ("DROP TABLE app.orders;\nCREATE TABLE app.orders (id int, total int);\n"
+         "CREATE STATISTICS app.of_orders ON id, total FROM app.orders", "DROP TABLE app.orders",
+         ["table app.orders"]),
         ("ALTER TABLE app.tagged DROP COLUMN note", "ALTER TABLE app.tagged ADD COLUMN note text",
          ["values of app.tagged.note of 1 row"]),
     ],
@@ -162,6 +166,8 @@ CREATE TABLE app.mother (n int PRIMARY KEY);
 CREATE TABLE app.child () INHERITS (app.mother);
 CREATE VIEW app.view AS SELECT * FROM app.mother;
 CREATE TABLE app.ruled (n int);
+CREATE TABLE app.published (n int);
+CREATE PUBLICATION news FOR TABLE app.published;
 CREATE RULE stays AS ON DELETE TO app.ruled DO INSTEAD NOTHING;
 CREATE TABLE app.told (n int);
 CREATE TRIGGER tells AFTER DELETE ON app.told EXECUTE FUNCTION app.note();
@@ -180,6 +186,7 @@ CREATE TRIGGER tells_too AFTER TRUNCATE ON app.told EXECUTE FUNCTION app.note();
          "other tables inherit from app.child or it from them, as the chunks of a hypertable"),
         ("DELETE FROM app.mother",
          "other tables inherit from app.mother or it from them, as the chunks of a hypertable"),
+        ("DROP TABLE app.published", "publication news names app.published, and would go on with what is kept"),
         ("DELETE FROM app.view", "app.view is no table, and its rows are elsewhere"),
         ("DELETE FROM app.ruled", "app.ruled has rules, and nobody sees what they destroy"),
         ("DELETE FROM app.told", "trigger tells of app.told runs, and nobody sees what it destroys"),

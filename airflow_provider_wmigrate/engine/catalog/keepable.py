@@ -19,6 +19,7 @@ class Keepable(NamedTuple):
     :param delete_triggers: enabled ones that DELETE fires, also of its partitions; none of a constraint.
     :param truncate_triggers: those that TRUNCATE fires.
     :param spreading: foreign keys through which DELETE takes rows or values of other tables.
+    :param published: publications that name it.
     :param stored: columns whose values are not computed from others.
     :param numbered: of the columns asked for those that have a sequence of their own.
     :param key: columns that tell its rows apart, without those asked for.
@@ -35,6 +36,7 @@ class Keepable(NamedTuple):
     delete_triggers: list[str]
     truncate_triggers: list[str]
     spreading: list[str]
+    published: list[str]
     stored: list[str]
     numbered: list[str]
     key: list[str]
@@ -58,6 +60,8 @@ SELECT c.oid::pg_catalog.int8, n.nspname, c.relname, c.relkind::text, c.relpersi
        ARRAY(SELECT DISTINCT k.conname || ' of ' || k.conrelid::pg_catalog.regclass FROM pg_catalog.pg_constraint k,
                 family f WHERE k.confrelid = f.oid AND k.contype = 'f' AND k.confdeltype IN ('c', 'n', 'd')
                 AND k.conparentid = 0 ORDER BY 1),
+       ARRAY(SELECT p.pubname::text FROM pg_catalog.pg_publication p
+                JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid WHERE r.prrelid = c.oid ORDER BY 1),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
                 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = ANY (%(of)s)

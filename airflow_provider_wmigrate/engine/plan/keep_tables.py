@@ -92,6 +92,10 @@ def _of_dropped(table: Keepable) -> Reason | None:
         return f"{table.told} is partitioned, and its partitions would not come along", WITHOUT
     if table.inherited:
         return f"other tables inherit from {table.told} or it from them, as the chunks of a hypertable", WITHOUT
+    if table.published:
+        name = table.published[0]
+        leave = f"ALTER PUBLICATION {name} DROP TABLE before it, and the rollback script adds it again"
+        return f"publication {name} names {table.told}, and would go on with what is kept", leave
     return None
 
 

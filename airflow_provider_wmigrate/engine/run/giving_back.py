@@ -26,7 +26,7 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 from .execution import Execution
 from .job import Job
-from .keeping import Keeping, all_rows_seen, columns_of
+from .keeping import Keeping, all_rows_seen, columns_of, move_table
 from .script_work import ScriptWork
 
 
@@ -96,9 +96,7 @@ class GivingBack(ScriptWork):
         return schema.fetchone() != (None,) and keepable(self._conn, (kept.schema, kept.table)) is None
 
     def _move(self, kept: Kept) -> None:
-        self._execute(
-            "ALTER TABLE {} SET SCHEMA {}", sql.Identifier(kept.place, kept.table), sql.Identifier(kept.schema)
-        )
+        move_table(self._conn, kept.table, kept.place, kept.schema)
         self._execute("DROP SCHEMA {}", sql.Identifier(kept.place))
         self._moved.append(kept)
         self._gave(kept)

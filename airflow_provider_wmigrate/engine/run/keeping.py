@@ -42,6 +42,16 @@ def columns_of(names: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
+def move_table(conn: psycopg.Connection[Any], name: str, schema: str, to: str) -> None:
+    """With its statistics objects: the server leaves those where they are, and nobody could use their names again."""
+    table = sql.Identifier(schema, name)
+    statistics = conn.execute(_STATISTICS, [table.as_string(None), schema]).fetchall()
+    conn.execute(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(table, sql.Identifier(to)))
+    for (each,) in statistics:
+        move = sql.SQL("ALTER STATISTICS {} SET SCHEMA {}")
+        conn.execute(move.format(sql.Identifier(schema, each), sql.Identifier(to)))
+
+
 @dataclass(slots=True)
 class Keeping(ScriptWork):
     """The sending of one script, through all its attempts."""
@@ -157,8 +167,7 @@ class Keeping(ScriptWork):
                 self._conn.execute(drop.format(table.identifier, sql.Identifier(name)))
         for table in tables:
             place = self._new_place(f"table {table.told}")
-            move = sql.SQL("ALTER TABLE {} SET SCHEMA {}")
-            self._conn.execute(move.format(table.identifier, sql.Identifier(place)))
+            move_table(self._conn, table.name, table.schema, place)
             self._add(Kept("table", place, table.schema, table.name, foreign_keys=tuple(keys[table.oid])))
         for name in one.tables:  # what the script has made itself is dropped
             other = keepable(self._conn, name)
@@ -205,6 +214,10 @@ class Keeping(ScriptWork):
         self._add(replace(kept, what="column", key=tuple(table.key)) if of_column else kept)
 
 
+_STATISTICS = """
+SELECT s.stxname::text FROM pg_catalog.pg_statistic_ext s JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
+ WHERE s.stxrelid = %s::text::pg_catalog.regclass AND n.nspname = %s
+"""
 _TIES = """
 SELECT conrelid::pg_catalog.int8, confrelid::pg_catalog.int8 FROM pg_catalog.pg_constraint
  WHERE contype = 'f' AND conrelid <> confrelid AND conrelid = ANY (%(oids)s) AND confrelid = ANY (%(oids)s)
