@@ -32,8 +32,8 @@ def baseline(call: Call) -> Answer:
     planned = _planned(call)
     if not planned.steps:
         return _answer(call, planned, None)
-    accepted = None if given.no_compare else _compared(call, str(planned.to))
     reason = ask_reason(call, "a baseline", f"Why is {planned.to} the baseline?")
+    accepted = None if given.no_compare else _compared(call, str(planned.to))
     names = "".join(f"  {step.version}_{step.name}\n" for step in planned.steps)
     what = f"Declare {plural(len(planned.steps), 'migration')} applied, without running them, on {call.target}"
     confirm(call, f"{what}:\n{names}  reason: {reason}")

@@ -56,6 +56,12 @@ def test_a_difference_is_refused_until_it_is_accepted_by_name(shop: Path, wmigra
     assert declared(conn) == [("001", list(names)), ("002", list(names))]
 
 
+def test_a_reason_is_asked_for_before_anything_is_compared(shop: Path, wmigrate: Wmigrate) -> None:
+    result = wmigrate("baseline", "2", "--yes")
+    said = "wmigrate: a baseline needs a reason, which the audit log keeps; give --reason\n"
+    assert (result.code, result.out, result.err) == (2, "", said)
+
+
 def test_whoever_does_not_compare_says_so(shop: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     assert wmigrate("baseline", "2", "--no-compare", *WHY).err == ""
     assert declared(conn) == [("001", None), ("002", None)]
