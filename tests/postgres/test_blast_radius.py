@@ -10,10 +10,12 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.dag_sql.files import in_files
+from airflow_provider_wmigrate.engine.catalog.users import users_in_database
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.usage import BlastRadius
 
 MakeMigrator = Callable[..., Any]
+StartCluster = Callable[..., Any]
 Conn = psycopg.Connection[Any]
 
 MADE = """
@@ -171,3 +173,23 @@ def test_tasks_are_found_in_their_files(migrator: MakeMigrator, conn: Conn, tmp_
     ]
     assert "broken.py: it is no Python of this version" in found.unseen
     assert "the DAGs of Airflow" not in found.unseen
+
+
+def test_what_statements_are_seen_depends_on_the_right_and_not_on_the_extension_being_new(
+    start_cluster: StartCluster, conn: Conn
+) -> None:
+    """`pg_upgrade` leaves the extension as it was."""
+    known = "SELECT FROM pg_available_extension_versions WHERE name = 'pg_stat_statements' AND version = '1.8'"
+    if conn.execute(known).fetchone() is None:
+        pytest.skip("this server has no pg_stat_statements 1.8")
+    more = {"shared_preload_libraries": "pg_stat_statements"}
+    with start_cluster(more) as server, psycopg.connect(server.create_database("c"), autocommit=True) as there:
+        there.execute("CREATE EXTENSION pg_stat_statements VERSION '1.8'; CREATE ROLE reader")
+        there.execute("SELECT 1 AS apple")
+        found = users_in_database(there, [], ["apple"])
+        assert ([each.text for each in found.statements], found.unseen) == (["SELECT $1 AS apple"], ())
+        there.execute("SET ROLE reader")
+        found = users_in_database(there, [], ["apple"])
+    (unseen,) = found.unseen
+    assert found.statements == ()
+    assert unseen.endswith(" statements of other roles: this role has no right to see them (pg_read_all_stats)")

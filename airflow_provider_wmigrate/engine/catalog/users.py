@@ -119,7 +119,9 @@ def _counted(conn: Connection[Any], pattern: str) -> tuple[tuple[Counted, ...], 
             conn.execute("SET LOCAL statement_timeout = '10s'")
             rows = conn.execute(sql.SQL(_STATEMENTS).format(view), {"pattern": pattern}).fetchall()
             hidden = conn.execute(sql.SQL(_HIDDEN).format(view)).fetchone()
-            reset = conn.execute(sql.SQL("SELECT stats_reset::pg_catalog.text FROM {}").format(info)).fetchone()
+            there = conn.execute("SELECT pg_catalog.to_regclass(%s)", [info.as_string(conn)]).fetchone()
+            asked = sql.SQL("SELECT stats_reset::pg_catalog.text FROM {}" if there != (None,) else "SELECT NULL")
+            reset = conn.execute(asked.format(info)).fetchone()  # the extension has it since 1.9
     except psycopg.Error as error:
         return (), "", (f"statements of programs: pg_stat_statements does not answer ({error.sqlstate})",)
     more = hidden[0] if hidden else 0
