@@ -39,6 +39,13 @@ class Story:
         rows = self.query(f"SELECT event FROM wmigrate.audit_log WHERE version = '{version}' ORDER BY position")
         return [event for (event,) in rows]
 
+    def asset_events(self, dag_id: str) -> list[dict[str, Any]]:
+        """Of whole targets, that a DAG has sent, in order; those of tables and schemas come beside them."""
+        assets = self.server.api("GET", "/api/v2/assets?name_pattern=wmigrate/&limit=100")["assets"]
+        query = f"/api/v2/assets/events?source_dag_id={dag_id}&order_by=timestamp&limit=100&asset_id="
+        whole = [asset["id"] for asset in assets if asset["name"].count("/") == 1]
+        return [event for number in whole for event in self.server.api("GET", f"{query}{number}")["asset_events"]]
+
     def run(self, dag_id: str = DAG, **conf: str) -> tuple[str, str, dict[str, str]]:
         """Trigger, wait, and tell run id, state and the tasks' states by the last part of their id."""
         run_id = self.server.trigger(dag_id, conf)

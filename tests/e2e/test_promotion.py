@@ -141,5 +141,5 @@ def test_a_change_between_approval_and_apply_a_rejection_and_an_approval(promoti
         "SELECT event, actor, run_id FROM wmigrate.audit_log WHERE event IN ('approved', 'rejected') ORDER BY position",
     )
     assert answers == [("approved", "bob", first), ("rejected", "bob", second), ("approved", "bob", third)]
-    events = server.api("GET", f"/api/v2/assets/events?source_dag_id={DAG}")["asset_events"]
+    events = promotion.story.asset_events(DAG)
     assert sorted(event["source_run_id"] for event in events) == sorted([first, first, third])
