@@ -15,6 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_provider_wmigrate.cli.main import main
+from dev.server_binaries import client_program, find_bindir
 
 FILES = {
     "001_shop.sql": "CREATE TABLE shop (id int);",
@@ -49,6 +50,10 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith(("PG", "DATABASE_URL")) and name != "PG_BINDIR"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "no-pgpass"))
+    # A server from a package index brings pg_dump along, and nobody's PATH leads there.
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join([os.environ["PATH"], str(client_program("pg_dump", find_bindir()).parent)])
+    )
     monkeypatch.chdir(tmp_path)
 
 
