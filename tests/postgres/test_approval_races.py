@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from test_approval import ALICE, CONFIG, FILES, Approving
 
-from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
+from airflow_provider_wmigrate.engine.errors import FolderError, HistoryError, WMigrateError
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.plan.proposal import Proposal
 from dev.cluster import Cluster
@@ -76,6 +76,10 @@ def turns(run: Approving, proposal: Proposal, approved: Event) -> Iterator[Turn]
             if not {f.code for f in error.findings} <= {"not_as_approved", "dependency_unmet"}:
                 raise
             yield Turn(version, began, False)
+        except FolderError as error:
+            if "was edited since the folder was read" not in str(error):
+                raise
+            yield Turn(version, began, False)  # the change came after the look, and before the commit
         else:
             yield Turn(version, began, True)
 
