@@ -9,13 +9,19 @@ import itertools
 import json
 import logging
 import os
+import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+
+from tests.waiting import PATIENCE, wait_until
 
 BUNDLE = "testing"
 _ENDS = ("report", "roll_back_run")
@@ -350,6 +356,23 @@ def stored_dag(dag_id: str, session: Any) -> Any:
 
 
 Conn = psycopg.Connection[Any]
+
+
+@contextmanager
+def terminated_when(database: str, so: Callable[[Conn], Any]) -> Iterator[None]:
+    """Sends SIGTERM to this process, once, as soon as something is so in the database."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def strike() -> None:
+        with psycopg.connect(database, autocommit=True) as conn:
+            wait_until(lambda: so(conn))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=strike, daemon=True)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+    signal.signal(signal.SIGTERM, before)
 
 
 def relations(conn: Conn) -> set[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from airflow.sdk.exceptions import AirflowTaskTimeout
-from airflow_runner import Runner, applied, audit, relations
+from airflow_runner import Runner, applied, audit, relations, terminated_when
 
 from airflow_provider_wmigrate import ApplyMigrationOperator, RollBackMigrationOperator
 from tests.waiting import PATIENCE, wait_until
@@ -44,18 +42,8 @@ def sleeping(conn: Conn) -> list[int]:
 @pytest.fixture
 def terminated_when_asleep(database: str) -> Iterator[None]:
     """Sends SIGTERM to this process, once, as soon as a migration is inside pg_sleep."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def strike() -> None:
-        with psycopg.connect(database, autocommit=True) as conn:
-            wait_until(lambda: sleeping(conn))
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=strike, daemon=True)
-    thread.start()
-    yield
-    thread.join(PATIENCE)
-    signal.signal(signal.SIGTERM, before)
+    with terminated_when(database, sleeping):
+        yield
 
 
 @pytest.mark.usefixtures("terminated_when_asleep")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +10,13 @@ import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException
-from airflow_runner import Runner
+from airflow_runner import Runner, terminated_when
 
 from airflow_provider_wmigrate import VerifyMigrationsOperator
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE, Grade, about, as_text
 from airflow_provider_wmigrate.engine.plan.proven import with_verdicts
 from airflow_provider_wmigrate.engine.plan.verdict import Verdict
-from tests.waiting import PATIENCE, wait_until
 
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
@@ -62,18 +58,8 @@ def test_the_task_fails_until_a_person_has_accepted_what_is_lost(
 @pytest.fixture
 def terminated_when_asleep(database: str) -> Iterator[None]:
     """Sends SIGTERM to this process, once, as soon as a scratch database is inside pg_sleep."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def strike() -> None:
-        with psycopg.connect(database, autocommit=True) as conn:
-            wait_until(lambda: conn.execute(ASLEEP).fetchall())
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=strike, daemon=True)
-    thread.start()
-    yield
-    thread.join(PATIENCE)
-    signal.signal(signal.SIGTERM, before)
+    with terminated_when(database, lambda conn: conn.execute(ASLEEP).fetchall()):
+        yield
 
 
 @pytest.mark.usefixtures("terminated_when_asleep")
