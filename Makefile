@@ -16,6 +16,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, and stop by itself"
+	@echo "make demo ARGS=--promotion   three servers, and a request for approval that you answer"
 	@echo "make test            every check and test, the slow ones last; JOBS=2 parts at a time"
 	@echo "make test-system     as root: Debian's packages for the tests that a machine without them skips"
 	@echo "make lint            ruff, mypy, import-linter"
