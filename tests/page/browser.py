@@ -61,6 +61,20 @@ def _driver_runs() -> bool:
     return subprocess.run([node, "--version"], capture_output=True, check=False).returncode == 0
 
 
+COUNT_QUESTIONS = """(() => { const real = window.fetch; let open = 0;
+  const count = (by) => { open += by; document.documentElement.dataset.unanswered = open; };
+  const drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  window.fetch = async (...what) => { count(1);
+    try { const answer = await real(...what); return new Response(await answer.arrayBuffer(), answer); }
+    finally { drawn().then(() => count(-1)); } }; })()"""
+"""For the start of a page: it counts which of its questions have no answer yet, or one that is not drawn yet."""
+
+
+def answered(page: Page) -> None:
+    """All that the page has asked for has come, and is drawn: for what is said *not* to be there."""
+    page.wait_for_selector("html[data-unanswered='0'] main[aria-busy=false]", state="attached")
+
+
 def settle(page: Page) -> None:
     """What moves into its place has come there, and the page has been painted."""
     page.evaluate(

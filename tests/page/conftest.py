@@ -1,14 +1,21 @@
-"""The page in a real browser, against a small server that answers as the API would."""
+"""The page in a real browser, against a small server that answers as the API would.
+
+A test that reads the page before it is drawn passes on a fast machine and fails on a slow one. To find such tests, run
+them with WMIGRATE_PAGE_SLOW=0.6: each answer of the API then comes up to so many seconds late, and the browser has a
+sixth of the processor. What fails only then must wait: `expect(...)` of Playwright, or `tests/waiting.py`. What
+expects nothing must first wait for what is drawn last.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from tests.page.browser import chromium_or_skip
+from tests.page.browser import COUNT_QUESTIONS, answered, chromium_or_skip
 from tests.page.stub import StubServer
 from tests.page.worlds import World, make_world
 from tests.waiting import PATIENCE
@@ -16,6 +23,11 @@ from tests.waiting import PATIENCE
 LOGGED_BY_THE_BROWSER = "Failed to load resource"
 
 Open = Callable[..., Page]
+
+SLOW = float(os.environ.get("WMIGRATE_PAGE_SLOW", "0"))
+"""Seconds."""
+SLOWER_BROWSER = 6
+"""How many times slower than this machine, if all is to be slow."""
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[StubServer]:
-    server = StubServer(make_world())
+    server = StubServer(make_world(), SLOW)
     yield server
     server.close()
 
@@ -41,10 +53,13 @@ class Tab:
         self.complaints: list[str] = []
         self._server = server
         self._context = browser.new_context(**options)
+        self._context.add_init_script(COUNT_QUESTIONS)
         self.page = self._context.new_page()
         self.page.set_default_timeout(PATIENCE * 1000)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._hear)
+        if SLOW:
+            self._context.new_cdp_session(self.page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER_BROWSER})
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error" and LOGGED_BY_THE_BROWSER not in message.text:
@@ -95,7 +110,7 @@ def open_page(browser: Browser, server: StubServer, tabs: dict[str, Tab]) -> Ite
         page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
         page.goto(server.url + hash if outer is None else f"{server.root}/outer?theme={outer}")
         if outer is None:
-            page.wait_for_selector("main[aria-busy=false]")
+            answered(page)
         return page
 
     yield open_

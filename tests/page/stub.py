@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,14 @@ OUTER = """<!doctype html><html class="{theme}"><head><title>Airflow</title></he
 
 
 class StubServer:
-    """Serves below /base, as Airflow does behind a proxy with a path of its own. `world` may be changed at any time."""
+    """Serves below /base, as Airflow does behind a proxy with a path of its own. `world` may be changed at any time.
 
-    def __init__(self, world: World) -> None:
+    :param slow: seconds. The API answers each call late, by a random part of them from a third on.
+    """
+
+    def __init__(self, world: World, slow: float = 0) -> None:
         self.world = world
+        self.slow = slow
         self.requests: list[str] = []
         server = self
 
@@ -69,6 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, "text/html", static_files.page().encode())
         if path.startswith("wmigrate/static/"):
             return self._file(static_files.without_tag(path.removeprefix("wmigrate/static/"))[1])
+        self._be_late()
         if path.startswith("api/v2/"):
             return self._airflow(path)
         if path.startswith("wmigrate/api/v1/"):
@@ -78,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         assert self.headers["Content-Type"] == "application/json"
+        self._be_late()
         world = self.stub.world
         if world.denied:
             return self._problem(world.denied)
@@ -96,6 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
             "url": f"dags/{DAG}/runs/manual__new",
         }
         return self._json(answer, 201)
+
+    def _be_late(self) -> None:
+        time.sleep(random.uniform(self.stub.slow / 3, self.stub.slow))
 
     def _api(self, parts: list[str], query: dict[str, str]) -> None:
         world = self.stub.world
