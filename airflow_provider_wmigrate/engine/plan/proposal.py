@@ -158,9 +158,8 @@ def _objects(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _bound(settings: Settings) -> str:
-    return _hash({"execution": settings.execution.as_dict(), "backup": settings.backup.as_dict()})
+    return _hash([settings.execution.as_dict(), settings.backup.as_dict()])
 
 
-def _hash(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, default=str, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _hash(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, default=str).encode()).hexdigest()
