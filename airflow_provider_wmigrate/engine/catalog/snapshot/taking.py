@@ -23,10 +23,11 @@ from .scope import Scope
 ATTEMPTS = 5
 """How often a look is taken, if each time something was dropped while it was looked at."""
 
-# What a definition's text depends on, as pg_dump has it: with an empty path every name has its schema.
+# What a definition's text depends on, as pg_dump has it: with an empty path every name has its schema. GMT is the one
+# zone that a server knows without a list of time zones.
 SETTINGS = """
 SELECT pg_catalog.set_config(name, value, true) FROM (VALUES ('search_path', ''), ('datestyle', 'ISO'),
-    ('intervalstyle', 'postgres'), ('timezone', 'UTC'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
+    ('intervalstyle', 'postgres'), ('timezone', 'GMT'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
     ('quote_all_identifiers', 'off'), ('lc_monetary', 'C'), ('xmlbinary', 'base64'), ('jit', 'off'),
     ('statement_timeout', '0')) AS s (name, value)
 """
