@@ -223,6 +223,7 @@ from django.core.management import call_command
 
 user, host, port, name = sys.argv[1:]
 database = {"ENGINE": "django.db.backends.postgresql", "NAME": name, "USER": user, "HOST": host, "PORT": port}
+database["TIME_ZONE"] = "GMT"  # the one that every server knows, with a list of time zones or without
 settings.configure(INSTALLED_APPS=["shop", "mail"], DATABASES={"default": database})
 django.setup()
 call_command("migrate", verbosity=0)
