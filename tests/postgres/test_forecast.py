@@ -123,24 +123,31 @@ def test_a_file_that_should_be_split(migrator: MakeMigrator, conn: Conn) -> None
     small = "ALTER TABLE items ADD COLUMN m int;\nUPDATE orders SET note = '';\nALTER TABLE log ADD COLUMN m int;"
     scripts = {"001_split.sql": script, "002_off.sql": script, "003_small.sql": small}
     scripts |= {"004_one_by_one.sql": script, "005_own.sql": f"SELECT set_config('lock_timeout', '0', true);\n{script}"}
-    config = "migrations: [{version: 2, lock_first: false}, {version: 4, transactional: false}]\n"
+    scripts |= {"006_a_block.sql": f"BEGIN;\n{script}COMMIT;\n"}
+    config = "migrations: [{version: 2, lock_first: false}, {version: 4, transactional: false},"
+    config += " {version: 6, transactional: false}]\n"
     made = migrator({**scripts, "migration_config.yaml": config})
     forecasts, findings = made.forecast(made.plan(), made.analyses.of)
-    assert findings == (
+    late = {"001_split.sql": 3, "006_a_block.sql": 4}
+    assert findings == tuple(
         Finding(
             "late_lock",
-            "locks public.log (ACCESS EXCLUSIVE) behind line 2, which may take long, so that what was locked before"
-            " waits for it",
+            f"locks public.log (ACCESS EXCLUSIVE) behind line {line - 1}, which may take long, so that what was locked"
+            " before waits for it",
             "put it into a migration of its own",
             "warning",
-            version="001",
-            file="001_split.sql",
-            line=3,
-        ),
+            version=file[:3],
+            file=file,
+            line=line,
+        )
+        for file, line in late.items()
     )
-    assert [(each.version, each.late) for each in forecasts if each.late] == [
-        ("001", ("takes just before line 3, since line 2 may take long: public.log (ACCESS EXCLUSIVE)",))
-    ]
+    assert {each.version: each.late for each in forecasts if each.late} == {
+        file[:3]: (
+            f"takes just before line {line}, since line {line - 1} may take long: public.log (ACCESS EXCLUSIVE)",
+        )
+        for file, line in late.items()
+    }
 
 
 def test_what_dry_runs_have_shown_and_what_is_declared(migrator: MakeMigrator, conn: Conn) -> None:

@@ -19,8 +19,6 @@ def analysed(text: str) -> Analysis:
     ("text", "lines", "blocks"),
     [
         ("SELECT 1;", [1], ()),
-        ("BEGIN;\nSELECT 1;\nCOMMIT;", [2], ()),
-        ("BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nEND;", [2], ()),
         ("BEGIN;\nSELECT 1;\nCOMMIT;\nSELECT 2", [2, 4], (Block(0, 1, 1),)),
         ("SELECT 1;\nBEGIN;\nSELECT 2;\nSELECT 3;\nEND", [1, 3, 4], (Block(1, 3, 2),)),
         (
@@ -42,10 +40,18 @@ def test_blocks(text: str, lines: list[int], blocks: tuple[Block, ...]) -> None:
     assert [analysis.block_of(i) is not None for i in range(len(lines))] == inside
 
 
+@pytest.mark.parametrize("text", ["BEGIN;\nSELECT 1;\nEND;", "BEGIN;\nSELECT 1;\nCOMMIT;\nBEGIN;\nEND;"])
+def test_a_single_block_around_everything_counts_where_statements_are_declared_to_stand_alone(text: str) -> None:
+    analysis = analysed(text)
+    assert ([s.line for s in analysis.statements], analysis.blocks) == ([2], ())
+    assert analysis.block_of(0) == Block(0, 1, 1)
+    assert [journal.runs_by_statement(analysis, declared) for declared in (True, "auto", False)] == [False, False, True]
+
+
 def test_in_a_single_block_around_everything_what_needs_to_run_outside_still_does() -> None:
     analysis = analysed("BEGIN;\nSELECT 1;\nVACUUM;\nCOMMIT;")
     assert [(s.line, s.outside) for s in analysis.statements] == [(2, None), (3, "VACUUM")]
-    assert analysis.blocks == ()
+    assert (analysis.blocks, analysis.block_of(0)) == ((), None)
 
 
 SEVERAL = "SELECT 1; SELECT 2; BEGIN; SELECT 3; CALL p(); COMMIT; VACUUM; BEGIN; SELECT 4; COMMIT; SELECT 5; SELECT 6"

@@ -75,7 +75,7 @@ class Ahead(NamedTuple):
     kept: tuple[Kept, ...] = ()
     """Of a rollback: what it gives back."""
     first: bool = True
-    """Its transaction takes its locks before its first statement, as far as that is good."""
+    """Its transactions take their locks before their first statement, as far as that is good."""
     keeps: bool = False
     """It puts aside what it destroys."""
 
@@ -108,7 +108,7 @@ def ahead(
         if script is not None:
             with suppress(WMigrateError):
                 analysis = analysed(script)
-                first = locks_first(migration, analysis, settings) and not runs_by_statement(analysis, transactional)
+                first = locks_first(migration, analysis, settings)
                 parts = parts_of(analysis, transactional)
                 known = learnt.get(step.version), kept.get(step.version, ())
                 yield Ahead(
@@ -140,9 +140,9 @@ def forecasts(scripts: Iterable[Ahead], facts: RelationFacts) -> Foreseen:
     for script in scripts:
         scope.begin_script()
         found = _needed(script, facts, scope)
-        order = _order(script, found[0])
-        made.append(_forecast(script, found, facts, order))
-        findings += better_split(script.version, script.analysis, order)
+        made.append(_forecast(script, found, facts))
+        for part in found:
+            findings += better_split(script.version, script.analysis, _order(script, part))
     return tuple(made), tuple(findings)
 
 
@@ -161,13 +161,13 @@ def _needed(script: Ahead, facts: RelationFacts, scope: Scope | None = None) -> 
     return found
 
 
-def _forecast(script: Ahead, found: Sequence[LockSet], facts: RelationFacts, order: LockOrder) -> Forecast:
+def _forecast(script: Ahead, found: Sequence[LockSet], facts: RelationFacts) -> Forecast:
     lines = [statement.line for statement in script.analysis.statements]
     whose = "the migration" if len(found) == 1 else "its transaction"
     told = dict.fromkeys(lock for part in found for lock in _of_part(part, facts, lines, whose))
     locks = sorted(told, key=lambda lock: -LockMode.of(lock.mode))
     unforeseen = (words for part in found for words in _unforeseen(script, part))
-    late = tuple(order.late_words(script.analysis))
+    late = tuple(words for part in found for words in _order(script, part).late_words(script.analysis))
     gives_back = tuple(f"gives back {each}" for each in script.kept)
     if script.keeps and destroying(script.analysis):
         gives_back = ("puts aside what it destroys, and its rollback gives it back (keep: true)",)
@@ -277,7 +277,7 @@ def compared(script: Ahead, facts: RelationFacts, seen: Seen) -> Forecast:
     """
     (found,) = _needed(script, facts)
     found = replace(found, needs=tuple(need for need in found.needs if need.oid in seen.here))
-    made = _forecast(script, [found], facts, _order(script, found))
+    made = _forecast(script, [found], facts)
     return replace(made, differences=tuple(_differences(found, seen)))
 
 

@@ -223,7 +223,7 @@ class Execution:
         self.session.on_unconfirmed = unconfirmed
 
         limit = job.bystander_limit(self.settings)
-        gives_way = job.locks_first(self.settings) and not job.by_statement
+        gives_way = job.locks_first(self.settings)
         watch = Watch(self.connect, self.session, version, self.waits, self.tell, limit, gives_way=gives_way)
         with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch

@@ -72,7 +72,7 @@ class Foreseeing:
         return forecasts([self._ahead(job)], facts)[0][0]
 
     def _ahead(self, job: Job) -> Ahead:
-        first = job.locks_first(self.settings) and not job.by_statement
+        first = job.locks_first(self.settings)
         parts = parts_of(job.analysis, job.transactional)
         return Ahead(job.version, job.analysis, parts, job.migration.locks, kept=job.kept, first=first)
 

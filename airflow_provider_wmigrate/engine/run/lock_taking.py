@@ -45,12 +45,14 @@ Send = Callable[[Head], Sent]
 _INSIDE = 0.6
 """Of the server's deadlock_timeout: the longest wait of a script. Whoever waits for us looks for a deadlock only after
 all of that time."""
+_SEEN_IN_TIME = 0.5
+"""Seconds of deadlock_timeout from which on it is seen early enough, from outside, that two wait for each other."""
 
 
 def short(budget: Budget, session: Session) -> Budget:
     """The same limits for a script that holds locks: what it waits for then ends before the server would look for a
     deadlock, and might end somebody else."""
-    return budget._replace(lock=min(budget.lock, _INSIDE * session.login.deadlock_seconds))
+    return budget._replace(lock=min(budget.lock, _INSIDE * session.login.patience_seconds))
 
 
 def first_limits(job: Job, settings: Execution, session: Session) -> Budget:
@@ -81,6 +83,8 @@ class LockTaking:
     """Locks are held already, so that none may be waited for."""
     sending: Keeping | GivingBack | None = None
     """What sends the script in place of the session, since something is kept or given back."""
+    part: range | None = None
+    """Numbers of the statements that share the transaction; None: all of them do."""
     on: bool = field(init=False)
     """Off: each statement takes its own locks."""
     all_first: bool = field(default=False, init=False)
@@ -97,6 +101,8 @@ class LockTaking:
     _begun: float = field(default_factory=time.monotonic, init=False)
     _said: bool = field(default=False, init=False)
     """What would be better was told."""
+    _not_taken: bool = field(default=False, init=False)
+    """What an attempt had failed for was a lock of its own, which the script did not wait for."""
     _held_since: float = field(default=0.0, init=False)
     """On the same clock: when this attempt had its first locks."""
     _polled: float = field(default=0.0, init=False)
@@ -119,8 +125,8 @@ class LockTaking:
         """
         if not self.on:
             wait_for(self.session.conn, more)
-            return (self.sending or self.session).send(self.job.version, self.job.analysis, tail=tail)
-        self.waits.wanted = None
+            return self._statements(*self._ends, tail)
+        self.waits.wanted, self._not_taken = None, False
         self._begun = time.monotonic()
         learnt, analysis = (*more, *self.learnt), self.job.analysis
         order = lock_order(
@@ -137,17 +143,25 @@ class LockTaking:
             raise
 
     def _send(self, order: LockOrder, budget: Budget, tail: Tail) -> Sent:
-        send, pieces = (self.sending or self.session).send, self.job.analysis.pieces
-        if self.sending is None and len(pieces) == 1 and pieces[0].data is None and not order.late:
-            whole: Send = lambda head: send(self.job.version, self.job.analysis, tail=tail._replace(head=head))  # noqa: E731
+        pieces, (at, end) = self.job.analysis.pieces, self._ends
+        in_one = self.sending is None and len(pieces) == 1 and pieces[0].data is None
+        if in_one and not order.late:
+            whole: Send = lambda head: self._statements(at, end, tail._replace(head=head))  # noqa: E731
             return self._first(order.first, budget, whole)
         self._first(order.first, budget, self._alone)
         self._held_since, self._polled = time.monotonic(), 0.0
-        sent, at = Sent(), 0
+        sent = Sent()
         for stop in order.stops:
-            sent, at = sent.and_then(send(self.job.version, self.job.analysis, at, stop)), stop
+            sent, at = sent.and_then(self._statements(at, stop)), stop
             self._late([late for late in order.late if late.need.strongest == stop], budget)
-        return sent.and_then(send(self.job.version, self.job.analysis, at, None, tail))
+        return sent.and_then(self._statements(at, end, tail))
+
+    @property
+    def _ends(self) -> tuple[int, int | None]:
+        return (self.part.start, self.part.stop) if self.part else (0, None)
+
+    def _statements(self, first: int, end: int | None, tail: Tail | None = None) -> Sent:
+        return (self.sending or self.session).send(self.job.version, self.job.analysis, first, end, tail)
 
     # Before the first statement
 
@@ -205,7 +219,7 @@ class LockTaking:
         """Seconds that are left for late locks: whoever wants what is held waits meanwhile, so that these must not be
         many more than the script has taken itself."""
         worked = now - self._held_since - self._polled
-        return max(worked, _INSIDE * self.session.login.deadlock_seconds) - self._polled
+        return max(worked, _INSIDE * self.session.login.patience_seconds) - self._polled
 
     # What is not taken
 
@@ -228,7 +242,7 @@ class LockTaking:
 
     def _fail(self, need: LockNeed, error: psycopg.Error, budget: Budget) -> NoReturn:
         """End the attempt as if the statement that needs the lock had waited for all of its budget."""
-        session, analysis = self.session, self.job.analysis
+        session, analysis, self._not_taken = self.session, self.job.analysis, True
         if session.interruption.requested or session.interruption.spared is not None:
             error = psycopg.errors.QueryCanceled("not begun")
         file, index = analysis.script.file, need.strongest
@@ -251,10 +265,11 @@ class LockTaking:
     def _learn(self, error: StatementFailed, found: LockSet) -> None:
         """Keep what was waited for in vain, for the next attempt."""
         wanted = self.waits.wanted
-        if wanted is None:
+        if wanted is None and self._not_taken:
             return
-        if wanted.mode is None:
-            self.rows_met, self.patient = True, self.rows_met or bool(lasting(found))
+        if wanted is None or wanted.mode is None:  # a wait that is too short to be seen was for a row, if anything
+            in_time = wanted is not None and self.session.login.deadlock_seconds >= _SEEN_IN_TIME
+            self.rows_met, self.patient = True, in_time and (self.rows_met or bool(lasting(found)))
             return
         at = sum(1 for statement in self.job.analysis.statements if statement.line <= (error.line or 0))
         need = LockNeed(wanted.relation, wanted.oid, wanted.mode, max(at - 1, 0), max(at - 1, 0))

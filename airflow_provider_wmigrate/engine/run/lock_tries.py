@@ -75,7 +75,7 @@ class Tries:
         return True
 
     def _next_wait(self, need: LockNeed) -> float:
-        known = self.session.login.deadlock_seconds
+        known = self.session.login.patience_seconds
         if self.holds:
             return 0.0
         was_aside, self.aside = self.aside, False
@@ -84,7 +84,7 @@ class Tries:
             ask(self.session.conn, BACK)
             self.aside = LockMode.SHARE_UPDATE_EXCLUSIVE in self.look(need)
         if self.aside:
-            return _VACUUM * known
+            return _VACUUM * self.session.login.deadlock_seconds
         wanted = _SHORTEST if was_aside or not waited else waited * RISES
         return random.uniform(0.8, 1.0) * min(wanted, _SHARE * known)
 

@@ -118,10 +118,15 @@ def _declared(job: Job) -> list[KnownLock]:
     return [*(KnownLock(*each) for each in job.migration.locks), *locks_of_kept(job.kept)]
 
 
-def foreseen(job: Job, answer: Any) -> LockSet:
-    """What the answer to it means."""
+def foreseen(job: Job, answer: Any, part: range | None = None) -> LockSet:
+    """What the answer to it means.
+
+    :param part: numbers of the statements that commit together; None: all of them do.
+    """
     facts = relation_facts(values(answer)[0])
-    return with_known(locks_needed(job.analysis, facts), facts, _declared(job))
+    found = locks_needed(job.analysis, facts, part=part)
+    declared = _declared(job) if part is None or found.unforeseen else ()
+    return with_known(found, facts, declared)
 
 
 def with_last_dry_run(conn: Connection[Any], schema: str, job: Job, found: LockSet) -> LockSet:

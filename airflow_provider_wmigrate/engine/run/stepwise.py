@@ -18,16 +18,20 @@ from airflow_provider_wmigrate.engine.errors import (
     LockTimeout,
     StatementFailed,
 )
+from airflow_provider_wmigrate.engine.lock_modes import LockSet
 from airflow_provider_wmigrate.engine.model import Entry, Finding
 from airflow_provider_wmigrate.engine.plan import journal
 from airflow_provider_wmigrate.engine.plan.journal import Effect
 from airflow_provider_wmigrate.engine.plan.script_session import ScriptSession
+from airflow_provider_wmigrate.engine.session.message import ask
 from airflow_provider_wmigrate.engine.session.script_state import ScriptState
-from airflow_provider_wmigrate.engine.session.sending import Sent
+from airflow_provider_wmigrate.engine.session.sending import Sent, Tail
 from airflow_provider_wmigrate.engine.session.session import Budget
 from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.sql.no_transaction import first_in_session
 
+from .lock_taking import LockTaking
+from .opening import facts_query, foreseen
 from .script_progress import ScriptProgress
 from .script_work import AtStatement, ScriptWork
 from .statement_work import StatementWork
@@ -117,14 +121,15 @@ class ScriptRun(ScriptWork):
     def _together(self, segment: journal.Segment) -> int:
         first, end = segment.first, segment.end
         self.execution.stepped(self.job, first, end, "runs" if end - first == 1 else "run in one transaction")
-        inside = ScriptSession()
+        inside, locks = ScriptSession(), self._locks(range(first, end))
 
         def attempt(_: int, budget: Budget) -> int:
             nonlocal inside
             with self._progress.own_statements(first):
                 self._state.be_the_script()
-                self._state.begin(budget)
-            rows = self.session.send(self.job.version, self.analysis, first, end).rows
+                self._state.begin(locks.limits(budget))
+                found = self._foreseen(locks)
+            rows = locks.send(found, budget, Tail(b"", 0)).rows
             with self._progress.own_statements(first):
                 inside = self._state.inside(first, end)
             self._leave_script()
@@ -146,6 +151,19 @@ class ScriptRun(ScriptWork):
         self.nothing_kept = False
         self._look_behind(end, inside)
         return rows
+
+    def _locks(self, part: range) -> LockTaking:
+        """Where the script has limited its waits for the whole session, they stay as they are."""
+        execution = self.execution
+        locks = LockTaking(self.session, self.job, execution.settings, execution.tell, execution.waits, part=part)
+        locks.on = locks.on and "lock_timeout" not in self._state.kept.settings
+        return locks
+
+    def _foreseen(self, locks: LockTaking) -> LockSet:
+        if not locks.on or not self.job.foresees(self.execution.settings):
+            return LockSet()
+        conn = self.session.conn
+        return foreseen(self.job, ask(conn, facts_query(conn, self.job))[1], locks.part)
 
     def _declared_alone(self, index: int) -> bool:
         """The transaction around it is not the script's own."""
@@ -194,8 +212,10 @@ class ScriptRun(ScriptWork):
         if not first_in_session(statement.kind, statement.node):
             return self.session.send_alone(version, self.analysis, index, index + 1).rows
         # It keeps everybody out of its tables while it waits for them, so it waits as briefly as a transaction.
-        send = self.session.send_first
-        rows = self.execution.retrying(self.job, lambda _, budget: send(version, self.analysis, index, budget).rows)
+        send, limits = self.session.send_first, self._locks(range(index, index + 1)).limits
+        rows = self.execution.retrying(
+            self.job, lambda _, budget: send(version, self.analysis, index, limits(budget)).rows
+        )
         self.session.renew()
         self._check_still_ours(index)
         self._state.renewed(index + 1)

@@ -65,6 +65,11 @@ class Login(NamedTuple):
     deadlock_seconds: float = 1.0
     """How long a wait for a lock lasts before the server looks for a deadlock, and may end somebody for it."""
 
+    @property
+    def patience_seconds(self) -> float:
+        """The same, and not more than PostgreSQL's own default: others wait behind us however rarely it looks."""
+        return min(self.deadlock_seconds, 1.0)
+
 
 def ready(connect: Connect, application_name: str, limit: Limit | None = None) -> tuple[psycopg.Connection[Any], Login]:
     """A new connection, made ready.

@@ -135,7 +135,9 @@ def _unwrap(analysis: Analysis) -> Analysis:
     found = unwrap(script, analysis.statements)
     _mark_new_values(script.text, found)
     blanks = tuple(sorted([*analysis.blanks, *found.blanks]))
-    return Analysis(script, found.statements, analysis.pieces, blanks, blocks=found.blocks)
+    # What cannot run inside a transaction is taken out of a block around everything.
+    wrapped = None if found.statements.outside() else found.wrapped
+    return Analysis(script, found.statements, analysis.pieces, blanks, blocks=found.blocks, wrapped=wrapped)
 
 
 def _mark_new_values(text: str, found: Unwrapped) -> None:

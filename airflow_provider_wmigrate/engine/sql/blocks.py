@@ -34,12 +34,14 @@ class Block(NamedTuple):
 class Unwrapped(NamedTuple):
     """Statements without transaction control, where that stood, and the blocks that are left.
 
-    A single block around everything is no block any more: it says what is so anyway.
+    A single block around everything is none of them: it says what is so anyway, unless the script is declared to run
+    statement by statement.
     """
 
     statements: Statements
     blanks: tuple[Span, ...]
     blocks: tuple[Block, ...]
+    wrapped: Block | None = None
 
 
 def unwrap(script: Script, statements: Statements) -> Unwrapped:
@@ -52,7 +54,8 @@ def unwrap(script: Script, statements: Statements) -> Unwrapped:
     # The semicolons stay behind; the server reads them as empty statements.
     blanks = tuple((statements.starts[i], statements.ends[i]) for i in control)
     if pairs == [(0, len(statements) - 1)]:
-        return Unwrapped(statements[1:-1], blanks, ())
+        kept = statements[1:-1]
+        return Unwrapped(kept, blanks, (), Block(0, len(kept), statements[0].line))
     blocks = []
     for number, (begin, commit) in enumerate(pairs):
         _refuse_outside(script, statements, begin, commit)
@@ -61,7 +64,7 @@ def unwrap(script: Script, statements: Statements) -> Unwrapped:
             blocks.append(Block(first, first + commit - begin - 1, statements[begin].line))
     kept = statements.without(control) if control else statements
     if len(blocks) == 1 and blocks[0].end - blocks[0].first == len(kept):
-        blocks.clear()
+        return Unwrapped(kept, blanks, (), blocks[0])
     return Unwrapped(kept, blanks, tuple(blocks))
 
 

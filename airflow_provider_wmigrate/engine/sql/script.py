@@ -43,6 +43,8 @@ class Analysis:
 
     blocks: tuple[Block, ...] = ()
     """The transactions that the script opens itself, unless it is one around everything."""
+    wrapped: Block | None = None
+    """The transaction that the script opens itself, if it is one around everything."""
     whole: bool = False
     """The grammar does not understand all of it, so it is sent without being split."""
 
@@ -69,7 +71,7 @@ class Analysis:
     def block_of(self, index: int) -> Block | None:
         """The script's own transaction that a statement stands in."""
         near = bisect_right(self.blocks, index, key=lambda block: block.first) - 1
-        return self.blocks[near] if near >= 0 and index < self.blocks[near].end else None
+        return self.blocks[near] if near >= 0 and index < self.blocks[near].end else self.wrapped
 
     def text_of(self, statement: Statement) -> str:
         """A statement without its semicolon; of COPY FROM stdin, with the data."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -29,8 +31,13 @@ SETTINGS = """
 SELECT pg_catalog.set_config(name, value, true) FROM (VALUES ('search_path', ''), ('datestyle', 'ISO'),
     ('intervalstyle', 'postgres'), ('timezone', 'GMT'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
     ('quote_all_identifiers', 'off'), ('lc_monetary', 'C'), ('xmlbinary', 'base64'), ('jit', 'off'),
-    ('statement_timeout', '0')) AS s (name, value)
+    ('statement_timeout', '0'), ('lock_timeout', (600 * greatest(0.002, least(1, pg_catalog.date_part('epoch',
+    pg_catalog.current_setting('deadlock_timeout')::pg_catalog.interval))))::int::text)) AS s (name, value)
 """
+"""A view's text is read under locks on what it reads, which are kept: so a wait ends before the server would look for a
+deadlock, and might end somebody else."""
+_PATIENCE = 30.0
+"""Seconds in which somebody may let go of a table that is read for its views."""
 _ABOUT = """
 SELECT pg_catalog.current_setting('server_version_num')::int,
        EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb'),
@@ -65,10 +72,15 @@ def take(conn: Connection[Any]) -> Snapshot:
     :param conn: outside a transaction.
     :raises WMigrateError: the schema changes all the time.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    end, attempt = time.monotonic() + _PATIENCE, 1
+    while True:
         try:
             with _looking(conn):
                 return _take(conn)
+        except errors.LockNotAvailable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(random.uniform(0.05, 0.15))
         except (
             errors.InternalError_,
             errors.UndefinedTable,
@@ -80,7 +92,7 @@ def take(conn: Connection[Any]) -> Snapshot:
                     f"the schema could not be read: {str(error).splitlines()[0]}",
                     hint="somebody changes it at the same time; try again when that is over",
                 ) from error
-    raise AssertionError("unreachable")
+            attempt += 1
 
 
 _GONE = ("XX000", "42P01", "42704", "42883")
