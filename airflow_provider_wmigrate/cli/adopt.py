@@ -28,16 +28,15 @@ def adopt(call: Call) -> Answer:
 
     given, tool = call.arguments, TOOLS[_from(call)]
     more = {"table": given.table, "accepted": tuple(given.accept or ())}
-    folder = call.folder
+    who = by_hand(call, given.reason or f"taken over from {tool.name}")
     with call.session() as session:
-        found = plan_adoption(session.conn, folder, tool, environment=call.environment, **more).adoption
+        found = plan_adoption(session.conn, who, tool, **more).adoption
     if given.dry_run or not found.adopted:
         return _adopted(call, found)
     names = "".join(f"  {one.version}_{one.name}\n" for one in found.adopted)
     what = f"Take over {plural(len(found.adopted), 'migration')} from {found.table}, without running them"
     confirm(call, f"{what}, on {call.target}:\n{names}")
-    told = by_hand(call, given.reason or f"taken over from {tool.name}")
-    return _adopted(call, carry_out(call.target.connect, folder, tool, agreed=found.versions, **more, **told))
+    return _adopted(call, carry_out(who, tool, agreed=found.versions, **more))
 
 
 def _adopted(call: Call, found: Adoption) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
@@ -38,8 +39,7 @@ def baseline(call: Call) -> Answer:
     what = f"Declare {plural(len(planned.steps), 'migration')} applied, without running them, on {call.target}"
     confirm(call, f"{what}:\n{names}  reason: {reason}")
     agreed = [step.version for step in planned.steps]
-    more = by_hand(call, reason)
-    done = carry_out(call.target.connect, call.folder, str(planned.to), agreed=agreed, accepted=accepted, **more)
+    done = carry_out(by_hand(call, reason), str(planned.to), agreed=agreed, accepted=accepted)
     return _answer(call, planned, done)
 
 
@@ -99,7 +99,7 @@ def _undo(call: Call) -> Answer:
         undo_baseline,
     )
 
-    folder = call.folder
+    who = by_hand(call)
     with call.session() as session:
         there = call.ledger.version(session.conn) is not None
         known = declared_by(session.conn, call.ledger) if there else {}
@@ -111,7 +111,7 @@ def _undo(call: Call) -> Answer:
     names = "".join(f"  {version}\n" for version in known[to])
     what = f"Take back the baseline to {to} on {call.target}, without running anything; these are pending again"
     confirm(call, f"{what}:\n{names}  reason: {reason}")
-    done = undo_baseline(call.target.connect, folder, to, **by_hand(call, reason))
+    done = undo_baseline(replace(who, reason=reason), to)
     said = f"Took back the baseline to {to}: {', '.join(done.versions)} declared no longer, on {call.target}."
     return Answer({"target": call.target_document(), "undone": done}, lambda screen: screen.line(said))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import canonical_version
@@ -11,6 +11,7 @@ from .call import Call, identity
 from .failure import UsageError
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.decisions.alone import Decider
     from airflow_provider_wmigrate.engine.model import Direction, Plan
 
 VERB: dict[Direction, str] = {"apply": "apply", "rollback": "roll back"}
@@ -64,12 +65,14 @@ def going(plan: Plan) -> str:
     return ", ".join(versions if len(versions) < 6 else [*versions[:3], "...", versions[-1]])
 
 
-def by_hand(call: Call, reason: str) -> dict[str, Any]:
-    """What every decision of a person is carried out with, beside what it is about."""
+def by_hand(call: Call, reason: str = "") -> Decider:
+    """The person who sits here, deciding."""
+    from airflow_provider_wmigrate.engine.decisions.alone import Decider
+
     from .progress import Progress
 
-    told = Progress(call.screen, 0)
-    return {"reason": reason, "identity": identity(), "environment": call.environment, "on_event": told}
+    folder, told = call.folder, Progress(call.screen, 0)
+    return Decider(call.target.connect, folder, identity(), reason, call.environment, told)
 
 
 def ask_reason(call: Call, what: str, question: str) -> str:

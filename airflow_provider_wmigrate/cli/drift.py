@@ -77,9 +77,7 @@ def _watch(call: Call, wish: str) -> Answer:
         from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 
         confirm(call, _QUESTION[wish].format(call.target))
-        told = by_hand(call, "")
-        del told["reason"]
-        switch_watch(call.target.connect, call.folder, wish == "on", **told)
+        switch_watch(by_hand(call), wish == "on")
         found = _watched(call)
     data = {"target": call.target_document(), "watch": found._asdict()}
     return Answer(data, lambda screen: screen.line(_words(found)), FOUND if found.state == "broken" else DONE)
@@ -122,7 +120,7 @@ def _accepted(call: Call, found: Drift) -> Answer:
     told = [d.sentence for d in found.differences] or [found.sentence]
     shown = "".join(f"\n  {sentence}" for sentence in told)
     confirm(call, f"Take the schema of {call.target} as known:{shown}\n  reason: {reason}")
-    done = accept_drift(call.target.connect, call.folder, found.now.fingerprint, **by_hand(call, reason))
+    done = accept_drift(by_hand(call, reason), found.now.fingerprint)
     said = f"The schema of {call.target} is known now, with {plural(len(done.differences), 'difference')} accepted."
     return Answer(_accepted_document(call, done), lambda screen: screen.line(said))
 

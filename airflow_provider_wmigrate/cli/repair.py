@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
@@ -22,11 +23,11 @@ def repair(call: Call) -> Answer:
     from airflow_provider_wmigrate.engine.decisions.repair import repair as carry_out
 
     decision = _decision(call)
-    folder, target = call.folder, call.target
+    who, target = by_hand(call), call.target
     version = _fitting(call, decision)
     reason = ask_reason(call, "a repair", f"Why is {version} repaired?")
     confirm(call, f"Repair the ledger on {target}:\n  {version}: {DECISIONS[decision]}\n  reason: {reason}")
-    done = carry_out(target.connect, folder, version, decision, **by_hand(call, reason))
+    done = carry_out(replace(who, reason=reason), version, decision)
     said = f"{done.version}_{done.name}: {done.before.words} -> {done.after.words} on {target}."
     return Answer({"target": call.target_document(), "repaired": done}, lambda screen: screen.line(said))
 

@@ -767,6 +767,7 @@ def test_applied_renamed_and_repaired_a_task_that_failed_is_cleared_green(
     runner: Runner, make_folder: MakeFolder, conn: Conn
 ) -> None:
     """002 is renamed and edited although it is applied, and its new text is accepted; 003 had failed."""
+    from airflow_provider_wmigrate.engine.decisions.alone import Decider
     from airflow_provider_wmigrate.engine.decisions.repair import repair
     from airflow_provider_wmigrate.engine.folder.folder import read_folder
     from airflow_provider_wmigrate.engine.model import Identity
@@ -776,10 +777,8 @@ def test_applied_renamed_and_repaired_a_task_that_failed_is_cleared_green(
     edited = {"002_better.sql": B["002_b.sql"] + " -- of whom?"}
     folder = make_folder({**A, **edited, **C})
     dag = runner.migrations(folder, dag_id="renamed_again")
-    repair(
-        lambda: psycopg.connect(conn.info.dsn), read_folder(folder), "002", "accept",
-        reason="only a comment", identity=Identity("bob"),
-    )  # fmt: skip
+    bob = Decider(lambda: psycopg.connect(conn.info.dsn), read_folder(folder), Identity("bob"), "only a comment")
+    repair(bob, "002", "accept")
     run.clear("migrate.003_c", "migrate.report", dag=dag)
     assert {state for task, state in run.states.items() if task not in ("002_b", "002_better")} == {"success"}
     assert (run.state, applied(conn)) == ("success", ["001", "002", "003"])

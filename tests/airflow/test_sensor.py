@@ -21,6 +21,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_runner import Runner, TaskLog, connection
 
 from airflow_provider_wmigrate import MigrationSensor, MigrationTaskGroup, schema_asset
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.baseline import baseline
 from airflow_provider_wmigrate.engine.events import Started
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -102,7 +103,7 @@ def test_a_baseline_wakes_it(runner: Runner, make_folder: MakeFolder, conn: Conn
     connect = lambda: psycopg.connect(database)  # noqa: E731
 
     def declare(to: str) -> None:
-        baseline(connect, folder, to, reason="it was there", identity=Identity("ann"))
+        baseline(Decider(connect, folder, Identity("ann"), "it was there"), to)
 
     declare("001")
     run_beside(trigger("001", "002"), conn, lambda: declare("002"))

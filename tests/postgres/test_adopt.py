@@ -20,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from airflow_provider_wmigrate.engine.adopting.tools import TOOLS
 from airflow_provider_wmigrate.engine.decisions.adopt import Adoption, adopt, plan_adoption
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.baseline import undo_baseline
 from airflow_provider_wmigrate.engine.errors import HistoryError, LedgerDamaged, LockTimeout
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -44,8 +45,9 @@ class Take:
         return self.of(tool, self.make_folder(files), **more)
 
     def of(self, tool: str, folder: Path, **more: Any) -> Adoption:
+        what = {name: more.pop(name) for name in ("agreed", "accepted", "table") if name in more}
         more = {"reason": "we moved", "identity": ANN, **more}
-        return adopt(lambda: psycopg.connect(self.dsn), read_folder(folder), TOOLS[tool], **more)
+        return adopt(Decider(lambda: psycopg.connect(self.dsn), read_folder(folder), **more), TOOLS[tool], **what)
 
 
 @pytest.fixture
@@ -424,7 +426,8 @@ def test_a_runner_is_waited_for(take: Take, applied_by_dbmate: Conn) -> None:
 def test_a_look_changes_nothing(take: Take, applied_by_dbmate: Conn, make_folder: MakeFolder, database: str) -> None:
     with psycopg.connect(database) as looking:
         looking.execute("SET default_transaction_read_only = on")
-        planned = plan_adoption(looking, read_folder(make_folder(FILES)), TOOLS["dbmate"])
+        who = Decider(lambda: looking, read_folder(make_folder(FILES)), ANN)
+        planned = plan_adoption(looking, who, TOOLS["dbmate"])
     assert [o.version for o in planned.adoption.adopted] == ["001", "002"]
     assert everything(applied_by_dbmate) == []
 
@@ -434,7 +437,7 @@ def test_a_wrong_adoption_is_taken_back_as_a_baseline_is(
 ) -> None:
     take("dbmate", FILES)
     folder = read_folder(make_folder(FILES))
-    undone = undo_baseline(lambda: psycopg.connect(database), folder, "2", reason="wrong", identity=ANN)
+    undone = undo_baseline(Decider(lambda: psycopg.connect(database), folder, ANN, "wrong"), "2")
     assert undone.versions == ("001", "002")
     assert everything(applied_by_dbmate)[0] == []
     assert Ledger().verify(applied_by_dbmate) == ()

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.baseline import Baselined, baseline, plan_baseline
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, UnknownVersion, WMigrateError
 from airflow_provider_wmigrate.engine.events import Waiting
@@ -55,8 +56,9 @@ class Declare:
         return self.of(self.make_folder(files), to, **more)
 
     def of(self, folder: Path, to: str, **more: Any) -> Baselined:
+        what = {name: more.pop(name) for name in ("agreed", "accepted") if name in more}
         more = {"reason": "it was there", "identity": ANN, **more}
-        return baseline(lambda: psycopg.connect(self.dsn), read_folder(folder), to, **more)
+        return baseline(Decider(lambda: psycopg.connect(self.dsn), read_folder(folder), **more), to, **what)
 
 
 @pytest.fixture
@@ -164,7 +166,7 @@ def test_all_or_nothing(declare: Declare, conn: Conn) -> None:
 
 
 def test_an_older_ledger_is_upgraded(declare: Declare, conn: Conn, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_wmigrate.engine.decisions import baseline as module
+    from airflow_provider_wmigrate.engine.decisions import alone as module
     from airflow_provider_wmigrate.engine.ledger.ledger_upgrades import LedgerUpgrade
 
     declare(SHOP, "1")

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
 from airflow_provider_wmigrate.engine.decisions.accept_drift import accept_drift
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.errors import StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.health.inspection import check_health
@@ -52,10 +53,8 @@ def facts_of(conn: Conn, number: int) -> dict[str, list[str]]:
 
 
 def accept(database: str, folder: Path, conn: Conn, reason: str = "agreed") -> Any:
-    fingerprint = take(conn).fingerprint
-    return accept_drift(
-        lambda: psycopg.connect(database), read_folder(folder), fingerprint, reason=reason, identity=Identity("ann")
-    )
+    who = Decider(lambda: psycopg.connect(database), read_folder(folder), Identity("ann"), reason)
+    return accept_drift(who, take(conn).fingerprint)
 
 
 def test_each_run_writes_what_it_has_changed(conn: Conn, migrator: MakeMigrator) -> None:
@@ -163,7 +162,7 @@ def test_what_was_not_seen_is_not_accepted(database: str, conn: Conn, migrator: 
     folder, seen = read_folder(tmp_path / "migrations"), take(conn).fingerprint
     conn.execute("CREATE INDEX i ON shop (id)")
     with pytest.raises(WMigrateError, match="the schema has changed since you saw it"):
-        accept_drift(lambda: psycopg.connect(database), folder, seen, reason="r", identity=Identity("ann"))
+        accept_drift(Decider(lambda: psycopg.connect(database), folder, Identity("ann"), "r"), seen)
     assert conn.execute("SELECT count(*) FROM wmigrate.schema_snapshots").fetchone() == (1,)
 
 

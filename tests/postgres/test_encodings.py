@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.repair import repair
 from airflow_provider_wmigrate.engine.errors import RollbackFailed, StatementFailed
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -80,7 +81,7 @@ def test_a_whole_life_in_any_encoding(
     assert (said["reason"], said[arrow]) == (f"warum {arrow} {smile} \\u0000", [arrow])
     assert Ledger().verify(look) == ()
     folder = read_folder(make_folder({**files, "001_t.sql": files["001_t.sql"] + " -- edited"}))
-    repair(lambda: psycopg.connect(dsn), folder, "001", "accept", reason="nur ein Kommentar → 🙂", identity=WHO)
+    repair(Decider(lambda: psycopg.connect(dsn), folder, WHO, "nur ein Kommentar → 🙂"), "001", "accept")
     assert Ledger().verify(look) == ()
     told = Incidents(lambda: psycopg.connect(dsn), "wmigrate", WHO)
     assert told.claim("failed", "aufgabe → 🙂", version=None, what="→") is True

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.baseline import baseline
 from airflow_provider_wmigrate.engine.decisions.repair import repair
 from airflow_provider_wmigrate.engine.errors import HistoryError, StatementFailed
@@ -111,7 +112,7 @@ def test_every_honest_way_agrees(database: str, migrator: MakeMigrator, make_fol
     files = FILES | STEPWISE
     connect, ann = lambda: psycopg.connect(database), Identity("ann", run_id="r", try_number=1)
     conn.execute("CREATE TABLE a ()")
-    baseline(connect, read_folder(make_folder(files)), "1", reason="it was there", identity=ann)
+    baseline(Decider(connect, read_folder(make_folder(files)), ann, "it was there"), "1")
     assert codes(conn) == []
     runner = migrator(files)
     runner.apply("002", dry_run=True)
@@ -121,7 +122,7 @@ def test_every_honest_way_agrees(database: str, migrator: MakeMigrator, make_fol
         runner.apply("003")
     assert codes(conn) == []
     edited = read_folder(make_folder(files | {"001_a.sql": "CREATE TABLE a (); -- mended"}))
-    repair(connect, edited, "001", "accept", reason="a comment", identity=ann)
+    repair(Decider(connect, edited, ann, "a comment"), "001", "accept")
     assert codes(conn) == []
     runner.roll_back("003")
     assert codes(conn) == []

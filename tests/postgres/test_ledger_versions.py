@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.decisions import repair
+from airflow_provider_wmigrate.engine.decisions import alone
+from airflow_provider_wmigrate.engine.decisions.repair import repair
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
@@ -164,8 +165,8 @@ def test_a_repair_upgrades_too(
     load(conn, VERSIONS[-1])
     name = next(name for name in FILES if name.startswith("001"))
     folder = read_folder(make_folder({**FILES, name: FILES[name] + "-- edited"}))
-    monkeypatch.setattr(repair, "Ledger", lambda schema: Ledger(schema, upgrades=(*UPGRADES, STEP)))
-    repair.repair(lambda: psycopg.connect(database), folder, "001", "accept", reason="a comment", identity=ANN)
+    monkeypatch.setattr(alone, "Ledger", lambda schema: Ledger(schema, upgrades=(*UPGRADES, STEP)))
+    repair(alone.Decider(lambda: psycopg.connect(database), folder, ANN, "a comment"), "001", "accept")
     assert [row.event for row in LATER.log.rows(conn)][-2:] == ["ledger_upgraded", "repaired"]
     assert LATER.version(conn) == STEP.version
 

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -35,7 +36,7 @@ _numbers = count(1)
 
 
 def switch(database: str, folder: Path, on: bool) -> bool:
-    return switch_watch(lambda: psycopg.connect(database), read_folder(folder), on, identity=Identity("ann"))
+    return switch_watch(Decider(lambda: psycopg.connect(database), read_folder(folder), Identity("ann")), on)
 
 
 @pytest.fixture

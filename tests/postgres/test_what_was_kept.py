@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.repair import repair
 from airflow_provider_wmigrate.engine.errors import (
     HistoryError,
@@ -120,7 +121,7 @@ def test_a_procedure_too_and_a_person_says_it(
     )
     connect = lambda: psycopg.connect(database)  # noqa: E731
     folder = read_folder(make_folder(files))
-    repair(connect, folder, "001", "ran", reason="one is paid", identity=Identity("ann"))
+    repair(Decider(connect, folder, Identity("ann"), "one is paid"), "001", "ran")
     assert migrator(files).apply("001").statements == 1
     assert paid(conn) == 1
 

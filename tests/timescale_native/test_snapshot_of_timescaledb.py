@@ -12,6 +12,7 @@ from native import skip_unless_full
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity
@@ -120,7 +121,7 @@ def test_the_watch_is_not_flooded_by_what_timescaledb_does(
     skip_unless_full(database)
     files = {"001_t.sql": "CREATE TABLE t ();", "001_t.rollback.sql": "DROP TABLE t;"}
     migrator(files).apply("001")
-    switch_watch(lambda: psycopg.connect(database), read_folder(make_folder(files)), True, identity=Identity("ann"))
+    switch_watch(Decider(lambda: psycopg.connect(database), read_folder(make_folder(files)), Identity("ann")), True)
     run(conn, *SCHEMA, *COMMUNITY, "CALL refresh_continuous_aggregate('daily', NULL, NULL)")
     jobs = conn.execute("SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000").fetchall()
     run(conn, *(f"CALL run_job({job})" for (job,) in jobs))

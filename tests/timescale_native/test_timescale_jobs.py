@@ -15,6 +15,7 @@ from native import fill, running_server, skip_before_218, skip_unless_full
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import diff
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 from airflow_provider_wmigrate.engine.events import Event, Noticed
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
@@ -166,7 +167,7 @@ def test_a_job_at_work_is_no_difference_and_nobodys_change(
 ) -> None:
     files = {"001_t.sql": "CREATE TABLE t ();", "001_t.rollback.sql": "DROP TABLE t;"}
     migrator(files).apply("001")
-    switch_watch(lambda: psycopg.connect(database), read_folder(make_folder(files)), True, identity=Identity("ann"))
+    switch_watch(Decider(lambda: psycopg.connect(database), read_folder(make_folder(files)), Identity("ann")), True)
     before = take(conn)
     eventually(conn, f"SELECT 1 FROM timescaledb_information.job_stats WHERE job_id = {due} AND total_runs > 0")
     assert diff(before, take(conn)) == ()

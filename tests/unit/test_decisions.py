@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from in_words import attempt, canonical, codes, entry, folder, migration, state, steps
 
-from airflow_provider_wmigrate.engine.decisions.alone import stated
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.baseline import (
     baseline_named,
     not_agreed,
@@ -18,7 +18,7 @@ from airflow_provider_wmigrate.engine.decisions.baseline import (
 from airflow_provider_wmigrate.engine.decisions.repair import DECISIONS, _summary, repaired
 from airflow_provider_wmigrate.engine.errors import UnknownVersion, WMigrateError
 from airflow_provider_wmigrate.engine.folder.graph import Graph
-from airflow_provider_wmigrate.engine.model import Entry, Finding, State
+from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, State
 
 LOOK = "look at `wmigrate status`"
 
@@ -266,9 +266,12 @@ def test_a_baseline_on_which_something_stands_is_not_taken_back() -> None:
 
 
 def test_a_reason_is_one_line() -> None:
-    assert stated(" because\n  of it ", "repair") == "because of it"
+    def deciding(reason: str) -> Decider:
+        return Decider(connect=None, folder=None, identity=Identity("ann"), reason=reason)  # type: ignore[arg-type]
+
+    assert deciding(" because\n  of it ").stated("repair") == "because of it"
     with pytest.raises(WMigrateError) as refused:
-        stated(" \n", "repair")
+        deciding(" \n").stated("repair")
     assert str(refused.value) == "a repair needs a reason; it is kept in the audit log"
 
 

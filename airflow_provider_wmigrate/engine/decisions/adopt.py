@@ -19,17 +19,15 @@ from airflow_provider_wmigrate.engine.adopting.matching import Matched, match, n
 from airflow_provider_wmigrate.engine.adopting.model import Applied, Rows, Table, Tool, unsettled
 from airflow_provider_wmigrate.engine.catalog.named_tables import tables_named
 from airflow_provider_wmigrate.engine.errors import HistoryError
-from airflow_provider_wmigrate.engine.events import Listener
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger.asking import CHANGED
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
-from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Migration, Script, State, version_key
 from airflow_provider_wmigrate.engine.plan import planner
 from airflow_provider_wmigrate.engine.plan.statuses import statuses
-from airflow_provider_wmigrate.engine.session.session import Connect, Session
+from airflow_provider_wmigrate.engine.session.session import Session
 
-from .alone import alone_with_the_ledger, stated
+from .alone import Decider
 from .baseline import NEXT, not_settled, too_late
 
 
@@ -85,13 +83,7 @@ class Planned(NamedTuple):
 
 
 def plan_adoption(
-    conn: Connection[Any],
-    folder: Folder,
-    tool: Tool,
-    *,
-    table: str | None = None,
-    accepted: Collection[str] = (),
-    environment: str | None = None,
+    conn: Connection[Any], who: Decider, tool: Tool, *, table: str | None = None, accepted: Collection[str] = ()
 ) -> Planned:
     """What would be taken over.
 
@@ -99,15 +91,14 @@ def plan_adoption(
     :param accepted: see `match`.
     :raises HistoryError: it cannot be; it has a finding for each reason.
     """
-    settings = folder.config.settings_for(environment)
-    state = Ledger(settings.ledger.schema_name).state(conn)
-    place, rows, beside = _rows(conn, tool, table, ours=settings.ledger.schema_name)
-    migrations = {m.version: m for m in folder.under(settings)}
+    folder, migrations, schema = who.folder, who.migrations, who.ledger.schema
+    state = who.ledger.state(conn)
+    place, rows, beside = _rows(conn, tool, table, ours=schema)
     blocks = folder.config.migrations
     origins = {v: str(blocks[v].origin) for v in migrations if v in blocks and blocks[v].origin}
     matched = match(tool, tuple(tool.read(rows, beside)), migrations, origins, folder.graph, accepted)
     there = {e.version for e in state.entries}
-    since = _undone(conn, settings.ledger.schema_name) if state.ledger_version is not None else {}
+    since = _undone(conn, schema) if state.ledger_version is not None else {}
     undone = [v for v, one in matched.adopted.items() if v in since and (one.at is None or one.at <= since[v])]
     fresh = {v: one for v, one in matched.adopted.items() if v not in there and v not in undone}
     findings = matched.findings or _contradictions(matched, fresh, migrations, folder, state)
@@ -128,38 +119,30 @@ def plan_adoption(
 
 
 def adopt(
-    connect: Connect,
-    folder: Folder,
+    who: Decider,
     tool: Tool,
     *,
-    reason: str,
-    identity: Identity,
     table: str | None = None,
     accepted: Collection[str] = (),
-    environment: str | None = None,
     agreed: Collection[str] | None = None,
-    on_event: Listener = lambda event: None,
 ) -> Adoption:
     """Take it over; create the ledger where there is none.
 
-    :param reason: why, for the audit log; one line that holds no secret.
     :param agreed: versions that somebody agreed to; what else would be taken over by now is refused. None: all.
     :raises HistoryError: it cannot be taken over; nothing was changed.
     :raises LockTimeout: a runner is at work.
     """
-    reason = stated(reason, "adoption")
-    settings = folder.config.settings_for(environment)
-    ledger = Ledger(settings.ledger.schema_name)
-    with alone_with_the_ledger(connect, settings, "adopt", tool.name, on_event) as session, session.transaction():
-        planned = plan_adoption(session.conn, folder, tool, table=table, accepted=accepted, environment=environment)
+    who.stated("adoption")
+    with who.alone("adopt", tool.name) as session, session.transaction():
+        planned = plan_adoption(session.conn, who, tool, table=table, accepted=accepted)
         adoption = planned.adoption
         findings = tuple(_not_agreed(adoption, agreed))
         if findings:
             raise HistoryError(findings)
         if not adoption.adopted:
             return adoption
-        make_current(ledger, session.conn, identity, planned.ledger_version)
-        return replace(adoption, audit_head=_write(session, ledger, planned, reason, identity))
+        make_current(who.ledger, session.conn, who.identity, planned.ledger_version)
+        return replace(adoption, audit_head=_write(session, who, planned))
 
 
 def _not_agreed(adoption: Adoption, agreed: Collection[str] | None) -> Iterator[Finding]:
@@ -169,13 +152,14 @@ def _not_agreed(adoption: Adoption, agreed: Collection[str] | None) -> Iterator[
             yield Finding("not_adoptable", message, "stop that tool, and adopt again", version=version)
 
 
-def _write(session: Session, ledger: Ledger, planned: Planned, reason: str, identity: Identity) -> str:
+def _write(session: Session, who: Decider, planned: Planned) -> str:
     """Entries, then the audit rows, which keep the head locked until the commit."""
-    writer, migrations, adoption = ledger.writer(session.conn), planned.migrations, planned.adoption
+    ledger, migrations, adoption = who.ledger, planned.migrations, planned.adoption
+    writer = ledger.writer(session.conn)
     for version, migration in migrations.items():
         one = planned.applied[version]
-        who = Identity(one.actor) if one.actor else identity
-        writer.insert_entry(migration, who, duration_ms=one.duration_ms, statements=0, applied_at=one.at)
+        actor = Identity(one.actor) if one.actor else who.identity
+        writer.insert_entry(migration, actor, duration_ms=one.duration_ms, statements=0, applied_at=one.at)
     writer.set_schema_version()
     head, to = "", max(migrations, key=version_key)
     for version, migration in migrations.items():
@@ -183,13 +167,13 @@ def _write(session: Session, ledger: Ledger, planned: Planned, reason: str, iden
             "from": adoption.tool,
             "table": adoption.table,
             "to": to,
-            "reason": reason,
+            "reason": who.stated("adoption"),
             "name": migration.name,
             "checksum": migration.script.checksum,
             "called": planned.applied[version].name,
             "time_known": planned.applied[version].at is not None,
         }
-        head = ledger.log.append(session.conn, "adopted", identity, version=version, details=details)
+        head = ledger.log.append(session.conn, "adopted", who.identity, version=version, details=details)
     return head
 
 

@@ -15,8 +15,7 @@ from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion
-from airflow_provider_wmigrate.engine.events import Listener
-from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
@@ -32,9 +31,9 @@ from airflow_provider_wmigrate.engine.model import (
 )
 from airflow_provider_wmigrate.engine.plan import planner
 from airflow_provider_wmigrate.engine.plan.rollback import all_dependents
-from airflow_provider_wmigrate.engine.session.session import Connect, Session
+from airflow_provider_wmigrate.engine.session.session import Session
 
-from .alone import alone_with_the_ledger, stated
+from .alone import Decider
 
 NEXT = {
     Status.CHANGED: "restore its file, or accept it with `wmigrate repair {} --accept`",
@@ -73,34 +72,21 @@ def plan_baseline(migrations: Sequence[Migration], graph: Graph, state: State, *
 
 
 def baseline(
-    connect: Connect,
-    folder: Folder,
-    to: str,
-    *,
-    reason: str,
-    identity: Identity,
-    environment: str | None = None,
-    agreed: Collection[str] | None = None,
-    accepted: Collection[str] | None = None,
-    on_event: Listener = lambda event: None,
+    who: Decider, to: str, *, agreed: Collection[str] | None = None, accepted: Collection[str] | None = None
 ) -> Baselined:
     """Declare every migration up to `to`, and what these need, applied; create the ledger where there is none.
 
-    :param reason: why, for the audit log; one line that holds no secret.
     :param agreed: versions that somebody agreed to; whatever else would be declared by now is refused. None: all.
     :param accepted: differences from a replay that somebody accepted, for the audit log; None: nothing was compared.
     :raises HistoryError: the ledger contradicts it; nothing was changed.
     :raises UnknownVersion: the folder has no such version.
     :raises LockTimeout: a runner is at work.
     """
-    reason = stated(reason, "baseline")
-    settings = folder.config.settings_for(environment)
-    ledger = Ledger(settings.ledger.schema_name)
-    migrations = {m.version: m for m in folder.under(settings)}
+    reason, ledger, migrations = who.stated("baseline"), who.ledger, who.migrations
     to = normalise_version(to, migrations)
-    with alone_with_the_ledger(connect, settings, "baseline", to, on_event) as session:
+    with who.alone("baseline", to) as session:
         state = ledger.state(session.conn)
-        plan = plan_baseline(list(migrations.values()), folder.graph, state, to=to)
+        plan = plan_baseline(list(migrations.values()), who.folder.graph, state, to=to)
         versions = tuple(step.version for step in plan.steps)
         findings = plan.findings or tuple(not_agreed(versions, agreed))
         if findings:
@@ -108,10 +94,10 @@ def baseline(
         head = None
         if versions:
             with session.transaction():
-                make_current(ledger, session.conn, identity, state.ledger_version)
+                make_current(ledger, session.conn, who.identity, state.ledger_version)
                 said = {"to": to, "reason": reason} | ({} if accepted is None else {"accepted": list(accepted)})
-                head = _declare(session, ledger, [migrations[v] for v in versions], said, identity)
-    return Baselined(to, versions, reason, identity, head)
+                head = _declare(session, ledger, [migrations[v] for v in versions], said, who.identity)
+    return Baselined(to, versions, reason, who.identity, head)
 
 
 def _declare(
@@ -188,27 +174,15 @@ def not_undoable(declared: Collection[str], entries: Sequence[Entry]) -> tuple[F
     return tuple(all_dependents(declared, entries, leaving={*declared}))
 
 
-def undo_baseline(
-    connect: Connect,
-    folder: Folder,
-    to: str,
-    *,
-    reason: str,
-    identity: Identity,
-    environment: str | None = None,
-    on_event: Listener = lambda event: None,
-) -> Baselined:
+def undo_baseline(who: Decider, to: str) -> Baselined:
     """Take back what the baseline to this version declared, as far as nothing has been applied or rolled back since.
 
-    :param reason: why, for the audit log; one line that holds no secret.
     :raises HistoryError: a migration that was applied since needs one of them; nothing was changed.
     :raises UnknownVersion: the ledger stands on no baseline to this version.
     :raises LockTimeout: a runner is at work.
     """
-    reason = stated(reason, "baseline")
-    settings = folder.config.settings_for(environment)
-    ledger = Ledger(settings.ledger.schema_name)
-    with alone_with_the_ledger(connect, settings, "baseline", to, on_event) as session:
+    reason, ledger = who.stated("baseline"), who.ledger
+    with who.alone("baseline", to) as session:
         conn = session.conn
         ledger_version = ledger.version(conn)
         known = declared_by(conn, ledger) if ledger_version is not None else {}
@@ -219,15 +193,15 @@ def undo_baseline(
             raise HistoryError(findings)
         rows = {entry.version: entry for entry in entries}
         with session.transaction():
-            make_current(ledger, conn, identity, ledger_version)
+            make_current(ledger, conn, who.identity, ledger_version)
             for version in known[to]:
                 ledger.writer(conn).delete_entry(version)
             ledger.writer(conn).set_schema_version()
             head = None
             for version in known[to]:
                 details = {"to": to, "reason": reason, "name": rows[version].name, "checksum": rows[version].checksum}
-                head = ledger.log.append(conn, "baseline_undone", identity, version=version, details=details)
-    return Baselined(to, known[to], reason, identity, head)
+                head = ledger.log.append(conn, "baseline_undone", who.identity, version=version, details=details)
+    return Baselined(to, known[to], reason, who.identity, head)
 
 
 def baseline_named(to: str, known: Collection[str]) -> str:

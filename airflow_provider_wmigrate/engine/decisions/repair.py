@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion
-from airflow_provider_wmigrate.engine.events import Listener
-from airflow_provider_wmigrate.engine.folder.folder import Folder, normalise_version
+from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import (
@@ -26,9 +25,9 @@ from airflow_provider_wmigrate.engine.model import (
 )
 from airflow_provider_wmigrate.engine.plan.rollback import applied_chain
 from airflow_provider_wmigrate.engine.plan.statuses import open_failures, statuses, told, with_decisions
-from airflow_provider_wmigrate.engine.session.session import Connect, Session
+from airflow_provider_wmigrate.engine.session.session import Session
 
-from .alone import alone_with_the_ledger, stated
+from .alone import Decider
 
 Decision = Literal["accept", "done", "undone", "ran", "again", "forget", "settle"]
 
@@ -107,28 +106,14 @@ def _settled(version: str, status: Status, entry: Entry | None, state: State | N
     return entry
 
 
-def repair(
-    connect: Connect,
-    folder: Folder,
-    version: str,
-    decision: Decision,
-    *,
-    reason: str,
-    identity: Identity,
-    environment: str | None = None,
-    on_event: Listener = lambda event: None,
-) -> Repaired:
+def repair(who: Decider, version: str, decision: Decision) -> Repaired:
     """Carry out a decision.
 
-    :param reason: why, for the audit log; one line that holds no secret.
     :raises HistoryError: the decision does not fit the migration's status; nothing was changed.
     :raises LockTimeout: a runner is at work.
     """
-    reason = stated(reason, "repair")
-    settings = folder.config.settings_for(environment)
-    ledger = Ledger(settings.ledger.schema_name)
-    migrations = {m.version: m for m in folder.under(settings)}
-    with alone_with_the_ledger(connect, settings, "repair", version, on_event) as session:
+    reason, ledger, migrations = who.stated("repair"), who.ledger, who.migrations
+    with who.alone("repair", version) as session:
         state = ledger.state(session.conn)
         if state.ledger_version is None:
             raise UnknownVersion(version, (), where="the ledger, which this database does not have")
@@ -139,15 +124,15 @@ def repair(
         if isinstance(after, Finding):
             raise HistoryError([after])
         with session.transaction():
-            make_current(ledger, session.conn, identity, state.ledger_version)
+            make_current(ledger, session.conn, who.identity, state.ledger_version)
             if entry is not None and after != entry:
                 _write(session, ledger, entry, after, migration if decision in ("accept", "done") else None)
                 ledger.writer(session.conn).set_schema_version()
             details = {"decision": decision, "reason": reason, "before": _summary(entry), "after": _summary(after)}
-            head = ledger.log.append(session.conn, "repaired", identity, version=version, details=details)
+            head = ledger.log.append(session.conn, "repaired", who.identity, version=version, details=details)
             now = _status(migration, after, ledger.state(session.conn))
     name = entry.name if entry else migration.name if migration else ""
-    return Repaired(version, name, decision, _status(migration, entry, state), now, reason, identity, head)
+    return Repaired(version, name, decision, _status(migration, entry, state), now, reason, who.identity, head)
 
 
 def _agreeing(entry: Entry, migration: Migration, state: State | None) -> Entry:

@@ -11,18 +11,13 @@ import psycopg
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
-from airflow_provider_wmigrate.engine.events import Listener
-from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger import watching
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
-from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.ledger.structure import in_schema
 from airflow_provider_wmigrate.engine.ledger.watching import seal, trigger_names, watch_schema, watched
-from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.session.advisory import ledger_lock
-from airflow_provider_wmigrate.engine.session.session import Connect
 
-from .alone import alone_with_the_ledger
+from .alone import Decider
 
 LONGEST_NAME = 63
 """In bytes."""
@@ -30,15 +25,7 @@ PATIENCE = "3s"
 """How long switching off waits for an open transaction with DDL, while other DDL waits behind it."""
 
 
-def switch_watch(
-    connect: Connect,
-    folder: Folder,
-    on: bool,
-    *,
-    identity: Identity,
-    environment: str | None = None,
-    on_event: Listener = lambda event: None,
-) -> bool:
+def switch_watch(who: Decider, on: bool) -> bool:
     """Install what records, or move its last rows into the audit log and remove it.
 
     :return: whether anything was changed.
@@ -46,25 +33,19 @@ def switch_watch(
         changed.
     :raises LockTimeout: a runner is at work.
     """
-    settings = folder.config.settings_for(environment)
-    ledger = Ledger(settings.ledger.schema_name)
-    with alone_with_the_ledger(connect, settings, "watch", "drift", on_event) as session:
-        conn, schema = session.conn, ledger.schema
-        version = ledger.version(conn)
-        if version is None:
-            raise WMigrateError(f"there is no ledger in schema {schema}", hint="run the migrations")
+    ledger, schema = who.ledger, who.ledger.schema
+    with who.alone_with_a_ledger("watch", "drift") as (session, version):
+        conn = session.conn
         state = watched(conn, schema)
         if state.state == ("on" if on else "off"):
             return False
         with session.transaction(), _allowed(session.login.user):
             if state.state != "off":
                 _remove(conn, schema, state.waiting is not None)
-            make_current(ledger, conn, identity, version)
+            make_current(ledger, conn, who.identity, version)
             if on:
                 _install(conn, schema)
-                ledger.log.append(conn, "watch_on", identity)
-            else:
-                ledger.log.append(conn, "watch_off", identity)
+            ledger.log.append(conn, "watch_on" if on else "watch_off", who.identity)
     return True
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import psycopg
 
+from airflow_provider_wmigrate.engine.decisions.alone import Decider
 from airflow_provider_wmigrate.engine.decisions.repair import Decision, repair
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.model import Identity
@@ -198,14 +199,11 @@ def _person(scene: Scene, verdict: Verdict) -> None:
         if 0 < seen < look.parts:
             conn.execute(look.rest.encode())
     decision: Decision = "ran" if seen else "again"
-    repair(
-        lambda: psycopg.connect(scene.arena.direct(scene.database)),
-        read_folder(scene.arena.folder(scene.kind)),
-        "002",
-        decision,
-        reason="looked at the database",
-        identity=Identity("person"),
+    connect = lambda: psycopg.connect(scene.arena.direct(scene.database))  # noqa: E731
+    person = Decider(
+        connect, read_folder(scene.arena.folder(scene.kind)), Identity("person"), reason="looked at the database"
     )
+    repair(person, "002", decision)
 
 
 def _judge(scene: Scene, verdict: Verdict) -> None:
