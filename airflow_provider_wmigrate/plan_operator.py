@@ -111,11 +111,16 @@ class PlanMigrationsOperator(FolderOperator):
         plan = self._plan(migrator, known_head=None if is_true(self.forget_head) else known)
         if self.direction == "apply" and plan.to is None:
             send_pending(folder.config.monitoring.metrics, target=self.conn_id, count=len(plan.steps))
-        of_plan = [*plan.findings, *self._closed(migrator, plan, asks=asks), *self._not_promoted(context, folder, plan)]
-        findings = [*map(in_words_of_a_run, of_plan), *self._static_findings(folder, migrator, plan)]
-        foreseen, to_split = migrator.forecast(plan, migrator.analyses.of, in_bundle(self, context), lost=asks)
+        analysed = migrator.analyses.of
+        of_plan = [
+            *plan.findings,
+            *self._closed(migrator, plan, asks=asks),
+            *_not_promoted(context, self.follows, folder, plan),
+        ]
+        findings = [*map(in_words_of_a_run, of_plan), *migrator.in_files(plan, analysed), *self._without_task(plan)]
+        foreseen, to_split = migrator.forecast(plan, analysed, in_bundle(self, context), lost=asks)
         findings += to_split
-        needs = {} if dry_run else migrator.backup_needs(plan, migrator.analyses.of)
+        needs = {} if dry_run else migrator.backup_needs(plan, analysed)
         backups = {version: need.why for version, need in needs.items()}
         for line in plan_lines(plan, findings, foreseen, backups):
             self.log.info("%s", line)
@@ -146,29 +151,6 @@ class PlanMigrationsOperator(FolderOperator):
         found = [] if self._dry_run() else [*migrator.window_findings(plan)]
         way = "whoever approves the plan says whether it is waited for"
         return [replace(f, severity="warning", next_step=way) for f in found] if asks else found
-
-    def _not_promoted(self, context: Any, folder: Folder, plan: Plan) -> list[Finding]:
-        """What is not applied in the environment before as the folder has it now, unless it was left out there."""
-        if not self.follows:
-            return []
-        from .engine.model import Finding, Status
-        from .engine.plan.statuses import statuses
-
-        name = self.follows["environment"]
-        hook, identity = MigrationHook(self.follows["conn_id"]), identity_of(context)
-        before = hook.migrator(folder, identity=identity, environment=name)
-        there = statuses([*before.migrations.values()], before.read().entries)
-        left_out = (pulled(context, self.follows["plan_task_id"], PLAN_KEY) or {}).get("left_out", {})
-        return [
-            Finding(
-                "not_promoted",
-                f"{step.version}_{step.name} is not applied in {name} as the folder has it now",
-                f"apply it there first: trigger a new run, so that it goes through {name}",
-                version=step.version,
-            )
-            for step in plan.steps
-            if there[step.version] is not Status.APPLIED and step.version not in left_out
-        ]
 
     def _propose(self, context: Any, migrator: Migrator, plan: Plan, head: str | None, snapshot: Snapshot) -> None:
         from .engine.plan.proposal import Proposal
@@ -201,20 +183,10 @@ class PlanMigrationsOperator(FolderOperator):
             details["backup"] = as_planned(needs, plan)
         return self._written(migrator, lambda: migrator.record("planned", details=details), idle=not plan.steps)
 
-    def _static_findings(self, folder: Folder, migrator: Migrator, plan: Plan) -> list[Finding]:
+    def _without_task(self, plan: Plan) -> list[Finding]:
         from .engine.model import Finding
-        from .engine.plan.folder_rules import folder_findings
-        from .engine.plan.proven import unproven
-        from .engine.plan.script_rules import empty_rollbacks, script_findings
 
-        if self.direction == "apply":
-            about_to_run = [migrator.migrations[step.version] for step in plan.steps]
-            known = [*migrator.migrations.values()]
-            of_scripts = script_findings(about_to_run, folder.config, known, analysed=migrator.analyses.of)
-            going = {step.version for step in plan.steps}
-            return [*folder_findings(folder), *unproven(folder, going), *of_scripts]
-        undone = [migrator.migrations[s.version] for s in plan.steps if s.version in migrator.migrations]
-        return [*empty_rollbacks(undone)] + [
+        return [
             Finding(
                 "no_task",
                 f"migration {step.version}_{step.name} is applied but has no file, so this group has no task for it",
@@ -222,7 +194,7 @@ class PlanMigrationsOperator(FolderOperator):
                 version=step.version,
             )
             for step in plan.steps
-            if step.version not in self.tasks
+            if plan.direction == "rollback" and step.version not in self.tasks
         ]
 
     def _push(
@@ -254,3 +226,27 @@ class PlanMigrationsOperator(FolderOperator):
             HEAD_KEY: head,
         }
         context["ti"].xcom_push(key=PLAN_KEY, value=value)
+
+
+def _not_promoted(context: Any, follows: Mapping[str, Any] | None, folder: Folder, plan: Plan) -> list[Finding]:
+    """What is not applied in the environment before as the folder has it now, unless it was left out there."""
+    if not follows:
+        return []
+    from .engine.model import Finding, Status
+    from .engine.plan.statuses import statuses
+
+    name = follows["environment"]
+    hook, identity = MigrationHook(follows["conn_id"]), identity_of(context)
+    before = hook.migrator(folder, identity=identity, environment=name)
+    there = statuses([*before.migrations.values()], before.read().entries)
+    left_out = (pulled(context, follows["plan_task_id"], PLAN_KEY) or {}).get("left_out", {})
+    return [
+        Finding(
+            "not_promoted",
+            f"{step.version}_{step.name} is not applied in {name} as the folder has it now",
+            f"apply it there first: trigger a new run, so that it goes through {name}",
+            version=step.version,
+        )
+        for step in plan.steps
+        if there[step.version] is not Status.APPLIED and step.version not in left_out
+    ]

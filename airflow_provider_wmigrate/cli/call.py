@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_wmigrate.engine.model import Identity
+from airflow_provider_wmigrate.engine.model import Identity, Script
 
 from .failure import DONE, UsageError
 from .screen import Screen
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.config.settings import Settings
     from airflow_provider_wmigrate.engine.folder.folder import Folder
     from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
+    from airflow_provider_wmigrate.engine.looking_ahead import LookingAhead
     from airflow_provider_wmigrate.engine.migrator import Migrator
-    from airflow_provider_wmigrate.engine.planning import Planning
     from airflow_provider_wmigrate.engine.session.session import Session
     from airflow_provider_wmigrate.engine.sql.analysis import Analyses
+    from airflow_provider_wmigrate.engine.sql.script import Analysis
 
     from .env_file import EnvFile
     from .target import Target
@@ -148,6 +149,9 @@ class Call:
         outside = "--outside-window" if getattr(self.arguments, "outside_window", False) else ""
         return {"rollback_script": getattr(self.arguments, "script", None), "outside_window": outside}
 
+    def analysed(self, script: Script) -> Analysis:
+        return self.analyses.of(script)
+
     @cached_property
     def analyses(self) -> Analyses:
         """The scripts that were parsed in this call."""
@@ -155,15 +159,17 @@ class Call:
 
         return Analyses()
 
-    def planning(self, seen: Folder | None = None) -> Planning:
+    def planning(self, seen: Folder | None = None) -> LookingAhead:
         """Reads and plans, and cannot act.
 
         :param seen: a folder that may have mistakes; None: this one has none.
         """
-        from airflow_provider_wmigrate.engine.planning import Planning
+        from airflow_provider_wmigrate.engine.looking_ahead import LookingAhead
 
         folder = self.folder if seen is None else seen
-        return Planning(self.target.connect, folder, identity=identity(), environment=self.environment, **self._chosen)
+        return LookingAhead(
+            self.target.connect, folder, identity=identity(), environment=self.environment, **self._chosen
+        )
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -85,14 +85,14 @@ def look(call: Call, plan: Plan | None, migrations: Sequence[Migration]) -> _Loo
     scripts = [script for m in migrations for script in (m.script, m.rollback) if script]
     analyses = dict(_analysed(call, scripts))
     schema = call.settings.ledger.schema_name
-    findings = list(script_findings(migrations, call.folder.config, call.folder.migrations, analysed=call.analyses.of))
+    findings = list(script_findings(migrations, call.folder.config, call.folder.migrations, analysed=call.analysed))
     for migration in migrations:
         if (script := analyses.get(migration.script.file)) is not None:
             rollback = analyses.get(migration.rollback.file) if migration.rollback else None
             findings += in_files(migration, script, rollback, schema)
     untried: list[str] = []
     if plan is not None:
-        findings += call.planning().evidence(plan, call.analyses.of)
+        findings += call.planning().evidence(plan, call.analysed)
     else:
         untried.append(f"{', '.join(NEED_ROWS)}: no database was asked how large its tables are")
     findings += _of_squawk(call, migrations, untried, asked=plan is not None)
@@ -113,7 +113,7 @@ def _wanted(call: Call, plan: Plan | None) -> list[Migration]:
 def _analysed(call: Call, scripts: Sequence[Script]) -> Iterator[tuple[str, Analysis]]:
     for script in scripts:
         try:
-            yield script.file, call.analyses.of(script)
+            yield script.file, call.analysed(script)
         except WMigrateError:  # the rules of scripts tell it
             continue
 

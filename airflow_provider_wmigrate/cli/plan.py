@@ -18,17 +18,17 @@ from .screen import Screen, plural, show_findings
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.blast import Elsewhere
     from airflow_provider_wmigrate.engine.lock_modes import Forecast
-    from airflow_provider_wmigrate.engine.planning import Planning
+    from airflow_provider_wmigrate.engine.looking_ahead import LookingAhead
 
 
 def plan(call: Call) -> Answer:
     """What `up` would do. Findings that would stop it make the exit code 3."""
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
-    forecasts, to_split = planning.forecast(made, call.analyses.of, _elsewhere(call)) if made.steps else ((), ())
+    forecasts, to_split = planning.forecast(made, call.analysed, _elsewhere(call)) if made.steps else ((), ())
     closed = planning.window_findings(made)
-    findings = [*made.findings, *closed, *_in_files(call, planning, made), *to_split]
-    needs = planning.backup_needs(made, call.analyses.of) if made.steps else {}
+    findings = [*made.findings, *closed, *planning.in_files(made, call.analysed), *to_split]
+    needs = planning.backup_needs(made, call.analysed) if made.steps else {}
     foreseen = {forecast.version: forecast for forecast in forecasts}
     data = {
         "target": call.target_document(),
@@ -72,7 +72,7 @@ def up(call: Call) -> Answer:
         raise UsageError("--jobs does not go with --dry-run", hint="a dry run is one transaction: leave --jobs out")
     planning = call.planning()
     made = planning.plan(to=call.arguments.to)
-    findings = [*made.findings, *_closed(call, planning, made), *_in_files(call, planning, made)]
+    findings = [*made.findings, *_closed(call, planning, made), *planning.in_files(made, call.analysed)]
     return _carried_out(call, planning, made, findings)
 
 
@@ -95,19 +95,15 @@ def down(call: Call) -> Answer:
         made = planning.plan_rollback(to=given.version)
     if not made.steps:
         return _carried_out(call, planning, made, list(made.findings))
-    from airflow_provider_wmigrate.engine.plan.script_rules import empty_rollbacks
-
-    going = [step.version for step in made.steps]
-    undone = [planning.migrations[version] for version in going if version in planning.migrations]
-    findings = [*made.findings, *_closed(call, planning, made), *empty_rollbacks(undone)]
+    findings = [*made.findings, *_closed(call, planning, made), *planning.in_files(made, call.analysed)]
     foreseen: Iterable[Forecast] = ()
     if not _errors(findings):
-        foreseen, more = planning.forecast(made, call.analyses.of)
+        foreseen, more = planning.forecast(made, call.analysed)
         findings += more
     return _carried_out(call, planning, made, findings, foreseen)
 
 
-def _closed(call: Call, planning: Planning, made: Plan) -> Iterable[Finding]:
+def _closed(call: Call, planning: LookingAhead, made: Plan) -> Iterable[Finding]:
     """A dry run leaves nothing behind, so no window holds for it."""
     return () if call.arguments.dry_run else planning.window_findings(made)
 
@@ -117,7 +113,7 @@ def _refuse_unused_scratch(call: Call) -> None:
         raise UsageError("--scratch belongs to --dry-run", hint="give it too, or leave --scratch out")
 
 
-def _last(planning: Planning, steps: int) -> Plan:
+def _last(planning: LookingAhead, steps: int) -> Plan:
     made = planning.plan_rollback_steps(steps)
     there = len(made.steps)
     if 0 < there < steps:
@@ -128,7 +124,7 @@ def _last(planning: Planning, steps: int) -> Plan:
 
 
 def _carried_out(
-    call: Call, planning: Planning, made: Plan, findings: list[Finding], foreseen: Iterable[Forecast] = ()
+    call: Call, planning: LookingAhead, made: Plan, findings: list[Finding], foreseen: Iterable[Forecast] = ()
 ) -> Answer:
     if _errors(findings):
         raise HistoryError(_errors(findings))
@@ -143,7 +139,7 @@ def _carried_out(
         from .run import Run
 
         backs_up = made.steps and not call.arguments.dry_run
-        needs = planning.backup_needs(made, call.analyses.of) if backs_up else {}
+        needs = planning.backup_needs(made, call.analysed) if backs_up else {}
         return Run(call, made, findings, document, idle, losses, needs).answer()
     return Answer(document, lambda screen: screen.line(idle))
 
@@ -161,21 +157,6 @@ def _run_document(call: Call, made: Plan, findings: Sequence[Finding]) -> dict[s
         "not_tried": [],
         "findings": findings,
     }
-
-
-def _in_files(call: Call, planning: Planning, made: Plan) -> list[Finding]:
-    from airflow_provider_wmigrate.engine.plan.folder_rules import folder_findings
-
-    found = [*folder_findings(call.folder)]
-    if made.steps:
-        from airflow_provider_wmigrate.engine.plan.proven import unproven
-        from airflow_provider_wmigrate.engine.plan.script_rules import script_findings
-
-        found += unproven(call.folder, {step.version for step in made.steps})
-        about_to_run = [planning.migrations[step.version] for step in made.steps]
-        others, analysed = [*planning.migrations.values()], call.analyses.of
-        found += script_findings(about_to_run, call.folder.config, others, analysed=analysed)
-    return found
 
 
 def _errors(findings: Iterable[Finding]) -> list[Finding]:

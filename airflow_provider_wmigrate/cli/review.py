@@ -72,7 +72,7 @@ def _look(call: Call, new: Sequence[Migration]) -> _Looked:
         return _Looked(None, (), found, linted.untried)
     planning = call.planning()
     plan = planning.plan()
-    foreseen, to_split = planning.forecast(plan, call.analyses.of) if plan.steps else ((), ())
+    foreseen, to_split = planning.forecast(plan, call.analysed) if plan.steps else ((), ())
     pending = [planning.migrations[step.version] for step in plan.steps]
     linted = look(call, plan, pending if since is None else new)
     proofs = unproven(call.folder, {m.version for m in pending})

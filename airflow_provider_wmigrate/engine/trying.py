@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .errors import WMigrateError
 from .events import Finished
 from .folder.config.settings import Window
+from .looking_ahead import LookingAhead
 from .model import Direction
-from .planning import Planning
 from .record import Record
 from .run.directions import Applying, RollingBack
 from .run.gate import Gate
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _D = TypeVar("_D", Applying, RollingBack)
 
 
-class Trying(Planning):
+class Trying(LookingAhead):
     """Tries the migrations of one folder in one database; see `Planning` for what it is made of."""
 
     on_scratch = False
