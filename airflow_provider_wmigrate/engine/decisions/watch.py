@@ -45,7 +45,9 @@ def switch_watch(who: Decider, on: bool) -> bool:
             make_current(ledger, conn, who.identity, version)
             if on:
                 _install(conn, schema)
-            ledger.log.append(conn, "watch_on" if on else "watch_off", who.identity)
+                ledger.log.append(conn, "watch_on", who.identity)
+            else:
+                ledger.log.append(conn, "watch_off", who.identity)
     return True
 
 
