@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .attempts import DRY_RUN_KEY, pulled
 from .engine.errors import ConnectionFailed, WMigrateError
 from .hooks import MigrationHook
-from .telling.summaries import dry_run_markdown, plain
+from .telling.summaries import dry_run_markdown
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -41,7 +41,7 @@ def try_plan(context: Any, migrator: Migrator, plan: Plan, scratch: ScratchServe
         log.warning("the steps cannot be tried together, so each task tries its own: %s", error)
         return
     found = {
-        record.version: {"record": plain(record), "scripts": _scripts_of(migrator.migrations[record.version])}
+        record.version: {"record": record.as_dict(), "scripts": _scripts_of(migrator.migrations[record.version])}
         for record in records
     }
     context["ti"].xcom_push(key=DRY_RUN_KEY, value=found)

@@ -20,7 +20,7 @@ from .hooks import MigrationHook, as_airflow_error
 from .links import MigrationLink
 from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, HistoryDoc
-from .telling.summaries import plain, untried_reason
+from .telling.summaries import untried_reason
 
 if TYPE_CHECKING:
     from .engine.events import Event
@@ -99,7 +99,7 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             stem = self.stems.get(event.version, event.version)
             self.log.info("%d of %d: %s", self._todo.index(event.version) + 1, len(self._todo), stem)
         elif isinstance(event, Finished):
-            self._records.append(plain(event.record))
+            self._records.append(event.record.as_dict())
 
     def _first_not_done(self) -> str | None:
         done = {record["version"] for record in self._records}
@@ -119,7 +119,7 @@ class _HistoryOperator(DocumentedTask, FolderOperator):
             self._todo = list(mine)
             migrator = self._open(context, folder)
             records = migrator.try_each(mine, "rollback" if self.rolls_back else "apply")
-            tried = {record.version: plain(record) for record in records}
+            tried = {record.version: record.as_dict() for record in records}
         records_of_mine = [tried[version] for version in mine if version in tried]
         if any(record["reason"] is None for record in records_of_mine):
             return records_of_mine
@@ -153,7 +153,7 @@ class ApplyHistoryOperator(_HistoryOperator):
         done = [m for m in migrations if known[m.version] is Status.APPLIED]
         was = Outcome.ALREADY_APPLIED
         self._records = [
-            plain(Record(m.version, m.name, was, m.script.checksum, there[m.version].identity)) for m in done
+            Record(m.version, m.name, was, m.script.checksum, there[m.version].identity).as_dict() for m in done
         ]
         if done:
             self.log.info("%d of %d are applied already", len(done), len(mine))

@@ -15,7 +15,7 @@ from .hooks import MigrationHook
 from .plan_operator import ROLLBACK_SCRIPT, PlanMigrationsOperator
 from .steps import bind, refuse_unfit_edit, to_roll_back
 from .task_docs import DocumentedTask, MigrationDoc
-from .telling.summaries import plain, untried_reason
+from .telling.summaries import untried_reason
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -116,14 +116,14 @@ class ApplyMigrationOperator(_StepOperator):
             if plan is None and not dry_run:
                 _begin_attempt(migrator, version, "apply")
             self._record = migrator.apply(migration.version, dry_run=dry_run)
-            tried = plain(self._record)
+            tried = self._record.as_dict()
         return self._returned(context, tried)
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """What this migration locked and changed, as outputs; called by the OpenLineage provider where it is there."""
         from .telling.lineage import facets
 
-        done = [plain(self._record)] if self._record else []
+        done = [self._record.as_dict()] if self._record else []
         return facets(done, conn_id=self.conn_id, connect=MigrationHook(self.conn_id).get_conn)
 
 
@@ -164,14 +164,14 @@ class RollBackMigrationOperator(_StepOperator):
         migrator = self._open(context, folder, plan=plan)
         if dry_run:
             tried = found_by_plan(context, self.plan_task_id, folder.migrations).get(version)
-            return self._returned(context, tried or plain(migrator.try_each([*before, version], "rollback")[-1]))
+            return self._returned(context, tried or migrator.try_each([*before, version], "rollback")[-1].as_dict())
         if plan is None:
             _begin_attempt(migrator, version, "rollback")
         waiting = to_roll_back(context, migrator, [*before, version], mine={version}, task=self) if before else []
         for other in waiting[:-1]:
             self.log.info("%s stands before %s in the plan, so it is rolled back first", other, version)
             migrator.roll_back(other)
-        return plain(migrator.roll_back(version))
+        return migrator.roll_back(version).as_dict()
 
 
 def _begin_attempt(migrator: Migrator, version: str, direction: Direction) -> None:

@@ -206,7 +206,7 @@ class PlanMigrationsOperator(FolderOperator):
         head: str | None,
         backups: Mapping[str, str],
     ) -> None:
-        from dataclasses import asdict
+        from .engine.plain import plain
 
         reasons = {v: s.value for v, s in plan.statuses.items() if v not in {step.version for step in plan.steps}}
         value = {
@@ -215,13 +215,13 @@ class PlanMigrationsOperator(FolderOperator):
             "to": plan.to,
             "conn_id": self.conn_id,
             "environment": chosen_environment(self.environment),
-            "steps": [asdict(step) for step in plan.steps],
-            "statuses": {v: s.value for v, s in plan.statuses.items()},
+            "steps": plain(plan.steps),
+            "statuses": plain(plan.statuses),
             "skipped": {**reasons, **plan.left_out},
             "left_out": plan.left_out,
-            "failures": {v: {**a.as_dict(), "at": a.at.isoformat()} for v, a in plan.failures.items()},
-            "findings": [asdict(finding) for finding in findings],
-            "forecast": [forecast.as_dict() for forecast in foreseen],
+            "failures": {v: plain(a.as_dict()) for v, a in plan.failures.items()},
+            "findings": plain(findings),
+            "forecast": plain(foreseen),
             "backup_needed": dict(backups),
             HEAD_KEY: head,
         }

@@ -16,7 +16,7 @@ from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
 from .hooks import TAKES_BACK, MigrationHook
 from .table_events import told_tables
-from .telling.summaries import NO_ANSWER, REJECT, answer_line, plain, records_of, report_lines, summarise
+from .telling.summaries import NO_ANSWER, REJECT, answer_line, records_of, report_lines, summarise
 
 if TYPE_CHECKING:
     from .engine.migrator import Migrator
@@ -57,7 +57,7 @@ class RollBackRunOperator(FolderOperator):
         mine = self._begun(attempt, migrator)
         steps = [s for s in migrator.plan_rollback(to=None).steps if s.version in mine]
         self.log.info("%s failed; rolling back %s", ", ".join(failed), ", ".join(s.version for s in steps) or "nothing")
-        return [plain(migrator.roll_back(step.version)) for step in steps]
+        return [migrator.roll_back(step.version).as_dict() for step in steps]
 
     def _begun(self, attempt: Attempt, migrator: Migrator) -> set[str]:
         from .engine.reporting import begun_by, read_account

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from airflow_provider_wmigrate.engine.errors import (
@@ -19,6 +18,7 @@ from airflow_provider_wmigrate.engine.errors import (
     WMigrateError,
     nearest,
 )
+from airflow_provider_wmigrate.engine.plain import plain
 
 DONE, FAILED, USAGE, FOUND = 0, 1, 2, 3
 """Exit codes: done, failed, wrong usage, a check found something."""
@@ -112,9 +112,9 @@ def as_document(error: WMigrateError) -> dict[str, Any]:
         document["file"], document["line"] = cause.file, cause.line
     if isinstance(cause, StatementFailed):
         document |= {"version": cause.version, "sqlstate": cause.sqlstate, "column": cause.column}
-        document["server"] = asdict(cause.said)
+        document["server"] = plain(cause.said)
     if isinstance(error, HistoryError | FolderError | ConfigError):
-        document["findings"] = [asdict(f) for f in error.findings]
+        document["findings"] = plain(error.findings)
     return document
 
 

@@ -11,9 +11,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_wmigrate.engine.plain import plain
 
 from .wrapping import column_widths, width_of, wrapped
 
@@ -84,7 +85,8 @@ class Screen:
     def document(self, data: dict[str, Any]) -> None:
         """The answer for programs."""
         in_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-        json.dump(data, sys.stdout, indent=2, default=_plain, ensure_ascii=in_ascii)
+        # A record of ten thousand is a dictionary only while it is written.
+        json.dump(data, sys.stdout, indent=2, default=plain, ensure_ascii=in_ascii)
         print()
 
     # Beside the answer
@@ -171,15 +173,6 @@ def _print_plain(columns: Sequence[str], rows: list[list[str]]) -> None:
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _plain(value: Any) -> Any:
-    for written in ("as_dict", "isoformat"):  # a record of ten thousand is a dictionary only while it is written
-        if hasattr(value, written):
-            return getattr(value, written)()
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    return value.value if hasattr(value, "value") else str(value)
 
 
 def show_findings(screen: Screen, findings: Sequence[Finding]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from .plain import Plain
 
 Does = Literal["create", "alter", "drop", "rename", "retype", "rows", "truncate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Plain):
     """:param does: `retype` gives a column another type; `rows` puts rows in, changes them or takes them away.
     :param kind: table, view, materialized view, sequence, column, function.
     :param schema: empty: the script does not say it, and no lock of it does.
@@ -27,11 +29,11 @@ class Change:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what is empty."""
-        return {name: value for name, value in asdict(self).items() if value}
+        return {name: value for name, value in Plain.as_dict(self).items() if value}
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Plain):
     """Of one script.
 
     :param unread: it has statements of which nobody can see what they change: DO, CALL, SELECT, or none that
@@ -40,7 +42,3 @@ class Changes:
 
     each: tuple[Change, ...] = ()
     unread: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, XCom and audit rows."""
-        return {"each": [change.as_dict() for change in self.each], "unread": self.unread}

@@ -7,10 +7,11 @@ Source: PostgreSQL's manual, section 13.3.1 "Table-Level Locks".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from .plain import Plain
 from .usage import BlastRadius
 
 LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
@@ -203,7 +204,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Plain):
     """What a migration will lock of what exists before it, foreseen from its script and the catalogs."""
 
     version: str
@@ -221,13 +222,6 @@ class Forecast:
     """Of a rollback: what was kept; of an apply: that it will be."""
     blast: BlastRadius | None = None
     """Who uses what it drops, renames or gives another type; None: it does nothing of the kind."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and XCom."""
-        locks = [asdict(lock) for lock in self.locks]
-        more = {name: list(getattr(self, name)) for name in ("unforeseen", "late", "differences", "gives_back")}
-        losses, blast = [asdict(loss) for loss in self.losses], self.blast.as_dict() if self.blast else None
-        return {"version": self.version, "locks": locks, **more, "losses": losses, "blast": blast}
 
     def lines(self) -> list[str]:
         """As a person reads it; empty: it takes away and locks nothing that is there before it."""

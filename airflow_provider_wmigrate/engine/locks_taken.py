@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from .plain import Plain
 
 
 @dataclass(frozen=True, slots=True)
-class LockTaken:
+class LockTaken(Plain):
     """A lock a migration held just before commit. In a dry run, also the locks of those that ran before it."""
 
     relation: str
@@ -30,17 +32,16 @@ class LockTaken:
         parts = f"{self.parts:,} {'chunk or partition' if self.parts == 1 else 'chunks or partitions'}"
         return f"{self.relation} and its {parts}" if self.whole else f"{parts} of {self.relation}"
 
-    def as_dict(self) -> dict[str, str | int | bool | None]:
-        """Plain values for JSON, XCom and audit rows."""
-        plain = {"relation": self.relation, "mode": self.mode, "held_ms": self.held_ms, "dropped": self.dropped}
-        return {**plain, "parts": self.parts, "whole": self.whole} if self.parts else plain
+    def as_dict(self) -> dict[str, Any]:
+        known = Plain.as_dict(self)
+        return known if self.parts else {name: known[name] for name in ("relation", "mode", "held_ms", "dropped")}
 
     def __str__(self) -> str:
         return f"{self.what} ({self.mode}{', dropped' if self.dropped else ''})"
 
 
 @dataclass(frozen=True, slots=True)
-class OnScratch:
+class OnScratch(Plain):
     """What became of a script on a scratch database, which has the schema that the folder makes, and no rows but those
     that the migrations write."""
 
@@ -53,9 +54,7 @@ class OnScratch:
     """Of `failed` and `not_tried`: why."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and XCom."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**plain, "locks": [lock.as_dict() for lock in self.locks], "told": str(self)}
+        return Plain.as_dict(self) | {"told": str(self)}
 
     def __str__(self) -> str:
         if self.outcome == "ran":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Literal
@@ -12,11 +12,12 @@ from .changes import Changes
 from .lock_modes import Forecast
 from .locks_taken import LockTaken, OnScratch
 from .model import Identity, Migration
+from .plain import Plain
 from .wording import told_size
 
 
 @dataclass(frozen=True, slots=True)
-class Backup:
+class Backup(Plain):
     """A backup that was made before something is taken away. Everything here ends up in the audit log."""
 
     name: str
@@ -34,10 +35,6 @@ class Backup:
     sha256: str | None = None
     """Of the file; of a folder, over a line `checksum  name` for each file, in order."""
     seconds: float = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, XCom and audit rows."""
-        return {**asdict(self), "versions": dict(self.versions), "relations": list(self.relations)}
 
     def __str__(self) -> str:
         what = "the whole database" if self.scope == "database" else ", ".join(self.relations)
@@ -58,7 +55,7 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Blocker:
+class Blocker(Plain):
     """A session that held up ours. The query's text is not kept: it may hold values."""
 
     pid: int
@@ -68,10 +65,6 @@ class Blocker:
     """Of a prepared transaction: when it was prepared."""
     prepared: str | None = None
     """The identifier of a prepared transaction, which holds its locks without a session, as process 0."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, XCom and audit rows."""
-        return {**asdict(self), "query_start": self.query_start.isoformat() if self.query_start else None}
 
     @property
     def key(self) -> tuple[int, str | None]:
@@ -99,7 +92,7 @@ NO_LOOK = "it was over before the first look"
 
 
 @dataclass(frozen=True, slots=True)
-class Bystanders:
+class Bystanders(Plain):
     """What sessions that are not ours felt of a migration, until just before its commit."""
 
     unseen_ms: int
@@ -123,11 +116,6 @@ class Bystanders:
         """From the plain values, also of another version of wmigrate."""
         known = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
         return cls(**{"unseen_ms": 0, **known, "relations": tuple(known.get("relations", ()))})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, XCom and audit rows."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**plain, "relations": list(self.relations)}
 
     @property
     def noticed(self) -> bool:
@@ -216,7 +204,7 @@ class TakenAway:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Plain):
     """What a migration with `keep: true` has put aside instead of destroying it."""
 
     what: Literal["table", "column", "rows"]
@@ -241,15 +229,6 @@ class Kept:
             known[name] = tuple(known.get(name, ()))
         return cls(**{**known, "foreign_keys": tuple(map(tuple, known.get("foreign_keys", ())))})
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, XCom and audit rows."""
-        lists = {
-            "columns": [*self.columns],
-            "key": [*self.key],
-            "foreign_keys": [[*each] for each in self.foreign_keys],
-        }
-        return {**asdict(self), **lists}
-
     def __str__(self) -> str:
         name = f"{self.schema}.{self.table}"
         if self.what == "table":
@@ -261,7 +240,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Plain):
     """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
 
     version: str
@@ -305,26 +284,7 @@ class Record:
         return cls(migration.version, migration.name, outcome, migration.script.checksum, identity, **more)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, XCom and audit rows."""
-        plain = {
-            name: getattr(self, name) for name in _FIELDS
-        }  # `asdict` copies what is plain, and takes five times as long
-        return plain | {
-            "outcome": self.outcome.value,
-            "identity": self.identity.columns(),
-            "locks": [lock.as_dict() for lock in self.locks],
-            "blocked_by": [blocker.as_dict() for blocker in self.blocked_by],
-            "bystanders": self.bystanders.as_dict() if self.bystanders else None,
-            "taken_away": [asdict(each) for each in self.taken_away],
-            "forecast": self.forecast.as_dict() if self.forecast else None,
-            "kept": [each.as_dict() for each in self.kept],
-            "rewritten": list(self.rewritten),
-            "on_scratch": self.on_scratch.as_dict() if self.on_scratch else None,
-            "changes": self.changes.as_dict(),
-        }
-
-
-_FIELDS = tuple(f.name for f in fields(Record))
+        return Plain.as_dict(self) | {"identity": self.identity.columns()}
 
 
 def taken_first(records: Iterable[Record]) -> dict[str, list[LockTaken]]:

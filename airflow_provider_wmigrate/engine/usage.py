@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .plain import Plain
 
 Grade = Literal["certain", "likely", "perhaps"]
 """How sure it is that something uses it: the server or the text says so; the text says so as far as it can be read; the
@@ -82,7 +84,7 @@ class Through:
 
 
 @dataclass(frozen=True, slots=True)
-class BlastRadius:
+class BlastRadius(Plain):
     """What a migration takes away under its name, who uses it, and where nobody could look."""
 
     gone: tuple[Gone, ...] = ()
@@ -91,11 +93,6 @@ class BlastRadius:
     through: tuple[Through, ...] = ()
     path: tuple[str, ...] = ()
     """In which schemas the database looks for a name that has none."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and XCom."""
-        lists = {name: [asdict(each) for each in getattr(self, name)] for name in ("gone", "users", "through")}
-        return {**lists, "unseen": list(self.unseen), "path": list(self.path)}
 
     def with_more(self, users: Iterable[User], unseen: Iterable[str]) -> BlastRadius:
         """Also what somebody else has found; of one user and one thing the best grade counts."""

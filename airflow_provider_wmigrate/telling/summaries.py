@@ -110,12 +110,6 @@ def _about(step: Step) -> str:
     return f", about {step.estimated_duration_seconds:g} s" if step.estimated_duration_seconds else ""
 
 
-def plain(record: Record) -> dict[str, Any]:
-    """A record as XCom keeps it. A tuple would be wrapped in its class's name, for all who read it to unwrap."""
-    fields = record.as_dict()
-    return {**fields, "locks": list(fields["locks"])}
-
-
 def dry_run_markdown(records: Sequence[Record]) -> str:
     """What a dry run of a plan found, as a page shows it: each lock once, beside the migration that took it."""
     from airflow_provider_wmigrate.engine.record import taken_first

@@ -14,7 +14,6 @@ from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan, Status, Step
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.telling.summaries import (
-    plain,
     plan_lines,
     plan_markdown,
     records_of,
@@ -93,7 +92,7 @@ def test_a_plan_of_a_rollback() -> None:
 
 def test_a_record_as_xcom_keeps_it() -> None:
     record = Record("001", "users", Outcome.APPLIED, "c1", Identity("ann"), locks=(LockTaken("a", "Share"),))
-    kept = plain(record)
+    kept = record.as_dict()
     assert kept == record.as_dict()
     assert kept["locks"] == [{"relation": "a", "mode": "Share", "held_ms": None, "dropped": False}]
     assert type(kept["locks"]) is list

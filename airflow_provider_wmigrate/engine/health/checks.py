@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from airflow_provider_wmigrate.engine.catalog.server import STANDBY
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION
 from airflow_provider_wmigrate.engine.model import Finding, LastEvent, Plan, State, Status
+from airflow_provider_wmigrate.engine.plain import Plain
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.config.settings import DriftPolicy
@@ -40,7 +41,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class Health(Plain):
     """The answer to all of them: as bad as the worst."""
 
     status: HealthStatus
@@ -59,11 +60,7 @@ class Health:
         return tuple(f"{c.name}: {c.reason}" + (f"; {c.next_step}" if c.next_step else "") for c in wrong)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and XCom."""
-        checks = [asdict(check) for check in self.checks]
-        return {
-            **asdict(self), "checks": checks, "checked_at": self.checked_at.isoformat(), "reasons": list(self.reasons)
-        }  # fmt: skip
+        return Plain.as_dict(self) | {"reasons": list(self.reasons)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan
+from airflow_provider_wmigrate.engine.plain import Plain
 
 FIRST = 3
 """How many objects that differ a finding names."""
@@ -60,7 +61,7 @@ def _how(before: str | None, now: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Plain):
     """A plan with all that it was made of.
 
     :param settings: hash over `settings.execution` and `settings.backup` of the environment.
@@ -99,10 +100,6 @@ class Proposal:
     @property
     def versions(self) -> tuple[str, ...]:
         return tuple(step.version for step in self.steps)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON and XCom."""
-        return {**asdict(self), "steps": [asdict(step) for step in self.steps], "objects": dict(self.objects)}
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Proposal:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from airflow_provider_wmigrate.engine.catalog.row_sums import Sums, TableSums
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import Difference, diff
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
 from airflow_provider_wmigrate.engine.folder.verdict_file import Grade
 from airflow_provider_wmigrate.engine.model import Migration
+from airflow_provider_wmigrate.engine.plain import Plain
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Plain):
     """:param differences: sentences about the schema. :param rows: sentences about rows and sequences.
     :param rewritten: tables that were there before, and that apply or rollback has rewritten or emptied.
     :param unproven: tables of whose rows nothing is proven, with the reason.
@@ -36,10 +36,6 @@ class Verdict:
         if self.rewritten:
             said.append(f"rewritten or emptied: {', '.join(self.rewritten)}")
         return said + [f"unproven: {table} {why}" for table, why in self.unproven.items()]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self) | {"grade": self.grade.value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,6 +23,7 @@ from airflow_provider_wmigrate.engine.ledger.recording import Rows, recorded, se
 from airflow_provider_wmigrate.engine.lock_modes import LockNeed
 from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Direction, Identity
+from airflow_provider_wmigrate.engine.plain import plain
 from airflow_provider_wmigrate.engine.record import Kept, Outcome, Record, TakenAway
 from airflow_provider_wmigrate.engine.session.message import ask, rows
 from airflow_provider_wmigrate.engine.session.sending import Sent
@@ -262,12 +263,12 @@ def details_of(record: Record) -> dict[str, Any]:
         "checksum": record.checksum,
         "rows": record.rows,
         "statements": record.statements,
-        "locks": [lock.as_dict() for lock in record.locks],
+        "locks": plain(record.locks),
         "attempts": record.attempts,
-        "blocked_by": [blocker.as_dict() for blocker in record.blocked_by],
-        "bystanders": record.bystanders.as_dict() if record.bystanders else None,
+        "blocked_by": plain(record.blocked_by),
+        "bystanders": plain(record.bystanders),
         "changes": record.changes.as_dict(),
-        **({"taken_away": [asdict(each) for each in record.taken_away]} if record.taken_away else {}),
-        **({"kept": [each.as_dict() for each in record.kept]} if record.kept else {}),
+        **({"taken_away": plain(record.taken_away)} if record.taken_away else {}),
+        **({"kept": plain(record.kept)} if record.kept else {}),
         **({"rollback_script": record.rollback_script} if record.rollback_script else {}),
     }
