@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from .alerting import alerts, messages
 from .assets import keep_head, known_head, memory_inlets
@@ -107,15 +106,8 @@ class CheckHealthOperator(BaseOperator):
         if not self.audit_key_conn_id or not right:
             return {}
         schema, key = self.settings().ledger.schema_name, self.audit_key_conn_id
-        try:
-            signed = MigrationHook(self.conn_id).signed_head(schema, key, known=health.audit_head)
-        except (WMigrateError, AirflowException) as error:
-            if health.status != "unhealthy":
-                raise
-            self.log.warning("the head of the audit log is not signed: %s", error)
-            return {}
-        self.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
-        return {"signed_head": signed}
+        must = health.status != "unhealthy"
+        return MigrationHook(self.conn_id).signature(schema, key, known=health.audit_head, must=must)
 
     def _look(self, context: Any, folder: Folder, limit: int) -> Health:
         environment = chosen_environment(self.environment)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from .assets import keep_head, known_head, last_event, schema_asset
 from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
@@ -146,14 +145,19 @@ class ReportMigrationsOperator(FolderOperator):
         answered, event = last_event(self.conn_id, migrator.ledger.schema)
         account = self._account(context, migrator, plan, event)
         attempt = _attempt(context, plan, self.watched)
-        summary = summarise(attempt.rows(account.rows), records, self._with_skipped(plan, states, account), ())
+        summary = summarise(attempt.rows(account.rows), records, _with_skipped(plan, self.tasks, states, account), ())
         self._refuse_what_is_not_so(context, plan, states, account, migrator, summary)
         news = _news(context["ti"], account, event, answered=answered)
         done = {name: summary[name] for name in ("applied", "rolled_back")}
         reported = {**done, "state": account.state}
         head = self._written(migrator, lambda: migrator.record_success(reported=reported), idle=not plan["steps"])
-        self._keep(context, migrator, account, head)
-        self._count_pending(plan, account)
+        _keep(context, self.conn_id, migrator, account, head)
+        if plan["direction"] == "apply" and plan["to"] is None:
+            from .telling.metrics import send_pending
+
+            left = [step for step in plan["steps"] if step["version"] not in account.applied]
+            metrics = self._read_folder(only=()).config.monitoring.metrics
+            send_pending(metrics, target=self.conn_id, count=len(left))
         signed = self._signed(migrator, account)
         if news:
             extra = {"audit_head": account.head, "ledger": migrator.ledger.schema}
@@ -168,22 +172,14 @@ class ReportMigrationsOperator(FolderOperator):
         approval = {"approval": self._approval(context)} if self.approval_task_id else {}
         return self._told(context, {**summary, **approval, HEAD_KEY: head, **signed})
 
-    def _signed(self, migrator: Migrator, account: Account) -> dict[str, Any]:
-        """That of a log that is not the one continued would vouch for what somebody has changed."""
+    def _signed(self, migrator: Migrator, account: Account, *, must: bool = True) -> dict[str, Any]:
+        """That of a log that is not the one continued would vouch for what somebody has changed.
+
+        :param must: False of a run that failed: why it did is what a person has to know.
+        """
         if not self.audit_key_conn_id or account.broken is not None:
             return {}
-        signed = MigrationHook(self.conn_id).signed_head(migrator.ledger.schema, self.audit_key_conn_id)
-        if signed:
-            self.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
-        return {"signed_head": signed}
-
-    def _signed_if_possible(self, migrator: Migrator, account: Account) -> dict[str, Any]:
-        """Of a run that failed: why it did is what a person has to know."""
-        try:
-            return self._signed(migrator, account)
-        except (WMigrateError, AirflowException) as error:
-            self.log.warning("the head of the audit log is not signed: %s", error)
-            return {}
+        return MigrationHook(self.conn_id).signature(migrator.ledger.schema, self.audit_key_conn_id, must=must)
 
     # A run in which something failed
 
@@ -199,8 +195,8 @@ class ReportMigrationsOperator(FolderOperator):
             account = self._account(context, migrator, plan, None)
             rows = _attempt(context, plan, self.watched).rows(account.rows) if plan.get(HEAD_KEY) else ()
             summary = {**summarise(rows, records, plan, failed), HEAD_KEY: account.head}
-            self._keep(context, migrator, account, account.head)
-            summary |= self._signed_if_possible(migrator, account)
+            _keep(context, self.conn_id, migrator, account, account.head)
+            summary |= self._signed(migrator, account, must=False)
         except WMigrateError as error:
             self.log.warning("the target cannot be asked what was applied: %s", error)
         context["ti"].xcom_push(key="return_value", value=self._told(context, summary))
@@ -244,55 +240,25 @@ class ReportMigrationsOperator(FolderOperator):
         migrator: Migrator,
         summary: dict[str, Any],
     ) -> None:
-        from .engine.reporting import not_so
-
         steps = {step["version"] for step in plan["steps"]}
         # The success of the one task of several says nothing of those that the plan did not want of it.
         own = {v: task for v, task in self.tasks.items() if v in steps or v not in self.folded}
-        claimed = {version: task for version, task in own.items() if states.get(task) == "success"}
-        since = _position(plan[HEAD_KEY])
-        rows = [row for row in account.rows if row.position > since]
-        found = not_so(claimed, account, rows, direction=plan["direction"])
+        found = _not_so({v: task for v, task in own.items() if states.get(task) == "success"}, plan, account)
         if found:
-            signed = self._signed_if_possible(migrator, account)
+            signed = self._signed(migrator, account, must=False)
             summary = self._told(context, {**summary, HEAD_KEY: account.head, **signed})
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowFailException("; ".join(found))
-
-    def _with_skipped(self, plan: dict[str, Any], states: Mapping[str, str | None], account: Account) -> dict[str, Any]:
-        """The plan, and with it the steps that it wanted and whose tasks were skipped all the same."""
-        wanted = {step["version"]: self.tasks.get(step["version"], "") for step in plan["steps"]}
-        idle = {v: "its task was skipped" for v, task in wanted.items() if states.get(task) in ("skipped", "removed")}
-        if plan["direction"] == "apply":
-            idle = {version: why for version, why in idle.items() if version not in account.applied}
-        return {**plan, "skipped": {**plan["skipped"], **idle}}
-
-    def _count_pending(self, plan: Mapping[str, Any], account: Account) -> None:
-        from .telling.metrics import send_pending
-
-        if plan["direction"] == "apply" and plan["to"] is None:
-            left = [step for step in plan["steps"] if step["version"] not in account.applied]
-            metrics = self._read_folder(only=()).config.monitoring.metrics
-            send_pending(metrics, target=self.conn_id, count=len(left))
 
     # What it leaves
 
     def _records(self, context: Any, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the tasks say they did: of dry runs and of what was done before there is no other trace."""
         mine = [task_id for task_id in self.watched if task_id not in (self.backup_task_id, self.approval_task_id)]
-        ran = [t for t in mine if states.get(t) == "success" or self._not_tried(t, states, plan)]
+        # A dry run that did not try a migration has left a record, and is skipped; the plan may have skipped hundreds.
+        tried = {self.tasks.get(step["version"]) for step in plan.get("steps", ())} if self._dry_run() else set()
+        ran = [t for t in mine if states.get(t) == "success" or (states.get(t) == "skipped" and t in tried)]
         return [record for task_id in ran for record in records_of(pulled(context, task_id))]
-
-    def _not_tried(self, task_id: str, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> bool:
-        """Whether a task may have left the record of a dry run that did not try it: it is skipped, but not by the plan,
-        which may have skipped hundreds."""
-        planned = {self.tasks.get(step["version"]) for step in plan.get("steps", ())}
-        return self._dry_run() and states.get(task_id) == "skipped" and task_id in planned
-
-    def _keep(self, context: Any, migrator: Migrator, account: Account, head: str | None) -> None:
-        """The anchor for the next plan; that of a log that is not the one continued would hide it."""
-        if account.broken is None:
-            keep_head(context, self.conn_id, migrator.ledger.schema, head)
 
     def _told(self, context: Any, summary: dict[str, Any]) -> dict[str, Any]:
         if self.backup_task_id:
@@ -302,6 +268,30 @@ class ReportMigrationsOperator(FolderOperator):
         if summary[HEAD_KEY]:
             context["ti"].xcom_push(key=HEAD_KEY, value=summary[HEAD_KEY])
         return summary
+
+
+def _keep(context: Any, conn_id: str, migrator: Migrator, account: Account, head: str | None) -> None:
+    """The anchor for the next plan; that of a log that is not the one continued would hide it."""
+    if account.broken is None:
+        keep_head(context, conn_id, migrator.ledger.schema, head)
+
+
+def _not_so(claimed: Mapping[str, str], plan: Mapping[str, Any], account: Account) -> list[str]:
+    from .engine.reporting import not_so
+
+    since = _position(plan[HEAD_KEY])
+    return not_so(claimed, account, [row for row in account.rows if row.position > since], direction=plan["direction"])
+
+
+def _with_skipped(
+    plan: dict[str, Any], tasks: Mapping[str, str], states: Mapping[str, str | None], account: Account
+) -> dict[str, Any]:
+    """The plan, and with it the steps that it wanted and whose tasks were skipped all the same."""
+    wanted = {step["version"]: tasks.get(step["version"], "") for step in plan["steps"]}
+    idle = {v: "its task was skipped" for v, task in wanted.items() if states.get(task) in ("skipped", "removed")}
+    if plan["direction"] == "apply":
+        idle = {version: why for version, why in idle.items() if version not in account.applied}
+    return {**plan, "skipped": {**plan["skipped"], **idle}}
 
 
 def _attempt(context: Any, plan: Mapping[str, Any], task_ids: Sequence[str]) -> Attempt:

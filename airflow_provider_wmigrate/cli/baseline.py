@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,10 @@ from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
 
-from .call import Answer, Call, identity
+from .call import Answer, Call
 from .confirm import ask_reason, by_hand, confirm
 from .failure import UsageError
 from .screen import Screen, plural
-from .target import target_of
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.decisions.baseline import Baselined
@@ -66,20 +64,10 @@ def _compare(call: Call, to: str) -> tuple[str, ...]:
     :raises HistoryError: they differ in something that nobody has accepted; all of it is told.
     """
     from airflow_provider_wmigrate.engine.replay import compare_with_replay, not_accepted
-    from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
 
-    given = call.arguments
-    scratch = call.target if given.scratch is None else target_of(given.scratch, "--scratch", os.environ)
+    scratch, accepted = call.scratch(), call.arguments.accept or ()
     call.screen.progress(f"applying the migrations up to {to} to a scratch database, to compare")
-    compared = compare_with_replay(
-        call.target.connect,
-        call.folder,
-        to,
-        scratch=ScratchServer(scratch.connect, apart=given.scratch is not None),
-        identity=identity(),
-        environment=call.environment,
-        accepted=given.accept or (),
-    )
+    compared = compare_with_replay(call.target.connect, call.folder, to, scratch, accepted)
     for kind, number in compared.not_compared.items():
         call.screen.tell(f"not compared: {number} x {kind}")
     findings = not_accepted(compared, to)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
     from airflow_provider_wmigrate.engine.looking_ahead import LookingAhead
     from airflow_provider_wmigrate.engine.migrator import Migrator
+    from airflow_provider_wmigrate.engine.replay import Scratch
     from airflow_provider_wmigrate.engine.session.session import Session
     from airflow_provider_wmigrate.engine.sql.analysis import Analyses
     from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -129,6 +130,23 @@ class Call:
         if target is None:
             raise UsageError("no target is named", hint=self.how_to_name_a_target)
         return target
+
+    @property
+    def scratch_target(self) -> Target | None:
+        """What `--scratch` names; None: it was not given."""
+        from .target import target_of
+
+        given = self.arguments.scratch
+        return None if given is None else target_of(given, "--scratch", os.environ)
+
+    def scratch(self) -> Scratch:
+        """Where and as whom the verb tries migrations: on the target's server, if no other was given."""
+        from airflow_provider_wmigrate.engine.replay import Scratch
+        from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
+
+        apart = self.scratch_target
+        server = ScratchServer((apart or self.target).connect, apart=apart is not None)
+        return Scratch(server, identity(), self.environment)
 
     def migrator(self, on_event: Listener | None = None) -> Migrator:
         from airflow_provider_wmigrate.engine.migrator import Migrator

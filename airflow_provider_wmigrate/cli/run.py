@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +19,15 @@ from .failure import DONE, FOUND, Interrupted
 from .interrupt import Stop, state_sentence, stoppable
 from .progress import Progress
 from .screen import Screen, plural, took
-from .target import target_of
 
 if TYPE_CHECKING:
-    from airflow_provider_wmigrate.engine.migrator import Migrator, WholeRun
+    from airflow_provider_wmigrate.engine.migrator import Migrator
     from airflow_provider_wmigrate.engine.plan.backup_needs import Needs
     from airflow_provider_wmigrate.engine.record import Backup
+    from airflow_provider_wmigrate.engine.recording_runs import WholeRun
     from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
+
+    from .target import Target
 
 _DONE: dict[Direction, str] = {"apply": "applied", "rollback": "rolled back"}
 
@@ -139,7 +140,7 @@ class Run:
 
         :param records: what the migrator has told; it grows.
         """
-        from airflow_provider_wmigrate.engine.migrator import WholeRun
+        from airflow_provider_wmigrate.engine.recording_runs import WholeRun
 
         run = migrator.roll_back_each
         if self.plan.direction == "apply":
@@ -194,19 +195,17 @@ class Run:
         """Where what cannot be tried here may be tried; None: nobody has named a server."""
         from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
 
-        given = self.call.arguments.scratch
-        if given is None:
-            return None
-        if given == "target":
+        if self.call.arguments.scratch == "target":
             return ScratchServer(self.call.target.connect)
-        return ScratchServer(target_of(given, "--scratch", os.environ).connect, apart=True)
+        apart = self.call.scratch_target
+        return ScratchServer(apart.connect, apart=True) if apart else None
 
     def _show(self, screen: Screen, records: list[Record], dry_run: bool) -> None:
         if not self.plan.steps:
             screen.line(self.idle)
             return
         if dry_run:
-            self._show_dry_run(screen, records)
+            _show_dry_run(screen, self.call.target, records)
             return
         others = self._by_another(records)
         done = _DONE[self.plan.direction]
@@ -226,31 +225,32 @@ class Run:
         found = [r for r in records if r.outcome in (Outcome.ALREADY_APPLIED, Outcome.NOT_APPLIED)]
         return [r for r in found if r.version not in self.tried_again or r.identity != identity()]
 
-    def _show_dry_run(self, screen: Screen, records: list[Record]) -> None:
-        untried = _not_tried(records)
-        for record in untried:
-            screen.line(f"not tried: {record.reason}")
-            if record.on_scratch:
-                screen.line(f"  {record.on_scratch}")
-        tried = len(records) - len(untried)
-        if not tried:
-            screen.line(f"Dry run on {self.call.target}: nothing was tried.")
-            _show_forecasts(screen, records)
-            return
-        what = f"{tried} of {plural(len(records), 'migration')} were tried, and rolled back."
-        screen.line(f"Dry run on {self.call.target}: {what if untried else 'everything was rolled back.'}")
-        _show_felt(screen, records)
-        locks = [
-            (version, f"{lock.what} (dropped)" if lock.dropped else lock.what, lock.mode)
-            for version, taken in taken_first(records).items()
-            for lock in taken
-        ]
-        if locks:
-            screen.table(("Version", "Locked", "Mode"), locks)
-        anew = [f"  {record.version}: {', '.join(record.rewritten)}" for record in records if record.rewritten]
-        for line in ["Written anew:", *anew] if anew else ():
-            screen.line(line)
+
+def _show_dry_run(screen: Screen, target: Target, records: list[Record]) -> None:
+    untried = _not_tried(records)
+    for record in untried:
+        screen.line(f"not tried: {record.reason}")
+        if record.on_scratch:
+            screen.line(f"  {record.on_scratch}")
+    tried = len(records) - len(untried)
+    if not tried:
+        screen.line(f"Dry run on {target}: nothing was tried.")
         _show_forecasts(screen, records)
+        return
+    what = f"{tried} of {plural(len(records), 'migration')} were tried, and rolled back."
+    screen.line(f"Dry run on {target}: {what if untried else 'everything was rolled back.'}")
+    _show_felt(screen, records)
+    locks = [
+        (version, f"{lock.what} (dropped)" if lock.dropped else lock.what, lock.mode)
+        for version, taken in taken_first(records).items()
+        for lock in taken
+    ]
+    if locks:
+        screen.table(("Version", "Locked", "Mode"), locks)
+    anew = [f"  {record.version}: {', '.join(record.rewritten)}" for record in records if record.rewritten]
+    for line in ["Written anew:", *anew] if anew else ():
+        screen.line(line)
+    _show_forecasts(screen, records)
 
 
 def _not_tried(records: Iterable[Record]) -> list[Record]:

@@ -12,7 +12,7 @@ from airflow_provider_wmigrate.engine.errors import WMigrateError
 from .call import Answer, Call
 from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural
-from .target import target_named
+from .target import target_of
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import Difference
@@ -104,5 +104,7 @@ def _read(call: Call, source: str) -> Snapshot:
             raise WMigrateError(f"{source} is no snapshot", hint="write one with `wmigrate snapshot`") from error
     if "://" not in source and "=" not in source:
         raise UsageError(f"{source} is no file", hint="name a file of `wmigrate snapshot`, or a target as --dsn does")
-    with open_session(target_named(source, call.environ).connect, application_name="wmigrate diff") as session:
+    with open_session(
+        target_of(source, "the target", call.environ).connect, application_name="wmigrate diff"
+    ) as session:
         return take(session.conn)

@@ -14,16 +14,14 @@ from airflow_provider_wmigrate.engine.folder.folder import normalise_version, re
 from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE
 
 from . import pg_dump
-from .call import Answer, Call, identity
+from .call import Answer, Call
 from .config_entry import block, with_block, without_blocks
 from .failure import UsageError
 from .screen import Screen, plural
-from .target import target_of
 from .writing import CONFIG_FILE, all_or_nothing, replace_file
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.model import Migration
-    from airflow_provider_wmigrate.engine.squash import Scratch
 
 
 def squash(call: Call) -> Answer:
@@ -63,7 +61,7 @@ def _prove(call: Call, to: str, old: Sequence[Migration], new: Path, before: Pat
     from airflow_provider_wmigrate.engine.squash import make, refuse_difference, refuse_rows
 
     Programs(os.environ).find("pg_dump")  # before minutes are spent
-    scratch, rows = _scratch(call), bool(call.arguments.data)
+    scratch, rows = call.scratch(), bool(call.arguments.data)
     ledger = call.settings.ledger.schema_name
     call.screen.progress(f"applying the migrations up to {to} to a scratch database")
     made, script = make(call.folder, to, scratch, lambda there: pg_dump.dump(there, ledger, rows=rows))
@@ -75,15 +73,6 @@ def _prove(call: Call, to: str, old: Sequence[Migration], new: Path, before: Pat
     again, _ = make(read_folder(new, call.environ), to, scratch)
     refuse_difference(made, again, to)
     return file
-
-
-def _scratch(call: Call) -> Scratch:
-    from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
-    from airflow_provider_wmigrate.engine.squash import Scratch
-
-    given = call.arguments.scratch
-    server = call.target if given is None else target_of(given, "--scratch", os.environ)
-    return Scratch(ScratchServer(server.connect, apart=given is not None), identity(), call.environment)
 
 
 def _write_both(call: Call, old: Sequence[Migration], script: str, new: Path, before: Path) -> str:

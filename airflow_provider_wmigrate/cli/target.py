@@ -82,14 +82,6 @@ def find_target(
     return None
 
 
-def target_named(text: str, environ: Mapping[str, str]) -> Target:
-    """The target of a URL or key=value pairs that were typed.
-
-    :raises UsageError: it cannot be read.
-    """
-    return _target(_read(text, "the target"), "the target", environ, list)
-
-
 def _sources(
     dsn: str | None, config: Config, environ: Mapping[str, str], env_file: EnvFile, environment: str | None
 ) -> Iterator[tuple[str, Callable[[], dict[str, Any] | None]]]:
@@ -111,7 +103,7 @@ def _sources(
 
 
 def target_of(dsn: str, source: str, environ: Mapping[str, str]) -> Target:
-    """The database that an option names.
+    """The database that was typed as a URL or as key=value pairs.
 
     :raises UsageError: it cannot be read.
     """

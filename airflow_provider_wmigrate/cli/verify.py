@@ -16,7 +16,6 @@ from . import own_server
 from .call import Answer, Call, identity
 from .failure import DONE, FOUND, UsageError
 from .screen import Screen, plural
-from .target import target_of
 from .writing import replace_file
 
 if TYPE_CHECKING:
@@ -60,8 +59,9 @@ def verify(call: Call) -> Answer:
 @contextmanager
 def _server(call: Call) -> Iterator[tuple[Connect, bool]]:
     """Where scratch databases are made, and whether that server is there for nothing else."""
-    if call.arguments.scratch is not None:
-        yield target_of(call.arguments.scratch, "--scratch", os.environ).connect, True
+    apart = call.scratch_target
+    if apart is not None:
+        yield apart.connect, True
     elif call.optional_target or not own_server.is_installed():
         yield call.target.connect, False
     else:

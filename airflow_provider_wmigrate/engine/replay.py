@@ -9,12 +9,19 @@ from typing import NamedTuple
 from .catalog.snapshot.comparing import Difference, diff
 from .catalog.snapshot.taking import take
 from .errors import HistoryError
-from .events import Listener
 from .folder.folder import Folder
 from .migrator import Migrator
 from .model import Finding, Identity
 from .session.scratch import ScratchServer, scratch_database
 from .session.session import Connect
+
+
+class Scratch(NamedTuple):
+    """Where and as whom migrations are tried."""
+
+    server: ScratchServer
+    identity: Identity
+    environment: str | None = None
 
 
 class Compared(NamedTuple):
@@ -29,26 +36,16 @@ class Compared(NamedTuple):
 
 
 def compare_with_replay(
-    connect: Connect,
-    folder: Folder,
-    to: str,
-    *,
-    scratch: ScratchServer,
-    identity: Identity,
-    environment: str | None = None,
-    accepted: Collection[str] = (),
-    on_event: Listener = lambda event: None,
+    connect: Connect, folder: Folder, to: str, scratch: Scratch, accepted: Collection[str] = ()
 ) -> Compared:
     """Apply everything up to a version to an empty scratch database, and compare its schema with the target's.
 
     :param to: a version of the folder in canonical form.
-    :param scratch: the server on which the scratch database is made.
     :param accepted: names of differences that a person has accepted; see `name_of`.
     :raises HistoryError: the folder cannot be applied there, or was refused by a finding.
     :raises StatementFailed: a migration fails on an empty database.
     """
-    again = replayed(folder, to, scratch=scratch, identity=identity, environment=environment, on_event=on_event)
-    with again as (there, _), there() as conn:
+    with replayed(folder, to, scratch) as (there, _), there() as conn:
         made = take(conn)
     with connect() as conn:
         is_there = take(conn)
@@ -58,27 +55,19 @@ def compare_with_replay(
 
 
 @contextmanager
-def replayed(
-    folder: Folder,
-    to: str,
-    *,
-    scratch: ScratchServer,
-    identity: Identity,
-    environment: str | None = None,
-    on_event: Listener = lambda event: None,
-) -> Iterator[tuple[Connect, frozenset[str]]]:
+def replayed(folder: Folder, to: str, scratch: Scratch) -> Iterator[tuple[Connect, frozenset[str]]]:
     """A scratch database to which everything up to a version was applied, and the versions that were.
 
     :raises HistoryError, StatementFailed: as `compare_with_replay`.
     """
-    with scratch_database(scratch.connect) as there:
-        migrator = Migrator(there, folder, identity=identity, environment=environment, on_event=on_event)
+    with scratch_database(scratch.server.connect) as there:
+        migrator = Migrator(there, folder, identity=scratch.identity, environment=scratch.environment)
         migrator.on_scratch = True
         plan = migrator.plan(to=to)
         if plan.errors:
             raise HistoryError(plan.errors)
         versions = [step.version for step in plan.steps]
-        scratch.check(migrator.migrations[version].script for version in versions)
+        scratch.server.check(migrator.migrations[version].script for version in versions)
         migrator.apply_each(versions)
         migrator.empty_kept(0)  # what `keep` puts aside is no part of what they make
         yield there, frozenset(versions)

@@ -12,9 +12,8 @@ from .catalog.snapshot.facts import Snapshot
 from .catalog.snapshot.taking import take
 from .errors import HistoryError
 from .folder.folder import Folder
-from .model import Finding, Identity, Migration, version_key
-from .replay import replayed
-from .session.scratch import ScratchServer
+from .model import Finding, Migration, version_key
+from .replay import Scratch, replayed
 from .session.session import Connect
 
 
@@ -24,14 +23,6 @@ class Made(NamedTuple):
     snapshot: Snapshot
     rows: Mapping[str, Any]
     """See `Sums.kept`."""
-
-
-class Scratch(NamedTuple):
-    """Where and as whom migrations are tried."""
-
-    server: ScratchServer
-    identity: Identity
-    environment: str | None = None
 
 
 def to_squash(folder: Folder, to: str) -> tuple[Migration, ...]:
@@ -74,8 +65,7 @@ def make(folder: Folder, to: str, scratch: Scratch, dump: Callable[[Connect], st
     :raises StatementFailed: one of them fails.
     """
     ledger = folder.config.settings_for(scratch.environment).ledger.schema_name
-    where = {"scratch": scratch.server, "identity": scratch.identity, "environment": scratch.environment}
-    with replayed(folder, to, **where) as (there, applied):  # type: ignore[arg-type]
+    with replayed(folder, to, scratch) as (there, applied):
         left = [m.version for m in folder.migrations if _is_left(m, to, applied)]
         if left:
             message = (

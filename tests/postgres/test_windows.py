@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.planning import Planning
 from airflow_provider_wmigrate.engine.record import Outcome
-from airflow_provider_wmigrate.engine.replay import replayed
+from airflow_provider_wmigrate.engine.replay import Scratch, replayed
 from airflow_provider_wmigrate.engine.session.scratch import ScratchServer
 
 Conn = psycopg.Connection[Any]
@@ -166,7 +166,7 @@ def test_a_dry_run_and_a_scratch_database_have_no_window(
     made = migrator(FILES)
     assert made.apply("001", dry_run=True).outcome is Outcome.DRY_RUN
     folder, me = read_folder(made._folder.path), Identity("tester")
-    with replayed(folder, "002", scratch=ScratchServer(lambda: psycopg.connect(database)), identity=me) as (
+    with replayed(folder, "002", Scratch(ScratchServer(lambda: psycopg.connect(database)), me)) as (
         _,
         versions,
     ):
