@@ -17,7 +17,7 @@ from .beside import file_of, folder_beside
 from .defaults import chosen_conn_id, chosen_environment, is_true
 from .engine.errors import WMigrateError
 from .folder_operator import airflow_errors
-from .hooks import MigrationHook, look_at_folder
+from .hooks import MigrationHook, look_at_folder, signature
 from .telling.metrics import send_health
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class CheckHealthOperator(BaseOperator):
             return {}
         schema, key = self.settings().ledger.schema_name, self.audit_key_conn_id
         must = health.status != "unhealthy"
-        return MigrationHook(self.conn_id).signature(schema, key, known=health.audit_head, must=must)
+        return signature(MigrationHook(self.conn_id), schema, key, known=health.audit_head, must=must)
 
     def _look(self, context: Any, folder: Folder, limit: int) -> Health:
         environment = chosen_environment(self.environment)

@@ -150,24 +150,6 @@ class MigrationHook(BaseHook):
             return None
         return asdict(sign_head(key, head, database=database, schema=schema, at=datetime.now(timezone.utc)))
 
-    def signature(
-        self, schema: str, key_conn_id: str, *, known: str | None = None, must: bool = True
-    ) -> dict[str, Any]:
-        """`signed_head` as an operator returns it.
-
-        :param must: False: why it is not signed is told, and nothing more.
-        """
-        try:
-            signed = self.signed_head(schema, key_conn_id, known=known)
-        except (WMigrateError, AirflowException) as error:
-            if must:
-                raise
-            self.log.warning("the head of the audit log is not signed: %s", error)
-            return {}
-        if signed:
-            self.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
-        return {"signed_head": signed}
-
     def check_health(
         self,
         folder: Folder,
@@ -217,6 +199,25 @@ def postgres_hook(connection: Any, libpq: Mapping[str, Any]) -> Any:
     given = {name: value for name, value in connection.extra_dejson.items() if value not in (None, "")}
     connection.extra = json.dumps({"connect_timeout": _CONNECT_SECONDS, **given, **libpq})
     return PostgresHook(postgres_conn_id=connection.conn_id, connection=connection)
+
+
+def signature(
+    hook: MigrationHook, schema: str, key_conn_id: str, *, known: str | None = None, must: bool = True
+) -> dict[str, Any]:
+    """The signed head of the audit log as an operator returns it.
+
+    :param must: False: why it is not signed is told, and nothing more.
+    """
+    try:
+        signed = hook.signed_head(schema, key_conn_id, known=known)
+    except (WMigrateError, AirflowException) as error:
+        if must:
+            raise
+        hook.log.warning("the head of the audit log is not signed: %s", error)
+        return {}
+    if signed:
+        hook.log.info("signed head of the audit log: %s", json.dumps(signed, sort_keys=True))
+    return {"signed_head": signed}
 
 
 def one_line(text: str) -> str:

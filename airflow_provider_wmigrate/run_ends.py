@@ -13,7 +13,7 @@ from .assets import keep_head, known_head, last_event, schema_asset
 from .attempts import HEAD_KEY, PLAN_KEY, plan_of, pulled, task_states
 from .engine.errors import WMigrateError
 from .folder_operator import FolderOperator
-from .hooks import TAKES_BACK, MigrationHook
+from .hooks import TAKES_BACK, MigrationHook, signature
 from .table_events import told_tables
 from .telling.summaries import NO_ANSWER, REJECT, answer_line, records_of, report_lines, summarise
 
@@ -179,7 +179,7 @@ class ReportMigrationsOperator(FolderOperator):
         """
         if not self.audit_key_conn_id or account.broken is not None:
             return {}
-        return MigrationHook(self.conn_id).signature(migrator.ledger.schema, self.audit_key_conn_id, must=must)
+        return signature(MigrationHook(self.conn_id), migrator.ledger.schema, self.audit_key_conn_id, must=must)
 
     # A run in which something failed
 

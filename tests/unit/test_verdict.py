@@ -161,9 +161,9 @@ def test_what_is_said_of_a_verdict() -> None:
         "version": "001",
         "name": "m",
         "grade": "fails",
-        "differences": ("d",),
-        "rows": ("r",),
-        "rewritten": ("a", "b"),
+        "differences": ["d"],
+        "rows": ["r"],
+        "rewritten": ["a", "b"],
         "unproven": {"t": "is large"},
         "reason": "why",
     }
