@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page import worlds
+from tests.page.browser import answered
 from tests.page.conftest import Open
 from tests.page.stub import StubServer
 from tests.waiting import wait_until
@@ -39,6 +40,7 @@ def test_a_socket_and_a_missing_name_are_told_as_they_are(open_page: Open) -> No
     page = open_page(AT, worlds.make_world(server=worlds.s.Server(host="/run/postgresql", port=5432, database="w")))
     expect(page.locator(".group-head .server")).to_have_text("/run/postgresql / w")
     page = open_page(AT, worlds.make_world(server=None))
+    expect(page.locator(".group-head .facts-line")).to_contain_text("at version")
     expect(page.locator(".group-head .server")).to_have_count(0)
 
 
@@ -143,6 +145,8 @@ def test_while_a_run_goes_on_the_list_follows_it(open_page: Open, server: StubSe
     expect(row).to_contain_text("applied")
     expect(search).to_be_focused()
     expect(search).to_have_value("sensors")
+    expect(page.locator(".group-run")).to_contain_text("9 tasks done")
+    answered(page)
     server.requests.clear()
     wait_until(lambda: _asked(server, "/taskInstances") >= 4)
     assert _asked(server, "/groups") == 0, "while no task has ended, nobody asks the database"

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page import worlds
+from tests.page.browser import answered
 from tests.page.conftest import Open
 from tests.page.made import NOW
 from tests.page.stub import StubServer
@@ -93,6 +94,7 @@ def test_what_has_not_changed_is_not_drawn_anew(open_page: Open, server: StubSer
     world.tasks_done += 1
     wait_until(lambda: any(request.endswith("/plan") for request in server.requests))
     expect(page.locator(".group-run")).to_contain_text("4 tasks done")
+    answered(page)
     expect(page.locator(".group-panel h2").last).to_have_attribute("data-same", "yes")
 
 
@@ -108,6 +110,7 @@ def test_the_audit_trail_follows_the_run_and_is_checked_at_its_end(open_page: Op
     expect(rows).to_contain_text("zoe")
     expect(failed).to_contain_text("Hash")
     assert "does not exist" in focused(page)
+    answered(page)
     assert not [request for request in server.requests if "verify=true" in request], "it is long, and grows"
     world.audit = world.audit.model_copy(update={"chain": worlds.broken_chain()})
     world.status.last_run = worlds.make_run()
@@ -127,6 +130,7 @@ def test_a_filter_and_a_page_of_the_audit_trail_stay(open_page: Open, server: St
     server.requests.clear()
     apply_019(world)
     wait_until(lambda: any("/audit?" in request for request in server.requests))
+    answered(page)
     asked = next(request for request in server.requests if "/audit?" in request)
     assert "event=failed" in asked
     assert older in asked
