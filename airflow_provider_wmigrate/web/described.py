@@ -47,6 +47,15 @@ class Source(Answer):
     reason: Reason | None = Field(default=None, description="Why it is not live; null when it is.")
 
 
+class AskedPerson(Answer):
+    """A task that asks a person something, and waits for the answer: an approval, or a task of the DAG's author."""
+
+    task_id: str
+    map_index: int = Field(description="-1: not mapped.")
+    since: datetime | None = None
+    url: str = Field(description="Where Airflow shows what is asked, and takes the answer.")
+
+
 class Run(Answer):
     """One DAG run of a group."""
 
@@ -67,6 +76,10 @@ class Run(Answer):
     dry_run: list[str] = Field(default_factory=list, description="Versions tried in a dry run.")
     not_tried: dict[str, str] = Field(default_factory=dict, description="Of a dry run: version -> reason.")
     failed: list[str] = Field(default_factory=list, description="Ids of the tasks that failed.")
+    asks: list[AskedPerson] = Field(
+        default_factory=list,
+        description="Whom the run waits for, in any of its tasks, those of other groups too; its state is `running`.",
+    )
     url: str = Field(description="The run's page in Airflow.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -80,7 +81,10 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
     """What a run would do now."""
     known, source, _ = view.states(to=known_version(view.group, to) if to else None)
     made = known.overview.plan
-    forecast = with_tasks(view, _forecast(view, made))
+    left = view.own_plan.value if view.own_plan else {}
+    same = _as_planned(left, made)
+    foreseen = [each for each in left.get("forecast") or () if each["version"] in same]
+    forecast = with_tasks(view, _FORECASTS.validate_python(foreseen))
     return schemas.PlanAnswer(
         group=view.described,
         steps=list(made.steps),
@@ -88,18 +92,17 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
         left_out=made.left_out,
         forecast=forecast,
         blast={each.version: lines for each in forecast if each.blast and (lines := [*each.blast.lines()])},
+        backup_needed={v: why for v, why in (left.get("backup_needed") or {}).items() if v in same},
         planned_at=view.own_plan.at if view.own_plan else None,
         planned_run_id=view.own_plan.key.run_id if view.own_plan else None,
         source=source,
     )
 
 
-def _forecast(view: GroupView, made: Plan) -> list[Forecast]:
-    """That of the last plan, for steps whose file is the same."""
-    left = view.own_plan.value if view.own_plan else {}
+def _as_planned(left: Mapping[str, Any], made: Plan) -> set[str]:
+    """Versions of the steps that are the same as in the last plan: what was foreseen for them still holds."""
     planned = {(step["action"], step["version"], step["checksum"]) for step in left.get("steps") or ()}
-    same = {step.version for step in made.steps if (step.action, step.version, step.checksum) in planned}
-    return _FORECASTS.validate_python([each for each in left.get("forecast") or () if each["version"] in same])
+    return {step.version for step in made.steps if (step.action, step.version, step.checksum) in planned}
 
 
 def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[Finding]:

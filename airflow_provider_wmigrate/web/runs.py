@@ -8,7 +8,8 @@ from typing import Any
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import or_, select
+from airflow.utils.state import TaskInstanceState
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.attempts import PLAN_KEY
@@ -17,7 +18,7 @@ from . import schemas
 from .catalog import GroupTasks
 from .group_view import GroupView
 from .run_results import key_of, mapping
-from .urls import run_url
+from .urls import request_url, run_url
 
 RUNS = 25
 _DONE = ("applied", "rolled_back", "dry_run")
@@ -29,7 +30,8 @@ def runs(view: GroupView, limit: int = RUNS) -> list[schemas.Run]:
     query = select(DagRun).where(DagRun.dag_id.in_(groups))
     found = list(view.session.scalars(query.order_by(DagRun.run_after.desc(), DagRun.id.desc()).limit(limit)))
     left, failed = _left_by(view.session, groups, found), _failed_in(view.session, groups, found)
-    return [_run(groups[run.dag_id], run, view.target.map_index, left, failed) for run in found]
+    asking = _asking_in(view.session, found)
+    return [_run(groups[run.dag_id], run, view.target.map_index, left, failed, asking) for run in found]
 
 
 def _run(
@@ -38,6 +40,7 @@ def _run(
     map_index: int | None,
     left: Mapping[Any, Mapping[str, Any]],
     failed: Mapping[Any, Sequence[tuple[int, str]]],
+    asking: Mapping[Any, Sequence[schemas.AskedPerson]],
 ) -> schemas.Run:
     wanted = map_index if group.is_mapped else -1
     key = (run.dag_id, run.run_id, wanted)
@@ -62,6 +65,11 @@ def _run(
             task_id if wanted is not None else f"{task_id}[{index}]"
             for index, task_id in sorted(failed.get((run.dag_id, run.run_id), ()))
             if wanted in (None, index)
+        ],
+        asks=[
+            each
+            for each in asking.get((run.dag_id, run.run_id), ())
+            if not each.task_id.startswith(group.prefix) or wanted in (None, each.map_index)
         ],
         url=run_url(run.dag_id, run.run_id),
     )
@@ -92,4 +100,21 @@ def _failed_in(
     for dag_id, run_id, map_index, task_id in session.execute(query):
         if task_id.startswith(groups[dag_id].prefix):
             found.setdefault((dag_id, run_id), []).append((map_index, task_id))
+    return found
+
+
+def _asking_in(session: Session, runs: Sequence[DagRun]) -> dict[tuple[str, str], list[schemas.AskedPerson]]:
+    """(DAG, run) -> what waits for a person's answer."""
+    query = select(
+        *(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index),
+        TaskInstance.start_date,
+    ).where(
+        tuple_(TaskInstance.dag_id, TaskInstance.run_id).in_([(run.dag_id, run.run_id) for run in runs]),
+        TaskInstance.state == TaskInstanceState.AWAITING_INPUT,
+    )
+    found: dict[tuple[str, str], list[schemas.AskedPerson]] = {}
+    for dag_id, run_id, task_id, map_index, since in session.execute(query.order_by(TaskInstance.start_date)):
+        url = request_url(dag_id, run_id, task_id, map_index)
+        asked = schemas.AskedPerson(task_id=task_id, map_index=map_index, since=since, url=url)
+        found.setdefault((dag_id, run_id), []).append(asked)
     return found

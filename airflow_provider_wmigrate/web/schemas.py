@@ -18,6 +18,7 @@ from airflow_provider_wmigrate.engine.model import Finding, Step
 from airflow_provider_wmigrate.engine.record import Bystanders
 
 from .described import Answer
+from .described import AskedPerson as AskedPerson
 from .described import Choices as Choices
 from .described import Group as Group
 from .described import Reason as Reason
@@ -181,6 +182,9 @@ class PlanAnswer(_OfGroup):
     )
     blast: dict[str, list[str]] = Field(
         default={}, description="Version -> its blast radius in sentences, for a person."
+    )
+    backup_needed: dict[str, str] = Field(
+        default={}, description="Version -> why it needs a backup before it. As of the last plan that a run made."
     )
     planned_at: datetime | None = Field(default=None, description="When a run last planned.")
     planned_run_id: str | None = None

@@ -22,3 +22,8 @@ def task_url(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
     """Of a task instance, which shows its log."""
     mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
     return f"{run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}{mapped}"
+
+
+def request_url(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """Of what a task instance asks a person."""
+    return f"{task_url(dag_id, run_id, task_id, map_index)}/required_actions"

@@ -154,8 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
         states = self.stub.world.run_states
         state = states.pop(0) if len(states) > 1 and "taskInstances" not in path else states[0]
         if "taskInstances" in path:
-            running = [{"task_id": "migrate.017_currency_rates", "state": "running"}] if state == "running" else []
-            return self._json({"task_instances": running, "total_entries": self.stub.world.tasks_done})
+            busy = [("migrate.017_currency_rates", "running")]
+            if self.stub.world.asking:
+                busy = [(self.stub.world.asking, "awaiting_input")]
+            tasks = [{"task_id": task, "map_index": -1, "state": what} for task, what in busy if state == "running"]
+            return self._json({"task_instances": tasks, "total_entries": self.stub.world.tasks_done})
         return self._json({"dag_run_id": "manual__new", "state": state})
 
     def _file(self, name: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.page import worlds
@@ -152,6 +155,43 @@ def test_a_refusal_stays_in_the_dialog(open_page: Open, server: StubServer) -> N
     dialog.get_by_role("button", name="Apply 3 migrations").click()
     expect(dialog.get_by_role("alert").last).to_contain_text("unpause it first")
     assert server.world.started == []
+
+
+@pytest.mark.parametrize("place", ["", AT, f"{AT}/history"], ids=["overview", "head", "history"])
+def test_where_a_run_is_told_it_is_told_that_it_waits_for_an_answer(open_page: Open, place: str) -> None:
+    page = open_page(place, worlds.asking_world())
+    where = {"": ".group-card", AT: ".facts-line", f"{AT}/history": "tbody"}[place]
+    expect(page.locator(where).first).to_contain_text("waits for an answer")
+    expect(page.locator("main")).not_to_contain_text("running")
+    link = page.get_by_role("link", name="Answer migrate.approve in Airflow").last
+    expect(link).to_have_attribute(
+        "href", re.compile("/base/dags/.*/runs/manual__1/tasks/migrate.approve/required_act")
+    )
+    link.click()
+    page.wait_for_url("**/required_actions")
+
+
+def test_a_run_that_waits_for_an_answer_is_followed(open_page: Open, server: StubServer) -> None:
+    page = open_page(AT, worlds.asking_world())
+    told = page.locator(".group-run")
+    expect(told).to_contain_text("Apply waits for an answer. 1 task done · asked by migrate.approve")
+    expect(page.locator("#live")).to_have_text("Apply waits for an answer")
+    server.world.asking = None
+    expect(told).to_contain_text("Apply running. 1 task done · running: migrate.017_currency_rates")
+    expect(page.get_by_role("link", name="Answer")).to_have_count(0)
+
+
+def test_of_what_needs_a_backup_the_question_says_so(open_page: Open) -> None:
+    page = open_page(f"{AT}/plan", worlds.asking_world())
+    first = "A backup is made first, for 019. If it cannot be made, nothing is applied."
+    expect(page.locator(".group-panel .banner").filter(has_text="backup")).to_have_text(first)
+    expect(page.locator("tbody tr").last).to_contain_text("needs a backup: it takes away column warehouse.temp")
+    for name, shown in (("Apply…", 1), ("Dry run…", 0)):
+        page.get_by_role("button", name=name).click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("3 migrations will be")
+        expect(dialog.get_by_text(first)).to_have_count(shown)
+        page.keyboard.press("Escape")
 
 
 def test_a_run_that_is_under_way_is_followed_at_once(open_page: Open) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "HOSTILE",
     "REPORT",
     "World",
+    "asking_world",
     "broken_chain",
     "hostile_items",
     "make_run",
@@ -81,6 +82,8 @@ class World:
     """What is told of one database of a mapped group."""
     run_states: list[str] = field(default_factory=lambda: ["queued", "running", "running", "success"])
     tasks_done: int = 3
+    asking: str | None = None
+    """Task of the run under way that waits for an answer."""
     older: s.HistoryAnswer | None = None
     """What is told of the history before what `history` tells."""
     started: list[dict[str, Any]] = field(default_factory=list)
@@ -115,6 +118,57 @@ def make_world(
         metrics=_metrics(whole, items),
         detail=lambda v: _detail(whole, items, v),
     )
+
+
+def asking_world() -> World:
+    """A run waits for a person to approve the plan, of which some needs a backup, and drops a column that is used."""
+    world = make_world()
+    world.asking, world.tasks_done = f"{GROUP}.approve", 1
+    url = f"dags/{DAG}/runs/manual__1/tasks/{world.asking}/required_actions"
+    asked = s.AskedPerson(task_id=world.asking, map_index=-1, since=ago(hours=2), url=url)
+    run = make_run("running", run_id="manual__1", applied=[], started_at=ago(hours=2), asks=[asked])
+    world.run_states = ["running"] * 400
+    world.groups[0].last_run = world.status.last_run = run
+    world.history.runs.insert(0, run)
+    world.plan = world.plan.model_copy(update=used_and_backed_up())
+    return world
+
+
+def used_and_backed_up() -> dict[str, Any]:
+    """Of a plan: what drops something, who uses that, and that a backup comes first; findings of a first look."""
+    column = "column warehouse.temperature_sensors.unit"
+    why = f"it takes away {column} with 41,873 values (counted)"
+    blast = [
+        f"drops {column} (line 3)",
+        "used by, certain: view reporting.cold_rooms (it depends on it: the server refuses the drop, or CASCADE takes"
+        " it along)",
+        "used by, likely: task nightly_report.summarize (its sql names the table and the column)",
+        "used by, perhaps: DAG file dags/exports.py (the words stand there)",
+        "not looked at: statements of programs: the extension pg_stat_statements is not installed",
+    ]
+    drift = "index public.orders_by_day is new (created by dba@reporting at 2026-06-30 22:14 UTC)"
+    known = "the schema has 1 difference from what was known after 015 (2026-06-30 12:00 UTC)"
+    graded = "the rollback of 019 is not exact: it gives back the schema, but not the rows"
+    again = "`wmigrate verify 019 --write"
+    findings = [
+        s.Finding(
+            code="rollback_unproven",
+            severity="error",
+            version="019",
+            file="migration_verdicts.txt",
+            line=20,
+            message=graded,
+            next_step=f"correct it and prove it with {again}`; or, if that is all right: {again} --accept 019`",
+        ),
+        s.Finding(
+            code="drift",
+            severity="warning",
+            message=f"{known}: {drift}",
+            next_step="`wmigrate drift` tells all; undo it, or take what is there now as known:"
+            " `wmigrate drift --accept`",
+        ),
+    ]
+    return {"blast": {"019": blast}, "backup_needed": {"019": why}, "findings": findings}
 
 
 def mapped_world() -> World:

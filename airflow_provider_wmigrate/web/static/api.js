@@ -33,17 +33,21 @@ export const start = ({ dag, group }, action, body) =>
     body: JSON.stringify(body),
   });
 
-/** A run of a DAG as Airflow's own API tells it, with the tasks that are running or have failed. */
+/** A run of a DAG as Airflow's own API tells it, with the tasks that are running, have failed, or ask a person. */
 export async function run(dagId, runId) {
   const base = `api/v2/dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`;
   const tasks = (query) => ask(new URL(`${base}/taskInstances?${query}`, AIRFLOW));
   const [found, busy, done] = await Promise.all([
     ask(new URL(base, AIRFLOW)),
-    tasks("state=running&state=failed&limit=20"),
+    tasks("state=running&state=failed&state=awaiting_input&limit=20"),
     tasks("state=success&limit=1"),
   ]);
   const named = (state) => busy.task_instances.filter((task) => task.state === state).map((task) => task.task_id);
-  return { state: found.state, running: named("running"), failed: named("failed"), done: done.total_entries };
+  const asks = busy.task_instances.filter((task) => task.state === "awaiting_input").map(({ task_id, map_index: index }) => {
+    const task = [dagId, "runs", runId, "tasks", task_id, ...(index >= 0 ? ["mapped", index] : [])].map(encodeURIComponent);
+    return { task_id, url: `dags/${task.join("/")}/required_actions` };
+  });
+  return { state: found.state, running: named("running"), failed: named("failed"), asks, done: done.total_entries };
 }
 
 function ofGroup(dag, group, what, query = {}) {

@@ -5,7 +5,7 @@ import { h, replace } from "./dom.js";
 import { count } from "./format.js";
 import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
-import { stateWord } from "./overview.js";
+import { answerLinks, stateWord } from "./overview.js";
 import { announce, banner } from "./parts.js";
 import { routeTo } from "./router.js";
 
@@ -25,7 +25,7 @@ export const isUnfinished = (state) => ["queued", "running"].includes(state);
 export async function follow(holder, run, { isOver, onStep, onEnd, place }) {
   const name = run.what.charAt(0).toUpperCase() + run.what.slice(1);
   let [told, step, wait, failures] = ["", "", FIRST_MS, 0];
-  show(holder, run, name, { state: run.state ?? "queued", running: [], failed: [], done: 0 });
+  show(holder, run, name, { state: run.state ?? "queued", asks: run.asks, running: [], failed: [], done: 0 });
   while (!isOver()) {
     await pause(wait);
     wait = Math.min(LATER_MS, wait * 1.25);
@@ -42,10 +42,10 @@ export async function follow(holder, run, { isOver, onStep, onEnd, place }) {
     }
     if (isOver()) return;
     show(holder, run, name, now, place);
-    if (now.state !== told) announce(`${name} ${stateWord(now.state)}`);
-    told = now.state;
+    if (stateWord(now) !== told) announce(`${name} ${stateWord(now)}`);
+    told = stateWord(now);
     if (!isUnfinished(now.state)) return onEnd(now);
-    const seen = JSON.stringify([now.running, now.failed, now.done]);
+    const seen = JSON.stringify([now.running, now.failed, now.asks, now.done]);
     if (seen !== step) await onStep();
     step = seen;
   }
@@ -53,15 +53,18 @@ export async function follow(holder, run, { isOver, onStep, onEnd, place }) {
 
 function show(holder, run, name, now, place) {
   const ended = !isUnfinished(now.state);
-  const kind = { success: "applied", failed: "failed", queued: "pending" }[now.state] ?? "running";
-  const mark = { success: "check", failed: "cross", queued: "clock" }[now.state] ?? "spinner";
+  const waits = now.asks?.length > 0;
+  const kind = waits ? "changed" : { success: "applied", failed: "failed", queued: "pending" }[now.state] ?? "running";
+  const mark = waits ? "person" : { success: "check", failed: "cross", queued: "clock" }[now.state] ?? "spinner";
   const tasks = [
     now.done > 0 && `${count(now.done, "task")} done`,
+    waits && `asked by ${now.asks.map((one) => one.task_id).join(", ")}`,
     now.running.length > 0 && `running: ${now.running.join(", ")}`,
     now.failed.length > 0 && `failed: ${now.failed.join(", ")}`,
   ].filter(Boolean);
-  const box = banner(kind, mark, h("strong", {}, `${name} ${stateWord(now.state)}. `), tasks.join(" · "), " ",
+  const box = banner(kind, mark, h("strong", {}, `${name} ${stateWord(now)}. `), tasks.join(" · "), " ",
     ended && place && run.what.startsWith("dry run") && [h("a", { class: "chip", href: routeTo({ ...place, tab: "history" }) }, icon("flask"), "See what it found"), " "],
+    answerLinks(now), " ",
     airflowLink(run.url, "Open the run", { label: `Open the run ${run.run_id} in Airflow` }));
   if (kind === "running") box.querySelector(".icon").classList.add("turning");
   if (ended) box.append(h("button", { type: "button", class: "quiet small", "aria-label": "Dismiss", onclick: () => replace(holder) }, icon("cross")));

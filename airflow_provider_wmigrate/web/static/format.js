@@ -77,7 +77,7 @@ const TONES = {
   pending: "pending", queued: "pending", scheduled: "pending", apply: "pending",
   changed: "changed", degraded: "changed", warning: "changed", rollback: "changed", rolled_back: "changed", repaired: "changed", baselined: "changed", adopted: "changed",
   up_for_retry: "changed", up_for_reschedule: "pending", outside_window: "changed", upstream_failed: "changed", alerted: "changed",
-  left_out: "unknown", forgotten: "missing", not_tried: "changed", awaiting_input: "pending", rejected: "changed",
+  left_out: "unknown", forgotten: "missing", not_tried: "changed", awaiting_input: "changed", rejected: "changed",
   missing: "missing", dry_run: "missing", deferred: "missing",
   incomplete: "failed", failed: "failed", unhealthy: "failed", error: "failed", rollback_failed: "failed", refused: "failed",
   alert_failed: "failed",

@@ -5,7 +5,7 @@ import { h, replace } from "./dom.js";
 import { address, ago, count, moment, words } from "./format.js";
 import { icon } from "./icons.js";
 import { airflowLink } from "./outside.js";
-import { verb } from "./overview.js";
+import { runBadge, verb } from "./overview.js";
 import { badge, banner, countsBar, isWhole, sourceBanner, when } from "./parts.js";
 import { ALL, placeOf, routeTo } from "./router.js";
 
@@ -73,7 +73,7 @@ function line(answer, doing, foldButton) {
     group.map_index !== null && h("a", { class: "chip", href: routeTo(placeOf({ ...group, map_index: null })) }, icon("list"), "one database of ", h("b", { class: "mono" }, group.group_id)),
     group.environment && h("span", { class: "chip" }, icon("flask"), "environment ", h("b", {}, group.environment)),
     version && h("span", { class: "chip" }, icon("check"), "at version ", h("b", { class: "mono" }, version)),
-    run && h("span", { class: "chip" }, icon("clock"), `last ${verb(run)} `, badge(run.state), when(run.ended_at ?? run.started_at ?? run.run_after)));
+    run && h("span", { class: "chip" }, icon("clock"), `last ${verb(run)} `, runBadge(run), when(run.ended_at ?? run.started_at ?? run.run_after)));
   return [
     h("div", { class: "row spread" }, crumb, foldButton),
     h("div", { class: "row spread head-line" }, h("h1", {}, icon("database"), group.conn_id ?? `${group.dag_id}.${group.group_id}`), showActions(answer, doing)),

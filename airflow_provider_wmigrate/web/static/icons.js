@@ -41,7 +41,7 @@ const OF_STATE = {
   pending: "circle", queued: "circle", unknown: "question", not_checked: "question", timeout: "clock",
   changed: "pencil", missing: "question", incomplete: "alert", attention: "alert", degraded: "alert", warning: "alert",
   failed: "cross", error: "cross", unhealthy: "cross", broken: "unlink", rollback_failed: "cross", upstream_failed: "cross",
-  running: "spinner", rolled_back: "undo", left_out: "minus", forgotten: "question", not_tried: "minus", rollback: "undo", dry_run: "flask", apply: "play",
+  running: "spinner", awaiting_input: "person", rolled_back: "undo", left_out: "minus", forgotten: "question", not_tried: "minus", rollback: "undo", dry_run: "flask", apply: "play",
 };
 
 /** A drawing by its name; hidden from screen readers. */

@@ -4,6 +4,7 @@ import { groups } from "./api.js";
 import { h, replace } from "./dom.js";
 import { count, duration, tone, words } from "./format.js";
 import { icon } from "./icons.js";
+import { airflowLink } from "./outside.js";
 import { badge, banner, countsBar, empty, loading, problemBox, when } from "./parts.js";
 import { placeOf, routeTo } from "./router.js";
 
@@ -80,14 +81,20 @@ function card({ group, state, migrations, counts, schema_version: version, last_
     h("div", {}, countsBar(counts)),
     h("div", { class: "row spread card-foot" },
       h("span", { class: "muted" }, version ? ["at version ", h("b", { class: "mono strong" }, version)] : count(migrations, "migration")),
-      run ? h("span", { class: "row tight" }, badge(run.state, `${verb(run)} ${stateWord(run.state)}`), when(run.ended_at ?? run.started_at ?? run.run_after),
+      run ? h("span", { class: "row tight" }, runBadge(run, `${verb(run)} `), answerLinks(run), when(run.ended_at ?? run.started_at ?? run.run_after),
         run.duration_ms !== null && h("span", { class: "muted number" }, duration(run.duration_ms))) : h("span", { class: "muted" }, "no run yet")),
     flags.length > 0 && h("p", { class: "row tight" }, flags.map((flag) => badge("warning", flag))),
     source.kind === "none" && state !== "unknown" && banner("unknown", "clock", "No run has read this database yet."));
 }
 
-/** Airflow's word for a state, as the end of a sentence. */
-export const stateWord = (state) => (state === "success" ? "succeeded" : words(state));
+/** A run's state, as the end of a sentence: Airflow's word, unless a person is asked. */
+export const stateWord = ({ state, asks = [] }) => (asks.length ? "waits for an answer" : state === "success" ? "succeeded" : words(state));
+
+/** The state of a run; `before` what it is the state of. */
+export const runBadge = (run, before = "") => badge(run.asks.length ? "awaiting_input" : run.state, before + stateWord(run));
+
+/** Where a person answers what a run asks. */
+export const answerLinks = ({ asks = [] }) => asks.map(({ task_id: task, url }) => airflowLink(url, "Answer in Airflow", { mark: "person", label: `Answer ${task} in Airflow` }));
 
 /** What a run was for, in one word. */
 export function verb(run) {

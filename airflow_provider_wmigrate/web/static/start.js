@@ -8,6 +8,7 @@ import { icon } from "./icons.js";
 import { banner, facts, field, finding, problemBox } from "./parts.js";
 import { review } from "./review.js";
 import { placeOf } from "./router.js";
+import { backupNotice } from "./view_plan.js";
 
 /** What a rollback could undo. */
 export const IN_LEDGER = ["applied", "changed", "missing", "forgotten", "incomplete"];
@@ -52,13 +53,14 @@ export function askApply(status, mode, started) {
   return look();
 }
 
-function showPlan({ steps, findings, source }, { preview, question, verb, mode, from, status }) {
+function showPlan({ steps, findings, source, backup_needed: backups }, { preview, question, verb, mode, from, status }) {
   const errors = findings.filter((one) => one.severity === "error");
   const known = new Map(status.migrations.map((one) => [one.version, one.status]));
   const what = mode === "dry_run" ? "will be executed, measured and rolled back" : "will be applied";
   replace(preview,
     source.kind !== "live" && banner("changed", "clock", "The database could not be read just now. The run decides by what it finds there."),
     errors.length > 0 && [banner("failed", "alert", `The plan has ${count(errors.length, "error")}. A run stops before it changes anything.`), h("ul", { class: "stack" }, errors.slice(0, 3).map(finding))],
+    mode === "apply" && backupNotice(backups),
     steps.length ? review(`${count(steps.length, "migration")} ${what}, in this order:`, steps.map((step) => ({ ...step, status: known.get(step.version) })), from)
       : h("p", {}, "There is nothing to do."));
   replace(question.button, icon(mode === "dry_run" ? "flask" : "play"), steps.length ? `${verb} ${count(steps.length, "migration")}` : verb);

@@ -6,7 +6,7 @@ import { airflowLink } from "./outside.js";
 import { badge, empty, loading, sourceBanner, when } from "./parts.js";
 import { table } from "./table.js";
 import { history } from "./view_migration.js";
-import { verb } from "./overview.js";
+import { answerLinks, runBadge, verb } from "./overview.js";
 
 /** The tab "history". `kept.pages`: how many pages of events the reader has asked for. */
 export async function showHistory(panel, { place, status, ask, refresh, kept }) {
@@ -43,7 +43,7 @@ function runs(items) {
     { title: "Started", cell: (run) => when(run.started_at ?? run.run_after) },
     { title: "Run", cell: (run) => airflowLink(run.url, run.run_id) },
     { title: "For", cell: (run) => badge(run.mode === "dry_run" ? "dry_run" : run.direction, verb(run)) },
-    { title: "State", cell: (run) => badge(run.state) },
+    { title: "State", cell: (run) => [runBadge(run), answerLinks(run)] },
     { title: "Who", cell: (run) => run.actor ?? "schedule" },
     { title: "Did", cell: (run) => [
       run.applied.length > 0 && h("p", {}, `applied ${list(run.applied)}`), run.rolled_back.length > 0 && h("p", {}, `rolled back ${list(run.rolled_back)}`),
