@@ -35,6 +35,7 @@ from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Identity, Status
 from airflow_provider_wmigrate.engine.record import Outcome, ServerWords
 from dev.cluster import Cluster
+from tests.untimed import untimed
 from tests.waiting import PATIENCE, eventually
 
 MakeMigrator = Callable[..., Any]
@@ -99,7 +100,7 @@ def test_apply_runs_the_script_and_records_it(migrator: MakeMigrator, conn: Conn
     assert (record.version, record.name, record.outcome) == ("001", "a", Outcome.APPLIED)
     assert (record.statements, record.rows) == (2, 2)
     assert record.identity == identity
-    assert record.locks == (LockTaken("public.a", "AccessExclusiveLock"),)
+    assert untimed(record.locks) == (LockTaken("public.a", "AccessExclusiveLock"),)
     assert relations(conn) == ["a"]
 
     row = conn.execute(
@@ -688,7 +689,7 @@ def test_a_dry_run_leaves_one_audit_row(migrator: MakeMigrator, conn: Conn) -> N
     both.apply("001")
     before = (audited(conn), metadata(conn)["schema_version"])
     record = both.apply("002", dry_run=True)
-    assert record.locks == (
+    assert untimed(record.locks) == (
         LockTaken("public.a", "ShareRowExclusiveLock"),
         LockTaken("public.b", "AccessExclusiveLock"),
     )
