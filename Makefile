@@ -5,7 +5,7 @@ SUITS  := import sys; sys.exit("wmigrate needs Python 3.10 to 3.13, this is %d.%
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do $$python -c '$(SUITS)' 2>/dev/null && echo $$python && break; done)
 VENV   ?= .venv
 ARGS   ?=
-JOBS   ?= 2
+JOBS   ?= 3
 STRIKES ?= 500
 RACES  ?= 200
 SEED   ?= 1
@@ -17,7 +17,7 @@ help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, and stop by itself"
 	@echo "make demo ARGS=--promotion   three servers, and a request for approval that you answer"
-	@echo "make test            every check and test, the slow ones last; JOBS=2 parts at a time"
+	@echo "make test            every check and test, JOBS=3 parts at a time"
 	@echo "make test-system     as root: Debian's packages for the tests that a machine without them skips"
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
@@ -43,18 +43,21 @@ demo:
 $(VENV)/installed: WITH := --group dev
 .demo/venv/installed: WITH := $$($(PYTHON) -c 'from dev.server_binaries import find_bindir; find_bindir(embedded=False)' 2>/dev/null || echo --group postgresql)
 
+# Not compiled: Python does that with what is imported, when it is; most of what is installed never is.
 $(VENV)/installed .demo/venv/installed: pyproject.toml constraints.txt
 	@$(or $(PYTHON),python3) -c '$(SUITS)'
 	@$(PYTHON) -m venv $(@D)
 	@echo "installing into $(@D) (once; some minutes) ..."
 	@$(@D)/bin/python -m pip install --quiet --quiet --upgrade "pip>=25.1"
-	@$(@D)/bin/python -m pip install --quiet --quiet --constraint constraints.txt --editable . $(WITH)
+	@$(@D)/bin/python -m pip install --quiet --quiet --no-compile --constraint constraints.txt --editable . $(WITH)
 	@touch $@
 
-# From cheap to dear. Each part is a process of its own: the Airflow of one must not meet that of another.
-PARTS := lint unit package dev deployment docs timescale postgres cli airflow web page faults-short bystanders-short operating e2e deployment-e2e e2e-more
+# What fails soonest first, then the longest first: in the end no core waits for one long part. Each part is a process of
+# its own: the Airflow of one must not meet that of another.
+PARTS := lint unit airflow postgres e2e page docs cli web deployment-e2e faults-short operating e2e-more timescale bystanders-short dev package deployment
 
-# Two at a time: half of the tests wait for a server most of the time. Each part's output is printed when it ends.
+# Three at a time, on two cores: half of the tests wait for a server or a browser most of the time. Each part's output is
+# printed when it ends.
 # What was skipped for want of a program or of rights is told in one table in the end, also when a part failed.
 test: $(VENV)/installed
 	@rm -f .test/skipped
