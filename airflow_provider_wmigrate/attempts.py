@@ -33,6 +33,9 @@ scripts that it is about."""
 FAILURE_KEY = "failure"
 """XCom key under which a task that fails leaves why: version, error and SQLSTATE, as the audit log has them."""
 
+_NAMES = 10
+"""Of more tasks than these, the states are asked for with those of the whole run."""
+
 
 def plan_of(context: Any, plan_task_id: str, states: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """The plan of this attempt, of the same map index.
@@ -103,8 +106,9 @@ def task_states(context: Any, task_ids: Sequence[str]) -> dict[str, str | None]:
     """States of tasks of the same run and the same map index, by task id; a task that is not in the run is left out."""
     ti = context["ti"]
     index = _map_index(ti)
-    # All of the run, not those by name: hundreds of names would not fit into the address of Airflow's request.
-    answer = ti.get_task_states(dag_id=ti.dag_id, map_index=index, run_ids=[ti.run_id])
+    # Airflow reads all of the run, unless it is asked by name; hundreds of names would not fit into the address.
+    named = list(task_ids) if len(task_ids) <= _NAMES else None
+    answer = ti.get_task_states(dag_id=ti.dag_id, map_index=index, task_ids=named, run_ids=[ti.run_id])
     found: Mapping[str, str | None] = answer.get(ti.run_id, {})
     names = {task_id: task_id if index < 0 else f"{task_id}_{index}" for task_id in task_ids}
     return {task_id: found[name] for task_id, name in names.items() if name in found}

@@ -51,6 +51,11 @@ def missing_is_explained() -> bool:
     return bool(conf.getboolean(_SECTION, "explain_missing", fallback=True))
 
 
+def tasks_find_modules_loaded() -> bool:
+    """Whether the scheduler loads, before it forks workers, what tasks would load."""
+    return bool(conf.getboolean(_SECTION, "preload", fallback=True))
+
+
 def page_is_shown() -> bool:
     """Whether Airflow shows the page in its navigation and on each DAG."""
     return bool(conf.getboolean(_SECTION, "page", fallback=True))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .engine.migrator import Migrator
     from .engine.reporting import Account, Attempt
 
+_DONE = ("applied", "rolled_back")
+"""What leaves a row in the audit log."""
+
 
 class RollBackRunOperator(FolderOperator):
     """When a migration of this run failed: roll back, in reverse order, what this attempt had applied before.
@@ -123,33 +126,28 @@ class ReportMigrationsOperator(FolderOperator):
         if failed:
             self._fail(context, states, failed)
         plan = plan_of(context, self.plan_task_id, states)
-        records = self._records(context, states, plan)
         migrator = self._open(context, self._read_folder(only=()))
         if self._dry_run():
-            return self._told(context, {**summarise((), records, plan, ()), HEAD_KEY: migrator.head()})
+            summary = summarise((), self._records(context, states, plan), plan, ())
+            return self._told(context, {**summary, HEAD_KEY: migrator.head()})
         self._refuse_rejected(context, plan, migrator)
         with ExitStack() as turn:
             turn.enter_context(migrator.telling())
-            summary = self._tell(context, states, plan, records, migrator)
+            summary = self._tell(context, states, plan, migrator)
             self.turn = turn.pop_all()
         return summary
 
     def _tell(
-        self,
-        context: Any,
-        states: Mapping[str, str | None],
-        plan: dict[str, Any],
-        records: list[dict[str, Any]],
-        migrator: Migrator,
+        self, context: Any, states: Mapping[str, str | None], plan: dict[str, Any], migrator: Migrator
     ) -> dict[str, Any]:
         answered, event = last_event(self.conn_id, migrator.ledger.schema)
         account = self._account(context, migrator, plan, event)
-        attempt = _attempt(context, plan, self.watched)
-        summary = summarise(attempt.rows(account.rows), records, _with_skipped(plan, self.tasks, states, account), ())
+        mine = _attempt(context, plan, self.watched).rows(account.rows)
+        records = self._records(context, states, plan, {r.version for r in mine if r.event in _DONE})
+        summary = summarise(mine, records, _with_skipped(plan, self.tasks, states, account), ())
         self._refuse_what_is_not_so(context, plan, states, account, migrator, summary)
         news = _news(context["ti"], account, event, answered=answered)
-        done = {name: summary[name] for name in ("applied", "rolled_back")}
-        reported = {**done, "state": account.state}
+        reported = {**{name: summary[name] for name in _DONE}, "state": account.state}
         head = self._written(migrator, lambda: migrator.record_success(reported=reported), idle=not plan["steps"])
         _keep(context, self.conn_id, migrator, account, head)
         if plan["direction"] == "apply" and plan["to"] is None:
@@ -252,9 +250,16 @@ class ReportMigrationsOperator(FolderOperator):
 
     # What it leaves
 
-    def _records(self, context: Any, states: Mapping[str, str | None], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What the tasks say they did: of dry runs and of what was done before there is no other trace."""
-        mine = [task_id for task_id in self.watched if task_id not in (self.backup_task_id, self.approval_task_id)]
+    def _records(
+        self, context: Any, states: Mapping[str, str | None], plan: Mapping[str, Any], told: Collection[str | None] = ()
+    ) -> list[dict[str, Any]]:
+        """What the tasks say they did: of dry runs and of what was done before there is no other trace.
+
+        :param told: versions of this attempt that the audit log has: a request less for each.
+        """
+        apart = {self.backup_task_id, self.approval_task_id, *self.tasks.values()}
+        apart -= {task_id for version, task_id in self.tasks.items() if version not in told}
+        mine = [task_id for task_id in self.watched if task_id not in apart]
         # A dry run that did not try a migration has left a record, and is skipped; the plan may have skipped hundreds.
         tried = {self.tasks.get(step["version"]) for step in plan.get("steps", ())} if self._dry_run() else set()
         ran = [t for t in mine if states.get(t) == "success" or (states.get(t) == "skipped" and t in tried)]

@@ -35,7 +35,8 @@ class WMigratePlugin(AirflowPlugin):
 
     @property
     def listeners(self) -> list[Any]:  # type: ignore[override]
-        """Those that the configuration wants; they are called in the process of each task."""
+        """What loads modules before tasks are forked, and what the configuration wants to be called in each task."""
+        from airflow_provider_wmigrate import preloading
         from airflow_provider_wmigrate.defaults import has_guarded_tasks, missing_is_explained
 
         found: list[Any] = []
@@ -47,7 +48,7 @@ class WMigratePlugin(AirflowPlugin):
             from airflow_provider_wmigrate import missing
 
             found.append(missing)
-        return found
+        return [*found, preloading]
 
     @property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]

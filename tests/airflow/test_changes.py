@@ -100,9 +100,10 @@ def test_a_task_that_misses_a_column_says_which_migration_dropped_it(
     assert log_of("SELECT id FROM never") == []
     assert log_of("SELECT 1/0") == []
     monkeypatch.setenv("AIRFLOW__WMIGRATE__EXPLAIN_MISSING", "False")
+    from airflow_provider_wmigrate import preloading
     from airflow_provider_wmigrate.web.plugin import WMigratePlugin
 
-    assert WMigratePlugin().listeners == []
+    assert WMigratePlugin().listeners == [preloading]
 
 
 def test_servers_that_do_not_answer_share_the_time(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,31 @@ def test_what_the_docs_have_workers_load_is_loaded_before_tasks_are_forked(tmp_p
     assert needed <= set(answer.stdout.split())
 
 
+STARTING = """
+import os, sys
+from airflow.jobs.job import Job
+def loaded(**settings):
+    os.environ.update({f"AIRFLOW__{name}": value for name, value in settings.items()})
+    Job()
+    print(*(name for name in ("psycopg", "postgast", "airflow_provider_wmigrate.engine.run.in_transaction",
+          "airflow_provider_wmigrate.task_group", "airflow.providers.postgres.hooks.postgres") if name in sys.modules))
+local, off = {"CORE__EXECUTOR": "LocalExecutor"}, {"WMIGRATE__PRELOAD": "False"}
+loaded(**local)  # as the triggerer is
+import airflow.jobs.scheduler_job_runner
+loaded(CORE__EXECUTOR="CeleryExecutor")
+loaded(**local, **off)
+loaded(WMIGRATE__PRELOAD="True")
+"""
+
+
+def test_a_scheduler_that_forks_tasks_loads_what_they_need(tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
+    call = [sys.executable, "-c", STARTING]
+    answer = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, check=True, env=environment)
+    needed = f"psycopg postgast {_OURS}.engine.run.in_transaction {_OURS}.task_group"
+    assert answer.stdout.splitlines() == ["", "", "", f"{needed} airflow.providers.postgres.hooks.postgres"]
+
+
 @pytest.mark.parametrize("module", ["airflow_provider_wmigrate", "airflow_provider_wmigrate.provider"])
 def test_importing_loads_nothing_heavy(module: str) -> None:
     heavy = ("airflow", "fastapi", "psycopg", "pydantic", "yaml", "postgast", "sqlalchemy")

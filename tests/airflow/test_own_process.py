@@ -138,7 +138,6 @@ def test_a_task_asks_airflow_for_no_more_than_it_needs(
             *at_first,
             "GetTaskStates",
             "GetXCom plan",
-            *["GetXCom return_value"] * 3,
             "GetAssetEventByAsset",
             f"Get{head}",
             f"Set{head}",

@@ -111,6 +111,7 @@ def test_every_option_is_in_airflows_configuration(metadata_database: None) -> N
         "guarded_tasks": "",
         "guard_wait_seconds": "600",
         "explain_missing": "True",
+        "preload": "True",
     }
 
 
