@@ -35,7 +35,7 @@ CREATE TABLE public.known AS
 SELECT c.oid, n.nspname || '.' || relname AS name, regexp_replace(format('%I.%I', n.nspname, relname), '^app\\.', '')
   AS shown, relfilenode
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE n.nspname IN ('app', 'other', '_timescaledb_internal') AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+WHERE n.nspname IN ('app', 'other', 'My Schema', '_timescaledb_internal') AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 """
 _HELD = """
 SELECT k.shown, l.mode FROM pg_lock_status() l JOIN public.known k ON k.oid = l.relation

@@ -135,6 +135,8 @@ class RelationFacts:
     """By the table that has them."""
     incoming: Grouped = field(default_factory=dict)
     """Foreign keys by the table that they point at."""
+    uniques: Grouped = field(default_factory=dict)
+    """Table -> its unique indexes to which a foreign key may point: number, numbers of the columns."""
     bases: Grouped = field(default_factory=dict)
     """View -> what its query reads."""
     sequences: Grouped = field(default_factory=dict)
@@ -232,6 +234,7 @@ def relation_facts(answer: str | Mapping[str, Any] | None) -> RelationFacts:
         defaults={parent: child for parent, child in rows["defaults"]},
         constraints=_grouped((k.relation, k) for k in constraints),
         incoming=_grouped((k.references, k) for k in constraints if k.references),
+        uniques=_grouped((table, (index, tuple(columns))) for table, index, columns in rows["uniques"]),
         bases=_grouped(rows["bases"]),
         sequences=_grouped((row[0], Sequence(*row[1:])) for row in rows["sequences"]),
         columns=_grouped((row[0], Column(*row[1:])) for row in rows["columns"]),

@@ -268,6 +268,10 @@ _SECTIONS: dict[Section, str] = {
   UNION ALL SELECT tableoid, oid, stxname, stxnamespace FROM pg_catalog.pg_statistic_ext
     WHERE stxname = ANY ({falling})
   ) o (catalog, oid, name, schema)),
+'uniques', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(indrelid::pg_catalog.int8,
+    indexrelid::pg_catalog.int8, (indkey::pg_catalog.int2[])[0 : indnkeyatts - 1])) FROM pg_catalog.pg_index
+  WHERE indrelid = ANY (ARRAY(SELECT oid FROM family)) AND indisunique AND indimmediate AND indpred IS NULL
+    AND indexprs IS NULL),
 'parts', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(classid::regclass, objid::pg_catalog.int8,
     relation::pg_catalog.int8)) FROM part_of),
 'depends', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(d.classid::regclass, d.objid::pg_catalog.int8,

@@ -13,7 +13,9 @@ from .lock_scope import Hidden, Lasting, Lock, Scope, Taken
 
 INSERT, DELETE, UPDATE, TRUNCATE = 4, 8, 16, 32
 """Events, as pg_trigger.tgtype has them."""
-_RULE_EVENTS = {"2": UPDATE, "3": INSERT, "4": DELETE}
+INSTEAD = 64
+"""In the same: it acts in place of the event."""
+RULE_EVENTS = {"2": UPDATE, "3": INSERT, "4": DELETE}
 
 
 def calling(scope: Scope, oid: int, *where: str) -> Iterator[Hidden]:
@@ -42,7 +44,7 @@ def fired(scope: Scope, table: int, event: int) -> Iterator[Hidden]:
     for trigger in scope.facts.triggers.get(table, ()):
         if trigger.kind & event and trigger.fires:
             yield Hidden(f"trigger {trigger.name} of {_named(scope, table)} runs a function")
-    for on, same in _RULE_EVENTS.items():
+    for on, same in RULE_EVENTS.items():
         if same == event:
             yield from ruled(scope, table, on)
     if event != TRUNCATE:

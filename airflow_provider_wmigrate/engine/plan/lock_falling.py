@@ -78,6 +78,8 @@ def _named(scope: Scope, names: list[str], kind: str, node: Any) -> Iterator[Tak
     elif kind == "INDEX" and oid is None:
         new = scope.table_of_new_index(names)
         yield from (Lock(part, EXCLUSIVE) for part in (scope.with_partitions(new) if new is not None else ()))
+        if made is not None:
+            yield from fallen(scope, [Thing("pg_class", made)], cascade=node.behavior == CASCADE)
     elif made is not None:
         yield from fallen(scope, [Thing("pg_class", made)], cascade=node.behavior == CASCADE)
         yield from (Lock(part, EXCLUSIVE) for part in (scope.with_partitions(table) if table is not None else ()))

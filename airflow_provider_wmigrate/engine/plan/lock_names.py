@@ -7,7 +7,18 @@ from typing import Any
 from .lock_falling import HANGING, RELATIONS, parts_of
 from .lock_scope import Lock, Scope
 from .lock_subcommands import name_of
-from .lock_ties import rename_column, rename_key, tie_altered, tie_child, tie_created, tie_policy, tie_trigger, tie_view
+from .lock_ties import (
+    rename_column,
+    rename_key,
+    tie_altered,
+    tie_child,
+    tie_created,
+    tie_index,
+    tie_policy,
+    tie_sequence,
+    tie_trigger,
+    tie_view,
+)
 from .lock_unrun import unrun
 
 _HANGS = {
@@ -18,6 +29,8 @@ _HANGS = {
 """What belongs to a table: the fields with the table and its name."""
 _MATERIALIZED = 24
 """ObjectType."""
+_SAVEPOINTS = {5: Scope.savepoint, 7: Scope.roll_back_to}
+"""By TransactionStmtKind."""
 
 
 def after(kind: str, node: Any, scope: Scope) -> None:
@@ -39,10 +52,12 @@ def after(kind: str, node: Any, scope: Scope) -> None:
         tie_view(scope, node.view, node.query)
     elif kind == "create_seq_stmt":
         scope.make(node.sequence, replaces=not node.if_not_exists)
+        tie_sequence(scope, node)
     elif kind == "composite_type_stmt":
         scope.make(node.typevar)
     elif kind == "index_stmt":
         scope.make_index(node)
+        tie_index(scope, node)
     else:
         _after_change(kind, node, scope)
 
@@ -57,8 +72,8 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
     elif kind == "drop_stmt" and ObjectType.Name(node.remove_type).removeprefix("OBJECT_") in RELATIONS:
         for item in node.objects:
             scope.drop(parts_of(item))
-    elif kind == "variable_set_stmt":
-        scope.set(node)
+    elif kind in _AFTER:
+        _AFTER[kind](scope, node)
     elif kind == "prepare_stmt":
         scope.prepared[node.name] = node.query
     elif kind == "alter_table_stmt":
@@ -67,6 +82,14 @@ def _after_change(kind: str, node: Any, scope: Scope) -> None:
         scope.other_rights |= any(name_of(item.alter_table_cmd) == "ForceRowSecurity" for item in node.cmds)
     elif kind in _HANGS:
         _after_hanging(kind, node, scope)
+
+
+def _after_savepoint(scope: Scope, node: Any) -> None:
+    if node.kind in _SAVEPOINTS:
+        _SAVEPOINTS[node.kind](scope, node.savepoint_name)
+
+
+_AFTER = {"variable_set_stmt": Scope.set, "transaction_stmt": _after_savepoint, "alter_seq_stmt": tie_sequence}
 
 
 def _after_hanging(kind: str, node: Any, scope: Scope) -> None:

@@ -13,8 +13,8 @@ from airflow_provider_wmigrate.engine.catalog.relations import Constraint
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
 from airflow_provider_wmigrate.engine.sql.named import walk
 
-from .lock_calls import DELETE, INSERT, UPDATE, call, calling, fired, guarded, ruled
-from .lock_scope import Lasting, Lock, Scope, Taken
+from .lock_calls import DELETE, INSERT, INSTEAD, UPDATE, call, calling, fired, guarded, ruled
+from .lock_scope import Hidden, Lasting, Lock, Scope, Taken
 
 _READ, _ROWS, _WRITE = LockMode.ACCESS_SHARE, LockMode.ROW_SHARE, LockMode.ROW_EXCLUSIVE
 
@@ -31,8 +31,8 @@ def rows(node: Any, scope: Scope) -> Iterator[Taken]:
             read.append((message.schemaname, message.relname))
         elif kind == "CommonTableExpr":
             inner.add(message.ctename)
-        elif kind == "FuncCall":
-            yield from call(message, scope)
+        elif kind in _RUN:
+            yield from _RUN[kind](message, scope)
         elif kind in _CHANGES:
             written.append((message.relation.schemaname, message.relation.relname))
             changed = list(_CHANGES[kind](message, scope))
@@ -46,6 +46,20 @@ def rows(node: Any, scope: Scope) -> Iterator[Taken]:
         oid = scope.find(schema, name) if schema or name not in inner else None
         if oid is not None:
             yield from reading(scope, oid, _READ, work)
+
+
+def executed(node: Any, scope: Scope, does: Callable[[Any, Scope], Iterator[Taken]] = rows) -> Iterator[Taken]:
+    """EXECUTE, alone or as the query of another statement.
+
+    :param does: what the statement that was prepared comes to.
+    """
+    if node.name in scope.prepared:
+        yield from does(scope.prepared[node.name], scope)
+    else:
+        yield Hidden(f"EXECUTE {node.name} runs what was prepared elsewhere")
+
+
+_RUN: dict[str, Callable[[Any, Scope], Iterator[Taken]]] = {"FuncCall": call, "ExecuteStmt": executed}
 
 
 def _work_of(changed: Iterable[Taken]) -> LongWork | None:
@@ -117,7 +131,7 @@ def _given(node: Any, scope: Scope, target: int) -> set[str]:
 def inserted(scope: Scope, target: int, given: set[str], work: LongWork | None) -> Iterator[Taken]:
     """:param given: columns that get a value; others have their default, which may come from a sequence."""
     yield Lock(target, _WRITE, work)
-    for base in updatable(scope, target):
+    for base in updatable(scope, target, INSERT):
         yield from inserted(scope, base, given, work)
     names = {column.number: column.name for column in scope.facts.columns.get(target, ())}
     for sequence in scope.facts.sequences.get(target, ()):
@@ -129,10 +143,11 @@ def inserted(scope: Scope, target: int, given: set[str], work: LongWork | None) 
     yield from fired(scope, target, INSERT)
 
 
-def updatable(scope: Scope, view: int) -> tuple[int, ...]:
-    """The table below a view through which rows are changed: it reads no other."""
+def updatable(scope: Scope, view: int, event: int) -> tuple[int, ...]:
+    """The table below a view through which rows are changed: it reads no other, and no trigger does that instead."""
     bases = scope.facts.bases.get(view, ())
-    return bases if len(bases) == 1 else ()
+    instead = any(t.kind & INSTEAD and t.kind & event for t in scope.facts.triggers.get(view, ()))
+    return bases if len(bases) == 1 and not instead else ()
 
 
 def _keys(scope: Scope, table: int) -> Iterator[Constraint]:
@@ -165,7 +180,7 @@ def _of_new(node: Any, scope: Scope) -> Iterator[Taken]:
 
 def _updated(scope: Scope, table: int, changed: set[str]) -> Iterator[Taken]:
     yield Lock(table, _WRITE, "rows")
-    for base in updatable(scope, table):
+    for base in updatable(scope, table, UPDATE):
         yield from _updated(scope, base, changed)
     numbers = {column.number for column in scope.facts.columns.get(table, ()) if column.name in changed}
     for key in _keys(scope, table):
@@ -199,7 +214,7 @@ def _deleted(scope: Scope, table: int, seen: set[int]) -> Iterator[Taken]:
     if any(ruled(scope, table, "4")):
         yield from fired(scope, table, DELETE)
         return
-    for base in updatable(scope, table):
+    for base in updatable(scope, table, DELETE):
         yield from _deleted(scope, base, seen)
     for key in scope.facts.incoming.get(table, ()):
         if key.on_delete == "c" and key.relation not in seen:

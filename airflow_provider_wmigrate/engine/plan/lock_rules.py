@@ -155,11 +155,9 @@ def _explain(node: Any, scope: Scope) -> Iterator[Taken]:
 
 
 def _execute(node: Any, scope: Scope) -> Iterator[Taken]:
+    yield from rows(node, scope)
     if node.name in scope.prepared:
-        yield from rows(scope.prepared[node.name], scope)
         yield Lasting("rows")
-    else:
-        yield Hidden(f"EXECUTE {node.name} runs what was prepared elsewhere")
 
 
 def _hidden(why: str) -> Callable[[Any, Scope], Iterator[Taken]]:

@@ -4,6 +4,7 @@ left it, and what it has made, renamed, moved and dropped so far. Pure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -42,7 +43,10 @@ _SYSTEM = SYSTEM[0]
 _CHUNKS = "_timescaledb_internal"
 _GONE = -1
 """What a name means that the script has taken away. Below it are the numbers of what the script has made."""
-_TIED = ("constraints", "incoming", "dependents", "parts", "children", "parents", "bases", "columns", "runs", "objects")
+_TIED = (
+    *("constraints", "incoming", "uniques", "dependents", "parts", "children", "parents", "bases", "columns"),
+    *("sequences", "runs", "objects"),
+)
 
 
 class Scope:
@@ -67,13 +71,25 @@ class Scope:
         """Triggers, rules and policies that the script has made: their table, their name."""
         self._new_indexes: dict[tuple[str, str], int | None] = {}
         self._tied = False
+        self._kept: dict[str, dict[str, Any]] = {}
+        """By savepoint."""
         self._schemas: dict[str, str] = {}
         """Schemas that were renamed: new name -> name in the facts."""
+
+    def savepoint(self, name: str) -> None:
+        self._kept[name] = {key: copy(value) for key, value in vars(self).items() if key != "_kept"}
+        self._tied = False
+
+    def roll_back_to(self, name: str) -> None:
+        """What was made, renamed, set and tied together since is as it was."""
+        vars(self).update({key: copy(value) for key, value in self._kept.get(name, {}).items()})
+        self._tied = False
 
     def begin_script(self) -> None:
         """What a script before this one has made, renamed and dropped stays so; what it has set does not."""
         self._path = self.facts.path
         self.prepared.clear()
+        self._kept.clear()
 
     def relation(self, oid: int) -> Relation | None:
         return self.facts.relations.get(oid)

@@ -3,15 +3,14 @@ one side goes over to the other, as it does where the facts knew of it before. P
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
-from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Thing
+from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Sequence, Thing
 from airflow_provider_wmigrate.engine.sql.named import walk
 
 from .lock_calls import harmless
-from .lock_falling import objects
+from .lock_falling import objects, parts_of
 from .lock_scope import Scope
 from .lock_subcommands import name_of
 from .lock_work import key_of
@@ -23,19 +22,18 @@ def tie_created(node: Any, scope: Scope) -> None:
     if table is None or table >= 0:  # IF NOT EXISTS
         return
     columns = [item.column_def for item in node.table_elts if item.WhichOneof("node") == "column_def"]
-    keys = [key for column in columns for key in _keys(column)]
-    keys += [key for item in node.table_elts for key in _key(item.constraint, item.constraint.fk_attrs)]
-    if keys:
-        for number, column in enumerate(columns, 1):
-            _add(scope, "columns", table, Column(number, column.colname, "", False))
-    for constraint, own in keys:
-        _tie_key(scope, node.relation, constraint, own)
+    named = (Column(number, column.colname, "", False) for number, column in enumerate(columns, 1))
+    scope.put("columns", table, tuple(named))
+    constraints = [(each.constraint, [column.colname]) for column in columns for each in column.constraints]
+    constraints += [(item.constraint, _own(item.constraint)) for item in node.table_elts if item.HasField("constraint")]
+    for constraint, own in constraints:
+        _tie(scope, node.relation, constraint, own)
     for item in node.inh_relations:
         tie_child(scope, item.range_var, node.relation, partition=node.HasField("partbound"))
 
 
 def tie_altered(node: Any, scope: Scope) -> None:
-    """The foreign keys that ALTER TABLE drops and adds; what it drops goes first."""
+    """The keys that ALTER TABLE drops and adds; what it drops goes first."""
     commands = [(name_of(item.alter_table_cmd), item.alter_table_cmd) for item in node.cmds]
     table = scope.number(node.relation)
     for name, command in commands:
@@ -44,12 +42,12 @@ def tie_altered(node: Any, scope: Scope) -> None:
     for name, command in commands:
         definition = getattr(command, "def")
         if name == "AddConstraint":
-            for constraint, own in _key(definition.constraint, definition.constraint.fk_attrs):
-                _tie_key(scope, node.relation, constraint, own)
-        elif name == "AddColumn" and table is not None:
-            for constraint, own in _keys(definition.column_def):
-                _add(scope, "columns", table, Column(-scope.new_number(), own[0], "", False))
-                _tie_key(scope, node.relation, constraint, own)
+            _tie(scope, node.relation, definition.constraint, _own(definition.constraint))
+        elif name == "AddColumn" and table is not None and definition.column_def.constraints:
+            column = definition.column_def
+            _add(scope, "columns", table, Column(-scope.new_number(), column.colname, "", False))
+            for each in column.constraints:
+                _tie(scope, node.relation, each.constraint, [column.colname])
         elif name == "DetachPartition":
             _free(scope, scope.number(definition.partition_cmd.name))
 
@@ -73,28 +71,60 @@ def _put_trigger(scope: Scope, table: int, *, on: Thing, how: str) -> None:
     _depends(scope, trigger, on=on, how=how)
 
 
-def _keys(column: Any) -> Iterator[tuple[Any, list[str]]]:
-    for each in column.constraints:
-        yield from ((constraint, [column.colname]) for constraint, _ in _key(each.constraint, ()))
+def _own(constraint: Any) -> list[str]:
+    """The columns of a constraint of the table."""
+    return [part.string.sval for part in (*constraint.fk_attrs, *constraint.keys)]
 
 
-def _key(constraint: Any, columns: Iterable[Any]) -> Iterator[tuple[Any, list[str]]]:
-    """A foreign key with the names of its columns; nothing if it is another constraint."""
-    if constraint.contype == key_of("FOREIGN"):
-        yield constraint, [part.string.sval for part in columns]
-
-
-def _tie_key(scope: Scope, relation: Any, constraint: Any, own: list[str]) -> None:
-    """Both tables with their parts, each of which has a key of its own."""
-    table, target = scope.number(relation), scope.number(constraint.pktable)
-    if table is None or target is None:
+def _tie(scope: Scope, relation: Any, constraint: Any, own: list[str]) -> None:
+    """A foreign key, or one to which such may point; nothing if it is another constraint."""
+    table, kind = scope.number(relation), constraint.contype
+    if table is None:
         return
+    if kind == key_of("FOREIGN"):
+        name = _name(scope, table, constraint.conname or "_".join([relation.relname, *own, "fkey"]))
+        _tie_key(scope, table, name, constraint, own)
+    elif kind == key_of("PRIMARY"):
+        _tie_unique(scope, table, constraint.conname or f"{relation.relname}_pkey", constraint, own)
+    elif kind == key_of("UNIQUE"):
+        name = _name(scope, table, constraint.conname or "_".join([relation.relname, *own, "key"]))
+        _tie_unique(scope, table, name, constraint, own)
+
+
+def _name(scope: Scope, table: int, base: str) -> str:
+    """As the server makes it unlike the others."""
     known = {key.name for key in scope.facts.constraints.get(table, ())}
-    name = base = constraint.conname or "_".join([relation.relname, *own, "fkey"])
-    number = 0
-    while name in known:
-        number += 1
-        name = f"{base}{number}"
+    return next(name for name in (base, *(f"{base}{n}" for n in range(1, len(known) + 2))) if name not in known)
+
+
+def _tie_unique(scope: Scope, table: int, name: str, constraint: Any, own: list[str]) -> None:
+    """PRIMARY KEY and UNIQUE, which may take an index that is there over."""
+    index = scope.number_of_names([constraint.indexname]) if constraint.indexname else None
+    taken = (columns for number, columns in scope.facts.uniques.get(table, ()) if number == index)
+    columns = next(taken, None) or _numbers(scope, table, own)
+    kind = "p" if constraint.contype == key_of("PRIMARY") else "u"
+    thing = Thing("pg_constraint", scope.new_number())
+    key = Constraint(thing.oid, table, constraint.conname or constraint.indexname or name, kind, 0, True, True, "", "",
+                     columns, ())  # fmt: skip
+    _add(scope, "constraints", table, key)
+    scope.put("parts", (thing.catalog, thing.oid), table)
+    if index is not None:
+        _depends(scope, Thing("pg_class", index), on=thing, how="i")
+
+
+def tie_index(scope: Scope, node: Any) -> None:
+    """A unique index of columns alone and of all rows, to which a foreign key may point."""
+    table, index = scope.number(node.relation), scope.number_of_names([node.idxname]) if node.idxname else None
+    names = [item.index_elem.name for item in node.index_params]
+    if table is not None and index is not None and node.unique and all(names) and not node.HasField("where_clause"):
+        _add(scope, "uniques", table, (index, _numbers(scope, table, names)))
+
+
+def _tie_key(scope: Scope, table: int, name: str, constraint: Any, own: list[str]) -> None:
+    """Both tables with their parts, each of which has a key of its own."""
+    target = scope.number(constraint.pktable)
+    if target is None:
+        return
     unique = [key for key in scope.facts.constraints.get(target, ()) if key.kind in "pu"]
     named = [part.string.sval for part in constraint.pk_attrs]
     theirs = _numbers(scope, target, named) or next((key.columns for key in unique if key.kind == "p"), ())
@@ -110,6 +140,9 @@ def _tie_key(scope: Scope, relation: Any, constraint: Any, own: list[str]) -> No
     for each in unique:
         if root is not None and set(each.columns) == set(theirs):
             _depends(scope, root, on=Thing("pg_constraint", each.oid), how="n")
+    below = (index for index, columns in scope.facts.uniques.get(target, ()) if set(columns) == set(theirs))
+    if root is not None and (index := next(below, None)) is not None:
+        _depends(scope, root, on=Thing("pg_class", index), how="n")
 
 
 def _numbers(scope: Scope, table: int, names: list[str]) -> tuple[int, ...]:
@@ -119,8 +152,11 @@ def _numbers(scope: Scope, table: int, names: list[str]) -> tuple[int, ...]:
 def _put_key(scope: Scope, key: Constraint, *, acting: bool) -> Thing:
     """It is a part of its table; its triggers are parts of the other one.
 
-    :param acting: it has triggers there. Those of a partition's key are the parent's.
+    :param acting: it has triggers there. Those of a partition's key are the parent's, and before PostgreSQL 15 a
+        partitioned table has none.
     """
+    target = scope.relation(key.references)
+    acting = acting and (scope.facts.version >= 150000 or target is None or target.kind != "p")
     thing = Thing("pg_constraint", key.oid)
     _add(scope, "constraints", key.relation, key)
     _add(scope, "incoming", key.references, key)
@@ -196,6 +232,18 @@ def tie_trigger(scope: Scope, node: Any) -> None:
             _add(scope, "objects", ("pg_proc", names[-1]), (functions[0].oid, None))
         for one, function in product(scope.with_partitions(table, whole=node.row), functions):
             _put_trigger(scope, one, on=function, how="n")
+
+
+def tie_sequence(scope: Scope, node: Any) -> None:
+    """It belongs to a column: OWNED BY."""
+    sequence = scope.number(node.sequence)
+    for option in node.options:
+        names = parts_of(option.def_elem.arg) if option.def_elem.defname == "owned_by" else []
+        table = scope.number_of_names(names[:-1])
+        if table is not None and sequence is not None:
+            number = next(iter(_numbers(scope, table, names[-1:])), 0)
+            _add(scope, "sequences", table, Sequence(number, sequence, "owned"))
+            _depends(scope, Thing("pg_class", sequence), on=Thing("pg_class", table, number), how="a")
 
 
 def tie_policy(scope: Scope, node: Any) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.sql.named import body_of, walk
 
-from .lock_calls import ruled
-from .lock_rows import for_update, reading, updatable
+from .lock_calls import RULE_EVENTS, ruled
+from .lock_rows import executed, for_update, reading, updatable
 from .lock_scope import Lock, Scope, Taken
 
 _EVENTS = {"InsertStmt": "3", "UpdateStmt": "2", "DeleteStmt": "4", "MergeStmt": ""}
@@ -32,6 +33,8 @@ def unrun(node: Any, scope: Scope, *, rewritten: bool = False, planned: bool = F
             inner.add(message.ctename)
         elif kind == "SelectStmt" and message.locking_clause:
             yield from for_update(message, scope)
+        elif kind == "ExecuteStmt":
+            yield from executed(message, scope, partial(unrun, rewritten=rewritten, planned=planned))
         elif kind in _EVENTS:
             target = scope.of(message.relation)
             whole = planned and message.relation.inh
@@ -47,7 +50,7 @@ def _changing(scope: Scope, oid: int, event: str, *, rewritten: bool) -> Iterato
     yield Lock(oid, LockMode.ROW_EXCLUSIVE)
     if rewritten:
         yield from ruled(scope, oid, event)
-        for base in updatable(scope, oid):
+        for base in updatable(scope, oid, RULE_EVENTS.get(event, 0)):
             yield from _changing(scope, base, event, rewritten=True)
 
 
