@@ -441,8 +441,6 @@ EVERY = [
             "5: migrations[0].locks.b: is no table; write schema.table, as in SQL",
             "6: migrations[0].locks.public.c: must be ACCESS SHARE, ROW SHARE, ROW EXCLUSIVE, SHARE UPDATE EXCLUSIVE,"
             " SHARE, SHARE ROW EXCLUSIVE, EXCLUSIVE or ACCESS EXCLUSIVE, not exclusiv; did you mean EXCLUSIVE?",
-            "9: migrations[1].lock_first: has no effect where transactional is false: each statement takes its own"
-            " locks",
             "12: migrations[2].locks: has no effect where lock_first is false",
             "14: migrations[3].locks: must be a mapping from tables to lock modes, such as public.orders: ACCESS"
             " EXCLUSIVE, not public.a",

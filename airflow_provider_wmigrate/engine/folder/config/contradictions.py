@@ -63,10 +63,6 @@ def _of_squashes(block: MigrationBlock) -> Iterator[tuple[str, str]]:
 
 def _of_locks(block: MigrationBlock) -> Iterator[tuple[str, str]]:
     """What is said of locks where it can have no effect."""
-    alone = block.transactional.apply is False and block.transactional.rollback is False
-    for name in ("lock_first", "locks"):
-        if alone and name in block.given:
-            yield name, "has no effect where transactional is false: each statement takes its own locks"
     if block.locks and block.lock_first is False:
         yield "locks", "has no effect where lock_first is false"
     for table in block.locks:
