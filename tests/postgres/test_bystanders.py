@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_provider_wmigrate.engine.errors import OthersWaited
+from airflow_provider_wmigrate.engine.errors import OthersWaited, RollbackFailed
 from airflow_provider_wmigrate.engine.events import Event, Noticed, OthersWait, Retrying
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.migrator import Migrator
@@ -324,6 +324,26 @@ def test_one_that_waits_itself_is_tried_again(
     ]
     assert 0.5 < shop.waited[0] < 6
     assert record.bystanders.longest_wait_ms == pytest.approx(1000 * shop.waited[0], rel=0.5)
+
+
+def test_one_transaction_of_several_gives_way_and_so_does_a_rollback(
+    migrator: MakeMigrator, conn: Conn, shop: Application
+) -> None:
+    files = {"001_a.sql": f"BEGIN;\n{SLOW}\nCOMMIT;\nSELECT 1;", "002_b.sql": "SELECT 1;", "002_b.rollback.sql": SLOW}
+    made = migrator({**files, "migration_config.yaml": limit(0.5) + "\nmigrations: [{version: 2, dependencies: []}]"})
+    made.apply("002")
+    shop.runs("SELECT count(*) FROM t")
+    with pytest.raises(OthersWaited) as failed:
+        made.apply("001")
+    shop.join()
+    shop.runs("SELECT count(*) FROM t")
+    with pytest.raises(RollbackFailed) as back:
+        made.roll_back("002")
+    shop.join()
+    assert "001_a.sql:3: cancelled for others, limit 0.5 s" in str(failed.value)
+    assert "002_b.rollback.sql:2: cancelled for others, limit 0.5 s" in str(back.value)
+    assert (failed.value.retryable, shop.refused) == (False, [])
+    assert conn.execute("SELECT version, status FROM wmigrate.schema_migrations").fetchall() == [("002", "applied")]
 
 
 def test_the_limit_of_one_migration_counts_more(migrator: MakeMigrator, shop: Application) -> None:
