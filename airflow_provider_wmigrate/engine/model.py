@@ -330,7 +330,7 @@ class State:
     ledger_version: int | None = None
     """None: the database has no ledger yet."""
     last_events: tuple[LastEvent, ...] = ()
-    """The last one at each migration."""
+    """Of each migration whose last attempt failed, or whose missing file is forgotten: the last one."""
     last_success: datetime | None = None
     """When a run last ended with nothing failed."""
     standby: bool = False

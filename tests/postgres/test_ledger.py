@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged, LedgerTooNew
+from airflow_provider_wmigrate.engine.ledger import asking
 from airflow_provider_wmigrate.engine.ledger.creation import make_current
 from airflow_provider_wmigrate.engine.ledger.ledger import LEDGER_VERSION, AuditRow, Ledger
 from airflow_provider_wmigrate.engine.ledger.trail import GENESIS
@@ -67,6 +68,36 @@ def rehashed(row: AuditRow, **changes: object) -> AuditRow:
     """As a forger makes it, who knows how the hash is computed."""
     row = replace(row, **changes)  # type: ignore[arg-type]
     return replace(row, hash=row.computed_hash())
+
+
+@pytest.mark.parametrize("short", [asking._SHORT, 0], ids=["looked through", "by steps"])
+def test_of_each_migration_the_last_attempt_that_nothing_settled(
+    ledger: Ledger, conn: Conn, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    monkeypatch.setattr(asking, "_SHORT", short)
+    with conn.transaction():
+        for version, event, details in (
+            ("003", "failed", {"error": "no table", "sqlstate": "42P01"}),
+            ("003", "planned", {}),
+            ("003", "dry_run", {}),
+            ("004", "failed", {"error": "deadlock"}),
+            ("004", "applied", {}),
+            ("005", "rollback_failed", {"error": "no right"}),
+            ("006", "failed", {"error": "tried", "dry_run": True}),
+            ("007", "repaired", {"decision": "forget"}),
+            ("007", "repaired", {"decision": "settle"}),
+            ("002", "repaired", {"decision": "forget"}),
+            ("002", "applied", {}),
+            ("010", "failed", {"error": "never applied"}),
+        ):
+            ledger.log.append(conn, event, ANN, version=version, details=details)
+    found = ledger.state(conn).last_events
+    assert [(e.version, e.event, e.identity, e.error, e.sqlstate, e.forgotten) for e in found] == [
+        ("003", "failed", ANN, "no table", "42P01", False),
+        ("005", "rollback_failed", ANN, "no right", None, False),
+        ("007", "repaired", ANN, "", None, True),
+        ("010", "failed", ANN, "never applied", None, False),
+    ]
 
 
 # What somebody finds

@@ -56,31 +56,47 @@ def _entry(row: Sequence[Any]) -> Entry:
 CHANGED = ("applied", "rolled_back", "repaired", "baselined", "adopted", "baseline_undone")
 """Events after which the ledger says something else, or a person has settled something."""
 
-_SETTLING = ("failed", "rollback_failed", *CHANGED)
+_FAILED = ("failed", "rollback_failed")
+_SETTLING = (*_FAILED, *CHANGED)
 """Events that say how an attempt ended, or that a person has settled it since."""
+
+_SHORT = 16 * 1024 * 1024
+"""Bytes of a log that is read faster as a whole, than for each version in it one step through the index."""
 
 
 def asking_last_events(conn: Connection[Any], schema: str) -> Callable[[], tuple[LastEvent, ...]]:
-    """Asks of each version for the last event that settles it; dry runs apart.
+    """Asks of each version for the last event that settles it, dry runs apart: where that one failed, or a person has
+    said since that its file is gone for good. Of the others nobody wants to know.
 
-    The versions are found by steps through the index, and each one's event by one look into it: the length of the log
-    costs nothing.
+    Which versions they may be says a look through the log; of a long one, whose length shall cost nothing, steps from
+    version to version through the index.
     """
     query = sql.SQL(
-        "WITH RECURSIVE known (version) AS ("
-        "(SELECT version FROM {log} WHERE version IS NOT NULL ORDER BY version LIMIT 1) UNION ALL"
-        " SELECT (SELECT l.version FROM {log} l WHERE l.version > known.version ORDER BY l.version LIMIT 1) FROM known"
-        " WHERE known.version IS NOT NULL)"
-        " SELECT known.version, a.*, coalesce(("
-        "SELECT details ->> 'decision' = 'forget' FROM {log} l WHERE l.version = known.version AND event = ANY(%s)"
-        " AND details ->> 'decision' IS DISTINCT FROM 'settle' ORDER BY position DESC LIMIT 1), false)"
-        " FROM known, LATERAL ("
+        "WITH RECURSIVE whole (is_short) AS (SELECT pg_catalog.pg_relation_size({name}::pg_catalog.regclass) < {short}),"
+        " steps (version) AS ("
+        "(SELECT version FROM {log} WHERE version IS NOT NULL AND NOT (SELECT is_short FROM whole)"
+        " ORDER BY version LIMIT 1) UNION ALL"
+        " SELECT (SELECT l.version FROM {log} l WHERE l.version > steps.version ORDER BY l.version LIMIT 1) FROM steps"
+        " WHERE steps.version IS NOT NULL),"
+        " known (version) AS (SELECT version FROM steps UNION"
+        " SELECT version FROM {log} WHERE (SELECT is_short FROM whole) AND event = ANY(%(told)s))"
+        " SELECT known.version, a.*, c.forgotten FROM known, LATERAL ("
         "SELECT event, at, actor, dag_id, run_id, task_id, try_number, details ->> 'error', details ->> 'sqlstate'"
-        " FROM {log} l WHERE l.version = known.version AND event = ANY(%s)"
-        " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a"
+        " FROM {log} l WHERE l.version = known.version AND event = ANY(%(settling)s)"
+        " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a,"
+        " LATERAL (SELECT coalesce(("
+        "SELECT details ->> 'decision' = 'forget' FROM {log} l WHERE l.version = known.version"
+        " AND event = ANY(%(changed)s)"
+        " AND details ->> 'decision' IS DISTINCT FROM 'settle' ORDER BY position DESC LIMIT 1), false)) AS c (forgotten)"
+        " WHERE a.event = ANY(%(failed)s) OR c.forgotten"
         " ORDER BY known.version::numeric"
-    ).format(log=sql.Identifier(schema, "audit_log"))
-    answer = conn.cursor(row_factory=tuple_row).execute(query, [list(CHANGED), list(_SETTLING)])
+    ).format(
+        log=sql.Identifier(schema, "audit_log"),
+        name=sql.Literal(sql.Identifier(schema, "audit_log").as_string(None)),
+        short=sql.Literal(_SHORT),
+    )
+    asked = {"settling": _SETTLING, "changed": CHANGED, "failed": _FAILED, "told": (*_FAILED, "repaired")}
+    answer = conn.cursor(row_factory=tuple_row).execute(query, {name: list(events) for name, events in asked.items()})
     return lambda: tuple(
         LastEvent(version, event, at, Identity(*who), error or "", sqlstate, forgotten)
         for version, event, at, *who, error, sqlstate, forgotten in answer
