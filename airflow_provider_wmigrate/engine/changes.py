@@ -29,7 +29,7 @@ class Change(Plain):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what is empty."""
-        return {name: value for name, value in Plain.as_dict(self).items() if value}
+        return {name: value for name in self.__slots__ if (value := getattr(self, name))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def relation_names(answer: str | None) -> dict[int, str]:
     return {int(relation): name for relation, name in json.loads(answer or "{}").items()}
 
 
+@cache
 def locks_query(server_version: int) -> bytes:
     """The locks that this transaction holds, readers' locks apart, while the search path is pg_catalog alone: then a
     relation of another schema is written with it, and one that is gone as a number.

@@ -34,9 +34,10 @@ def _read_again(wanted: _File) -> str:
     """A script and its rollback at hand are read once."""
     hint = "run it again: what it says now is read then"
     try:
-        text = decoded(_bytes(wanted.directory, wanted.file), wanted.file)
+        raw = _bytes(wanted.directory, wanted.file)
     except OSError as error:
         raise FolderError(wanted.file, f"cannot be read any more: {error.strerror}", hint=hint) from None
+    text = raw.decode("ascii") if _is_canonical(raw) else decoded(raw, wanted.file)
     if isinstance(text, Problem) or checksum(text) != wanted.checksum:
         raise FolderError(wanted.file, "was edited since the folder was read", hint=hint)
     return text
@@ -50,7 +51,7 @@ def read_script(directory: str, file: str, problems: list[Problem]) -> Script:
         reason = f"cannot be read: {error.strerror}"
         problems.append(Problem(file, reason, "make it readable", kind="cannot be read", rule="make them readable"))
         return Script(file, "", "unreadable")
-    if not raw.isascii() or b"\r" in raw or b"\0" in raw:
+    if not _is_canonical(raw):
         text = decoded(raw, file)
         if isinstance(text, Problem):
             problems.append(text)
@@ -84,6 +85,11 @@ _OF_TIMESCALEDB = (
 def _bytes(directory: str, file: str) -> bytes:
     with open(f"{directory}/{file}", "rb", buffering=0) as opened:
         return opened.readall()
+
+
+def _is_canonical(raw: bytes) -> bool:
+    """Whether it is its own canonical text, as can be seen at a glance."""
+    return raw.isascii() and not (b"\r" in raw or b"\0" in raw)
 
 
 def decoded(raw: bytes, file: str) -> str | Problem:

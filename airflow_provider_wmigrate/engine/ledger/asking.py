@@ -72,7 +72,8 @@ def asking_last_events(conn: Connection[Any], schema: str) -> Callable[[], tuple
     version to version through the index.
     """
     query = sql.SQL(
-        "WITH RECURSIVE whole (is_short) AS (SELECT pg_catalog.pg_relation_size({name}::pg_catalog.regclass) < {short}),"
+        "WITH RECURSIVE whole (is_short) AS"
+        " (SELECT pg_catalog.pg_relation_size({name}::pg_catalog.regclass) < {short}),"
         " steps (version) AS ("
         "(SELECT version FROM {log} WHERE version IS NOT NULL AND NOT (SELECT is_short FROM whole)"
         " ORDER BY version LIMIT 1) UNION ALL"
@@ -86,8 +87,8 @@ def asking_last_events(conn: Connection[Any], schema: str) -> Callable[[], tuple
         " AND coalesce(details ->> 'dry_run', 'false') <> 'true' ORDER BY position DESC LIMIT 1) AS a,"
         " LATERAL (SELECT coalesce(("
         "SELECT details ->> 'decision' = 'forget' FROM {log} l WHERE l.version = known.version"
-        " AND event = ANY(%(changed)s)"
-        " AND details ->> 'decision' IS DISTINCT FROM 'settle' ORDER BY position DESC LIMIT 1), false)) AS c (forgotten)"
+        " AND event = ANY(%(changed)s) AND details ->> 'decision' IS DISTINCT FROM 'settle'"
+        " ORDER BY position DESC LIMIT 1), false)) AS c (forgotten)"
         " WHERE a.event = ANY(%(failed)s) OR c.forgotten"
         " ORDER BY known.version::numeric"
     ).format(

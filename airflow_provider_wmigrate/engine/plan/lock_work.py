@@ -6,6 +6,7 @@ In doubt it does: what is thought to be long is only locked later.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from airflow_provider_wmigrate.engine.catalog.relations import Column
@@ -15,6 +16,7 @@ from airflow_provider_wmigrate.engine.sql.named import walk
 from .lock_scope import Scope
 
 
+@cache
 def key_of(name: str) -> int:
     """The grammar's number of a kind of constraint."""
     from postgast.pg_query_pb2 import ConstrType

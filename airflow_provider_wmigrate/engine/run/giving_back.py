@@ -47,7 +47,7 @@ class GivingBack(ScriptWork):
             self._tables_first()
         sent = self.session.send(version, analysis, first, end)
         if end is None:
-            ask(self._conn, leaving(self._conn))  # whatever role the script has chosen
+            ask(self._conn, leaving(self._conn.info.user))  # whatever role the script has chosen
             with all_rows_seen(self._conn):
                 self._rest()
         return sent

@@ -88,14 +88,15 @@ class InTransaction(NamedTuple):
         with execution.ledger_speaks(job, ROLLED_BACK):
             statements, record = execution.statements_of(job, record, head, at)
             self.commit(statements, record, head)
-        return replace(record, bystanders=watch.behind_commit(record.bystanders))
+        felt = watch.behind_commit(record.bystanders)
+        return record if felt is record.bystanders else replace(record, bystanders=felt)
 
     def _tail(self) -> Tail:
         """What is sent behind the script: from here on the ledger speaks."""
         conn, schema = self.execution.session.conn, self.execution.ledger.schema
         statements = [
             CHECK_CONSTRAINTS,
-            leaving(conn, flushed=self.flushed),
+            leaving(conn.info.user, flushed=self.flushed),
             locks_query(conn.info.server_version),
             Rows(conn, schema).lock_head(b"%s, %s" % (HEAD_AND_TIME, TRANSACTION)),
         ]

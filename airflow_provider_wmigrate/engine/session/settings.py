@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from psycopg import Connection, sql
 
 from .connection import OWN_TIMEOUT, READABLE, set_config, settings
-from .message import ask, literal
+from .message import ask
 
 _GRACE = 5.0
 """Seconds."""
@@ -44,17 +45,26 @@ _LEFT = set_config(
 )
 """What a script is left with, to the end of its transaction."""
 
-_GIVE_BACK = (
-    b"CASE WHEN pg_catalog.current_setting('session_authorization') OPERATOR(pg_catalog.<>) %s"
-    b" THEN pg_catalog.set_config('session_authorization', NULL, %s) END, pg_catalog.set_config('role', NULL, %s)"
-)
-"""The authorization takes the role with it, also where it stays as it is: then it is left alone."""
+
+@lru_cache(maxsize=8)
+def _give_back(user: str, local: bytes) -> bytes:
+    """Columns of a SELECT. The authorization takes the role with it, also where it stays as it is: then it is left
+    alone.
+
+    :param local: `true`: to the end of the transaction.
+    """
+    return (
+        b"CASE WHEN pg_catalog.current_setting('session_authorization') OPERATOR(pg_catalog.<>) %s"
+        b" THEN pg_catalog.set_config('session_authorization', NULL, %s) END, pg_catalog.set_config('role', NULL, %s)"
+    ) % (sql.Literal(user).as_bytes(None), local, local)
 
 
-def leaving(conn: Connection[Any], *, flushed: bool = False) -> bytes:
+@lru_cache(maxsize=8)
+def leaving(user: str, *, flushed: bool = False) -> bytes:
     """One statement: from here on, to the end of the transaction, the ledger speaks. Whatever role, path, format or
     limits the script set do not hold.
 
+    :param user: who logged in.
     :param flushed: the commit waits until the disk has it, unless the connection itself says otherwise.
     """
     # Only a superuser may touch the replication role; left at `replica`, nobody would be told of the new entry.
@@ -63,7 +73,7 @@ def leaving(conn: Connection[Any], *, flushed: bool = False) -> bytes:
         b" OPERATOR(pg_catalog.<>) 'origin'"
         b" THEN pg_catalog.set_config('session_replication_role', 'origin', true) END%s"
     ) % (
-        _GIVE_BACK % (literal(conn, conn.info.user), b"true", b"true"),
+        _give_back(user, b"true"),
         _LEFT,
         b", pg_catalog.set_config('synchronous_commit', NULL, true)" if flushed else b"",
     )
@@ -76,7 +86,7 @@ def leave_script(conn: Connection[Any], *, last: bool = True) -> None:
     """
     if not last:
         _check_now(conn)
-    ask(conn, b"; ".join([*([CHECK_CONSTRAINTS] if last else []), leaving(conn)]))
+    ask(conn, b"; ".join([*([CHECK_CONSTRAINTS] if last else []), leaving(conn.info.user)]))
 
 
 CHECK_CONSTRAINTS = b"SET CONSTRAINTS ALL IMMEDIATE"
@@ -125,8 +135,7 @@ def as_new(conn: Connection[Any], application_name: str, *more: bytes, watched: 
 
     :param more: further columns of the last one, a SELECT.
     """
-    roles = _GIVE_BACK % (literal(conn, conn.info.user), b"false", b"false")
-    columns = roles, settings(conn, application_name, watched=watched), *more
+    columns = _give_back(conn.info.user, b"false"), settings(conn, application_name, watched=watched), *more
     return b"%s; SELECT %s" % (_LEAVES_BEHIND, b", ".join(columns))
 
 

@@ -27,6 +27,7 @@ class Statement:
 
 
 _More = tuple[str | None, Any, "Span | None"]
+_NO_MORE: _More = (None, None, None)
 
 
 class Statements(Sequence[Statement]):
@@ -36,14 +37,15 @@ class Statements(Sequence[Statement]):
         self.starts, self.ends, self.lines = array("Q"), array("Q"), array("Q")
         self._kinds: list[str] = []
         self._more: dict[int, _More] = {}
+        """By number, in the order of the statements."""
 
     def append(self, statement: Statement) -> None:
         self.starts.append(statement.start)
         self.ends.append(statement.end)
         self.lines.append(statement.line)
-        more = (statement.outside, statement.node, statement.data)
-        if any(part is not None for part in more):
-            self._more[len(self._kinds)] = more
+        outside, node, data = statement.outside, statement.node, statement.data
+        if node is not None or outside is not None or data is not None:
+            self._more[len(self._kinds)] = (outside, node, data)
         self._kinds.append(statement.kind)
 
     def __len__(self) -> int:
@@ -63,8 +65,13 @@ class Statements(Sequence[Statement]):
         if isinstance(index, slice):
             return self._slice(index)
         index = range(len(self._kinds))[index]
-        more = self._more.get(index, (None, None, None))
+        more = self._more.get(index, _NO_MORE)
         return Statement(self._kinds[index], self.starts[index], self.ends[index], self.lines[index], *more)
+
+    def __iter__(self) -> Iterator[Statement]:
+        rows = zip(self._kinds, self.starts, self.ends, self.lines, strict=True)
+        for index, row in enumerate(rows):
+            yield Statement(*row, *self._more.get(index, _NO_MORE))
 
     def without(self, left_out: Collection[int]) -> Statements:
         """The others, in a list of their own."""
@@ -84,7 +91,7 @@ class Statements(Sequence[Statement]):
 
     def outside(self) -> tuple[Statement, ...]:
         """Those that cannot run inside a transaction block."""
-        return tuple(self[i] for i in sorted(self._more) if self._more[i][0])
+        return tuple(self[i] for i, more in self._more.items() if more[0])
 
     def mark_outside(self, index: int, why: str) -> None:
         _, node, data = self._more[index]
@@ -92,6 +99,6 @@ class Statements(Sequence[Statement]):
 
     def nodes(self, kind: str) -> Iterator[tuple[int, Any]]:
         """The statements of a kind whose tree is kept, by their number from 0."""
-        for index in sorted(self._more):
+        for index, more in self._more.items():
             if self._kinds[index] == kind:
-                yield index, self._more[index][1]
+                yield index, more[1]
