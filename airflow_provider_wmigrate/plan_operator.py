@@ -21,7 +21,7 @@ from .telling.summaries import plan_lines, plan_markdown
 if TYPE_CHECKING:
     from .engine.catalog.snapshot.facts import Snapshot
     from .engine.folder.folder import Folder
-    from .engine.lock_modes import Forecast
+    from .engine.foreseen import Forecast
     from .engine.migrator import Migrator
     from .engine.model import Finding, Plan
     from .engine.plan.backup_needs import Needs

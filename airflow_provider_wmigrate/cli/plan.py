@@ -17,7 +17,7 @@ from .screen import Screen, plural, show_findings
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.blast import Elsewhere
-    from airflow_provider_wmigrate.engine.lock_modes import Forecast
+    from airflow_provider_wmigrate.engine.foreseen import Forecast
     from airflow_provider_wmigrate.engine.looking_ahead import LookingAhead
 
 

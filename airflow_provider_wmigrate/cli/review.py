@@ -14,7 +14,7 @@ from .screen import Screen, plural
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder
-    from airflow_provider_wmigrate.engine.lock_modes import Forecast
+    from airflow_provider_wmigrate.engine.foreseen import Forecast
     from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan
 
 

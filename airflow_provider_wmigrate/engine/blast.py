@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from .catalog.relations import RelationFacts
 from .catalog.users import users_in_database
-from .lock_modes import Forecast
+from .foreseen import Forecast
 from .plan.blast import (
     Known,
     Source,

@@ -18,7 +18,8 @@ from .session.session import Session
 if TYPE_CHECKING:
     from .blast import Elsewhere
     from .catalog.relations import RelationFacts
-    from .lock_modes import Forecast, Learnt
+    from .foreseen import Forecast
+    from .lock_modes import Learnt
     from .plan.backup_needs import Need
     from .plan.forecast import Ahead, Foreseen
     from .sql.script import Analysis

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from .backup.outside import Outside
 from .catalog.server import refuse_standby
 from .errors import RollbackFailed, StatementFailed
 from .folder.folder import normalise_version
@@ -25,6 +24,7 @@ from .session.session import Session
 
 if TYPE_CHECKING:
     from .backup.backups import Backups
+    from .backup.outside import Outside
     from .plan.backup_needs import Needs
     from .plan.proposal import Proposal
     from .record import Backup
@@ -36,8 +36,13 @@ class Migrator(RecordingRuns):
     proposal: Proposal | None = None
     """What a person has approved: nothing else is applied. None: nobody is asked."""
 
-    outside = Outside()
-    """With what backups are made."""
+    @cached_property
+    def outside(self) -> Outside:
+        """With what backups are made."""
+        from .backup.outside import Outside
+
+        return Outside()
+
     attempt: str | None = None
     """Head of the audit log with the row `planned` of this attempt; None: there is none, and so no backup of it."""
     needs_backups = True

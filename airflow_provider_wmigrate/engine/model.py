@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .extension import Extension, RequiredExtension
-from .lock_modes import LockMode
+if TYPE_CHECKING:
+    from .extension import Extension, RequiredExtension
+    from .lock_modes import LockMode
 
 CHECKSUM_ALGORITHM = "sha256"
 """Over canonical text: UTF-8, no byte order mark, line ends LF. The name is stored beside every checksum."""

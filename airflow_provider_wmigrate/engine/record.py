@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .changes import Changes
-from .lock_modes import Forecast
 from .locks_taken import LockTaken, OnScratch
 from .model import Identity, Migration
 from .plain import Plain
 from .wording import told_size
+
+if TYPE_CHECKING:
+    from .foreseen import Forecast
 
 
 @dataclass(frozen=True, slots=True)

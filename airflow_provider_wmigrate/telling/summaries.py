@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.foreseen import Forecast
     from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
-    from airflow_provider_wmigrate.engine.lock_modes import Forecast
     from airflow_provider_wmigrate.engine.model import Direction, Finding, Plan, Step
     from airflow_provider_wmigrate.engine.record import Record
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.dag_sql.connections import same_database
-from airflow_provider_wmigrate.engine.lock_modes import Forecast
+from airflow_provider_wmigrate.engine.foreseen import Forecast
 
 if TYPE_CHECKING:
     from .group_view import GroupView

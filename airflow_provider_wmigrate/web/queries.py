@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from airflow_provider_wmigrate.engine.foreseen import Forecast
 from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, EventPage, events
-from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, canonical_version
 
 from . import access, migration_states, response_parts, schemas

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from airflow_provider_wmigrate.engine.codes import EVENTS
+from airflow_provider_wmigrate.engine.foreseen import Forecast
 from airflow_provider_wmigrate.engine.health.checks import Check
-from airflow_provider_wmigrate.engine.lock_modes import Forecast
 from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Finding, Step
 from airflow_provider_wmigrate.engine.record import Bystanders

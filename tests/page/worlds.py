@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_wmigrate.engine.lock_modes import LockForecast
+from airflow_provider_wmigrate.engine.foreseen import LockForecast
 from airflow_provider_wmigrate.web import schemas as s
 
 from .made import (

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.catalog.relations import relations_message
-from airflow_provider_wmigrate.engine.lock_modes import Forecast
+from airflow_provider_wmigrate.engine.foreseen import Forecast
 from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.record import Outcome

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from airflow_provider_wmigrate.engine.errors import RollbackFailed
-from airflow_provider_wmigrate.engine.lock_modes import Loss
+from airflow_provider_wmigrate.engine.foreseen import Loss
 from airflow_provider_wmigrate.engine.migrator import Migrator
 
 MakeMigrator = Callable[..., Any]

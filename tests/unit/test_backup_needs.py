@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from some_catalog import a_catalog
 
-from airflow_provider_wmigrate.engine.lock_modes import Loss
+from airflow_provider_wmigrate.engine.foreseen import Loss
 from airflow_provider_wmigrate.engine.model import Direction, Finding, Identity, Plan, Script, Step
 from airflow_provider_wmigrate.engine.plan.backup_needs import (
     Asked,

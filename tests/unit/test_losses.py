@@ -10,7 +10,7 @@ from some_catalog import OIDS, a_catalog, on
 
 from airflow_provider_wmigrate.engine.catalog.relations import Thing
 from airflow_provider_wmigrate.engine.catalog.row_counts import Counted
-from airflow_provider_wmigrate.engine.lock_modes import Loss
+from airflow_provider_wmigrate.engine.foreseen import Loss
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Script
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, parts_of
 from airflow_provider_wmigrate.engine.plan.losses import Lost, lost, to_count, told

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_wmigrate.engine.foreseen import Forecast, LockForecast
 from airflow_provider_wmigrate.engine.ledger.trail import AuditRow
-from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockForecast
 from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan, Status, Step
 from airflow_provider_wmigrate.engine.record import Outcome, Record

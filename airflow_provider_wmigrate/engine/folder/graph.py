@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from graphlib import CycleError, TopologicalSorter
 
 from airflow_provider_wmigrate.engine.errors import FolderError, nearest
 from airflow_provider_wmigrate.engine.model import Finding, version_key
@@ -106,6 +105,10 @@ def topological(parents: Mapping[str, Iterable[str]], first: Callable[[str], int
 
     :param first: of those that may come next, the one of which this gives the least.
     """
+    if _runs_downhill(in_turn := sorted(parents, key=lambda version: (first(version), version)), parents):
+        return in_turn
+    from graphlib import CycleError, TopologicalSorter  # most folders need none
+
     sorter, free, order = TopologicalSorter(parents), list[tuple[int, str]](), list[str]()
     with suppress(CycleError):  # it goes on as far as no circle blocks it
         sorter.prepare()
@@ -116,6 +119,16 @@ def topological(parents: Mapping[str, Iterable[str]], first: Callable[[str], int
             return order
         order.append(heapq.heappop(free)[1])
         sorter.done(order[-1])
+
+
+def _runs_downhill(order: Iterable[str], parents: Mapping[str, Iterable[str]]) -> bool:
+    """Whether each stands behind its parents already."""
+    seen = set[str]()
+    for version in order:
+        if not seen.issuperset(parents[version]):
+            return False
+        seen.add(version)
+    return True
 
 
 def reached(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

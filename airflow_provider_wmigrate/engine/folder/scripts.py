@@ -69,7 +69,7 @@ def of_timescaledb(script: Script) -> bool:
 
 def _of_timescaledb(raw: bytes) -> bool:
     small = raw.lower()
-    return any(word in small for word in _OF_TIMESCALEDB)
+    return any(map(small.__contains__, _OF_TIMESCALEDB))
 
 
 _OF_TIMESCALEDB = (

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
-from airflow_provider_wmigrate.engine.lock_modes import LockMode, Loss
+from airflow_provider_wmigrate.engine.foreseen import Loss
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan
 
 from .forecast import Ahead

@@ -11,12 +11,11 @@ from typing import NamedTuple
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
+from airflow_provider_wmigrate.engine.foreseen import Forecast, LockForecast
 from airflow_provider_wmigrate.engine.lock_modes import (
-    Forecast,
     KnownBy,
     KnownLock,
     Learnt,
-    LockForecast,
     LockMode,
     LockNeed,
     LockSet,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts, Thing
 from airflow_provider_wmigrate.engine.catalog.row_counts import Counted
-from airflow_provider_wmigrate.engine.lock_modes import Loss
+from airflow_provider_wmigrate.engine.foreseen import Loss
 from airflow_provider_wmigrate.engine.sql.named import walk
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 

@@ -20,7 +20,6 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 from airflow_provider_wmigrate.engine.sql.unread import placeholders
 
 from .journal import unnamed_indexes
-from .keep_rules import keep_findings, keep_findings_of_rollback
 from .timescale_rules import Aggregates, broken_rules, calls, speaks
 from .undeclared import KnownExtension, undeclared
 
@@ -84,6 +83,8 @@ def _in_script(
     yield from _outside_transaction(migration, analysis, declared, rules)
     yield from _lost_rows(migration, analysis)
     if migration.keep:
+        from .keep_rules import keep_findings, keep_findings_of_rollback  # few keep anything
+
         yield from keep_findings(migration, analysis) if rules else keep_findings_of_rollback(migration, analysis)
     for statement in analysis.statements if speaks(analysis) else ():
         yield from aggregates.findings(migration, analysis, statement)

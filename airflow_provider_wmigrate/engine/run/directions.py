@@ -27,8 +27,6 @@ from airflow_provider_wmigrate.engine.model import (
     Status,
 )
 from airflow_provider_wmigrate.engine.plan import planner, rollback
-from airflow_provider_wmigrate.engine.plan.giving_back import kept_gone
-from airflow_provider_wmigrate.engine.plan.keep_rules import keep_findings, keep_findings_of_rollback
 from airflow_provider_wmigrate.engine.plan.statuses import status_of
 from airflow_provider_wmigrate.engine.record import Kept, Outcome, Record
 from airflow_provider_wmigrate.engine.session.advisory import MIGRATIONS, AdvisoryLock
@@ -207,8 +205,12 @@ class Applying(Directed):
 
     def lacking(self, session: Session, *jobs: Job) -> tuple[Finding, ...]:
         """And what cannot be kept, as the script shows it; and what is not as a person has approved it."""
-        keeping = (job for job in jobs if job.migration.keep)
-        unkept = (finding for job in keeping for finding in keep_findings(job.migration, job.analysis))
+        unkept: list[Finding] = []
+        for job in jobs:
+            if job.migration.keep:
+                from airflow_provider_wmigrate.engine.plan.keep_rules import keep_findings  # few keep anything
+
+                unkept += keep_findings(job.migration, job.analysis)
         found = (*unkept, *super().lacking(session, *jobs))
         if found or self.proposal is None:
             return found
@@ -298,6 +300,9 @@ class RollingBack(Directed):
         there, begin = kept_places(session.conn), place_of(migration.version)
         if not (migration.keep or any(place.startswith(begin) for place in there)):
             return ()
+        from airflow_provider_wmigrate.engine.plan.giving_back import kept_gone
+        from airflow_provider_wmigrate.engine.plan.keep_rules import keep_findings_of_rollback
+
         all_kept = kept_of(session.conn, self.access.ledger.schema, migration.version)
         kept = tuple(each for each in all_kept if each.place in there)
         found = [*kept_gone(migration, all_kept, there)]

@@ -26,10 +26,10 @@ from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
-from .execution import Execution, details_of
+from .execution import Execution, details_of, sending_of
 from .failing import recorded
 from .foreseeing import Foreseeing
-from .giving_back import GivingBack, sending_of
+from .giving_back import GivingBack
 from .job import Job
 from .keeping import Keeping
 from .lock_taking import LockTaking, first_limits

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 
@@ -30,9 +30,12 @@ from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Connect, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.changed import changed
-from airflow_provider_wmigrate.engine.sql.masking import masked_error
 
 from .job import Job
+
+if TYPE_CHECKING:
+    from .giving_back import GivingBack
+    from .keeping import Keeping
 
 _T = TypeVar("_T")
 
@@ -214,20 +217,35 @@ class Execution:
         :param total: the budget in seconds; None: that of the migration.
         """
         version, script = job.version, job.analysis.script.text
-        self.session.on_notice = lambda d: self.tell(
-            Noticed(version, d.severity or "", masked_error(_with_detail(d), script))
-        )
+
+        def notice(said: psycopg.errors.Diagnostic) -> None:
+            from airflow_provider_wmigrate.engine.sql.masking import masked_error  # most servers say nothing
+
+            self.tell(Noticed(version, said.severity or "", masked_error(_with_detail(said), script)))
 
         def unconfirmed() -> None:
             self.tell(Noticed(version, "WARNING", NOT_REPLICATED))
 
-        self.session.on_unconfirmed = unconfirmed
+        self.session.on_notice, self.session.on_unconfirmed = notice, unconfirmed
 
         limit = job.bystander_limit(self.settings)
         gives_way = job.locks_first(self.settings)
         watch = Watch(self.connect, self.session, version, self.waits, self.tell, limit, gives_way=gives_way)
         with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch
+
+
+def sending_of(execution: Execution, job: Job) -> Keeping | GivingBack | None:
+    """What sends a script of which something is kept, or gives something back; None: the session does."""
+    if job.kept:
+        from .giving_back import GivingBack
+
+        return GivingBack(execution, job)
+    if not job.migration.keep or execution.direction != "apply":
+        return None
+    from .keeping import Keeping
+
+    return Keeping(execution, job)
 
 
 def _with_detail(diagnostic: psycopg.errors.Diagnostic) -> str:

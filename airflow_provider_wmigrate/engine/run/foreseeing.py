@@ -12,7 +12,8 @@ from psycopg import Connection
 from airflow_provider_wmigrate.engine.catalog.locks import by_table, locks_query, names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.relations import relation_facts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
-from airflow_provider_wmigrate.engine.lock_modes import Forecast, LockMode
+from airflow_provider_wmigrate.engine.foreseen import Forecast
+from airflow_provider_wmigrate.engine.lock_modes import LockMode
 from airflow_provider_wmigrate.engine.locks_taken import LockTaken
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, Held, Seen, compared, forecasts, parts_of
 from airflow_provider_wmigrate.engine.session.message import ask, rows, values

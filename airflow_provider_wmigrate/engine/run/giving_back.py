@@ -24,9 +24,7 @@ from airflow_provider_wmigrate.engine.session.settings import leaving
 from airflow_provider_wmigrate.engine.sql.destroying import made_names
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
-from .execution import Execution
-from .job import Job
-from .keeping import Keeping, all_rows_seen, columns_of, move_table
+from .keeping import all_rows_seen, columns_of, move_table
 from .script_work import ScriptWork
 
 
@@ -189,13 +187,6 @@ class GivingBack(ScriptWork):
         for name, how in enabled:
             again = {"A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}.get(how, "ENABLE")
             self._execute(f"ALTER TABLE {{}} {again} TRIGGER {{}}", table.identifier, sql.Identifier(name))
-
-
-def sending_of(execution: Execution, job: Job) -> Keeping | GivingBack | None:
-    """What sends a script of which something is kept, or gives something back; None: the session does."""
-    if job.kept:
-        return GivingBack(execution, job)
-    return Keeping(execution, job) if job.migration.keep and execution.direction == "apply" else None
 
 
 _TRIGGERS = """

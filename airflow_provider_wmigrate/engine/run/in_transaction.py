@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
@@ -18,13 +18,15 @@ from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget
 from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS, leaving
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
-from .execution import Execution
+from .execution import Execution, sending_of
 from .failing import recorded
-from .giving_back import GivingBack, sending_of
 from .job import Job
-from .keeping import Keeping
 from .lock_taking import LockTaking
 from .opening import Opened, with_last_dry_run
+
+if TYPE_CHECKING:
+    from .giving_back import GivingBack
+    from .keeping import Keeping
 
 
 class InTransaction(NamedTuple):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 
@@ -35,10 +35,12 @@ from airflow_provider_wmigrate.engine.session.session import Budget, Session
 from airflow_provider_wmigrate.engine.session.watch import Waits
 from airflow_provider_wmigrate.engine.sql.lock_limit import LockWait, own_limit
 
-from .giving_back import GivingBack
 from .job import Job
-from .keeping import Keeping
 from .lock_tries import BACK, LONGEST_PAUSE, PAUSE, RELEASE, RISES, SAVEPOINT, Tries, lock_statement
+
+if TYPE_CHECKING:
+    from .giving_back import GivingBack
+    from .keeping import Keeping
 
 Send = Callable[[Head], Sent]
 

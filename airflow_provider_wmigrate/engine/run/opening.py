@@ -19,7 +19,6 @@ from airflow_provider_wmigrate.engine.catalog.relations_wanted import Wanted
 from airflow_provider_wmigrate.engine.ledger.last_dry_run import learnt_from_dry_runs
 from airflow_provider_wmigrate.engine.ledger.trail import HEAD, damaged
 from airflow_provider_wmigrate.engine.lock_modes import KnownLock, LockSet
-from airflow_provider_wmigrate.engine.plan.giving_back import locks_of_kept
 from airflow_provider_wmigrate.engine.plan.lock_order import names_of, with_known
 from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.session.advisory import LOADS, MIGRATIONS, AdvisoryLock, is_held
@@ -115,7 +114,12 @@ def facts_query(conn: Connection[Any], job: Job) -> bytes:
 
 
 def _declared(job: Job) -> list[KnownLock]:
-    return [*(KnownLock(*each) for each in job.migration.locks), *locks_of_kept(job.kept)]
+    declared = [KnownLock(*each) for each in job.migration.locks]
+    if job.kept:
+        from airflow_provider_wmigrate.engine.plan.giving_back import locks_of_kept
+
+        declared += locks_of_kept(job.kept)
+    return declared
 
 
 def foreseen(job: Job, answer: Any, part: range | None = None) -> LockSet:

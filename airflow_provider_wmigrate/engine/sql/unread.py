@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 
 from airflow_provider_wmigrate.engine.model import Script
 
-from .masking import masked_error
 from .pieces import LARGE, Piece, without
 from .psql import cut
-from .tokens import scanned
 
 
 class Unread(NamedTuple):
@@ -49,6 +47,8 @@ def unread(script: Script) -> tuple[Unread, ...]:
 
     :raises ScriptError: as `cut` does.
     """
+    from .masking import masked_error
+
     found = cut(script, 1)
     places = []
     for piece in found.pieces:
@@ -63,16 +63,21 @@ def refused(script: Script, piece: Piece, text: str, error: Any) -> Unread:
 
     :param error: a PgQueryError, of this text of the piece.
     """
+    from .masking import masked_error
+
     at = (error.cursorpos or 1) - 1
     return _place(script, piece.start + at, masked_error(error.message, text), None)
 
 
 def placeholders(script: Script) -> tuple[Unread, ...]:
     """Strings and quoted names that are nothing but a variable: SQL, but they would be taken as they stand."""
-    tokens = scanned(script.text).tokens if _PERHAPS_ALONE.search(script.text) else ()
+    if not _PERHAPS_ALONE.search(script.text):
+        return ()
+    from .tokens import scanned  # few scripts have what looks like one
+
     return tuple(
         _place(script, token.start + 1, "", inner)
-        for token in tokens
+        for token in scanned(script.text).tokens
         if _ALONE.fullmatch(inner := token.text[1:-1].strip())
     )
 
