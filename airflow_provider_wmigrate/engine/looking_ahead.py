@@ -67,7 +67,6 @@ class LookingAhead(Planning):
         """
         if not plan.steps:  # to read SQL takes modules that nothing else needs
             return (), ()
-        from .blast import with_blast
         from .plan.forecast import forecasts
         from .run.plan_findings import findings_of_apply, findings_of_rollback
 
@@ -75,6 +74,8 @@ class LookingAhead(Planning):
             scripts, facts = self._ahead(session, plan, analysed)
             made, found = forecasts(scripts(), facts)
             if plan.direction == "apply":
+                from .blast import with_blast
+
                 made = self._with_losses(session, made, scripts(), facts) if lost else made
                 made = with_blast(session.conn, made, scripts, facts, elsewhere)
                 return made, (*found, *findings_of_apply(session, self.migrations, scripts, facts))

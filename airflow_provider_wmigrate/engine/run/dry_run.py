@@ -26,13 +26,13 @@ from airflow_provider_wmigrate.engine.session.settings import leave_script
 from airflow_provider_wmigrate.engine.session.watch import Watch
 from airflow_provider_wmigrate.engine.sql.lasting import lasting
 
-from .execution import Execution, details_of, sending_of
+from .execution import Execution, details_of
 from .failing import recorded
 from .foreseeing import Foreseeing
 from .giving_back import GivingBack
 from .job import Job
 from .keeping import Keeping
-from .lock_taking import LockTaking, first_limits
+from .lock_taking import LockTaking, first_limits, sending_of
 from .opening import facts_query, foreseen
 
 _NEW_ENUM_VALUE, _OUT_OF_MEMORY = "55P04", "53200"

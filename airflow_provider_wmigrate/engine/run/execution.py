@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -32,10 +32,6 @@ from airflow_provider_wmigrate.engine.session.watch import Waits, Watch
 from airflow_provider_wmigrate.engine.sql.changed import changed
 
 from .job import Job
-
-if TYPE_CHECKING:
-    from .giving_back import GivingBack
-    from .keeping import Keeping
 
 _T = TypeVar("_T")
 
@@ -233,19 +229,6 @@ class Execution:
         watch = Watch(self.connect, self.session, version, self.waits, self.tell, limit, gives_way=gives_way)
         with self.session.interruption.limited(total or job.total(self.settings), watch.on_wait), watch:
             yield watch
-
-
-def sending_of(execution: Execution, job: Job) -> Keeping | GivingBack | None:
-    """What sends a script of which something is kept, or gives something back; None: the session does."""
-    if job.kept:
-        from .giving_back import GivingBack
-
-        return GivingBack(execution, job)
-    if not job.migration.keep or execution.direction != "apply":
-        return None
-    from .keeping import Keeping
-
-    return Keeping(execution, job)
 
 
 def _with_detail(diagnostic: psycopg.errors.Diagnostic) -> str:

@@ -18,10 +18,10 @@ from airflow_provider_wmigrate.engine.session.session import TRANSACTION, Budget
 from airflow_provider_wmigrate.engine.session.settings import CHECK_CONSTRAINTS, leaving
 from airflow_provider_wmigrate.engine.session.watch import Watch
 
-from .execution import Execution, sending_of
+from .execution import Execution
 from .failing import recorded
 from .job import Job
-from .lock_taking import LockTaking
+from .lock_taking import LockTaking, sending_of
 from .opening import Opened, with_last_dry_run
 
 if TYPE_CHECKING:

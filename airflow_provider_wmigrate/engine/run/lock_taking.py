@@ -39,6 +39,7 @@ from .job import Job
 from .lock_tries import BACK, LONGEST_PAUSE, PAUSE, RELEASE, RISES, SAVEPOINT, Tries, lock_statement
 
 if TYPE_CHECKING:
+    from .execution import Execution as Acting
     from .giving_back import GivingBack
     from .keeping import Keeping
 
@@ -61,6 +62,19 @@ def first_limits(job: Job, settings: Execution, session: Session) -> Budget:
     """Of the first attempt, as long as nothing is known of its locks."""
     budget = job.budget(settings)
     return short(budget, session) if job.locks_first(settings) else budget
+
+
+def sending_of(execution: Acting, job: Job) -> Keeping | GivingBack | None:
+    """What sends a script of which something is kept, or gives something back; None: the session does."""
+    if job.kept:
+        from .giving_back import GivingBack
+
+        return GivingBack(execution, job)
+    if not job.migration.keep or execution.direction != "apply":
+        return None
+    from .keeping import Keeping
+
+    return Keeping(execution, job)
 
 
 def wait_for(conn: psycopg.Connection[Any], needs: Iterable[LockNeed]) -> None:
