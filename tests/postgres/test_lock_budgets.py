@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ import pytest
 from airflow_provider_wmigrate.engine.errors import LockTimeout
 from airflow_provider_wmigrate.engine.events import Blocked, Event, HeldLong, Retrying
 from airflow_provider_wmigrate.engine.record import Outcome
+from tests.waiting import eventually
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -35,17 +37,22 @@ def table(conn: Conn) -> None:
 def test_a_lock_is_waited_for_with_rising_patience(
     database: str, migrator: MakeMigrator, conn: Conn, events: list[Event]
 ) -> None:
-    files = {"001_a.sql": ALTER, "migration_config.yaml": budgets(lock_timeout_seconds=1)}
+    files = {"001_a.sql": ALTER, "migration_config.yaml": budgets(lock_timeout_seconds=0.3)}
     with psycopg.connect(database, application_name="long reader") as reader:
+
+        def listen(event: Event) -> None:
+            events.append(event)
+            if isinstance(event, Retrying) and event.attempt == 2:
+                reader.rollback()
+
         reader.execute("SELECT * FROM t")
-        threading.Timer(2.0, reader.rollback).start()
-        record = migrator(files).apply("001")
+        record = migrator(files, on_event=listen).apply("001")
     assert record.outcome is Outcome.APPLIED
-    assert record.attempts > 1
+    assert record.attempts == 3
     assert conn.execute("SELECT count(*) FROM t").fetchone() == (1,), "the whole transaction ran again, and counts once"
     retries = [e for e in events if isinstance(e, Retrying)]
     assert [e.attempt for e in retries] == list(range(1, record.attempts))
-    assert [e.lock_timeout_seconds for e in retries] == [2 ** (i + 1) for i in range(len(retries))]
+    assert [e.lock_timeout_seconds for e in retries] == [0.6, 1.2]
     blocked = next(e for e in events if isinstance(e, Blocked))
     assert [b.application for b in blocked.blockers] == ["long reader"]
     assert [b.application for b in record.blocked_by] == ["long reader"]
@@ -176,8 +183,16 @@ def test_an_index_built_concurrently_has_the_long_budget(database: str, migrator
     }
     with psycopg.connect(database) as older:
         older.execute("INSERT INTO t VALUES (1)")
-        threading.Timer(1.0, older.commit).start()
-        record = migrator(files).apply("001")
+
+        def commit() -> None:
+            eventually(conn, "SELECT FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
+            time.sleep(0.5)
+            older.commit()
+
+        with ThreadPoolExecutor(1) as pool:
+            ending = pool.submit(commit)
+            record = migrator(files).apply("001")
+            ending.result()
     assert record.outcome is Outcome.APPLIED
     assert record.duration_ms > 500
     assert conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_id'::regclass").fetchone() == (True,)
