@@ -59,6 +59,13 @@ class Story:
     def wait_for(self, what: str, done: Callable[[], bool], seconds: float = 3 * PATIENCE) -> None:
         assert self.server.poll(done, seconds), f"{what} did not happen within {seconds} s"
 
+    def let_go(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Until the scheduler knows that the process of a task that waits has ended. Airflow takes an answer, or what
+        fires, before that for the end of a killed task; under load that moment is long."""
+        seen = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={run_id},"
+        log = self.server.log_file("scheduler")
+        self.wait_for(f"the end of the process of {task_id}", lambda: seen in log.read_text(errors="replace"))
+
     def write(self, name: str, sql: str, *, rollback: str | None = None) -> None:
         (self.migrations / f"{name}.sql").write_text(sql)
         if rollback is not None:

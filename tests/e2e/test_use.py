@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -116,8 +115,7 @@ class Use:
         self.story.wait_for(
             "the question", lambda: self.server.task_states(dag_id, run_id)["approve"] == "awaiting_input"
         )
-        # The process that asked ends a moment later; Airflow takes an answer before that for the end of a killed task.
-        time.sleep(5)
+        self.story.let_go(dag_id, run_id, "approve")
         self.server.api("PATCH", path, {"chosen_options": ["Reject"], "params_input": {}})
 
     def events(self, dag_id: str = "used") -> list[dict[str, Any]]:
