@@ -140,7 +140,7 @@ class Run:
             run = self._dag_run(session)
             run.consumed_asset_events.extend(session.scalars(query))
 
-    def drive(self, *, patience: float = 30) -> None:
+    def drive(self, *, patience: float = PATIENCE) -> None:
         """Schedule and run tasks until the run is over. DAG.test does the same, but only for a run of its own.
 
         Of the tasks that are ready one is run before the scheduler is asked again, and one that ends a group comes
@@ -191,7 +191,7 @@ class Run:
             return detail
 
     def answer(
-        self, task_id: str, option: str, *, user: str = "bob", map_index: int = -1, patience: float = 30
+        self, task_id: str, option: str, *, user: str = "bob", map_index: int = -1, patience: float = PATIENCE
     ) -> None:
         """As a person does on the page of required actions, then drive the run on.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
+import socket
 import subprocess
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,10 +104,14 @@ def test_a_wrong_password_ends_at_once(start_cluster: Any, wmigrate: Wmigrate) -
 
 
 def test_it_can_be_stopped() -> None:
-    words = ["wait", "--json", "--timeout", "600", "--dsn", "host=127.0.0.1 port=1 dbname=x"]
-    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        timer = threading.Timer(2, os.kill, [child.pid, signal.SIGTERM])
-        timer.start()
+    with socket.create_server(("127.0.0.1", 0)) as hanging_up:
+        target = f"host=127.0.0.1 port={hanging_up.getsockname()[1]} dbname=x"
+        words = ["wait", "--json", "--timeout", "600", "--dsn", target]
+        child = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        hanging_up.settimeout(PATIENCE)
+        hanging_up.accept()[0].close()
+    with child:
+        child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=PATIENCE)
     error = json.loads(out)["error"]
     assert (child.returncode, err, error["code"]) == (1, "", "interrupted")

@@ -13,6 +13,8 @@ from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import wait_until
+
 
 @dataclass
 class Mailbox:
@@ -68,6 +70,16 @@ class Datagrams:
     def names(self) -> set[str]:
         return {line.partition(":")[0] for line in self.lines}
 
+    def hear_out(self) -> None:
+        """Until all that was sent by now is here: on one machine datagrams come in the order in which they went."""
+        last = f"the last of {len(self.lines)}:0|c"
+        self.send(last.encode())
+        wait_until(lambda: last in self.lines)
+
+    def send(self, datagram: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(datagram, ("127.0.0.1", self.port))
+
 
 @contextmanager
 def statsd() -> Iterator[Datagrams]:
@@ -83,8 +95,7 @@ def statsd() -> Iterator[Datagrams]:
         thread = threading.Thread(target=hear, daemon=True)
         thread.start()
         yield heard
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"", ("127.0.0.1", heard.port))
+        heard.send(b"")
         thread.join(5)
 
 

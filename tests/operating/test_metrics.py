@@ -60,7 +60,7 @@ def ours(heard: Datagrams, *, felt: bool = False) -> dict[str, list[tuple[str, d
 
     :param felt: those of what others felt; else all but those, which a busy machine sends of a short migration too.
     """
-    time.sleep(0.1)
+    heard.hear_out()
     found: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for line in heard.lines:
         key, _, value = line.rpartition(":")

@@ -5,7 +5,6 @@ Only a real TimescaleDB can show that its update works; here is what any server 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +18,8 @@ from airflow_provider_wmigrate.engine.session.connection import untouched
 from airflow_provider_wmigrate.engine.session.sending import Sent
 from airflow_provider_wmigrate.engine.session.session import Budget, Session, open_session
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
+from tests.struck import in_background
+from tests.waiting import eventually
 
 Conn = psycopg.Connection[Any]
 BUDGET = Budget(total=30, statement=25, lock=7)
@@ -70,9 +71,12 @@ def test_a_password_comes_along(database: str) -> None:
         assert other.info.password == "it's %s; x"
 
 
-def test_a_cancel_reaches_it(session: Session) -> None:
-    threading.Timer(0.5, session.interruption.cancel).start()
-    with pytest.raises(StatementFailed, match="cancelled on request"):
+def test_a_cancel_reaches_it(session: Session, conn: Conn) -> None:
+    def cancel() -> None:
+        eventually(conn, "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
+        session.interruption.cancel()
+
+    with in_background(cancel), pytest.raises(StatementFailed, match="cancelled on request"):
         send_first(session, "SELECT pg_sleep(1000)")
     assert session.conn.execute("SELECT 1").fetchone() == (1,)
 
