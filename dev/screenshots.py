@@ -60,6 +60,14 @@ def _open_the_locks(page: Page) -> None:
     page.locator("summary", has_text="1 lock").click()
 
 
+def _told(page: Page) -> None:
+    page.locator(".group-run").get_by_text("waits for an answer").wait_for()
+
+
+def _to_the_blast(page: Page) -> None:
+    page.get_by_role("heading", name="Findings").evaluate("one => one.scrollIntoView()")
+
+
 _many = partial(worlds.make_world, worlds.many_items())
 _viewer = partial(worlds.make_world, may=False, source=worlds.REPORT)
 _plain = partial(
@@ -88,6 +96,8 @@ SHOTS = [
     Shot("graph-150", f"{AT}/graph", world=partial(worlds.make_world, worlds.many_items(150)), size=TALL),
     Shot("viewer", world=_viewer, theme="dark"),
     Shot("add-dry-run", world=_plain, acts=(_press("Dry run…"),)),
+    Shot("approval", world=worlds.asking_world, acts=(_told,)),
+    Shot("blast-radius", f"{AT}/plan", world=worlds.asking_world, size=TALL, acts=(_told, _to_the_blast)),
     Shot("rollback", size=TALL, acts=(_press("Roll back…"), _keep_14)),
     Shot("thousand", world=_many),
     Shot("thousand-graph", f"{AT}/graph", world=_many),

@@ -174,7 +174,7 @@ def test_where_a_run_is_told_it_is_told_that_it_waits_for_an_answer(open_page: O
 def test_a_run_that_waits_for_an_answer_is_followed(open_page: Open, server: StubServer) -> None:
     page = open_page(AT, worlds.asking_world())
     told = page.locator(".group-run")
-    expect(told).to_contain_text("Apply waits for an answer. 1 task done · asked by migrate.approve")
+    expect(told).to_contain_text("Apply waits for an answer. 1 task done · a person is asked by migrate.approve")
     expect(page.locator("#live")).to_have_text("Apply waits for an answer")
     server.world.asking = None
     expect(told).to_contain_text("Apply running. 1 task done · running: migrate.017_currency_rates")

@@ -101,6 +101,16 @@ def test_no_view_on_a_phone_has_an_accessibility_violation(open_page: Open, plac
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_run_that_waits_for_an_answer_has_no_accessibility_violation(open_page: Open, theme: str) -> None:
+    page = open_page(f"{AT}/plan", worlds.asking_world(), color_scheme=theme)
+    expect(page.locator(".group-run")).to_contain_text("waits for an answer")
+    assert _axe(page) == []
+    page.goto(page.url.partition("#")[0] + "#/")
+    expect(page.locator(".group-card").first).to_contain_text("waits for an answer")
+    assert _axe(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_what_a_viewer_sees_has_no_accessibility_violation(open_page: Open, theme: str) -> None:
     page = open_page(f"{AT}/audit", worlds.make_world(may=False, source=worlds.REPORT), color_scheme=theme)
     assert _axe(page) == []

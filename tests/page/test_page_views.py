@@ -126,7 +126,7 @@ def test_results_of_a_dry_run_are_shown(open_page: Open) -> None:
     events = page.get_by_role("table").nth(1)
     tried = events.get_by_role("row").filter(has_text="dry run").first
     tried.get_by_text("1 lock").click()
-    felt = "2 sessions waited, the longest 640 ms, for a.b"
+    felt = "2 sessions waited, the longest 640 ms, for warehouse.products"
     for text in ("016", "bob", "840 ms", "12 rows", felt, "warehouse.products AccessExclusiveLock"):
         expect(tried).to_contain_text(text)
     left = events.get_by_role("row").filter(has_text="not tried")

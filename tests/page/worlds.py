@@ -130,11 +130,11 @@ def asking_world() -> World:
     world.run_states = ["running"] * 400
     world.groups[0].last_run = world.status.last_run = run
     world.history.runs.insert(0, run)
-    world.plan = world.plan.model_copy(update=used_and_backed_up())
+    world.plan = world.plan.model_copy(update=used_and_backed_up(world.plan.forecast))
     return world
 
 
-def used_and_backed_up() -> dict[str, Any]:
+def used_and_backed_up(forecast: Sequence[s.Forecast]) -> dict[str, Any]:
     """Of a plan: what drops something, who uses that, and that a backup comes first; findings of a first look."""
     column = "column warehouse.temperature_sensors.unit"
     why = f"it takes away {column} with 41,873 values (counted)"
@@ -168,7 +168,8 @@ def used_and_backed_up() -> dict[str, Any]:
             " `wmigrate drift --accept`",
         ),
     ]
-    return {"blast": {"019": blast}, "backup_needed": {"019": why}, "findings": findings}
+    more = s.Forecast("019", forecast[0].locks[1:])
+    return {"forecast": [*forecast, more], "blast": {"019": blast}, "backup_needed": {"019": why}, "findings": findings}
 
 
 def mapped_world() -> World:
@@ -375,7 +376,7 @@ def _events(items: Sequence[s.MigrationItem]) -> list[s.HistoryEvent]:
         statements=3,
         rows=12,
         locks=[s.LockTaken("warehouse.products", "AccessExclusiveLock", held_ms=35)],
-        bystanders=(felt := s.Bystanders(60, 12, 2, 640, ("a.b",), 0)),
+        bystanders=(felt := s.Bystanders(60, 12, 2, 640, ("warehouse.products",), 0)),
         felt=str(felt),
     )
     left = s.HistoryEvent(

@@ -58,7 +58,7 @@ function show(holder, run, name, now, place) {
   const mark = waits ? "person" : { success: "check", failed: "cross", queued: "clock" }[now.state] ?? "spinner";
   const tasks = [
     now.done > 0 && `${count(now.done, "task")} done`,
-    waits && `asked by ${now.asks.map((one) => one.task_id).join(", ")}`,
+    waits && `a person is asked by ${now.asks.map((one) => one.task_id).join(", ")}`,
     now.running.length > 0 && `running: ${now.running.join(", ")}`,
     now.failed.length > 0 && `failed: ${now.failed.join(", ")}`,
   ].filter(Boolean);

@@ -112,7 +112,7 @@ export function finding(item) {
     item.next_step && h("p", { class: "next" }, h("b", {}, "Next: "), prose(item.next_step)));
 }
 
-/** A sentence in which `words between backticks` are code. */
+/** A sentence in which `words between backticks` are code; a line ends between its words, never inside `--write`. */
 export function prose(text) {
-  return String(text).split("`").map((piece, index, all) => (index % 2 && index < all.length - 1 ? h("code", {}, piece) : piece));
+  return String(text).split("`").map((piece, index, all) => (index % 2 && index < all.length - 1 ? h("code", {}, piece.split(/( )/).map((word) => (word === " " ? word : h("span", { class: "word" }, word)))) : piece));
 }

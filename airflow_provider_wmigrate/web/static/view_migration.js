@@ -71,7 +71,7 @@ function about({ migration: one, checksum_algorithm: algorithm, statements_done:
 }
 
 function failed({ direction, at, actor, error, run_id: run, run_url: runUrl, url }) {
-  return banner("failed", "cross", h("strong", {}, direction === "rollback" ? "Its rollback failed " : "It failed "), when(at), actor && [" for ", h("b", {}, actor)], ". ",
+  return banner("failed", "cross", h("strong", {}, direction === "rollback" ? "Its rollback failed " : "It failed "), when(at), actor && [", run by ", h("b", {}, actor)], ". ",
     h("span", { class: "error-text" }, error),
     h("span", { class: "row tight" }, runUrl && airflowLink(runUrl, run), url && airflowLink(url, "Log", { mark: "log" })));
 }

@@ -53,5 +53,5 @@ function foreseenTitle(forecast, blast) {
 
 /** A line for each; nothing where a migration locks nothing that is there before it. */
 function lines(texts = []) {
-  return texts.length > 0 && h("ul", { class: "stack" }, texts.map((text) => h("li", {}, text)));
+  return texts.length > 0 && h("ul", { class: "stack tight-stack" }, texts.map((text) => h("li", {}, text)));
 }
