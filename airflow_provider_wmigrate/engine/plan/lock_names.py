@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_wmigrate.engine.sql.named import walk
+
 from .lock_falling import HANGING, RELATIONS, parts_of
 from .lock_scope import Lock, Scope
 from .lock_subcommands import name_of
@@ -47,6 +49,8 @@ def after(kind: str, node: Any, scope: Scope) -> None:
         _after_select(node, scope)
     elif kind == "view_stmt":
         bases = [taken.relation for taken in unrun(node.query, scope) if isinstance(taken, Lock)]
+        named = (message for message in walk(node.query) if message.DESCRIPTOR.name == "RangeVar")
+        bases += [oid for each in named for oid in scope.behind(each)]
         scope.make(node.view, replaces=not node.replace)
         scope.put_behind(node.view, bases)
         tie_view(scope, node.view, node.query)

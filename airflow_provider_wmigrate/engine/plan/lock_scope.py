@@ -45,7 +45,7 @@ _GONE = -1
 """What a name means that the script has taken away. Below it are the numbers of what the script has made."""
 _TIED = (
     *("constraints", "incoming", "uniques", "dependents", "parts", "children", "parents", "bases", "columns"),
-    *("sequences", "runs", "objects"),
+    *("sequences", "triggers", "runs", "objects"),
 )
 
 

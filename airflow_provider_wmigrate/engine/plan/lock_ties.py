@@ -6,7 +6,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Sequence, Thing
+from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Sequence, Thing, Trigger
 from airflow_provider_wmigrate.engine.sql.named import walk
 
 from .lock_calls import harmless
@@ -223,9 +223,12 @@ def tie_view(scope: Scope, view: Any, query: Any) -> None:
 
 
 def tie_trigger(scope: Scope, node: Any) -> None:
-    """It falls with its function, of before or of the script itself."""
+    """It fires from now on, and falls with its function, of before or of the script itself."""
     table, names = scope.of(node.relation), [part.string.sval for part in node.funcname]
     if table is not None:
+        trigger = Trigger(node.trigname, node.row | node.events | node.timing, "O")
+        for one in scope.with_partitions(table, whole=node.row):
+            _add(scope, "triggers", one, trigger)
         functions = objects(scope, "pg_proc", names)
         if not functions:
             functions = [Thing("pg_proc", scope.new_number())]
