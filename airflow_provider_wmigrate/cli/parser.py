@@ -84,6 +84,8 @@ class _Parser(argparse.ArgumentParser):
             hint = (
                 f"a version is given as `up --to {number[1]}`, `down {number[1]}` or `history --migration {number[1]}`"
             )
+        if message.endswith(": is empty"):
+            hint = "is a variable not set? leave it out, or write a value"
         for pattern, plainly in _PLAINLY.items():
             message = re.sub(pattern, plainly, message)
         raise UsageError(message, hint=hint)
@@ -95,6 +97,7 @@ _PLAINLY = {
     r"unrecognized arguments: (.*)": r"more words than expected: \1",
     r"the following arguments are required: (.*, .*)": r"\1 are missing",
     r"the following arguments are required: (.*)": r"\1 is missing",
+    r"^argument (?:-\w/)?(\S+): is empty$": r"\1 is empty",
     r"^argument (--\S+: )": r"\1",
 }
 """What argparse says -> in plain words."""
@@ -127,6 +130,8 @@ def keywords(argument: Argument) -> dict[str, Any]:
         more["default"] = argument.default
     if argument.kind == "number":
         more["type"] = positive
+    elif not argument.choices:
+        more["type"] = filled
     if argument.choices:
         more["choices"] = argument.choices
     if argument.metavar or not argument.is_option:
@@ -150,6 +155,13 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return int(text)
+
+
+def filled(text: str) -> str:
+    """Text. Empty is what a script gives whose variable is not set: it is no answer, least of all the default one."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty")
+    return text
 
 
 def _refuse_unknown_options(words: Sequence[str]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
@@ -37,7 +38,8 @@ def released(folder: Path, name: str, environ: Mapping[str, str]) -> Iterator[Re
     with tempfile.TemporaryDirectory(prefix="wmigrate-") as made:
         there: dict[str, tuple[Migration, ...]] = {}
         for commit in {base, ahead}:
-            copied = _copied(top, inside, commit, Path(made, commit))
+            then = _inside_then(top, inside, commit, folder)
+            copied = _copied(top, then, commit, Path(made, commit))
             there[commit] = _migrations(copied, name, environ)
         yield Released(name, there[base], there[ahead])
 
@@ -48,6 +50,16 @@ def _common(top: Path, name: str, commit: str) -> str:
     whole = "git fetch --unshallow (in GitHub Actions: fetch-depth: 0)"
     hint = whole if shallow else f"choose a commit that this branch comes from instead of {name}"
     return _git(top, "merge-base", commit, "HEAD", hint=hint, silent=f"{name} and this branch have no commit in common")
+
+
+def _inside_then(top: Path, inside: str, commit: str, folder: Path) -> str:
+    """Where the commit has the folder; if it was moved since, the one that is gone now and had files of its names."""
+    files = [PurePosixPath(file) for file in _git(top, "ls-tree", "-r", "-z", "--name-only", commit).split("\0")]
+    if any(file.is_relative_to(inside) for file in files):
+        return inside
+    ours = {entry.name for entry in folder.iterdir()}
+    moved = Counter(f.parent for f in files if f.name in ours and f.suffix == ".sql" and not (top / f.parent).is_dir())
+    return f"{moved.most_common(1)[0][0]}/" if moved else inside
 
 
 def _copied(top: Path, inside: str, commit: str, to: Path) -> Path:

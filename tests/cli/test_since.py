@@ -60,6 +60,13 @@ def test_new_files_are_no_change(branch: Path, wmigrate: Wmigrate) -> None:
     )
 
 
+def test_a_folder_that_was_moved_is_compared_with_where_it_was(branch: Path, wmigrate: Wmigrate) -> None:
+    git("mv", branch.name, "schema")
+    (branch.parent / "schema" / "001_shop.sql").write_text("SELECT 1;")
+    answer = wmigrate("--folder", "schema", "check", "--offline", "--since", "main", "--json")
+    assert (answer.code, found(answer)) == (3, [("error", "released_changed", "001_shop.sql", 1)])
+
+
 def test_what_is_released_stays_as_it_is(branch: Path, wmigrate: Wmigrate) -> None:
     (branch / "002_price.sql").write_text("ALTER TABLE shop ADD price int;\nINSERT INTO shop VALUES (1, 2);")
     (branch / "001_shop.rollback.sql").unlink()

@@ -40,7 +40,13 @@ SECRET = "s3cret"
         (["down", "--to", "1"], 2, "down has no option --to; write the version without an option: `wmigrate down 003`"),
         (["down", "12", "--yes"], 2, "no migration 12 in this folder; the newest one is 003"),
         (["up", "--to", "0o2"], 2, "no migration 0o2 in this folder; did you mean 002?"),
-        (["up", "--to", ""], 0, ""),
+        (["up", "--to", ""], 2, "wmigrate: --to is empty; is a variable not set? leave it out, or write a value"),
+        (["down", "", "--yes"], 2, "wmigrate: VERSION is empty; is a variable not set?"),
+        (["up", "--environment", " "], 2, "wmigrate: --environment is empty; is a variable not set?"),
+        (["check", "--since="], 2, "wmigrate: --since is empty; is a variable not set?"),
+        (["--folder", "", "status"], 2, "wmigrate: --folder is empty; is a variable not set?"),
+        (["history", "--event", ""], 2, "wmigrate: --event is empty; is a variable not set?"),
+        (["audit", "verify", "--key", ""], 2, "wmigrate: --key is empty; is a variable not set?"),
         (["plan", "--to", "-1"], 2, "no migration -1 in this folder; the newest one is 003"),
         (["--folder", "nope", "status"], 2, "nope: there is no such folder; correct --folder"),
         (["--folder", "file", "status"], 2, "file: is not a folder; correct --folder"),
@@ -80,17 +86,16 @@ SECRET = "s3cret"
 def test_words(shop: Path, wmigrate: Wmigrate, words: list[str], code: int, sentence: str) -> None:
     (shop / "migration_config.yaml").write_text("environments:\n  prod: {}\n")
     Path("file").touch()
-    result = wmigrate(*words, "--dry-run") if words[:1] == ["up"] and not code else wmigrate(*words)
+    result = wmigrate(*words)
     assert result.code == code, result
     assert sentence in result.err
-    if code:
-        assert (result.out, result.err.count("\n")) == ("", 1)
-        assert result.err.startswith("wmigrate: ")
-        told = wmigrate("--json", *words)
-        assert told.code == code
-        assert told.json["error"]["exit_code"] == code
-        assert sentence.removeprefix("wmigrate: ") in told.json["error"]["message"]
-        assert told.json["error"]["code"] in ("usage_error", "unknown_version")
+    assert (result.out, result.err.count("\n")) == ("", 1)
+    assert result.err.startswith("wmigrate: ")
+    told = wmigrate("--json", *words)
+    assert told.code == code
+    assert told.json["error"]["exit_code"] == code
+    assert sentence.removeprefix("wmigrate: ") in told.json["error"]["message"]
+    assert told.json["error"]["code"] in ("usage_error", "unknown_version")
 
 
 @pytest.mark.parametrize(

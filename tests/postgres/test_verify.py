@@ -408,6 +408,21 @@ def test_a_migration_that_does_not_run_over_rows(database: str, make_folder: Mak
     assert (found.grade, found.unproven) == (Grade.EXACT, why)
 
 
+def test_limits_of_the_role_are_none_for_scratch_databases(
+    database: str, conn: psycopg.Connection[Any], make_folder: MakeFolder
+) -> None:
+    conn.execute("CREATE ROLE hurried SUPERUSER LOGIN")
+    try:
+        for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            conn.execute(f"ALTER ROLE hurried SET {limit} = 5")
+        files = {"001_a.sql": "CREATE TABLE a (id int)", "001_a.rollback.sql": "DROP TABLE a"}
+        asked = Verification(read_folder(make_folder(files)), Identity("tester"))
+        [found] = verify(asked, lambda: psycopg.connect(database, user="hurried")).verdicts
+        assert (found.grade, databases(database)) == (Grade.EXACT, [])
+    finally:
+        conn.execute("DROP ROLE hurried")
+
+
 def test_what_a_killed_run_left_behind_is_dropped_by_the_next(database: str, cluster: Cluster) -> None:
     cluster.create_database(f"{PREFIX}0123abcd_1", template="template0")
     with scratch_server(lambda: psycopg.connect(database)) as scratch:

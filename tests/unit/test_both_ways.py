@@ -135,6 +135,42 @@ def test_ordinary_comments_and_strings_are_no_markers(text: str) -> None:
     assert analyse(Script.of("001_a.sql", text)).statements
 
 
+HEADINGS = [
+    "-- Rollback",
+    "-- DOWN:",
+    "-- undo (run by hand)",
+    "/* Revert */",
+    "/*\n * Roll back\n */",
+    "-- tern: down",
+]
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+@pytest.mark.parametrize(
+    ("makes", "takes"),
+    [
+        ("CREATE TABLE IF NOT EXISTS app.t ();", 'DROP TABLE IF EXISTS "app"."t" CASCADE;'),
+        ("ALTER TABLE t ADD COLUMN c int;", "ALTER TABLE t DROP c;"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a);", "DROP INDEX CONCURRENTLY i;"),
+        ("INSERT INTO t VALUES (1);", "DELETE FROM t;"),
+    ],
+)
+def test_a_heading_below_which_goes_what_was_made_above(heading: str, makes: str, takes: str) -> None:
+    shown = " ".join(heading.split())
+    assert refusal(f"{makes}\n{heading}\n{takes}") == (
+        f"001_a.sql:2: what is below {shown} takes away what is made above it: both would be run; move what is below"
+        " into 001_a.rollback.sql, or word the comment otherwise if it is none"
+    )
+    assert analyse(Script.of("001_a.sql", f"{makes}\n{heading}\nDROP TABLE another;")).statements
+    assert analyse(Script.of("001_a.sql", f"{makes}\nSELECT $$\n{heading}\n$$;\n{takes}")).statements
+    assert analyse(Script.of("001_a.rollback.sql", f"{makes}\n{heading}\n{takes}")).statements
+
+
+def test_a_sentence_about_undoing_is_no_heading() -> None:
+    text = "CREATE TABLE t ();\n-- the helper goes again here, so that nobody has to undo it by hand\nDROP TABLE t;"
+    assert analyse(Script.of("001_a.sql", text)).statements
+
+
 def test_the_line_is_counted_from_the_first() -> None:
     assert refusal("\n-- migrate:down").startswith("001_a.sql:2: ")
 

@@ -616,6 +616,35 @@ def test_the_other_suffix_is_not_silently_ignored(tmp_path: Path) -> None:
     assert told(tmp_path) == "migration_config.yml: would not be read; rename it to migration_config.yaml"
 
 
+@pytest.mark.parametrize("name", ["migrations_config.yaml", "Migration_Config.yaml", "migration-config.yml"])
+def test_a_name_that_is_nearly_right_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("settings: {}")
+    assert told(tmp_path) == f"{name}: would not be read; rename it to migration_config.yaml"
+
+
+def test_a_second_config_beside_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / CONFIG_FILE).write_text("settings: {}")
+    (tmp_path / "migration_config.yml").write_text("settings: {}")
+    assert told(tmp_path) == (
+        "migration_config.yml: lies beside migration_config.yaml and is not read; delete one of them"
+    )
+
+
+def test_other_files_beside_it_are_left_alone(tmp_path: Path) -> None:
+    for name in ("migration_config.example.yaml", "migration_config_dev.yaml", "values.yaml", "migration_config.md"):
+        (tmp_path / name).write_text("x: [")
+    assert look_at_config(tmp_path) == (Config(), [])
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:s3cret@h/d", "host=h password=s3cret", '"postgres://u:s3cret@h"'])
+def test_a_connection_string_in_the_wrong_place_is_not_repeated(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(f"settings:\n  database: {url}\n")
+    assert str(refused.value) == (
+        "migration_config.yaml:2: settings.database: must be a mapping of keys, not a connection string"
+    )
+
+
 def test_a_directory_of_that_name(tmp_path: Path) -> None:
     (tmp_path / CONFIG_FILE).mkdir()
     assert told(tmp_path) == "migration_config.yaml: cannot be read: Is a directory"

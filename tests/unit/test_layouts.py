@@ -167,3 +167,29 @@ def test_a_link_to_a_folder_is_not_followed(lay: Lay, tmp_path: Path) -> None:
     (folder / "x" / "again").symlink_to(folder)
     (folder / "x" / "elsewhere").symlink_to(tmp_path / "elsewhere")
     assert read_folder(folder).migrations == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "db.changelog-master.xml",
+        "changelog.yaml",
+        "versions/1975ea83b712_add_x.py",
+        "db/migrate/20240101120000_create_a.rb",
+        "migrations/0001_initial.py",
+        "src/20240101T120000Z-add.ts",
+    ],
+)
+def test_migrations_that_are_no_sql_are_no_empty_folder(lay: Lay, name: str) -> None:
+    folder = lay(name, "README.md", "src/app.js")
+    with pytest.raises(FolderError) as refused:
+        read_folder(folder)
+    assert str(refused.value) == (
+        f"{folder}: holds no migration, but what looks like another tool's, and is no SQL ({name}){OURS};"
+        " `wmigrate convert` names the command of Alembic, Django and others that prints their SQL"
+    )
+    assert not is_known(folder, [".sql"])
+
+
+def test_programs_and_data_are_no_migrations(lay: Lay) -> None:
+    assert read_folder(lay("README.md", "app.py", "package.json", "data/2024.json", "dags/my_dag.py")).migrations == ()

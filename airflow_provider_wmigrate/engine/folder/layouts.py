@@ -66,11 +66,30 @@ def other_layout(path: Path, extensions: Sequence[str]) -> Problem | None:
     """What a folder without migrations holds instead; None: no SQL, so it is a history that has not begun."""
     files = list(islice(_scripts(path, extensions), _MOST))
     if not files:
-        return None
+        return _without_sql(path)
     many = f"{len(files)}{' or more' if len(files) == _MOST else ''} SQL file{'s' * (len(files) != 1)}"
     named = ", ".join(str(f) for f in files[:3]) + (" ..." if len(files) > 3 else "")
     reason = f"holds no migration, but {many} in another layout ({named})"
     return Problem(str(path), f"{reason}{_named(files)}", _advice(path, files), code="other_layout")
+
+
+_PROGRAMS = re.compile(
+    r"(?:\d{3,}|\d{2,}[-_.]|[0-9a-f]{12}_|V\d+__)[^/]*\.(?:py|rb|[cm]?[jt]s|go|php|java|kt|cs|exs)"
+    r"|[^/]*change-?(?:log|set)[^/]*\.(?:xml|ya?ml|json)",
+    re.IGNORECASE,
+)
+"""Migrations that are no SQL: of Alembic, Django, Rails, Knex, Liquibase and others."""
+
+
+def _without_sql(path: Path) -> Problem | None:
+    """Migrations in another language, of which not one would be applied."""
+    files = [file for file in islice(_files(path, ("",)), _MOST) if _PROGRAMS.fullmatch(file.name)]
+    if not files:
+        return None
+    named = ", ".join(str(f) for f in files[:3]) + (" ..." if len(files) > 3 else "")
+    reason = f"holds no migration, but what looks like another tool's, and is no SQL ({named})"
+    advice = f"{OURS}; `wmigrate convert` names the command of Alembic, Django and others that prints their SQL"
+    return Problem(str(path), reason, advice, code="other_layout")
 
 
 def is_known(path: Path, extensions: Sequence[str]) -> bool:
@@ -106,8 +125,12 @@ def _inner(files: Sequence[PurePosixPath]) -> PurePosixPath | None:
 
 
 def _scripts(path: Path, extensions: Sequence[str]) -> Iterator[PurePosixPath]:
-    """The SQL files in the folder and below, nearest first, without hidden ones."""
-    endings = tuple({".sql", *extensions})
+    """The SQL files in the folder and below."""
+    return _files(path, tuple({".sql", *extensions}))
+
+
+def _files(path: Path, endings: tuple[str, ...]) -> Iterator[PurePosixPath]:
+    """Files in the folder and below, nearest first, without hidden ones."""
     todo = [(path, 0)]
     while todo:
         folder, depth = todo.pop(0)

@@ -104,6 +104,7 @@ class Scratch:
         self.left_behind: list[str] = []
         """Of runs that were killed: dropped now."""
         conn.execute("SELECT pg_catalog.set_config('application_name', %s, false)", [run])
+        _unhurried(conn)
         for (name,) in conn.execute(_LEFT_BEHIND, [f"^{PREFIX}[0-9a-f]{{8}}_[0-9]+$", len(run)]).fetchall():
             with suppress(psycopg.Error):  # somebody works there whom this role may not send away
                 _drop(conn, name)
@@ -145,7 +146,8 @@ class Scratch:
         """What connects to one of them."""
         info = self._conn.info
         password = {"password": info.password} if info.password else {}
-        return partial(psycopg.connect, make_conninfo(info.dsn, dbname=name, **password))
+        options = " ".join((info.options, *(f"-c {limit}=0" for limit in _LIMITS)))
+        return partial(psycopg.connect, make_conninfo(info.dsn, dbname=name, options=options.strip(), **password))
 
     def drop(self, name: str, *, by: psycopg.Connection[Any] | None = None) -> None:
         _drop(by or self._conn, name)
@@ -156,12 +158,24 @@ class Scratch:
         if self._names:
             with self._connect() as conn:  # the first one may be lost
                 conn.autocommit = True
+                _unhurried(conn)
                 for name in list(self._names):  # none is forgotten before it is gone, whoever interrupts this
                     self.drop(name, by=conn)
 
 
+_LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+"""Those of a role are for its work on the target: to make, fill, compare and drop a database takes what it takes."""
+
+
+def _unhurried(conn: psycopg.Connection[Any]) -> None:
+    for limit in _LIMITS:
+        conn.execute("SELECT pg_catalog.set_config(%s, '0', false)", [limit])
+
+
 def _not_made(error: psycopg.Error) -> WMigrateError:
-    hint = "give the role CREATEDB, or name a server on which it has that with --scratch"
+    hint = "name another server with --scratch"
+    if isinstance(error, errors.InsufficientPrivilege):
+        hint = "give the role CREATEDB, or name a server on which it has that with --scratch"
     return WMigrateError(f"no scratch database can be made: {error.diag.message_primary}", hint=hint)
 
 

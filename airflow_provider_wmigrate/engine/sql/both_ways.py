@@ -1,8 +1,8 @@
 """Other tools' files, which hold both ways in one: what stands below a marker undoes what stands above it.
 
 Run whole, such a file would apply a migration and undo it, rows and all. A marker is a line comment of exactly the form
-that its tool knows, in any spelling the tool accepts. What stands inside a string, a dollar quote, a block comment or
-COPY data is none.
+that its tool knows, in any spelling the tool accepts; or any heading such as "Rollback", below which goes what was made
+above. What stands inside a string, a dollar quote, another comment or COPY data is none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
 
 from .pieces import without_comments
-from .psql import line_comments
+from .psql import comments
 
 
 class _Marker(NamedTuple):
@@ -35,13 +35,17 @@ def refuse_both_ways(script: Script) -> None:
 
     :raises ScriptError: with the marker's line and the way out; or as `cut` does.
     """
-    if not (found := tuple(_candidates(script.text))):
+    if not _WORTH_LOOKING.search(script.text):
         return
-    there = set(line_comments(script))
+    found, back = tuple(_candidates(script.text)), script.file.endswith(".rollback.sql")
+    undoing = () if back else tuple(_undoing(script.text))
+    there = set(comments(script)) if found or undoing else set()
     markers = [marker for marker in found if marker.at in there]
-    back = script.file.endswith(".rollback.sql")
     for marker in markers:
         if marker.tool == _LIQUIBASE or (marker.down is not back and _counts(marker, markers, script.text)):
+            raise _refusal(script, marker, back=back)
+    for marker in undoing:
+        if marker.at in there:
             raise _refusal(script, marker, back=back)
 
 
@@ -82,7 +86,9 @@ _FORMS = tuple(
         (_ANOTHER, rf"--[\s\-=*#@/:\[(<]*(?P<word>{_WORDS})[\s\-=*#:\])>]*"),
     )
 )
-_WORTH_LOOKING = re.compile(rf"(?<![a-z])(?:{_WORDS}|liquibase|changeset)(?![a-z])", re.IGNORECASE)
+_WORTH_LOOKING = re.compile(
+    rf"(?<![a-z])(?:{_WORDS}|reverts|roll[ -]?backs?|reverse|teardown|liquibase|changeset)(?![a-z])", re.IGNORECASE
+)
 _COMMENT_LINE = re.compile(r"--[^\n]*")
 
 
@@ -99,6 +105,46 @@ def _candidates(text: str) -> Iterator[_Marker]:
                 named = match.groupdict()
                 yield _Marker(line.start(), said, tool or named["tool"], (named.get("word") or "").lower())
                 break
+
+
+_SAYS_UNDO = re.compile(r"(?:--[^\n]*|/\*(?:(?!\*/).){0,200}\*/)(?=[ \t]*$)", re.DOTALL | re.MULTILINE)
+_UNDO = re.compile(r"\b(?:downs?|undo|reverts?|roll[ -]?backs?|downgrade|backwards?|reverse|teardown)\b", re.IGNORECASE)
+_LONGEST = 8
+"""Words of a heading; more are a sentence."""
+_IF = r"(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?([\w.\"$]+)"
+_KINDS = r"(?:MATERIALIZED\s+)?(TABLE|VIEW|INDEX|SEQUENCE|TYPE|DOMAIN|FUNCTION|PROCEDURE|SCHEMA|TRIGGER|POLICY|ROLE)"
+_MAKES, _TAKES = (
+    re.compile("|".join(forms), re.IGNORECASE)
+    for forms in (
+        (
+            rf"\bCREATE\s+(?:OR\s+REPLACE\s+|UNLOGGED\s+|UNIQUE\s+)?{_KINDS}\s+{_IF}",
+            rf"\bADD\s+(?:COLUMN\s+|CONSTRAINT\s+)?{_IF}",
+            r"\bINSERT\s+INTO\s+([\w.\"$]+)",
+        ),
+        (
+            rf"\bDROP\s+{_KINDS}\s+{_IF}",
+            rf"\bDROP\s+(?:COLUMN\s+|CONSTRAINT\s+)?{_IF}",
+            r"\b(?:DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+([\w.\"$]+)",
+        ),
+    )
+)
+"""The same groups in both: kind and name, column or constraint, table of rows."""
+
+
+def _undoing(text: str) -> Iterator[_Marker]:
+    """Headings such as `-- Rollback`, whosever they are, where what stands below takes away what stands above made."""
+    for comment in _SAYS_UNDO.finditer(text):
+        said = " ".join(comment[0].split())
+        alone = not text[text.rfind("\n", 0, comment.start()) + 1 : comment.start()].strip()
+        if not alone or not _UNDO.search(said) or len(said.split()) > _LONGEST:
+            continue
+        above, below = (without_comments(part) for part in (text[: comment.start()], text[comment.end() :]))
+        if _named(_MAKES, above) & _named(_TAKES, below):
+            yield _Marker(comment.start(), said, _ANOTHER, "")
+
+
+def _named(forms: re.Pattern[str], text: str) -> set[tuple[str, ...]]:
+    return {tuple((part or "").lower().replace('"', "") for part in found.groups()) for found in forms.finditer(text)}
 
 
 def _counts(marker: _Marker, markers: Sequence[_Marker], text: str) -> bool:
@@ -128,4 +174,7 @@ def _refusal(script: Script, marker: _Marker, *, back: bool) -> ScriptError:
     if marker.tool == _ANOTHER:
         way += ", or word the comment otherwise if it is none"
     line = script.text.count("\n", 0, marker.at) + 1
-    return ScriptError(script.file, line, f"{marker.text} belongs to {marker.tool}, {what}", hint=way)
+    reason = f"{marker.text} belongs to {marker.tool}, {what}"
+    if not marker.word and not back and marker.tool == _ANOTHER:
+        reason = f"what is below {marker.text} takes away what is made above it: both would be run"
+    return ScriptError(script.file, line, reason, hint=way)

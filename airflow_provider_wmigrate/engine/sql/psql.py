@@ -29,8 +29,8 @@ def cut(script: Script, size: int | None = None) -> Cut:
     return _Reader(script, size).read()
 
 
-def line_comments(script: Script) -> tuple[int, ...]:
-    """Where line comments begin: no string, quoted name, dollar quote, block comment or COPY data around them.
+def comments(script: Script) -> tuple[int, ...]:
+    """Where comments begin: no string, quoted name, dollar quote, other comment or COPY data around them.
 
     :raises ScriptError: as `cut` does.
     """
@@ -81,7 +81,7 @@ class _Reader:
     depth: int = 0
     """Of parentheses: a rule may hold several statements."""
     comments: list[int] | None = None
-    """Where line comments begin, if somebody wants to know."""
+    """Where they begin, if somebody wants to know."""
 
     def read(self) -> Cut:
         text, position = self.script.text, 0
@@ -128,6 +128,8 @@ class _Reader:
         return self._outside_statement(start, self._after("\n", start))
 
     def _comment(self, start: int) -> int:
+        if self.comments is not None:
+            self.comments.append(start)
         text, depth, position = self.script.text, 0, start
         while edge := _COMMENT_EDGE.search(text, position):
             depth, position = depth + (1 if edge[0] == "/*" else -1), edge.end()

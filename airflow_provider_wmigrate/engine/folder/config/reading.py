@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
@@ -44,6 +45,8 @@ def _text(path: Path) -> str | None:
         return None
     except OSError as e:
         raise ConfigError(CONFIG_FILE, None, "", f"cannot be read: {e.strerror}") from e
+    if (other := path.with_suffix(".yml")).exists():
+        raise ConfigError(other.name, None, "", f"lies beside {CONFIG_FILE} and is not read; delete one of them")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as e:
@@ -56,8 +59,14 @@ def _refuse_another_name(path: Path) -> None:
     """A file that was meant to be read must not be passed over in silence."""
     if path.is_symlink():
         raise ConfigError(CONFIG_FILE, None, "", "is a link to a file that does not exist") from None
-    if (other := path.with_suffix(".yml")).exists():
-        raise ConfigError(other.name, None, "", f"would not be read; rename it to {CONFIG_FILE}") from None
+    for other in sorted(path.parent.glob("*")):
+        if other.suffix.lower() in (".yml", ".yaml") and _alike(other.stem.lower(), path.stem):
+            raise ConfigError(other.name, None, "", f"would not be read; rename it to {CONFIG_FILE}") from None
+
+
+def _alike(name: str, ours: str) -> bool:
+    """`migrations-config`, not `migration_config.example`."""
+    return SequenceMatcher(None, name, ours).ratio() > 0.9
 
 
 def parse_config(text: str, file: str = CONFIG_FILE, *, environ: Mapping[str, str] | None = None) -> Config:

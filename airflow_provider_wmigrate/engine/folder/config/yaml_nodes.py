@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,9 @@ def dotted(path: Path) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
 
 
+_MAY_HOLD_A_PASSWORD = re.compile(r"://|\bpass(word)?\s*=", re.IGNORECASE)
+
+
 def shown(value: Scalar | dict[str, Any] | tuple[Any, ...]) -> str:
     """What a person wrote, as a message repeats it."""
     if isinstance(value, dict):
@@ -58,6 +62,8 @@ def shown(value: Scalar | dict[str, Any] | tuple[Any, ...]) -> str:
         return f"the value of {_short(value.template)}"
     if value.is_null:
         return "an empty value"
+    if _MAY_HOLD_A_PASSWORD.search(value.text):
+        return "a connection string"
     short = _short(value.text)
     return short if value.plain else f'"{short}" in quotes'
 
