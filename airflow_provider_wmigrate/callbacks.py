@@ -90,6 +90,7 @@ def _settle(ti: Any, migration: Migration, entry: Entry | None, migrator: Migrat
         outcome = "incomplete, but this task did not leave it so; it stays as it is"
     else:
         try:
+            migrator.refuse_drops_of_others(migrator.plan_rollback_of(migration.version))
             (record,) = migrator.roll_back_each([migration.version], only_incomplete=True)
         except RollbackFailed:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import AssetAlias
@@ -57,7 +58,9 @@ class RollBackRunOperator(FolderOperator):
         migrator = self._open(context, self._read_folder())
         migrator.needs_backups = False  # what is taken away was just made
         mine = self._begun(attempt, migrator)
-        steps = [s for s in migrator.plan_rollback(to=None).steps if s.version in mine]
+        plan = migrator.plan_rollback(to=None)
+        steps = [s for s in plan.steps if s.version in mine]
+        migrator.refuse_drops_of_others(replace(plan, steps=tuple(steps)))
         self.log.info("%s failed; rolling back %s", ", ".join(failed), ", ".join(s.version for s in steps) or "nothing")
         return [migrator.roll_back(step.version).as_dict() for step in steps]
 

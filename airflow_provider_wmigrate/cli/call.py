@@ -133,11 +133,11 @@ class Call:
 
     @property
     def scratch_target(self) -> Target | None:
-        """What `--scratch` names; None: it was not given."""
+        """What `--scratch` names; None: nothing but, as `target`, the target's own server."""
         from .target import target_of
 
         given = self.arguments.scratch
-        return None if given is None else target_of(given, "--scratch", os.environ)
+        return None if given in (None, "target") else target_of(given, "--scratch", os.environ)
 
     def scratch(self) -> Scratch:
         """Where and as whom the verb tries migrations: on the target's server, if no other was given."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from .arguments import Verb
 from .call import Answer, Call, FindTarget
-from .failure import DONE, Interrupted, as_document, as_wmigrate_error, exit_code, server_words
+from .failure import Interrupted, as_document, as_wmigrate_error, exit_code, server_words
 from .parser import parse
-from .screen import Screen
+from .screen import Screen, unread
 from .verbs import verb_of
 
 if TYPE_CHECKING:
@@ -37,12 +37,20 @@ def main(words: Sequence[str] | None = None) -> int:
     """One call of `wmigrate`."""
     gc.set_threshold(_FEW_COLLECTIONS)
     words = sys.argv[1:] if words is None else words
+    _have_streams()
     screen = Screen(as_json="--json" in words)
     try:
         arguments = parse(words)
     except (Exception, KeyboardInterrupt) as error:
         return fail(error, screen, "wmigrate", {})
     return execute(verb_of(arguments.verb), arguments, _named_target, _NAME_A_TARGET, command="wmigrate")
+
+
+def _have_streams() -> None:
+    """A daemon or `>&-` gives a process none."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def execute(verb: Verb, arguments: Namespace, find: FindTarget, how_to_name_a_target: str, *, command: str) -> int:
@@ -59,29 +67,32 @@ def execute(verb: Verb, arguments: Namespace, find: FindTarget, how_to_name_a_ta
 
 
 def _execute(verb: Verb, call: Call, screen: Screen) -> int:
+    answer = _function(verb)(call)
+    _tell_source(call)
     try:
-        answer = _function(verb)(call)
-        _tell_source(call)
         if screen.as_json:
             screen.document(answer.data)
         else:
             answer.show(screen)
         sys.stdout.flush()
-        return int(answer.exit_code)
     except BrokenPipeError:  # `wmigrate status | head`: who reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    return int(answer.exit_code)
 
 
 def fail(error: BaseException, screen: Screen, command: str, partial: dict[str, object]) -> int:
     """Tell an error the way it was asked for."""
     known = as_wmigrate_error(error)
     if screen.as_json:
-        screen.document({"error": as_document(known), **({"partial": partial} if partial else {})})
-    else:
-        screen.error(command, str(known))
-        for text in server_words(known) if screen.verbose else ():
-            screen.tell(text)
+        with unread(sys.stdout):
+            screen.document({"error": as_document(known), **({"partial": partial} if partial else {})})
+            sys.stdout.flush()
+            return exit_code(known)
+    screen.error(command, str(known))
+    for text in server_words(known) if screen.verbose else ():
+        screen.tell(text)
+    with unread(sys.stdout):
+        sys.stdout.flush()  # what there was no room for must not fail once more when the process ends
     return exit_code(known)
 
 

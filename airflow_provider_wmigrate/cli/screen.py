@@ -10,7 +10,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +93,9 @@ class Screen:
     # Beside the answer
 
     def tell(self, text: str) -> None:
-        """A line beside the answer."""
-        print(fitted(text, sys.stderr), file=sys.stderr)
+        """A line beside the answer. What is at work goes on also where nobody reads it any more."""
+        with unread(sys.stderr):
+            print(fitted(text, sys.stderr), file=sys.stderr)
 
     def progress(self, text: str) -> None:
         """What is being done, for a person who waits."""
@@ -103,7 +105,8 @@ class Screen:
     def error(self, command: str, sentence: str) -> None:
         """The one sentence of a failure."""
         if not is_drawable(sys.stderr):
-            print(f"{command}: {sentence}", file=sys.stderr)
+            with unread(sys.stderr):
+                print(f"{command}: {sentence}", file=sys.stderr)
             return
         from rich.console import Console
         from rich.text import Text
@@ -158,6 +161,15 @@ class Screen:
                     text = Text(fitted(label + cell, sys.stdout, hanging="  "), style=COLOURS.get(cell, ""))
                     text.stylize("bold", 0, len(label))
                     self._console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def unread(stream: Any) -> Iterator[None]:
+    """What is written to a stream is lost where it has no other end any more, or no room."""
+    try:
+        yield
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def fitted(text: str, stream: Any, *, hanging: str = "") -> str:

@@ -43,8 +43,8 @@ OUTSIDE_WINDOW = Argument(
 )
 SCRATCH = Argument(
     ("--scratch",),
-    "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default: the"
-    " target's, where the role needs CREATEDB.",
+    "Server on which the scratch database is made, as postgresql://... or key=value pairs. Default, or `target`: the"
+    " target's own, where the role needs CREATEDB.",
     "DSN",
 )
 REASON = Argument(("--reason",), "Why, for the audit log.", "TEXT")

@@ -6,12 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_wmigrate.engine.errors import FolderError
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version, read_folder
-from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE
+from airflow_provider_wmigrate.engine.folder.verdict_file import VERDICT_FILE, about, as_text, read_verdicts
 
 from . import pg_dump
 from .call import Answer, Call
@@ -21,6 +22,8 @@ from .screen import Screen, plural
 from .writing import CONFIG_FILE, all_or_nothing, replace_file
 
 if TYPE_CHECKING:
+    from airflow_provider_wmigrate.engine.folder.folder import Folder
+    from airflow_provider_wmigrate.engine.folder.verdict_file import WrittenVerdict
     from airflow_provider_wmigrate.engine.model import Migration
 
 
@@ -70,9 +73,23 @@ def _prove(call: Call, to: str, old: Sequence[Migration], new: Path, before: Pat
     file = _write_both(call, old, script, new, before)
     read_folder(before, call.environ)
     call.screen.progress(f"applying {file} to another one, to compare")
-    again, _ = make(read_folder(new, call.environ), to, scratch)
+    squashed = read_folder(new, call.environ)
+    again, _ = make(squashed, to, scratch)
     refuse_difference(made, again, to)
+    if written := read_verdicts(call.folder_path):
+        replace_file(new / VERDICT_FILE, as_text(_verdicts(written, call.folder, squashed)))
     return file
+
+
+def _verdicts(written: Mapping[str, WrittenVerdict], before: Folder, after: Folder) -> dict[str, WrittenVerdict]:
+    """Those on later migrations hold, as what they build on is the same by another text; those on older ones go."""
+    then, now = about(before.migrations), about(after.migrations)
+    same = {m.version for m in after.migrations if not m.squashes}
+    return {
+        version: replace(verdict, about=now[version]) if verdict.about == then[version] else verdict
+        for version, verdict in written.items()
+        if version in same
+    }
 
 
 def _write_both(call: Call, old: Sequence[Migration], script: str, new: Path, before: Path) -> str:
@@ -127,6 +144,8 @@ def _carry_out(folder: Path, old: Sequence[Migration], file: Path, before: Path,
             replace_file(Path(os.path.realpath(folder / CONFIG_FILE)), (file.parent / CONFIG_FILE).read_text("utf-8"))
             for name in _files(old):
                 (folder / name).unlink()
+            if (verdicts := file.parent / VERDICT_FILE).exists():
+                replace_file(Path(os.path.realpath(folder / VERDICT_FILE)), verdicts.read_text("ascii"))
     except BaseException:
         for name in _files(old):
             if not (folder / name).exists():

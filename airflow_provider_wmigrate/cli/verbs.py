@@ -182,8 +182,8 @@ VERBS = (
             Argument(
                 ("--scratch",),
                 "Server on which it happens, and which is there for nothing else, as postgresql://... or key=value"
-                " pairs. Default: the target's, where the role needs CREATEDB; without a target, one of its own if the"
-                " extra `postgresql` is installed.",
+                " pairs. Default, or `target`: the target's own, where the role needs CREATEDB; without a target, one"
+                " of its own if the extra `postgresql` is installed.",
                 "DSN",
             ),
             Argument(("--jobs",), "Prove up to N at the same time. Default: the processors here.", "N", "number"),

@@ -62,7 +62,7 @@ def _server(call: Call) -> Iterator[tuple[Connect, bool]]:
     apart = call.scratch_target
     if apart is not None:
         yield apart.connect, True
-    elif call.optional_target or not own_server.is_installed():
+    elif call.arguments.scratch or call.optional_target or not own_server.is_installed():
         yield call.target.connect, False
     else:
         call.screen.progress("starting a PostgreSQL server of its own")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.errors import InsufficientPrivilege
 
+from .errors import HistoryError
 from .model import Finding, Migration, Plan, Script
 from .planning import Planning
 from .session.message import ask, values
@@ -81,6 +82,18 @@ class LookingAhead(Planning):
                 return made, (*found, *findings_of_apply(session, self.migrations, scripts, facts))
             found += tuple(findings_of_rollback(session, self.ledger.schema, self.migrations, plan, scripts, facts))
             return self._with_losses(session, made, scripts(), facts), found
+
+    def refuse_drops_of_others(self, plan: Plan) -> None:
+        """For rollbacks that nobody looks at before they act.
+
+        :raises HistoryError: through CASCADE they would take along what none of their migrations has made.
+        """
+        from .sql.analysis import analyse
+
+        _, found = self.forecast(plan, analyse)
+        others = [finding for finding in found if finding.code == "drops_of_others" and finding.severity == "error"]
+        if others:
+            raise HistoryError(others)
 
     def _with_losses(
         self, session: Session, made: Sequence[Forecast], scripts: Iterable[Ahead], facts: RelationFacts

@@ -207,6 +207,18 @@ def test_a_cleared_run_undoes_what_its_last_attempt_applied(
     assert (report["applied"], report["rolled_back"], report["failed"]) == (["002"], ["002"], ["migrate.003_c"])
 
 
+def test_a_run_that_failed_takes_nothing_of_others_along(runner: Runner, make_folder: MakeFolder, conn: Conn) -> None:
+    others = "DO $$ BEGIN EXECUTE 'CREATE VIEW rep' || 'ort AS SELECT * FROM b'; END $$;"
+    files = {**A, **B, "002_b.sql": f"CREATE TABLE b ();\n{others}", "002_b.rollback.sql": "DROP TABLE b CASCADE;"}
+    dag = runner.migrations(make_folder({**files, **BROKEN_C}), on_run_failure="roll_back")
+    assert error(runner.run(dag), "roll_back_run") == (
+        "002_b.rollback.sql:1: CASCADE would take view report along, which no migration that is rolled back has made;"
+        " roll back first what made it; or if it is to go, drop it by name in the rollback script"
+    )
+    assert conn.execute("SELECT * FROM report").fetchall() == []
+    assert applied(conn) == ["001", "002"]
+
+
 def test_a_task_cleared_after_a_green_report_takes_nothing_with_it(
     runner: Runner, make_folder: MakeFolder, conn: Conn
 ) -> None:

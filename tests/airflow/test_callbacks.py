@@ -111,6 +111,23 @@ def test_what_somebody_else_left_incomplete_stays(runner: Runner, make_folder: M
     assert outcomes(conn) == [("002", "incomplete, but this task did not leave it so; it stays as it is")]
 
 
+def test_what_others_have_made_is_not_taken_along(
+    runner: Runner, make_folder: MakeFolder, conn: Conn, task_log: TaskLog
+) -> None:
+    """A person is asked where `down` would refuse: CASCADE would take what no migration has made."""
+    folder = make_folder({**A, **B, "002_b.rollback.sql": "DROP TABLE b CASCADE;"})
+    apply_and_leave_incomplete(runner, folder, conn)
+    conn.execute("CREATE VIEW report AS SELECT * FROM b")
+    call(folder)
+    assert conn.execute("SELECT * FROM report").fetchall() == []
+    assert outcomes(conn) == []
+    assert [line for line in task_log.lines if "ALARM" in line] == [
+        "ALARM: rollback of 002 failed: 002_b.rollback.sql:1: CASCADE would take view report along, which no"
+        " migration that is rolled back has made; roll back first what made it; or if it is to go, drop it by name in"
+        " the rollback script; the database needs a person"
+    ]
+
+
 # Harmless
 
 

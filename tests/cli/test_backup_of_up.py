@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,24 @@ def test_those_that_there_are(made: Made, wmigrate: Wmigrate, conn: Conn) -> Non
     assert wmigrate("backups").out.splitlines()[-1] == (
         "To restore one: createdb NEW; pg_restore --exit-on-error --dbname=NEW PLACE"
     )
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_one(made: Made, wmigrate: Wmigrate, kept: Path) -> None:
+    made()
+    day = time.time() - 25 * 3600
+    names = [f"wmigrate-shop-20260101T000000Z-{end}.partial" for end in ("abcdef.dump", "012345", "abcde0.dump")]
+    left = [*names, "notes.partial"]
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / names[1]).mkdir()
+    (kept / names[1] / "toc.dat").write_text("")
+    os.utime(kept / names[1] / "toc.dat", (day, day))
+    for name in left:
+        (kept / name).touch()
+        os.utime(kept / name, (day, day))
+    os.utime(kept / names[2])  # somebody may still write there
+    up = wmigrate("up", "--yes", "--json")
+    assert {file.name for file in kept.glob("*.partial")} == {names[2], "notes.partial"}
+    assert up.json["backup"]["name"] in {file.name for file in kept.glob("*")}
 
 
 # Those that are old

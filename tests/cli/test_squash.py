@@ -107,6 +107,19 @@ def test_the_first_ones_become_one(folder: Path, wmigrate: Wmigrate, conn: Conn)
     assert statuses(wmigrate) == {"002": "applied", "003": "applied"}
 
 
+def test_verdicts_on_later_rollbacks_still_hold(folder: Path, wmigrate: Wmigrate) -> None:
+    required = "validation: {migrations: {require_rollback_validation: true}}\n"
+    (folder / "migration_config.yaml").write_text(required + CONFIG)
+    assert wmigrate("verify", "--write", "--accept", "2", "--scratch", "target").code == 0
+    assert wmigrate("squash", "2", "--scratch", "target").code == 0
+    verdicts = (folder / "migration_verdicts.txt").read_text().splitlines()[2:]
+    assert [line.split(" ")[:2] for line in verdicts] == [["003", "exact"]]
+    found = wmigrate("check", "--offline", "--json").json["findings"]
+    assert [f for f in found if f["code"] == "rollback_unproven"] == []
+    archived = (folder.with_name(f"{folder.name}_before_002") / "migration_verdicts.txt").read_text()
+    assert [line.split(" ")[0] for line in archived.splitlines()[2:]] == ["001", "002", "003"]
+
+
 def test_a_database_with_a_part_of_them(folder: Path, wmigrate: Wmigrate, conn: Conn) -> None:
     assert wmigrate("up", "--to", "2", "--yes").code == 0
     config = folder / "migration_config.yaml"

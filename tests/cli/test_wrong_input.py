@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import COMMAND
 
 from airflow_provider_wmigrate.cli import meanings
 from airflow_provider_wmigrate.cli.arguments import WMIGRATE
@@ -171,6 +173,35 @@ def test_help_is_a_verb_too(wmigrate: Wmigrate) -> None:
     assert wmigrate("help", "down").code == 0
     assert wmigrate("help", "down") == wmigrate("down", "--help")
     assert wmigrate("help", "rollback").err == "wmigrate: unknown verb rollback; did you mean down?\n"
+
+
+@pytest.mark.parametrize("words", [["up", "--yes"], ["up", "--yes", "--json"]])
+@pytest.mark.parametrize("streams", [">&- 2>&-", "2>/dev/full", "2>&1 | true; exit ${PIPESTATUS[0]}"])
+def test_a_run_goes_on_where_nobody_reads_any_more(shop: Path, conn: Any, words: list[str], streams: str) -> None:
+    """It would end in the middle, and be called done: `wmigrate up --yes 2>&1 | head -1`."""
+    (shop / "002_price.sql").write_text("ALTER TABLE shop ADD price int; SELECT pg_sleep(0.2);")
+    done = subprocess.run(["bash", "-c", f'"$@" {streams}', "bash", *COMMAND, *words], stdin=subprocess.DEVNULL)
+    assert (done.returncode, len(conn.execute("SELECT FROM wmigrate.schema_migrations").fetchall())) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["status"], 1, "wmigrate: No space left on device\n"),
+        (["status", "--json"], 1, "wmigrate: No space left on device\n"),
+        (["down", "9", "--json"], 2, "wmigrate: no migration 9 in this folder; the newest one is 003\n"),
+    ],
+)
+def test_an_answer_for_which_there_is_no_room(shop: Path, process: Any, words: list[str], code: int, says: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = process(*words, stdout=full)
+    assert (done.returncode, done.stderr) == (code, says)
+
+
+def test_what_was_found_is_the_exit_code_where_nobody_reads_the_answer(shop: Path) -> None:
+    (shop / "004_x.sql").write_bytes(b"\xff")
+    script = '"$@" check --offline | true; exit ${PIPESTATUS[0]}'
+    assert subprocess.run(["bash", "-c", script, "bash", *COMMAND]).returncode == 3
 
 
 def test_a_migration_that_cannot_be_read(shop: Path, wmigrate: Wmigrate) -> None:

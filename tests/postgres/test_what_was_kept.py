@@ -41,8 +41,8 @@ ERRORS = {
     "57014": "RAISE EXCEPTION 'an administrator' USING ERRCODE = '57014';",
 }
 OPEN = (
-    "nothing ran before it, and what statement 1 committed before it failed; look at the database, then say with repair"
-    " that it ran, or that it is to run again"
+    "nothing ran before it, and what statement 1 committed before it failed is kept; look at the database, then say"
+    " with repair that it ran, or that it is to run again"
 )
 IN_FLIGHT = (
     "001_p.sql:1: statement 1 of migration 001 was started, but it is not known whether it ran to its end; look at the"
@@ -116,8 +116,8 @@ def test_a_procedure_too_and_a_person_says_it(
     files = {"001_p.sql": "CREATE TABLE one ();\nCALL pay();\nCREATE TABLE two ();"} | DECLARED
     assert str(failure(migrator(files))) == (
         "001_p.sql:2: division by zero (SQLSTATE 22012) in CALL pay(), PL/pgSQL function pay() line 1 at PERFORM;"
-        " statement 1 was kept, and what statement 2 committed before it failed; look at the database, then say with"
-        " repair that it ran, or that it is to run again"
+        " statement 1 was kept, and what statement 2 committed before it failed is kept; look at the database, then say"
+        " with repair that it ran, or that it is to run again"
     )
     connect = lambda: psycopg.connect(database)  # noqa: E731
     folder = read_folder(make_folder(files))

@@ -192,7 +192,7 @@ ASK = "; look at the database, then say with repair that it ran, or that it is t
         (2, Effect.REPEATABLE, "statements 1 to 2 were kept; the next run goes on at statement 3"),
         (0, Effect.RAN, "statement 1 was kept; the next run goes on behind it"),
         (1, Effect.RAN, "statements 1 to 2 were kept; the next run goes on behind it"),
-        (1, Effect.OPEN, "statement 1 was kept, and what statement 2 committed before it failed" + ASK),
+        (1, Effect.OPEN, "statement 1 was kept, and what statement 2 committed before it failed is kept" + ASK),
         (1, Effect.LOST, "statement 1 was kept; whether statement 2 ran is not known, the next run looks"),
     ],
 )

@@ -178,7 +178,6 @@ NOT_AS_WRITTEN = (
         ("002 rows_lost", "002 accepted:rows_lost"),
         ("002 rows_lost", "005 rows_lost"),
         ("002 rows_lost 15", "002 rows_lost 16"),
-        ("002 rows_lost", "<<<<<<< HEAD\n002 rows_lost"),
         ("002 rows_lost", "002  rows_lost"),
         ("002 rows_lost", "ü2 rows_lost"),
         ("002 rows_lost", "\0"),
@@ -192,6 +191,18 @@ def test_a_line_that_was_edited_is_one_clear_error(proven: Path, old: str, new: 
     assert found(proven) == [("folder_error", None, NOT_AS_WRITTEN.format(4))]
     with pytest.raises(FolderError, match="is not as"):
         read_verdicts(proven)
+
+
+@pytest.mark.parametrize("marker", ["<<<<<<< HEAD", "||||||| 12ab", "=======", ">>>>>>> main"])
+def test_a_conflict_of_git_is_told_as_one(proven: Path, marker: str) -> None:
+    file = proven / VERDICT_FILE
+    head, *verdicts = file.read_text().splitlines()
+    file.write_text("\n".join([head, marker, *verdicts]))
+    says = (
+        "migration_verdicts.txt:2: holds a conflict that git left; delete the file's lines of both sides, then"
+        " `wmigrate verify --write` writes what is missing"
+    )
+    assert found(proven) == [("folder_error", None, says)]
 
 
 def test_a_second_verdict_on_a_version_is_an_error(proven: Path) -> None:

@@ -88,7 +88,10 @@ class Backups:
             return making.by_snapshot(target, outside.snapshot, needs)
         if settings.snapshot_command:
             return making.by_command(target, settings.snapshot_command, needs)
-        return making.by_pg_dump(target, self._store(settings.backup_location), needs)
+        store = self._store(settings.backup_location)
+        for place in store.tidy():
+            self._access.tell(BackupRemoved(place))
+        return making.by_pg_dump(target, store, needs)
 
     def _store(self, location: str) -> Store:
         return store_of(location, self._beside, self._outside.open_remote)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,9 @@ from airflow_provider_wmigrate.engine.errors import BackupFailed
 from .outside import OpenRemote
 
 PARTIAL = ".partial"
+_OURS = re.compile(r"wmigrate-.+-\d{8}T\d{6}Z-[0-9a-f]{6}(\.dump)?" + re.escape(PARTIAL))
+_ABANDONED = 24 * 3600
+"""Seconds without a write, after which nobody writes any more."""
 
 
 class Store(Protocol):
@@ -28,6 +33,9 @@ class Store(Protocol):
 
     def remove(self, name: str, size: int) -> bool:
         """Delete one. False: it is not there, or has another size, and so is not the one that was made."""
+
+    def tidy(self) -> list[str]:
+        """Delete what runs left half written that were killed, and say where it was."""
 
 
 def store_of(location: str, beside: Path, open_remote: OpenRemote | None = None) -> Store:
@@ -99,6 +107,16 @@ class FolderStore:
                 return not path.exists()
         return False
 
+    def tidy(self) -> list[str]:
+        left = []
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            with suppress(OSError):  # another runner was quicker, or may do more here
+                written = max(each.stat().st_mtime for each in (path, *files_of(path)))
+                if _OURS.fullmatch(path.name) and time.time() - written > _ABANDONED:
+                    _delete(path)
+                    left.append(str(path))
+        return left
+
 
 class RemoteStore:
     """What fsspec reaches. A backup is written on this machine first, since pg_dump writes nowhere else."""
@@ -137,6 +155,9 @@ class RemoteStore:
         except Exception as error:
             raise _unreachable(self._location, error) from error
         return True
+
+    def tidy(self) -> list[str]:
+        return []  # when something was written is told by each place in its own way, or not at all
 
     def _size(self, path: str) -> int:
         return int(sum(self._fs.find(path, detail=True)[each]["size"] for each in self._fs.find(path)))

@@ -96,6 +96,9 @@ def about(migrations: Iterable[Migration]) -> dict[str, About]:
     return found
 
 
+_CONFLICT = (b"<<<<<<<", b"|||||||", b"=======", b">>>>>>>")
+
+
 def read_verdicts(folder: Path) -> dict[str, WrittenVerdict]:
     """By version, what the file says; nothing if there is none.
 
@@ -109,6 +112,9 @@ def read_verdicts(folder: Path) -> dict[str, WrittenVerdict]:
         raise FolderError(VERDICT_FILE, f"cannot be read: {error.strerror}", hint="make it readable") from None
     found: dict[str, WrittenVerdict] = {}
     for number, line in enumerate(lines, 1):
+        if line[:7] in _CONFLICT:
+            hint = "delete the file's lines of both sides, then `wmigrate verify --write` writes what is missing"
+            raise FolderError(VERDICT_FILE, "holds a conflict that git left", line=number, hint=hint)
         if line.strip() and not line.startswith(b"#"):
             version, verdict = _read(line, number)
             if version in found:

@@ -131,7 +131,7 @@ def outcome(index: int, effect: Effect) -> str:
     """What became of a script whose statement `index` failed."""
     number = index + 1
     if effect is Effect.OPEN:
-        return f"{kept(index)}, and what statement {number} committed before it failed; {_PERSON}"
+        return f"{kept(index)}, and what statement {number} committed before it failed is kept; {_PERSON}"
     if effect is Effect.LOST:
         return f"{kept(index)}; whether statement {number} ran is not known, the next run looks"
     if effect is Effect.UNFILLED:
