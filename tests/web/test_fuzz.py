@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from conftest import API, Place
 
+from tests.waiting import PATIENCE
+
 schemathesis = pytest.importorskip("schemathesis")
 
 
@@ -27,7 +29,7 @@ def test_no_request_breaks_the_api(app: Any, token: Callable[..., str], make_pla
         def check(case: Any) -> None:
             if "dag_id" in (case.path_parameters or {}):
                 case.path_parameters |= {"dag_id": "fuzzed", "group_id": "migrate"}
-            answer = case.call(headers=headers)
+            answer = case.call(headers=headers, timeout=PATIENCE)
             assert answer.status_code < 500, (case.as_curl_command(), answer.text)
             case.validate_response(answer, checks=[schemathesis.checks.not_a_server_error])
 
