@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from some_catalog import OIDS, a_catalog, on
+from some_catalog import CATALOG, OIDS, a_catalog, on
 
 from airflow_provider_wmigrate.engine.catalog.relations import Thing
 from airflow_provider_wmigrate.engine.catalog.row_counts import Counted
@@ -18,7 +18,10 @@ from airflow_provider_wmigrate.engine.plan.through_cascade import Falling, Named
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 
 CLASS = "pg_class"
+OTHER_KINDS = {"joined": "m", "w": "f"}
+RELATIONS = [[*row[:4], OTHER_KINDS.get(row[2], row[4]), *row[5:]] for row in CATALOG["relations"]]
 HANGS: dict[str, Any] = {
+    "relations": RELATIONS,
     "schemas": ["app", "other", "bare"],
     "objects": [["pg_type", 70, "mood", "app"], ["pg_namespace", 71, "other", None], ["pg_proc", 72, "f", "app"]],
     "parts": [["pg_constraint", 202, OIDS["x"]], ["pg_policy", 210, OIDS["x"]], ["pg_attrdef", 211, OIDS["u"]]],
@@ -111,6 +114,10 @@ DROPPED = ["1 table t", "1 view v through CASCADE", "1 view outer through CASCAD
         ("UPDATE x SET id = 1;", []),
         ("DO $$ BEGIN END $$;", ["1 hidden: a DO block runs"]),
         ("SELECT 1;\nDO $$ BEGIN END $$; DO $$ BEGIN END $$;", ["2 hidden: a DO block runs"]),
+        ("SELECT unknown();\nDO $$ BEGIN END $$;", ["1 hidden: unknown() is called", "2 hidden: a DO block runs"]),
+        ("DELETE FROM x WHERE id = 1; DROP TABLE x;", ["1 rows x", "1 table x"]),
+        ("DROP MATERIALIZED VIEW joined;", ["1 materialized view joined"]),
+        ("DROP FOREIGN TABLE w;", ["1 foreign table w"]),
         ("not SQL", ["1 hidden: PostgreSQL's grammar of this version does not read the script"]),
     ],
 )  # fmt: skip

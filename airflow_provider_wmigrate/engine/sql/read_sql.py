@@ -55,14 +55,15 @@ def read_sql(text: str, rows: Rows | None = None) -> ReadSql:
     return ReadSql(uses(statements, rows), _path(statements), filled or plain != text, tuple(unread))
 
 
-def _statements(text: str) -> Iterator[str]:
+def _statements(text: str) -> list[str]:
     """Each alone, so that one that cannot be read hides no other."""
     from postgast import PgQueryError, split
 
-    try:
-        yield from split(text)
-    except PgQueryError:
-        yield text
+    with suppress(PgQueryError):
+        return split(text)
+    with suppress(PgQueryError):
+        return split(text, method="scanner")
+    return [text]
 
 
 def _parsed(text: str) -> tuple[Any | None, bool]:

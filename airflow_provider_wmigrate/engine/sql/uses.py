@@ -336,7 +336,6 @@ _RULES: Mapping[str, Any] = {
     "CopyStmt": _Reader.copy,
     "ColumnRef": _Reader.column,
     "FuncCall": _Reader.call,
-    "AIndirection": _Reader.field_of,
     "A_Indirection": _Reader.field_of,
     "TypeCast": _Reader.cast,
     "TypeName": _Reader.type,
