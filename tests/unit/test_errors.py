@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,7 @@ from airflow_provider_wmigrate.engine.errors import (
     place,
 )
 from airflow_provider_wmigrate.engine.model import Finding
+from airflow_provider_wmigrate.engine.record import ServerWords
 from airflow_provider_wmigrate.engine.sqlstates import retryable_sqlstate
 
 LOST = Finding("missing", "migration 001_a is applied but its file is gone", "restore the file", version="001")
@@ -222,3 +225,63 @@ def test_nearest(word: str, known: list[str], meant: str | None) -> None:
 )
 def test_place(parts: tuple[str | int | None, ...], text: str) -> None:
     assert place(*parts) == text  # type: ignore[arg-type]
+
+
+def test_a_failed_statement_is_told_in_other_ways_and_stays_the_same() -> None:
+    said = ServerWords("detail", "hint", "SQL statement\nin f()", "key", "function f()")
+    failed = StatementFailed(
+        "002", "b.sql", "broke", outcome=NOT_KNOWN, sqlstate="40001", line=7, column=3, statement="SELECT 1", said=said,
+        retryable=True,
+    )  # fmt: skip
+
+    def told(error: StatementFailed) -> dict[str, Any]:
+        return {"class": type(error), "text": str(error), "hint": error.hint, **vars(error)}
+
+    before = told(failed)
+    hidden = failed.without_sql()
+    assert (hidden.statement, hidden.said) == (None, replace(said, context="function f()"))
+    assert told(hidden.hinted("look")) != told(hidden)
+    assert failed.hinted("look").server_hint == "look"
+    kept = failed.kept(ROLLED_BACK, retryable=False)
+    assert (kept.outcome, kept.retryable) == (ROLLED_BACK, False)
+    assert told(kept.kept(NOT_KNOWN, retryable=True)) == before
+    assert type(TimedOut("2", "f", "m", outcome=NOT_KNOWN).hinted("x")) is TimedOut
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "hint", "said", "retryable"),
+    [
+        ("25006", None, "take out what makes the transaction read-only", False),
+        ("40001", None, "look at the ledger's tables: a script must leave them alone", True),
+        ("42P01", "another", "another", False),
+        (None, None, "look at the ledger's tables: a script must leave them alone", True),
+    ],
+)
+def test_a_ledger_that_was_not_written(sqlstate: str | None, hint: str | None, said: str, retryable: bool) -> None:
+    error = LedgerNotWritten("a.sql", "no", outcome=ROLLED_BACK, sqlstate=sqlstate, hint=hint)
+    code = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+    assert str(error).startswith(f"a.sql: the ledger could not be written: no{code}; {ROLLED_BACK}")
+    assert (error.hint, error.retryable, error.sqlstate, error.file) == (said, retryable, sqlstate, "a.sql")
+
+
+def test_a_rollback_that_failed_says_why_and_what_it_was_to_undo() -> None:
+    cause = LockTimeout("t", 1, outcome=ROLLED_BACK)
+    cause.audit_head = "7:ab"
+    error = RollbackFailed("002", cause, first="it broke")
+    assert (error.version, error.cause, error.first, error.audit_head) == ("002", cause, "it broke", "7:ab")
+    assert str(error).startswith(f"rollback of 002 failed: {cause} (it was to undo: it broke)")
+    assert error.retryable is cause.retryable is True
+    plain = RollbackFailed("002", ValueError("no"))
+    assert (str(plain), plain.retryable, plain.audit_head) == ("rollback of 002 failed: no", False, None)
+
+
+def test_no_connection_a_closed_window_and_a_ledger_that_is_too_new() -> None:
+    lost = ConnectionFailed(" gone \n", hint="look", retryable=False)
+    assert str(lost).startswith("no connection to the target database: gone")
+    assert (lost.hint, lost.retryable, ConnectionFailed("gone").retryable) == ("look", False, True)
+    closed = OutsideWindow("002", "it is day", opens=None, waits=True, hint="wait")
+    assert str(closed).startswith("migration 002 may not begin now: it is day")
+    assert (closed.version, closed.opens, closed.waits, closed.hint) == ("002", None, True, "wait")
+    new = LedgerTooNew("wm", 9, 3)
+    assert str(new).startswith("the ledger in schema wm has version 9, this wmigrate knows up to 3")
+    assert (new.found, new.known, new.hint) == (9, 3, "upgrade airflow-provider-wmigrate")

@@ -31,6 +31,7 @@ CHUNKED = facts(
     ],
     inherits=[[71, 70]],
 )
+FOREIGN = facts(relations=[relation(62, "far", "f"), relation(63, "foreign_view", "v")], bases=[[63, 62], [63, W]])
 PUBLISHED = {"published": [["pub", X]]}
 DOMAIN = {
     "objects": [["pg_type", 80, "d", "app"]],
@@ -40,6 +41,9 @@ DOMAIN = {
         on("pg_attrdef", 5, to=("pg_type", 80, 0)),
     ],
 }
+
+
+PARTITIONED = "CREATE TABLE n (x int) PARTITION BY LIST (x); "
 
 
 def key(oid: int, table: int, name: str, to: int, *, valid: bool = True) -> list[Any]:
@@ -277,6 +281,44 @@ POINTED_AT = {
             "x: ACCESS EXCLUSIVE; x: ACCESS EXCLUSIVE rewrite; y: ACCESS EXCLUSIVE scan; t: SHARE ROW EXCLUSIVE"
         )),
         ("ALTER TABLE t DROP CONSTRAINT own", KEYS, "t: ACCESS EXCLUSIVE"),
+        ("CREATE INDEX ON t (id)", {}, "t: SHARE build"),
+        ("CREATE INDEX CONCURRENTLY ON t (id)", {}, "t: SHARE UPDATE EXCLUSIVE build"),
+        ("CREATE INDEX ON p (id)", {}, "p p1 pd: SHARE build"),
+        ("CREATE INDEX ON ONLY p (id)", {}, "p: SHARE build"),
+        ("CREATE TABLE n (x int); ALTER TABLE c INHERIT n; CREATE INDEX ON n (x)", {}, "c: SHARE build; lasting build"),
+        ("CREATE TABLE n (x int); ALTER TABLE c INHERIT n; CREATE INDEX ON ONLY n (x)", {}, "lasting build"),
+        (PARTITIONED + "ALTER TABLE n ATTACH PARTITION y DEFAULT; CREATE INDEX ON n (x)", {}, (
+            "y: SHARE build; lasting build"
+        )),
+        ("CREATE INDEX ON unknown (x)", {}, "lasting build"),
+        ("CREATE TRIGGER z AFTER INSERT ON p FOR EACH ROW EXECUTE FUNCTION f()", {}, "p p1 pd: SHARE ROW EXCLUSIVE"),
+        ("CREATE TRIGGER z AFTER INSERT ON p EXECUTE FUNCTION f()", {}, "p: SHARE ROW EXCLUSIVE"),
+        ("CREATE CONSTRAINT TRIGGER z AFTER INSERT ON y FROM u FOR EACH ROW EXECUTE FUNCTION f()", {}, (
+            "y: SHARE ROW EXCLUSIVE; u: ACCESS SHARE"
+        )),
+        ("CREATE TABLE n AS SELECT * FROM u", {}, "u: ACCESS SHARE; lasting rows"),
+        ("CREATE TABLE n AS SELECT * FROM u WITH NO DATA", {}, "u: ACCESS SHARE"),
+        ("CREATE TABLE n AS EXECUTE a", {}, "lasting rows"),
+        ("CREATE TABLE n (x int REFERENCES w)", {}, "w: SHARE ROW EXCLUSIVE"),
+        ("CREATE TABLE n (x int, FOREIGN KEY (x) REFERENCES w)", {}, "w: SHARE ROW EXCLUSIVE"),
+        ("CREATE TABLE n (x int) INHERITS (w)", {}, "w: SHARE UPDATE EXCLUSIVE"),
+        ("CREATE TABLE n PARTITION OF p FOR VALUES IN (1)", {}, "p: ACCESS EXCLUSIVE; pd: ACCESS EXCLUSIVE scan"),
+        ("CREATE TABLE n (LIKE w)", {}, "w: ACCESS SHARE"),
+        ("CREATE VIEW n AS SELECT * FROM w", {}, "w: ACCESS SHARE"),
+        ("CREATE OR REPLACE VIEW v AS SELECT * FROM w", {}, "v: ACCESS EXCLUSIVE; w: ACCESS SHARE"),
+        ("CREATE RULE z AS ON DELETE TO y DO INSTEAD DELETE FROM w", {}, (
+            "y: ACCESS EXCLUSIVE; w: ROW EXCLUSIVE; w: ACCESS SHARE"
+        )),
+        ("CREATE POLICY z ON y USING (EXISTS (SELECT FROM w))", {}, "y: ACCESS EXCLUSIVE; w y: ACCESS SHARE"),
+        ("LOCK TABLE foreign_view", FOREIGN, "foreign_view w: ACCESS EXCLUSIVE"),
+        ("CLUSTER p", {}, "p p1 pd: ACCESS EXCLUSIVE rewrite"),
+        ("REINDEX (CONCURRENTLY off) TABLE y", {}, "y: SHARE build"),
+        ("ANALYZE m", KINDS, "m: SHARE UPDATE EXCLUSIVE scan; lasting scan"),
+        ("VACUUM v", {}, "lasting scan"),
+        ("ALTER TABLE ALL IN TABLESPACE a SET TABLESPACE b", {}, (
+            "ALTER ... ALL IN TABLESPACE takes what is there; lasting call"
+        )),
+        ("DECLARE a CURSOR FOR SELECT * FROM w", {}, "w: ACCESS SHARE"),
     ],
 )  # fmt: skip
 def test_what_a_command_locks(text: str, catalog: dict[str, Any], locks: str) -> None:

@@ -8,6 +8,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_wmigrate.engine.events import (
+    BackedUp,
+    BackingUp,
+    BackupRemoved,
     Blocked,
     Event,
     Failed,
@@ -17,9 +20,18 @@ from airflow_provider_wmigrate.engine.events import (
     Stepped,
     Waiting,
 )
-from airflow_provider_wmigrate.engine.locks_taken import LockTaken
-from airflow_provider_wmigrate.engine.model import Script
-from airflow_provider_wmigrate.engine.record import Blocker, Bystanders, ServerWords
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken, OnScratch
+from airflow_provider_wmigrate.engine.model import Identity, Migration, Script
+from airflow_provider_wmigrate.engine.record import (
+    Backup,
+    Blocker,
+    Bystanders,
+    Kept,
+    Outcome,
+    Record,
+    ServerWords,
+    taken_first,
+)
 
 EAST = datetime(2025, 1, 2, 1, 4, 5, tzinfo=timezone(timedelta(hours=2)))
 """Still the first of January in UTC."""
@@ -111,3 +123,117 @@ def test_what_the_server_said() -> None:
 )
 def test_an_event_in_words(event: Event, words: str) -> None:
     assert str(event) == words
+
+
+# Backups, what is kept, and scratch databases
+
+BACKUP = Backup("b", "pg_dump", "/backups/b", "database", {"001": "ab"}, bytes=2048, seconds=1.25)
+
+
+@pytest.mark.parametrize(
+    ("backup", "words"),
+    [
+        (BACKUP, "backup of the whole database in 1.2 s: /backups/b, 2.0 kB"),
+        (
+            replace(BACKUP, scope="relations", relations=("app.a", "app.b"), bytes=None),
+            "backup of app.a, app.b in 1.2 s: /backups/b",
+        ),
+    ],
+)
+def test_a_backup(backup: Backup, words: str) -> None:
+    assert (str(backup), str(BackedUp(backup))) == (words, words)
+    plain = backup.as_dict()
+    assert (plain["versions"], plain["relations"], plain["place"]) == (
+        {"001": "ab"},
+        list(backup.relations),
+        "/backups/b",
+    )
+    assert Backup(**plain | {"relations": tuple(plain["relations"])}) == backup
+
+
+def test_what_is_said_while_backups_are_made_and_deleted() -> None:
+    assert str(BackingUp("b", 12.4, 3 * 1024**2)) == "backing up to b: 12 s, 3.0 MB written"
+    assert str(BackupRemoved("/b")) == "deleted: /b"
+    assert str(BackupRemoved("/b", "no right")) == "old backup /b could not be deleted: no right"
+
+
+TABLE = Kept("table", "p", "app", "t", foreign_keys=(("k", "FOREIGN KEY (a) REFERENCES app.u(id)"),))
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (TABLE, "table app.t"),
+        (Kept("column", "p", "app", "t", ("a", "b"), ("id",), 2000), "values of app.t.a, app.t.b of 2,000 rows"),
+        (Kept("rows", "p", "app", "t", ("a",), (), 1), "1 row of app.t"),
+        (Kept("rows", "p", "app", "t", rows=0), "0 rows of app.t"),
+    ],
+)
+def test_what_is_kept(kept: Kept, words: str) -> None:
+    assert str(kept) == words
+    plain = kept.as_dict()
+    assert Kept.of(plain | {"unknown": 1}) == kept
+    assert (plain["columns"], plain["key"]) == ([*kept.columns], [*kept.key])
+    assert plain["foreign_keys"] == [[*each] for each in kept.foreign_keys]
+    assert Kept.of({"what": "table", "place": "p", "schema": "app", "table": "t"}) == replace(TABLE, foreign_keys=())
+
+
+SCRATCH = OnScratch("ran", 12, 3, (LOCK,))
+
+
+@pytest.mark.parametrize(
+    ("scratch", "words"),
+    [
+        (SCRATCH, "on a scratch database, which has no rows of the target, it ran in 12 ms"),
+        (OnScratch("failed", reason="why"), "it failed on a scratch database: why"),
+        (OnScratch("not_tried", reason="why"), "nor was it tried on a scratch database: why"),
+    ],
+)
+def test_what_became_of_it_on_a_scratch_database(scratch: OnScratch, words: str) -> None:
+    assert scratch.as_dict() == {
+        "outcome": scratch.outcome,
+        "duration_ms": scratch.duration_ms,
+        "rows": scratch.rows,
+        "locks": [lock.as_dict() for lock in scratch.locks],
+        "reason": scratch.reason,
+        "told": words,
+    }
+
+
+def test_what_others_felt_is_read_back_from_plain_values() -> None:
+    felt = Bystanders(5, looks=2, sessions=1, longest_wait_ms=7, relations=("app.t",), deadlocks=0)
+    assert Bystanders.of(felt.as_dict() | {"unknown": 1}) == felt
+    assert Bystanders.of({}) == Bystanders(0)
+
+
+MIGRATION = Migration("001", "a", SCRIPT)
+RECORD = Record.of(MIGRATION, Outcome.APPLIED, Identity("ann"), duration_ms=5, locks=(LOCK,))
+
+
+def test_a_record_of_a_migration() -> None:
+    assert Record("001", "a", Outcome.APPLIED, "ab", Identity("ann"), duration_ms=5, locks=(LOCK,)) == RECORD
+    full = replace(RECORD, kept=(TABLE,), on_scratch=SCRATCH, rewritten=("t",), bystanders=Bystanders(1))
+    plain = full.as_dict()
+    assert (plain["outcome"], plain["identity"]["actor"], plain["locks"]) == ("applied", "ann", [LOCK.as_dict()])
+    assert (plain["kept"], plain["on_scratch"]) == ([TABLE.as_dict()], SCRATCH.as_dict())
+    assert (plain["rewritten"], plain["bystanders"]) == (["t"], Bystanders(1).as_dict())
+    empty = RECORD.as_dict()
+    assert [empty[name] for name in ("kept", "on_scratch", "bystanders", "forecast", "rewritten")] == [
+        [],
+        None,
+        None,
+        None,
+        [],
+    ]
+    assert empty["changes"] == {"each": [], "unread": False}
+
+
+def test_each_lock_is_told_once_by_who_took_it_first() -> None:
+    dropped, other = replace(LOCK, dropped=True), LockTaken("public.b", "RowExclusive")
+    second = replace(RECORD, version="002", locks=(LOCK, dropped, other))
+    third = replace(RECORD, version="003", locks=(replace(LOCK, held_ms=1), replace(LOCK, mode="Share")))
+    assert taken_first([RECORD, second, third, replace(RECORD, version="004")]) == {
+        "001": [LOCK],
+        "002": [dropped, other],
+        "003": [third.locks[1]],
+    }

@@ -10,10 +10,13 @@ import pytest
 
 from airflow_provider_wmigrate.engine.foreseen import Forecast, LockForecast
 from airflow_provider_wmigrate.engine.ledger.trail import AuditRow
-from airflow_provider_wmigrate.engine.locks_taken import LockTaken
+from airflow_provider_wmigrate.engine.locks_taken import LockTaken, OnScratch
 from airflow_provider_wmigrate.engine.model import Finding, Identity, Plan, Status, Step
 from airflow_provider_wmigrate.engine.record import Outcome, Record
 from airflow_provider_wmigrate.telling.summaries import (
+    REJECT,
+    answer_line,
+    dry_run_markdown,
     plan_lines,
     plan_markdown,
     records_of,
@@ -171,3 +174,43 @@ def test_a_report() -> None:
         "  not tried: 006: it commits",
         "  12 ms on the server",
     ]
+
+
+def test_a_dry_run_as_a_table() -> None:
+    lock = LockTaken("app.t|u", "AccessExclusive")
+    tried = Record("001", "a", Outcome.DRY_RUN, "c", Identity("ann"), 5, rows=7, locks=(lock,), rewritten=("a", "b"))
+    again = replace(tried, version="002", rewritten=())
+    untried = replace(tried, version="003", outcome=Outcome.NOT_TRIED, reason="it is large", locks=())
+    there = replace(untried, version="004", on_scratch=OnScratch("ran", 9))
+    assert dry_run_markdown([tried, again, untried, there]).splitlines() == [
+        "### Dry run: everything was rolled back",
+        "",
+        "| migration | result | time | rows | locks | written anew |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `001_a` | dry run | 5 ms | 7 | app.t\\|u (AccessExclusive) | a, b |",
+        "| `002_a` | dry run | 5 ms | 7 |  |  |",
+        "| `003_a` | not tried: it is large |  |  |  | a, b |",
+        f"| `004_a` | not tried: it is large; {there.on_scratch} |  |  |  | a, b |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ({"user": None, "answer": "Reject", "at": "x"}, "the plan was not approved: nobody has answered in time"),
+        (
+            {"user": {"name": "bob"}, "answer": REJECT, "at": "2026-01-31T12:00:17"},
+            "rejected by bob at 2026-01-31 12:00 UTC",
+        ),
+        (
+            {"user": {"name": "bob"}, "answer": "Apply", "at": "2026-01-31T12:00:17"},
+            "approved by bob at 2026-01-31 12:00 UTC",
+        ),
+    ],
+)
+def test_an_answer_in_one_line(answer: dict[str, Any], line: str) -> None:
+    assert answer_line(answer) == line
+    summary = {**summarise([], [], {}, []), "approval": answer, "backup": {"place": "/b"}}
+    assert report_lines(summary) == ["report:", f"  {line}", "  backup: /b", "  0 ms on the server"]
+    rest = {**summary, "backup": None}
+    assert report_lines(rest) == ["report:", f"  {line}", "  nothing was applied", "  0 ms on the server"]
