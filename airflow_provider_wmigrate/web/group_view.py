@@ -20,8 +20,9 @@ from .catalog import Catalog, GroupTasks, StepTask
 from .choices import check_environment, choices
 from .described import Reason
 from .problems import ProblemError
-from .run_results import PlanResult, RunResults
+from .run_results import RunResults
 from .targets import GroupTarget, target_of, targets
+from .task_results import PlanResult
 from .urls import dag_url, task_url
 from .work import release
 

@@ -11,7 +11,7 @@ from airflow_provider_wmigrate.engine.record import Bystanders
 
 from . import schemas
 from .group_view import GroupView
-from .run_results import TaskFailure, TaskResult
+from .task_results import TaskFailure, TaskResult
 from .urls import task_url
 
 _EVENTS = ("applied", "rolled_back", "dry_run", "not_tried")

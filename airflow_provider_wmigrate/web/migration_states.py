@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -26,9 +26,7 @@ from airflow_provider_wmigrate.engine.model import (
 from airflow_provider_wmigrate.engine.plan.overview import Overview, overview
 
 from .catalog import GroupTasks, StepTask
-
-if TYPE_CHECKING:
-    from .run_results import PlanResult, TaskResult
+from .task_results import PlanResult, TaskResult
 
 _OF_EXECUTION = ("late_migrations", "timeout_seconds", "when_extension_missing")
 """What the DAG says of `settings.execution`."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
@@ -15,9 +14,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from airflow_provider_wmigrate.attempts import FAILURE_KEY, PLAN_KEY
-from airflow_provider_wmigrate.engine.model import IDENTITY_COLUMNS, Identity, LastEvent
+from airflow_provider_wmigrate.engine.model import Identity, LastEvent
 
 from .catalog import GroupTasks
+from .task_results import PlanResult, RunKey, TaskFailure, TaskResult
 
 _MANY = 5000
 """Rows of one kind that are read at the most: more than a project of a thousand migrations leaves in a year."""
@@ -26,71 +26,6 @@ _PLANS = 200
 _KEY_OF_XCOM = (XComModel.dag_id, XComModel.run_id, XComModel.map_index)
 _IDLE = ("skipped", "removed", "upstream_failed", "scheduled", "queued")
 IN_THE_LOG = "the log of the task says what and what next"
-
-
-class RunKey(NamedTuple):
-    """One pass through a group: of a mapped group each index makes one of its own."""
-
-    dag_id: str
-    run_id: str
-    map_index: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlanResult:
-    """The plan of one run, as its plan task left it."""
-
-    group: GroupTasks
-    key: RunKey
-    at: datetime
-    value: Mapping[str, Any]
-
-    @property
-    def failures(self) -> list[LastEvent]:
-        """What had failed before it, and was not settled."""
-        return [
-            LastEvent(
-                version,
-                "rollback_failed" if told["direction"] == "rollback" else "failed",
-                datetime.fromisoformat(told["at"]),
-                Identity(**{name: told.get(name) for name in IDENTITY_COLUMNS}),
-                told.get("error") or "",
-                told.get("sqlstate"),
-            )
-            for version, told in (self.value.get("failures") or {}).items()
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskResult:
-    """An audit record, as a task left it."""
-
-    key: RunKey
-    task_id: str
-    at: datetime
-    value: Mapping[str, Any]
-
-    @property
-    def version(self) -> str:
-        return str(self.value.get("version"))
-
-    @property
-    def outcome(self) -> str:
-        return str(self.value.get("outcome"))
-
-    @property
-    def actor(self) -> str | None:
-        identity = self.value.get("identity")
-        return identity.get("actor") if isinstance(identity, dict) else None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFailure:
-    """A task that failed at a migration."""
-
-    attempt: LastEvent
-    key: RunKey
-    duration_ms: int | None
 
 
 class RunResults:
