@@ -204,3 +204,34 @@ def test_an_index_without_a_name() -> None:
     text = "CREATE INDEX CONCURRENTLY ON t (a); CREATE INDEX ON t (a); CREATE INDEX CONCURRENTLY i ON t (a); VACUUM"
     analysis = analysed(text)
     assert journal.unnamed_indexes(analysis) == (analysis.statements[0],)
+
+
+ON_CHUNKS = ("merge_chunks", "merge_chunks_concurrently", "split_chunk", "attach_chunk", "detach_chunk",
+             "recompress_chunk", "compress_chunk", "decompress_chunk", "convert_to_columnstore",
+             "convert_to_rowstore", "drop_chunks")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_CHUNKS)
+def test_of_work_on_chunks_the_chunks_are_looked_at(name: str) -> None:
+    found = judge(analysed(f"SELECT 1;\n\nCALL {name}('c')"), entry(1, ()), 1)
+    assert isinstance(found, Finding)
+    assert found.next_step.startswith(f"look at the database (`{CHUNKS}` shows which chunks there are), then say")
+
+
+@pytest.mark.parametrize(
+    ("statement", "with_its_journal"),
+    [
+        *((statement, False) for statement in (
+            "CALL p()", "DO ''", "SELECT 1", "EXECUTE e", "CLUSTER", "CLUSTER t USING i", "REINDEX TABLE t",
+            "CALL recompress_chunk('c')", "CALL merge_chunks_concurrently('c')",
+        )),
+        *((f"CALL {name}('c')", True) for name in (
+            "convert_to_columnstore", "convert_to_rowstore", "merge_chunks", "split_chunk", "attach_chunk",
+            "detach_chunk", "add_columnstore_policy", "remove_columnstore_policy",
+            "add_process_hypertable_invalidations_policy",
+        )),
+        ("INSERT INTO t VALUES (1)", True),
+    ],
+)  # fmt: skip
+def test_what_shares_a_transaction_with_its_journal_alone(statement: str, with_its_journal: bool) -> None:
+    assert list(journal.segments(analysed(statement), False)) == [Segment(0, 1, with_its_journal)]
