@@ -320,6 +320,8 @@ ALEMBIC = (
     " `alembic upgrade base:heads --sql > upgrade.sql`, and what undoes it with"
     " `alembic downgrade heads:base --sql > downgrade.sql`"
 )
+MAKE_IT = ALEMBIC.partition(";")[2]
+NO_SQL = "holds change sets that are not SQL"
 OUTPUT = (
     "make update.sql with `liquibase update-sql --url=offline:postgresql --output-file=update.sql`, and rollback.sql"
     " with `liquibase future-rollback-sql --url=offline:postgresql --output-file=rollback.sql`"
@@ -355,6 +357,14 @@ SQLMIGRATE = (
          " this file away"]),
         ("liquibase", {"a.xml": '<changeSet id="1">', "b.yaml": "- changeSet:\n"},
          [f"2 files hold change sets that are not SQL: a.xml, b.yaml; {OUTPUT}"]),
+        *(("liquibase", {f"a.{kind}": '<changeSet id="1">'}, [f"a.{kind}: {NO_SQL}; {OUTPUT}"])
+          for kind in ("xml", "yaml", "yml", "json")),
+        ("liquibase", {"update.sql": "SELECT 1;\n"}, [f"update.sql: has no line `-- Changeset`; {OUTPUT}"]),
+        ("alembic", {"upgrade.sql": "SELECT 1;\n"}, ["upgrade.sql: has no line `-- Running upgrade`;" + MAKE_IT]),
+        ("django", {"plan.txt": "nothing\n"}, ["plan.txt: names no migration; make it with"
+         " `python manage.py showmigrations --plan --verbosity 2 > plan.txt`"]),
+        ("django", {"plan.txt": "[X]  shop.a\n[ ]  shop.b\n"}, ["2 files are not there: shop.a.sql, shop.b.sql;"
+         " `python manage.py sqlmigrate APP NAME > APP.NAME.sql`"]),
         ("sqitch", {"deploy/a.sql": ""}, ["sqitch.plan: is not there; give the folder that holds sqitch.plan"]),
         ("sqitch", {"sqitch.plan": "a 2024-01-31T09:30:00Z x <y>\n"}, ["deploy/a.sql: is not there, and sqitch.plan has"
          " it; restore it"]),
@@ -414,3 +424,19 @@ def test_what_was_written_is_a_folder_of_ours(of: Convert, tmp_path: Path) -> No
         ("001", "a", ()), ("002", "b", ("001",)), ("003", "it_s_c", ("001", "002"))
     ]  # fmt: skip
     assert folder.config.migrations["003"].origin == '3-it\'s "c"'
+
+
+@pytest.mark.parametrize(
+    ("text", "alone"),
+    [("BEGIN;\nSELECT 1;\nCOMMIT;\n", False), ("SELECT 1;\n", True), ("\n", False), ("-- x\nBEGIN;\n", True)],
+)
+def test_what_django_prints_without_begin_runs_outside_of_a_transaction(of: Convert, text: str, alone: bool) -> None:
+    found = texts(of("django", {"plan.txt": "[X]  shop.0001_a\n", "shop.0001_a.sql": text}))
+    assert ("transactional: {apply: false}" in found[CONFIG]) is alone
+
+
+def test_only_sql_files_are_taken_for_formatted_sql(of: Convert) -> None:
+    text = "--liquibase formatted sql\n--changeset me:1\nSELECT 1;\n"
+    assert [
+        name for name in texts(of("liquibase", {"a.sql": text, "b.xml": text, "c.txt": text})) if name != CONFIG
+    ] == ["001_me_1.sql"]
