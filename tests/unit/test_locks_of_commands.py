@@ -298,7 +298,7 @@ POINTED_AT = {
         )),
         ("CREATE TABLE n AS SELECT * FROM u", {}, "u: ACCESS SHARE; lasting rows"),
         ("CREATE TABLE n AS SELECT * FROM u WITH NO DATA", {}, "u: ACCESS SHARE"),
-        ("CREATE TABLE n AS EXECUTE a", {}, "lasting rows"),
+        ("CREATE TABLE n AS EXECUTE a", {}, "EXECUTE a runs what was prepared elsewhere; lasting rows"),
         ("CREATE TABLE n (x int REFERENCES w)", {}, "w: SHARE ROW EXCLUSIVE"),
         ("CREATE TABLE n (x int, FOREIGN KEY (x) REFERENCES w)", {}, "w: SHARE ROW EXCLUSIVE"),
         ("CREATE TABLE n (x int) INHERITS (w)", {}, "w: SHARE UPDATE EXCLUSIVE"),
