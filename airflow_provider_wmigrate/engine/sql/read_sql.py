@@ -60,9 +60,9 @@ def _statements(text: str) -> list[str]:
     from postgast import PgQueryError, split
 
     with suppress(PgQueryError):
-        return split(text)
+        return list(split(text))
     with suppress(PgQueryError):
-        return split(text, method="scanner")
+        return list(split(text, method="scanner"))
     return [text]
 
 
