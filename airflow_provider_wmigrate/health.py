@@ -155,14 +155,8 @@ class CheckHealthOperator(BaseOperator):
         no_connection = health.checks[0].status == "unhealthy"
         kind = "connection_lost" if no_connection else "unhealthy"
         nxt = next((c.next_step for c in health.checks if c.status == "unhealthy" and c.next_step), "")
-        alert = messages.Alert(
-            kind,
-            self.conn_id,
-            "; ".join(health.reasons),
-            messages.where(context, self.conn_id),
-            nxt or messages.NEXT_STEPS[kind],
-            messages.links(context),
-        )
+        said = "; ".join(health.reasons)
+        alert = messages.Alert.of(context, self.conn_id, kind, self.conn_id, said, next_step=nxt)
         alerts.tell(context, alert, subject=alerts.TARGET if no_connection else _SUBJECT)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseNotifier
 
-from .alerting.messages import NEXT_STEPS, Alert, links, send_by_all, where
+from .alerting.messages import Alert, send_by_all
 from .defaults import chosen_conn_id
 from .hooks import MigrationHook, one_line
 
@@ -69,14 +69,8 @@ class MigrationNotifier(BaseNotifier):
     def _alert(self, context: Context) -> Alert:
         ti = context["ti"]
         schema = self._schema()  # first: from then on Airflow knows the connection's secrets, and takes them out
-        return Alert(
-            "task_failed",
-            f"{ti.dag_id}.{ti.task_id} on {self.conn_id}",
-            one_line(_what(context))[:_CHARACTERS],
-            where(context, self.conn_id, *schema),
-            NEXT_STEPS["task_failed"],
-            links(context),
-        )
+        about, what = f"{ti.dag_id}.{ti.task_id} on {self.conn_id}", one_line(_what(context))[:_CHARACTERS]
+        return Alert.of(context, self.conn_id, "task_failed", about, what, *schema)
 
     def _schema(self) -> list[tuple[str, str]]:
         """The target's schema and what has become of it lately. That nobody can tell is no reason to be silent."""

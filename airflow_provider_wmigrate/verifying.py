@@ -87,12 +87,10 @@ class VerifyMigrationsOperator(BaseOperator):
             on_verdict=self._tell,
             on_left_behind=lambda name: self.log.warning("dropped %s, which a killed run had left", name),
         )
-        verdicts, postgresql = verify(asked, MigrationHook(self.conn_id).get_conn, only=only, jobs=self.jobs)
-        taken = {verdict.version for verdict in verdicts if accepted(texts, written, verdict)}
-        unproven = [v for v in verdicts if not v.grade.passes and v.version not in taken]
-        plain = [{**verdict.as_dict(), "accepted": verdict.version in taken} for verdict in verdicts]
-        result = {"proven": not unproven, "postgresql": postgresql, "verdicts": plain}
-        return result, [f"{verdict.version}_{verdict.name} ({verdict.grade.words})" for verdict in unproven]
+        found = verify(asked, MigrationHook(self.conn_id).get_conn, only=only, jobs=self.jobs)
+        taken = {verdict.version for verdict in found.verdicts if accepted(texts, written, verdict)}
+        open_ = [f"{verdict.version}_{verdict.name} ({verdict.grade.words})" for verdict in found.unproven(taken)]
+        return found.document(taken), open_
 
     def _tell(self, verdict: Verdict) -> None:
         self.log.info("%s_%s: %s", verdict.version, verdict.name, verdict.grade.words)

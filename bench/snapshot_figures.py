@@ -52,7 +52,7 @@ def _queries(conn: psycopg.Connection[Any]) -> None:
         conn.execute(taking.SETTINGS)
         for query in [kind.query(scope) for kind in KINDS if not kind.timescaledb]:
             conn.execute(query.encode())
-        conn.execute(not_modelled(scope))
+        conn.execute(not_modelled())
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from airflow_provider_wmigrate.engine.model import canonical_version
 from airflow_provider_wmigrate.folding import HISTORY
 from airflow_provider_wmigrate.hooks import MigrationHook, identity_of, read_folder
 
-from .messages import NEXT_STEPS, Alert, engine_error, kind_of, links, send_by_all, wanted, where
+from .messages import Alert, engine_error, kind_of, send_by_all, wanted
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -151,7 +151,7 @@ def _tell_error(context: Any, error: Any) -> None:
     version, name = _version(task)
     about = f"{name or context['ti'].task_id} on {task.conn_id}{' (dry run)' if task.mode == 'dry_run' else ''}"
     more = (("migration", name),) if name else ()
-    alert = Alert(kind, about, what, where(context, task.conn_id, *more), NEXT_STEPS[kind], links(context))
+    alert = Alert.of(context, task.conn_id, kind, about, what, *more)
     on_target = kind == "connection_lost"
     subject = TARGET if on_target else _subject(context)
     tell(context, alert, subject=subject, version=None if on_target else version)
@@ -168,8 +168,8 @@ def _tell_killed(context: Any, task_id: str) -> None:
         return
     what = "the task ended without a word: its process was killed, or its worker is gone"
     about = f"{stem} on {task.conn_id}"
-    place = where(context, task.conn_id, ("migration", stem), ("failed task", task_id))
-    alert = Alert("migration_failed", about, what, place, NEXT_STEPS["migration_failed"], links(context, task_id))
+    more = ("migration", stem), ("failed task", task_id)
+    alert = Alert.of(context, task.conn_id, "migration_failed", about, what, *more, task_id=task_id)
     subject = version or f"{context['ti'].dag_id}.{task_id}"
     tell(context, alert, subject=subject, version=version, unless_any=True)
 
@@ -193,19 +193,14 @@ def heal(context: Any, subjects: Mapping[str, str], versions: Collection[str | N
     :param subjects: each with what it is called.
     :param versions: those of them that are migrations.
     """
-    memory = Memory(context, context["task"].conn_id, _schema(context["task"]))
+    task = context["task"]
+    memory = Memory(context, task.conn_id, _schema(task))
     for subject, about in subjects.items():
         kinds = memory.heal(subject, version=subject if subject in versions else None)
         if kinds:
-            _say_healed(context, about, kinds)
-
-
-def _say_healed(context: Any, about: str, kinds: Sequence[str]) -> None:
-    task = context["task"]
-    what = f"what had been told ({', '.join(k.replace('_', ' ') for k in kinds)}) is over"
-    alert = Alert("healed", about, what, where(context, task.conn_id), NEXT_STEPS["healed"], links(context))
-    if wanted("healed", _folder(task)):
-        send_by_all(context["task"].notifiers, context, alert)
+            what = f"what had been told ({', '.join(k.replace('_', ' ') for k in kinds)}) is over"
+            if wanted("healed", _folder(task)):
+                send_by_all(task.notifiers, context, Alert.of(context, task.conn_id, "healed", about, what))
 
 
 def tell(context: Any, alert: Alert, *, subject: str, version: str | None = None, unless_any: bool = False) -> None:

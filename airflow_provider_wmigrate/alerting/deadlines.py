@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
-from .messages import NEXT_STEPS, Alert, NotifierData, as_data, from_data, send, wanted
+from .messages import KINDS, Alert, NotifierData, as_data, from_data, send, wanted
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier, Context, DeadlineAlert  # type: ignore[attr-defined] # not in its stub
@@ -47,7 +47,7 @@ def tell_missed_deadline(
     dag_id, run_id = run.get("dag_id", ""), run.get("dag_run_id") or run.get("run_id", "")
     what = f"the run is not over {minutes:g} minutes after it was queued"
     place = (("target", conn_id), ("DAG", dag_id), ("run", run_id))
-    alert = Alert("deadline_missed", f"{dag_id} on {conn_id}", what, place, NEXT_STEPS["deadline_missed"])
+    alert = Alert("deadline_missed", f"{dag_id} on {conn_id}", what, place, KINDS["deadline_missed"].next_step)
     for data in notifiers:
         try:
             send(from_data(data), cast("Context", dict(context)), alert)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
 
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,
@@ -27,38 +27,47 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TITLES = {
-    "migration_failed": "migration failed",
-    "migration_timed_out": "migration timed out",
-    "connection_lost": "no connection to the target",
-    "rollback_failed": "rollback failed",
-    "deadline_missed": "deadline missed",
-    "unhealthy": "target unhealthy",
-    "task_failed": "task failed",
-    "healed": "healed",
-}
-"""Every kind of alert, with the beginning of its subject line."""
 
-SWITCHES = {
-    "migration_failed": "migration_failure",
-    "migration_timed_out": "migration_timeout",
-    "deadline_missed": "migration_timeout",
-    "connection_lost": "database_connection_failure",
-    "rollback_failed": "rollback_failure",
-}
-"""Kind -> key of `monitoring.alerts` that switches it. Kinds without one are told whenever alerts are enabled.
+class Kind(NamedTuple):
+    """A kind of alert."""
 
-`task_failed` is told of DAGs that have no config, so nothing switches it."""
+    title: str
+    """The beginning of its subject line."""
+    next_step: str
+    switch: str | None = None
+    """The key of `monitoring.alerts` that switches it. Without one it is told whenever alerts are enabled."""
 
-NEXT_STEPS = {
-    "migration_failed": "fix the migration, then clear the task with its downstream",
-    "migration_timed_out": "see what held it up (the task log names lock holders) or raise the budget, clear the task",
-    "connection_lost": "check that the server runs and that the connection points to it; then clear the task",
-    "rollback_failed": "the database needs a person: read the task log, fix the rollback script, roll back",
-    "deadline_missed": "look at the run: a task may wait for a lock, an approval or a free worker",
-    "unhealthy": "do what the reasons say",
-    "task_failed": "read the task's log; where a migration above may be why, fix it with another one",
-    "healed": "nothing",
+
+KINDS = {
+    "migration_failed": Kind(
+        "migration failed", "fix the migration, then clear the task with its downstream", "migration_failure"
+    ),
+    "migration_timed_out": Kind(
+        "migration timed out",
+        "see what held it up (the task log names lock holders) or raise the budget, clear the task",
+        "migration_timeout",
+    ),
+    "connection_lost": Kind(
+        "no connection to the target",
+        "check that the server runs and that the connection points to it; then clear the task",
+        "database_connection_failure",
+    ),
+    "rollback_failed": Kind(
+        "rollback failed",
+        "the database needs a person: read the task log, fix the rollback script, roll back",
+        "rollback_failure",
+    ),
+    "deadline_missed": Kind(
+        "deadline missed",
+        "look at the run: a task may wait for a lock, an approval or a free worker",
+        "migration_timeout",
+    ),
+    "unhealthy": Kind("target unhealthy", "do what the reasons say"),
+    # It is told of DAGs that have no config, so nothing switches it.
+    "task_failed": Kind(
+        "task failed", "read the task's log; where a migration above may be why, fix it with another one"
+    ),
+    "healed": Kind("healed", "nothing"),
 }
 
 
@@ -66,8 +75,8 @@ def wanted(kind: str, folder: Folder | None) -> bool:
     """A folder that cannot be read is no reason to be silent."""
     if folder is None:
         return True
-    alerts = folder.config.monitoring.alerts
-    return alerts.enabled and (kind not in SWITCHES or bool(getattr(alerts, SWITCHES[kind])))
+    alerts, switch = folder.config.monitoring.alerts, KINDS[kind].switch
+    return alerts.enabled and (switch is None or bool(getattr(alerts, switch)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +91,31 @@ class Alert:
     next_step: str = ""
     links: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        context: Context,
+        conn_id: str,
+        kind: str,
+        about: str,
+        what: str,
+        *more: tuple[str, str],
+        next_step: str = "",
+        task_id: str | None = None,
+    ) -> Alert:
+        """What a task has to tell.
+
+        :param more: said of the place beside target, DAG, run and task.
+        :param next_step: empty: that of its kind.
+        :param task_id: whose log is meant; None: that of the task itself.
+        """
+        place, step = where(context, conn_id, *more), next_step or KINDS[kind].next_step
+        return cls(kind, about, what, place, step, links(context, task_id))
+
     @property
     def title(self) -> str:
         """The subject line."""
-        return f"[wmigrate] {TITLES[self.kind]}: {self.about}"
+        return f"[wmigrate] {KINDS[self.kind].title}: {self.about}"
 
     @property
     def text(self) -> str:

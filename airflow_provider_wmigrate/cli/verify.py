@@ -21,6 +21,7 @@ from .writing import replace_file
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.plan.verdict import Verdict
     from airflow_provider_wmigrate.engine.session.connection import Connect
+    from airflow_provider_wmigrate.engine.verify import Verified
 
 
 def verify(call: Call) -> Answer:
@@ -47,13 +48,13 @@ def verify(call: Call) -> Answer:
         asked = Verification(
             call.folder, identity(), call.environment, apart=apart, on_verdict=tell, on_left_behind=tell_left
         )
-        verdicts, postgresql = carry_out(asked, connect, only=only, jobs=given.jobs or os.cpu_count() or 1)
+        found = carry_out(asked, connect, only=only, jobs=given.jobs or os.cpu_count() or 1)
     texts, written = about(call.folder.migrations), read_verdicts(call.folder.path)
     if given.write:
-        written = with_verdicts(texts, written, verdicts, postgresql, accept)
+        written = with_verdicts(texts, written, found.verdicts, found.postgresql, accept)
         replace_file(Path(os.path.realpath(call.folder.path / VERDICT_FILE)), as_text(written))
-    taken = {verdict.version for verdict in verdicts if accepted(texts, written, verdict)}
-    return _answer(verdicts, postgresql, taken, wrote=given.write)
+    taken = {verdict.version for verdict in found.verdicts if accepted(texts, written, verdict)}
+    return _answer(found, taken, wrote=given.write)
 
 
 @contextmanager
@@ -82,8 +83,8 @@ def _check_accepted(accept: Collection[str], verified: Collection[str], *, write
         raise UsageError(f"--accept {others[0]} is for a migration that is not verified in this call", hint=hint)
 
 
-def _answer(verdicts: Sequence[Verdict], postgresql: int, taken: Collection[str], *, wrote: bool) -> Answer:
-    open_ = [verdict for verdict in verdicts if not verdict.grade.passes and verdict.version not in taken]
+def _answer(found: Verified, taken: Collection[str], *, wrote: bool) -> Answer:
+    verdicts, unproven = found.verdicts, found.unproven(taken)
 
     def show(screen: Screen) -> None:
         for verdict in verdicts:
@@ -92,13 +93,8 @@ def _answer(verdicts: Sequence[Verdict], postgresql: int, taken: Collection[str]
                 screen.line(f"{verdict.version}_{verdict.name}: {verdict.grade.words}{accepted}")
             for line in lines:
                 screen.line(f"  {line}")
-        screen.line(f"{plural(len(verdicts), 'rollback')} verified, {len(open_)} not proven.")
+        screen.line(f"{plural(len(verdicts), 'rollback')} verified, {len(unproven)} not proven.")
         if wrote:
             screen.line(f"The verdicts stand in {VERDICT_FILE}: commit it with the migrations.")
 
-    data = {
-        "proven": not open_,
-        "postgresql": postgresql,
-        "verdicts": [{**verdict.as_dict(), "accepted": verdict.version in taken} for verdict in verdicts],
-    }
-    return Answer(data, show, FOUND if open_ else DONE)
+    return Answer(found.document(taken), show, FOUND if unproven else DONE)

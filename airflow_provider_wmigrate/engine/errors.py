@@ -1,24 +1,5 @@
 """Every way the engine can fail, each one sentence: what, where, what next.
 
-    WMigrateError                .retryable, .hint
-    |- FolderError               a file name, a file's bytes, two files that contradict one another
-    |- ConfigError               migration_config.yaml: file, line, key and the nearest known key
-    |- HistoryError              folder and ledger contradict one another; carries the findings
-    |- UnknownVersion            a version nobody has; says which one was meant
-    |- ScriptError               SQL that cannot be run as it stands: file and line
-    |- StatementFailed           the server refused a statement: version, file, line, SQLSTATE
-    |  |- TimedOut               the budget for the statement or for the whole migration ran out
-    |  `- OthersWaited           cancelled for the sake of those who waited because of it
-    |- LockTimeout               somebody else held the lock for longer than the budget
-    |- OutsideWindow             the environment may not be changed now
-    |- LedgerNotWritten          the ledger's own statement failed; says what of the script was kept
-    |- RollbackFailed            a rollback script failed; the database is as it was before it
-    |- ConnectionFailed          no connection, or it broke
-    |- SigningError              a key, or a file of signed heads, that cannot be used
-    |- BackupFailed              no backup before what needs one; nothing was touched
-    |- LedgerTooNew              the ledger was written by a newer wmigrate
-    `- LedgerDamaged             the ledger cannot be read as one
-
 `retryable` answers one question: may the same call succeed later with nothing changed by a person?
 """
 
@@ -30,12 +11,29 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .model import ConfigFinding, Finding
-from .sqlstates import retryable_sqlstate
 from .wording import nearest as nearest
 from .wording import place as place
 
 if TYPE_CHECKING:
     from .record import ServerWords
+
+RETRYABLE_SQLSTATES = frozenset({"55P03", "40P01", "40001"})
+"""Lock not available, deadlock detected, serialization failure: the whole transaction may simply be run again."""
+
+RETRYABLE_SQLSTATE_CLASSES = ("08", "53", "57P")
+"""Connection trouble, resources short, an operator's intervention (restart, cancel): later may be better."""
+
+_NEVER_RETRYABLE = frozenset({"57014", "57P04"})
+"""Cancelled (a person or a timeout did it; the same statement takes as long again), database dropped."""
+
+
+def retryable_sqlstate(sqlstate: str | None) -> bool:
+    """Whether an error of this SQLSTATE may heal by itself. No SQLSTATE means that the connection died."""
+    if sqlstate is None:
+        return True
+    if sqlstate in _NEVER_RETRYABLE:
+        return False
+    return sqlstate in RETRYABLE_SQLSTATES or sqlstate.startswith(RETRYABLE_SQLSTATE_CLASSES)
 
 
 class WMigrateError(Exception):
@@ -291,15 +289,14 @@ class OutsideWindow(WMigrateError):
 
 
 class RollbackFailed(WMigrateError):
-    """A rollback script failed. `cause` is its error, `first` the error before that made the rollback necessary."""
+    """A rollback script failed. `cause` is its error."""
 
     remedy = "fix the rollback script and roll back again"
 
-    def __init__(self, version: str, cause: Exception, *, first: str | None = None) -> None:
-        self.version, self.cause, self.first = version, cause, first
+    def __init__(self, version: str, cause: Exception) -> None:
+        self.version, self.cause = version, cause
         self.audit_head = getattr(cause, "audit_head", None)
-        after = f" (it was to undo: {first})" if first else ""
-        super().__init__(f"rollback of {version} failed: {cause}{after}", retryable=getattr(cause, "retryable", False))
+        super().__init__(f"rollback of {version} failed: {cause}", retryable=getattr(cause, "retryable", False))
 
 
 class ConnectionFailed(WMigrateError):

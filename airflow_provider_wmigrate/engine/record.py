@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,7 +97,7 @@ NO_LOOK = "it was over before the first look"
 class Bystanders(Plain):
     """What sessions that are not ours felt of a migration, until just before its commit."""
 
-    unseen_ms: int
+    unseen_ms: int = 0
     """The longest time between two looks, the beginning and the end counted as such: a wait that is shorter may have
     been missed."""
     looks: int = 0
@@ -112,12 +112,6 @@ class Bystanders(Plain):
     """Transactions of others that the server ended meanwhile, in the whole database; None: not measured."""
     not_measured: str | None = None
     """Why nothing, or not all of it, was measured."""
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Bystanders:
-        """From the plain values, also of another version of wmigrate."""
-        known = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
-        return cls(**{"unseen_ms": 0, **known, "relations": tuple(known.get("relations", ()))})
 
     @property
     def noticed(self) -> bool:
@@ -222,14 +216,6 @@ class Kept(Plain):
     """None: a table that was moved, and not counted."""
     foreign_keys: tuple[tuple[str, str], ...] = ()
     """Of a table: name and definition of those to other tables, which kept rows must not tie."""
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Kept:
-        """From the plain values."""
-        known = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
-        for name in ("columns", "key"):
-            known[name] = tuple(known.get(name, ()))
-        return cls(**{**known, "foreign_keys": tuple(map(tuple, known.get("foreign_keys", ())))})
 
     def __str__(self) -> str:
         name = f"{self.schema}.{self.table}"

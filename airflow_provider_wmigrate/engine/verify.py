@@ -63,6 +63,15 @@ class Verified(NamedTuple):
     postgresql: int
     """Major version of the server on which it was seen."""
 
+    def unproven(self, accepted: Collection[str]) -> list[Verdict]:
+        """:param accepted: the versions whose verdict a person has accepted."""
+        return [each for each in self.verdicts if not each.grade.passes and each.version not in accepted]
+
+    def document(self, accepted: Collection[str]) -> dict[str, Any]:
+        """As programs get it."""
+        verdicts = [{**each.as_dict(), "accepted": each.version in accepted} for each in self.verdicts]
+        return {"proven": not self.unproven(accepted), "postgresql": self.postgresql, "verdicts": verdicts}
+
 
 def verify(verification: Verification, server: Connect, *, only: Collection[str] = (), jobs: int = 1) -> Verified:
     """Prove the rollbacks of a folder's migrations, each on a copy of a database that has what comes before it.

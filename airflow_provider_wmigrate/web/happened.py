@@ -35,7 +35,7 @@ def _told(view: GroupView, row: AuditRow) -> dict[str, Any]:
 
 def _felt(told: Mapping[str, Any]) -> str | None:
     felt = told.get("bystanders")
-    return str(Bystanders.of(felt)) if felt else None
+    return str(Bystanders.from_dict(felt)) if felt else None
 
 
 def events_from_runs(view: GroupView) -> list[schemas.HistoryEvent]:

@@ -107,14 +107,14 @@ def metrics(view: GroupView, *, days: int) -> schemas.MetricsAnswer:
     totals = {name: sum(getattr(day, name) for day in each) for name in _COUNTED}
     return schemas.MetricsAnswer(
         group=view.described,
-        durations=_durations(view, known),
+        durations=_durations(known),
         days=each,
         totals=schemas.DayItem(day=today, **totals),
         source=source,
     )
 
 
-def _durations(view: GroupView, known: migration_states.MigrationStates) -> list[schemas.DurationItem]:
+def _durations(known: migration_states.MigrationStates) -> list[schemas.DurationItem]:
     return [
         schemas.DurationItem(version=v, name=e.name, duration_ms=e.duration_ms, applied_at=e.applied_at)
         for v, e in sorted(known.entries.items(), key=lambda pair: version_key(pair[0]))

@@ -143,8 +143,8 @@ def test_xcom_has_records_and_no_sql(runner: Runner, make_folder: MakeFolder, ta
     record = run.returned("003_c")
     assert (record["version"], record["outcome"], record["rows"], record["statements"]) == ("003", "applied", 2, 1)
     assert [(lock["relation"], lock["mode"]) for lock in record["locks"]] == [("public.a", "RowExclusiveLock")]
-    assert record["bystanders"] == Bystanders.of(record["bystanders"]).as_dict()
-    assert f"  {Bystanders.of(record['bystanders'])}" in task_log.lines
+    assert record["bystanders"] == Bystanders.from_dict(record["bystanders"]).as_dict()
+    assert f"  {Bystanders.from_dict(record['bystanders'])}" in task_log.lines
     assert record["identity"] == {
         "actor": "alice",
         "dag_id": run.dag.dag_id,

@@ -248,7 +248,7 @@ def test_up_for_programs(shop: Path, wmigrate: Wmigrate) -> None:
         ("001", "applied"), ("002", "applied"), ("003", "applied")
     ]  # fmt: skip
     assert re.fullmatch(r"\d+:[0-9a-f]{64}", data["records"][-1]["audit_head"])
-    felt = [Bystanders.of(record["bystanders"]) for record in data["records"]]
+    felt = [Bystanders.from_dict(record["bystanders"]) for record in data["records"]]
     assert [each.as_dict() for each in felt] == [record["bystanders"] for record in data["records"]]
     assert {each.sessions for each in felt} <= {None, 0}
     assert data["not_tried"] == data["findings"] == []

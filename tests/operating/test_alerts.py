@@ -183,7 +183,7 @@ def test_what_a_notifier_says_itself_stays(runner: Runner, mail: Mailbox, make_f
     mine = smtp_notifier(subject="{{ wmigrate_alert.kind }}!", html_content="{{ wmigrate_alert.next_step }}")
     runner.run(runner.migrations(make_folder({**BROKEN, **CONFIG}), notifiers=[mine]))
     assert mail.subjects == ["migration_failed!"]
-    assert mail.text().strip() == notices.NEXT_STEPS["migration_failed"]
+    assert mail.text().strip() == notices.KINDS["migration_failed"].next_step
 
 
 def test_an_error_that_looks_like_a_template_is_told_as_it_is(

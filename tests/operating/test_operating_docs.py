@@ -60,12 +60,8 @@ def test_every_check_is_documented() -> None:
 def test_every_kind_of_alert_is_documented_with_its_switch() -> None:
     page = (DOCS / "alerts.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| `(\w+)` \|$", page, re.MULTILINE))
-    told = set(notices.TITLES) - {"task_failed"}  # of somebody else's DAG, which knows no config
-    assert rows == {kind: notices.SWITCHES.get(kind, "enabled") for kind in told}
-    assert first_cells("alerts.md") >= set(notices.TITLES)
+    told = set(notices.KINDS) - {"task_failed"}  # of somebody else's DAG, which knows no config
+    assert rows == {kind: notices.KINDS[kind].switch or "enabled" for kind in told}
+    assert first_cells("alerts.md") >= set(notices.KINDS)
     keys = {key.key.rpartition(".")[2] for key in describe() if key.key.startswith("monitoring.alerts.")}
     assert set(rows.values()) == keys
-
-
-def test_every_kind_has_a_title_and_a_next_step() -> None:
-    assert set(notices.TITLES) == set(notices.NEXT_STEPS)

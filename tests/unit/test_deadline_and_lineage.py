@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.alerting.deadlines import callback_for, tell_missed_deadline
-from airflow_provider_wmigrate.alerting.messages import SWITCHES, TITLES, Alert, wanted
+from airflow_provider_wmigrate.alerting.messages import KINDS, Alert, wanted
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.folder.graph import Graph
@@ -80,14 +80,14 @@ def folder(**alerts: bool) -> Folder:
     return Folder(Path(), config.having(monitoring=monitoring), (), Graph({}))
 
 
-@pytest.mark.parametrize("kind", TITLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_the_switch_that_the_config_names(kind: str) -> None:
     assert wanted(kind, None)
     assert wanted(kind, folder())
     assert not wanted(kind, folder(enabled=False))
     switches = ("migration_failure", "migration_timeout", "database_connection_failure", "rollback_failure")
     off = {name for name in switches if not wanted(kind, folder(**{name: False}))}
-    assert off == ({SWITCHES[kind]} if kind in SWITCHES else set())
+    assert off == {KINDS[kind].switch} - {None}
 
 
 def test_a_relation_is_named_once_in_the_namespace_of_its_server() -> None:

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_wmigrate.alerting.messages import (
-    NEXT_STEPS,
-    SWITCHES,
-    TITLES,
+    KINDS,
     Alert,
     as_data,
     engine_error,
@@ -71,24 +69,17 @@ def test_an_alert_with_nothing_to_do_next() -> None:
 
 
 def test_every_kind_has_a_title_and_a_next_step() -> None:
-    assert TITLES == {
-        "migration_failed": "migration failed",
-        "migration_timed_out": "migration timed out",
-        "connection_lost": "no connection to the target",
-        "rollback_failed": "rollback failed",
-        "deadline_missed": "deadline missed",
-        "unhealthy": "target unhealthy",
-        "task_failed": "task failed",
-        "healed": "healed",
+    assert {name: (kind.title, kind.switch) for name, kind in KINDS.items()} == {
+        "migration_failed": ("migration failed", "migration_failure"),
+        "migration_timed_out": ("migration timed out", "migration_timeout"),
+        "connection_lost": ("no connection to the target", "database_connection_failure"),
+        "rollback_failed": ("rollback failed", "rollback_failure"),
+        "deadline_missed": ("deadline missed", "migration_timeout"),
+        "unhealthy": ("target unhealthy", None),
+        "task_failed": ("task failed", None),
+        "healed": ("healed", None),
     }
-    assert NEXT_STEPS.keys() == TITLES.keys()
-    assert SWITCHES == {
-        "migration_failed": "migration_failure",
-        "migration_timed_out": "migration_timeout",
-        "deadline_missed": "migration_timeout",
-        "connection_lost": "database_connection_failure",
-        "rollback_failed": "rollback_failure",
-    }
+    assert all(kind.next_step for kind in KINDS.values())
 
 
 def failed(sqlstate: str | None, *, retryable: bool = False) -> StatementFailed:

@@ -186,7 +186,7 @@ def test_a_dry_run(admin: Any, viewer: Any, make_place: MakePlace) -> None:
         assert [lock["relation"] for lock in found["001"]["locks"]] != []
         assert found["001"]["duration_ms"] is not None
         felt = found["001"]["bystanders"]
-        assert found["001"]["felt"] == str(Bystanders.of(felt))
+        assert found["001"]["felt"] == str(Bystanders.from_dict(felt))
         assert (felt["relations"], found["002"]["bystanders"], found["002"]["felt"]) == ([], None, None)
         assert found["002"]["reason"].startswith("002_index.sql")
         assert {e["dry_run"] for e in found.values()} == {True}

@@ -17,7 +17,6 @@ from psycopg.rows import dict_row
 
 from airflow_provider_wmigrate.engine.adopting.matching import Matched, match, needed
 from airflow_provider_wmigrate.engine.adopting.model import Applied, Rows, Table, Tool, unsettled
-from airflow_provider_wmigrate.engine.catalog.named_tables import tables_named
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.folder.folder import Folder
 from airflow_provider_wmigrate.engine.ledger.asking import CHANGED
@@ -222,7 +221,7 @@ def _rows(conn: Connection[Any], tool: Tool, named: str | None, *, ours: str) ->
     at = sql.SQL(tool.table.at)  # an expression of ours
     rows = _select(conn, schema, table, sql.SQL(", {} AS adopted_at").format(at))
     beside = {
-        name: _select(conn, schema, name) if schema in tables_named(conn, name) else [] for name in tool.table.beside
+        name: _select(conn, schema, name) if schema in _tables_named(conn, name) else [] for name in tool.table.beside
     }
     return f"{schema}.{table}", rows, beside
 
@@ -244,7 +243,7 @@ def _place(conn: Connection[Any], tool: Tool, named: str | None, ours: str) -> t
     """
     schema, _, table = (named or tool.table.name).rpartition(".")
     schema = schema or (tool.table.schema or "" if named is None else "")
-    there = tables_named(conn, table)
+    there = _tables_named(conn, table)
     fitting = [s for s, columns in there.items() if schema in ("", s) and _fits(tool.table, columns)]
     if len(fitting) == 1:
         return fitting[0], table
@@ -276,3 +275,16 @@ def _meant(columns: Sequence[str]) -> str:
 
     fitting = [tool.name for tool in TOOLS.values() if _fits(tool.table, columns)]
     return f"it may be {' or '.join(fitting)}" if fitting else f"known: {', '.join(TOOLS)}"
+
+
+def _tables_named(conn: Connection[Any], name: str) -> dict[str, Sequence[str]]:
+    """Schema -> columns of each table or view of that name, in the order of the schemas' names."""
+    rows = conn.execute(
+        "SELECT n.nspname::pg_catalog.text, pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)"
+        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'f') AND c.relpersistence <> 't'"
+        " GROUP BY n.nspname ORDER BY n.nspname",
+        [name],
+    )
+    return {str(schema): list(columns) for schema, columns in rows}

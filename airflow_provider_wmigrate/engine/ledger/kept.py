@@ -36,7 +36,7 @@ def kept_of(conn: Connection[Any], schema: str, version: str) -> tuple[Kept, ...
         " ORDER BY position DESC LIMIT 1"
     ).format(sql.Identifier(schema, "audit_log"))
     row = conn.execute(query, [version]).fetchone()
-    return tuple(map(Kept.of, row[1])) if row and row[0] == "applied" and row[1] else ()
+    return tuple(map(Kept.from_dict, row[1])) if row and row[0] == "applied" and row[1] else ()
 
 
 class KeptThing(NamedTuple):
@@ -59,6 +59,6 @@ def all_kept(conn: Connection[Any], schema: str) -> tuple[KeptThing, ...]:
         "SELECT version, at, details -> 'kept' FROM {} WHERE event = 'applied' AND details ? 'kept' ORDER BY position"
     ).format(sql.Identifier(schema, "audit_log"))
     rows = conn.execute(query).fetchall()
-    things = (KeptThing(version, at, Kept.of(plain)) for version, at, each in rows for plain in each)
+    things = (KeptThing(version, at, Kept.from_dict(plain)) for version, at, each in rows for plain in each)
     last = {thing.kept.place: thing for thing in things}  # a name may be used again after a rollback
     return tuple(thing for place, thing in last.items() if place in places)

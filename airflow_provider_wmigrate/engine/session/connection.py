@@ -15,8 +15,7 @@ from psycopg.adapt import Loader, Transformer
 from psycopg.rows import tuple_row
 
 from airflow_provider_wmigrate.engine.catalog.server import NO_LIBRARY
-from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
-from airflow_provider_wmigrate.engine.sqlstates import retryable_sqlstate
+from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError, retryable_sqlstate
 
 from .answering import Limit, keep_alive, limit_answers
 from .message import exchange, literal, refusal, values

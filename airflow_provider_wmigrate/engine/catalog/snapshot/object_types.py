@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .scope import FIRST_OWN, Scope
+from .scope import FIRST_OWN
 
 
 class Catalog(NamedTuple):
@@ -98,7 +98,7 @@ LETTERS = {
 NOT_COMPARED = "large objects"
 
 
-def not_modelled(scope: Scope) -> bytes:
+def not_modelled() -> bytes:
     """The query for what is there and of which no fact tells, by kind and number: also of a newer server than known."""
     known = ", ".join(f"'{name}'" for name in CATALOGS)
     parts = [

@@ -123,7 +123,7 @@ def _take(conn: Connection[Any]) -> Snapshot:
                 unseen |= dict.fromkeys(kind.tells, f"the role {role} may not use {', '.join(lacking)}")
                 continue
             answers.append(conn.cursor(row_factory=tuple_row).execute(query.encode()))
-        others = conn.cursor(row_factory=tuple_row).execute(not_modelled(scope))
+        others = conn.cursor(row_factory=tuple_row).execute(not_modelled())
         # In the pipeline: while one answer is made into facts, the server works on the next.
         facts = ordered(_fact(row) for answer in answers for row in answer.fetchall())
         return Snapshot(facts, unseen, dict(others.fetchall()), version)

@@ -7,11 +7,6 @@ from __future__ import annotations
 
 from .scope import Scope, attributes, fact_rows
 
-# What a name of TimescaleDB's own stands for: the continuous aggregate that keeps its buckets there.
-_RELATION = """
-SELECT {schema} AS schema, {name} AS name
-"""
-
 
 def hypertables(scope: Scope) -> str:
     dimensions = (
