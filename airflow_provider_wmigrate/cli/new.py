@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from airflow_provider_wmigrate.engine.model import canonical_version
 from .call import Answer, Call
 from .config_entry import block, quoted, with_block
 from .failure import UsageError
-from .numbering import next_number
 from .patterns import CHANGE_AGGREGATE, PATTERNS, Part, check_words, filled_in, words_told
 from .screen import Screen
 from .writing import CONFIG_FILE, all_or_nothing, replace_file
@@ -156,3 +155,44 @@ def _write_config(call: Call, lines: list[str]) -> bool:
         return False
     replace_file(file, text)
     return True
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_YEARS = range(1990, 2100)
+"""A number that would be a time outside of these is just a number."""
+
+_CALENDAR = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S", 17: "%Y%m%d%H%M%S%f"}
+"""Digits of a date or a time -> how it is written; of 17 the last three are milliseconds."""
+_SECONDS = {10: 1, 13: 1000}
+"""Digits of a time since 1970 -> its unit's part of a second."""
+
+
+def next_number(newest: str | None, now: datetime) -> str:
+    """One more than the newest or, where that is a time, the time now in the same manner, in UTC.
+
+    :param newest: the digits of the newest migration's file; None: there is none.
+    :param now: with a time zone.
+    """
+    if newest is None:
+        return "001"
+    following = int(newest) + 1
+    if at := _as_time(newest, now.astimezone(timezone.utc)):
+        following = max(following, int(at))  # a colleague's clock may be ahead of ours
+    return str(following).zfill(len(newest))
+
+
+def _as_time(digits: str, now: datetime) -> str | None:
+    """The time now, written as these digits are; None: they are no time."""
+    length = len(digits)
+    try:
+        if length in _CALENDAR:
+            pattern = _CALENDAR[length]
+            then = datetime.strptime(digits[:14], pattern.removesuffix("%f")).replace(tzinfo=timezone.utc)
+            return now.strftime(pattern)[:length] if then.year in _YEARS else None
+        if length in _SECONDS:
+            unit = _SECONDS[length]
+            then = _EPOCH + timedelta(seconds=int(digits) / unit)
+            return str(int((now - _EPOCH).total_seconds() * unit)) if then.year in _YEARS else None
+    except ValueError:
+        return None
+    return None

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
+from airflow_provider_wmigrate.dag_sql.connections import same_database
 from airflow_provider_wmigrate.engine.foreseen import Forecast
 from airflow_provider_wmigrate.engine.ledger.history import ACTED, EventFilter, EventPage, events
 from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, canonical_version
 
 from . import access, migration_states, response_parts, schemas
 from .choices import known_version
-from .dag_users import with_tasks
 from .group_view import GroupView
 from .happened import event_item, events_from_runs
 from .problems import ProblemError
 from .runs import runs
 from .scripts import Reader
+
+if TYPE_CHECKING:
+    from .group_view import GroupView
+
 
 _FINDINGS = TypeAdapter(list[Finding])
 _FORECASTS = TypeAdapter(list[Forecast])
@@ -181,3 +186,19 @@ def migration(view: GroupView, version: str, *, from_line: int) -> schemas.Migra
 def canonical(version: str | None) -> str | None:
     """A version as the ledger writes it."""
     return None if version is None else canonical_version(version)
+
+
+def with_tasks(view: GroupView, forecast: Sequence[Forecast]) -> list[Forecast]:
+    """The forecast of the last plan, which had no way to Airflow's own database, with what that says."""
+    conn_id = view.target.conn_id
+    if not any(one.blast for one in forecast) or conn_id is None:
+        return [*forecast]
+    from airflow.api_fastapi.app import get_auth_manager
+
+    from airflow_provider_wmigrate.dag_sql.serialized import in_metadata
+    from airflow_provider_wmigrate.engine.blast import users_elsewhere, words_around
+
+    mine = get_auth_manager().get_authorized_dag_ids(user=view.user, method="GET", session=view.session)
+    look = in_metadata(view.session, sure=same_database(conn_id), readable=mine)
+    found = look(frozenset(word for one in forecast if one.blast for word in words_around(one.blast)))
+    return [replace(one, blast=users_elsewhere(one.blast, found)) if one.blast else one for one in forecast]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_wmigrate.cli.numbering import next_number
+from airflow_provider_wmigrate.cli.new import next_number
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6789, tzinfo=timezone.utc)
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from .alembic import ALEMBIC
-from .dbmate import DBMATE
 from .diesel import DIESEL
 from .django import DJANGO
-from .flyway import FLYWAY
-from .golang_migrate import GOLANG_MIGRATE
-from .goose import GOOSE
 from .liquibase import LIQUIBASE
-from .node_pg_migrate import NODE_PG_MIGRATE
-from .seed import SEED
+from .marked import DBMATE, GOOSE, NODE_PG_MIGRATE
+from .renamed import FLYWAY, GOLANG_MIGRATE, SEED
 from .sqitch import SQITCH
 from .yoyo import YOYO
 
