@@ -160,11 +160,9 @@ def test_messages(error: WMigrateError, message: str, retryable: bool) -> None:
     assert (str(error), error.retryable) == (message, retryable)
 
 
-def test_every_error_is_in_the_table_and_in_the_tree() -> None:
+def test_every_error_is_in_the_table() -> None:
     classes = {c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, WMigrateError)}
     assert {type(error) for error, _, _ in MESSAGES} == classes
-    assert errors.__doc__ is not None
-    assert [c.__name__ for c in classes if c.__name__ not in errors.__doc__] == []
 
 
 @pytest.mark.parametrize("error", [e for e, _, _ in MESSAGES], ids=lambda e: type(e).__name__)
