@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,14 +157,13 @@ class CheckHealthOperator(BaseOperator):
         kind = "connection_lost" if no_connection else "unhealthy"
         nxt = next((c.next_step for c in health.checks if c.status == "unhealthy" and c.next_step), "")
         said = "; ".join(health.reasons)
-        alert = messages.Alert.of(context, self.conn_id, kind, self.conn_id, said, next_step=nxt)
+        alert = messages.Alert.of(context, self.conn_id, kind, self.conn_id, said)
+        alert = replace(alert, next_step=nxt or alert.next_step)
         alerts.tell(context, alert, subject=alerts.TARGET if no_connection else _SUBJECT)
 
 
 def _not_compared(health: Health, why: WMigrateError) -> Health:
     """The look without an answer of Airflow: that the log follows by itself does not say that it is the same log."""
-    from dataclasses import replace
-
     from .engine.health.checks import Check, worst
 
     degraded = Check("audit_chain", "degraded", str(why).removesuffix(f"; {why.hint}"), why.hint)

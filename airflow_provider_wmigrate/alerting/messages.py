@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Said = tuple[str, str]
+"""What it is, and what is to be told of it."""
+
 
 class Kind(NamedTuple):
     """A kind of alert."""
@@ -87,29 +90,20 @@ class Alert:
     about: str
     """What it is about, in a few words: `002_warehouse_tables on warehouse_db`."""
     what: str
-    where: tuple[tuple[str, str], ...] = ()
+    where: tuple[Said, ...] = ()
     next_step: str = ""
-    links: tuple[tuple[str, str], ...] = ()
+    links: tuple[Said, ...] = ()
 
     @classmethod
     def of(
-        cls,
-        context: Context,
-        conn_id: str,
-        kind: str,
-        about: str,
-        what: str,
-        *more: tuple[str, str],
-        next_step: str = "",
-        task_id: str | None = None,
+        cls, context: Context, conn_id: str, kind: str, about: str, what: str, *more: Said, task_id: str | None = None
     ) -> Alert:
-        """What a task has to tell.
+        """What a task has to tell, with the next step of its kind.
 
         :param more: said of the place beside target, DAG, run and task.
-        :param next_step: empty: that of its kind.
         :param task_id: whose log is meant; None: that of the task itself.
         """
-        place, step = where(context, conn_id, *more), next_step or KINDS[kind].next_step
+        place, step = where(context, conn_id, *more), KINDS[kind].next_step
         return cls(kind, about, what, place, step, links(context, task_id))
 
     @property
@@ -238,7 +232,7 @@ def from_data(data: NotifierData) -> BaseNotifier:
     return kind(**data["arguments"])
 
 
-def where(context: Context, conn_id: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+def where(context: Context, conn_id: str, *more: Said) -> tuple[Said, ...]:
     """Target, DAG, run, task and try."""
     ti = context["ti"]
     return (
@@ -250,7 +244,7 @@ def where(context: Context, conn_id: str, *more: tuple[str, str]) -> tuple[tuple
     )
 
 
-def links(context: Context, task_id: str | None = None) -> tuple[tuple[str, str], ...]:
+def links(context: Context, task_id: str | None = None) -> tuple[Said, ...]:
     """The log of the task, or of another one of its run, and the run."""
     url = str(getattr(context["ti"], "log_url", "") or "")
     run = url.partition("/tasks/")[0]
