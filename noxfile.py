@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nox
 
-from dev.matrix_servers import MAJORS, server_programs
+from dev.server_binaries import MAJORS, server_programs
 
 PACKAGE = "airflow_provider_wmigrate"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")

@@ -22,7 +22,7 @@ from bench.measuring import CommandFailed, Meter
 from bench.results import Reading, Row, beyond_budget, summed_up, tables
 from bench.servers import Server, running
 from bench.tools import ROOT, Missing, Tool, find_tools
-from bench.tools.dbmate import Dbmate
+from bench.tools.others import Dbmate
 from bench.tools.wmigrate import WMigrate
 from dev.server_binaries import find_bindir, major_version
 

@@ -15,7 +15,7 @@ from bench.measuring import Command, Meter
 from bench.results import Reading
 from bench.scripts import Script, scripts
 from bench.servers import MEMORY, Server, cpu_seconds_below
-from bench.tools.dbmate import Dbmate
+from bench.tools.others import Dbmate
 from bench.tools.wmigrate import WMigrate
 from dev.airflow_server import AirflowServer
 

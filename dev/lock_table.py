@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,3 +174,138 @@ def _locks(locks: Locks) -> str:
     for name, mode in sorted(locks.items()):
         by_mode.setdefault(mode, []).append(f"`{name}`")
     return "; ".join(f"{mode.keyword}: {', '.join(names)}" for mode, names in sorted(by_mode.items(), reverse=True))
+
+
+_SLOW = "vacuum_cost_delay = 20; SET vacuum_cost_limit = 1"
+_OUTSIDE = """
+CREATE SCHEMA outside; SET search_path = outside;
+CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN $1; END';
+CREATE TABLE sold (id int PRIMARY KEY, n int);
+CREATE INDEX sold_slow ON sold (slow(n)); CREATE INDEX sold_n ON sold (n);
+INSERT INTO sold VALUES (1, 1);
+CREATE TABLE days (id int, n int) PARTITION BY RANGE (id);
+CREATE TABLE days_1 PARTITION OF days FOR VALUES FROM (1) TO (10);
+CREATE TABLE days_2 PARTITION OF days FOR VALUES FROM (10) TO (20);
+CREATE TABLE days_3 PARTITION OF days FOR VALUES FROM (20) TO (30) PARTITION BY RANGE (n);
+CREATE TABLE days_3a PARTITION OF days_3 FOR VALUES FROM (1) TO (10);
+CREATE INDEX days_slow ON days (slow(n)); CREATE INDEX days_id ON days (id);
+INSERT INTO days VALUES (1, 1), (11, 1), (21, 1);
+"""
+"""Whatever builds or reads the indexes takes a moment."""
+
+_DAYS = "ONLY days IN ROW EXCLUSIVE MODE; ONLY days_3 IN ROW EXCLUSIVE MODE"
+_COMMANDS: tuple[tuple[int, str, str], ...] = (
+    (13, "VACUUM sold", ""),
+    (13, "VACUUM (ANALYZE) sold", ""),
+    (13, "VACUUM FULL sold", ""),
+    (14, "VACUUM FULL days", _DAYS),
+    (15, "CLUSTER days USING days_id", _DAYS),
+    (14, "REINDEX TABLE days", _DAYS),
+    (14, "REINDEX INDEX days_slow", "ONLY days IN ROW EXCLUSIVE MODE"),
+    (13, "REINDEX TABLE CONCURRENTLY sold", ""),
+    (13, "REINDEX INDEX CONCURRENTLY sold_slow", ""),
+    (13, "CREATE INDEX CONCURRENTLY again ON sold (slow(n))", ""),
+    (13, "DROP INDEX CONCURRENTLY sold_n", "sold IN ACCESS SHARE MODE"),
+    (14, "ALTER TABLE days DETACH PARTITION days_2 CONCURRENTLY", "ONLY days_2 IN ACCESS SHARE MODE"),
+    (14, "ALTER TABLE days DETACH PARTITION days_3 CONCURRENTLY", "ONLY days_3a IN ACCESS SHARE MODE"),
+)
+"""The first version that has it, the command, and what other sessions lock meanwhile, one after the other, so that
+it is seen to wait."""
+
+_SEEN = """
+SELECT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+WHERE l.pid = %s AND l.locktype = 'relation' AND c.relnamespace = 'outside'::regnamespace AND c.relkind IN ('r', 'p')
+"""
+
+
+def outside(dsn: str) -> Iterator[Compared]:
+    """Foresee the locks of each command, run it, and look at what it has or waits for. All is dropped in the end."""
+    with psycopg.connect(dsn, autocommit=True, options="-c search_path=outside") as look:
+        look.execute(_OUTSIDE.encode())
+        try:
+            for since, command, held in _COMMANDS:
+                if look.info.server_version // 10000 >= since:
+                    forecast = foreseen(look, command)
+                    yield Compared(command, forecast, _seen(look, dsn, command, held), frozenset())
+        finally:
+            look.execute("DROP SCHEMA outside CASCADE")
+
+
+def _seen(look: psycopg.Connection[Any], dsn: str, command: str, held: str) -> Locks:
+    found: Locks = {}
+    with contextlib.ExitStack() as stack:
+        conn, *others = [
+            stack.enter_context(psycopg.connect(dsn, autocommit=not number, options="-c search_path=outside"))
+            for number, _ in enumerate(["", *held.split(";")])
+        ]
+        for other, lock in zip(others, held.split(";"), strict=True):
+            other.execute(f"LOCK TABLE {lock}".encode() if lock else b"")
+        conn.execute(f"SET {_SLOW}".encode())
+        thread = threading.Thread(target=conn.execute, args=(command.encode(),))
+        thread.start()
+        changed = time.monotonic()
+        while thread.is_alive():
+            for name, shown in look.execute(_SEEN, [conn.info.backend_pid]):
+                mode = LockMode.of(shown)
+                if mode > LockMode.ACCESS_SHARE:
+                    found[name] = max(mode, found.get(name, mode))
+            if others and time.monotonic() - changed > 0.2:
+                others.pop(0).rollback()
+                changed = time.monotonic()
+            time.sleep(0.005)
+    return found
+
+
+OF_HYPERTABLES = Path(__file__).with_name("lock_hypertables.txt").read_text(encoding="utf-8").splitlines()
+_HYPERTABLE = """
+CREATE SCHEMA app;
+SET search_path = app, public;
+CREATE ROLE lock_owner;
+CREATE TABLE devices (id int PRIMARY KEY);
+CREATE TABLE sites (id int PRIMARY KEY);
+CREATE TABLE makers (id int PRIMARY KEY);
+INSERT INTO devices VALUES (1), (2);
+CREATE TABLE m (
+    at timestamptz NOT NULL, device int NOT NULL, value float8, note text DEFAULT 'x', d int REFERENCES devices,
+    s serial, site int REFERENCES sites, maker int, CONSTRAINT positive CHECK (device > 0)
+);
+SELECT create_hypertable('m', 'at', chunk_time_interval => INTERVAL '1 day');
+CREATE INDEX m_device ON m (device, at);
+CREATE INDEX m_value ON m (value);
+CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER of_rows BEFORE UPDATE ON m FOR EACH ROW EXECUTE FUNCTION touched();
+CREATE TRIGGER of_statements AFTER UPDATE ON m FOR EACH STATEMENT EXECUTE FUNCTION touched();
+INSERT INTO m (at, device, d) SELECT t, 1, 1
+FROM generate_series(timestamptz '2026-01-01 00:00Z', '2026-01-03 23:00Z', '6 hours') t;
+CREATE STATISTICS both_columns ON device, value FROM m;
+CREATE VIEW readings AS SELECT at, value FROM m;
+CREATE POLICY all_rows ON m USING (true);
+"""
+
+
+@contextlib.contextmanager
+def hypertable_schema(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A hypertable of three chunks, of which no command is committed; all of it is dropped in the end."""
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(_HYPERTABLE.encode())
+        conn.execute(KNOWN.encode())
+    with psycopg.connect(dsn) as conn:
+        conn.execute("SET search_path = app, public")  # a server of one backend knows no startup options
+        conn.commit()
+        conn.prepare_threshold = None  # as in lock_schema
+        yield conn
+        conn.rollback()
+        conn.execute("DROP SCHEMA app CASCADE; DROP TABLE public.known; DROP ROLE lock_owner")
+        conn.commit()
+
+
+def compared(dsn: str) -> tuple[list[Compared], list[str]]:
+    """Each command, and those that this version of TimescaleDB refuses."""
+    found, refused = list[Compared](), list[str]()
+    with hypertable_schema(dsn) as conn:
+        for command in OF_HYPERTABLES:
+            try:
+                found.append(compare(conn, command))
+            except psycopg.Error:
+                refused.append(command)
+    return found, refused

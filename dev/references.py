@@ -20,8 +20,7 @@ from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
 from airflow_provider_wmigrate.engine.model import Identity
 from dev import airflow_reference
 from dev.cluster import Cluster
-from dev.lock_outside import outside
-from dev.lock_table import PAGE_OF, lock_schema, locks_page
+from dev.lock_table import PAGE_OF, lock_schema, locks_page, outside
 from dev.markdown import table, with_generated
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -1,4 +1,4 @@
-"""The tools that are compared, a small file each; a file more is a tool more: see `Tool` and dbmate.py."""
+"""The tools that are compared; a class more is a tool more: see `Tool`, and `Dbmate` in others.py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Missing(Exception):
 
 
 class Tool:
-    """What a tool's file defines, as a class of this kind: how it is installed, fed and called."""
+    """How a tool is installed, fed and called."""
 
     name: str
     requirements: tuple[str, ...] = ()

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dev.matrix_servers import MAJORS, NPM_VERSIONS
-from dev.server_binaries import OLDEST_MAJOR
+from dev.server_binaries import MAJORS, NPM_VERSIONS, OLDEST_MAJOR
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,8 +16,7 @@ from airflow_provider_wmigrate.engine.plan.lock_scope import Scope
 from airflow_provider_wmigrate.engine.plan.locks_needed import locks_needed
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from dev.cluster import Cluster
-from dev.lock_outside import outside
-from dev.lock_table import PAGE_OF, UNFORESEEN, Compared, compare, foreseen, lock_schema, locks_page, sections
+from dev.lock_table import PAGE_OF, UNFORESEEN, Compared, compare, foreseen, lock_schema, locks_page, outside, sections
 from dev.markdown import with_generated
 from dev.references import DOCS, LOCKS
 

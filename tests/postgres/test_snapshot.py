@@ -22,8 +22,7 @@ from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from dev.cluster import Cluster
 from dev.lock_table import SCHEMA
-from dev.matrix_servers import server_programs
-from dev.server_binaries import find_bindir, major_version
+from dev.server_binaries import find_bindir, major_version, server_programs
 
 EVERYTHING = SCHEMA.read_text() + (Path(__file__).parent / "one_of_everything.sql").read_text()
 OLDEST, NEWEST = 13, 18

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dev.lock_hypertables import compared
+from dev.lock_table import compared
 
 FEWER = {"ALTER TABLE m VALIDATE CONSTRAINT positive", "ALTER TABLE m SET LOGGED"}
 """TimescaleDB 2.23 does not go on to the chunks yet, and the forecast is that of 2.28: too much, never too little."""

@@ -16,8 +16,7 @@ from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
 from dev.cluster import Cluster, free_port
 from dev.lock_table import SCHEMA
-from dev.matrix_servers import MAJORS, server_programs
-from dev.server_binaries import Account
+from dev.server_binaries import MAJORS, Account, server_programs
 
 EVERYTHING = Path(__file__).parents[1] / "postgres" / "one_of_everything.sql"
 NEWEST = max(MAJORS)
