@@ -9,8 +9,7 @@ from pathlib import Path
 
 from dev.airflow_server import APPROVER, AirflowServer
 from dev.cluster import Cluster
-from dev.demo import GRANTED, ROOT, WAREHOUSE, Demo, _make_database, _make_role
-from dev.demo_report import show_change, show_ledger, show_tasks
+from dev.demo import GRANTED, ROOT, WAREHOUSE, Demo, _make_database, _make_role, show_change, show_ledger, show_tasks
 
 DAG = "warehouse_promotion"
 APPROVE = "promote.production.migrate.approve"
