@@ -257,12 +257,12 @@ def test_a_ledger_that_was_not_written(sqlstate: str | None, hint: str | None, s
     assert (error.hint, error.retryable, error.sqlstate, error.file) == (said, retryable, sqlstate, "a.sql")
 
 
-def test_a_rollback_that_failed_says_why_and_what_it_was_to_undo() -> None:
+def test_a_rollback_that_failed_says_why() -> None:
     cause = LockTimeout("t", 1, outcome=ROLLED_BACK)
     cause.audit_head = "7:ab"
-    error = RollbackFailed("002", cause, first="it broke")
-    assert (error.version, error.cause, error.first, error.audit_head) == ("002", cause, "it broke", "7:ab")
-    assert str(error).startswith(f"rollback of 002 failed: {cause} (it was to undo: it broke)")
+    error = RollbackFailed("002", cause)
+    assert (error.version, error.cause, error.audit_head) == ("002", cause, "7:ab")
+    assert str(error).startswith(f"rollback of 002 failed: {cause}")
     assert error.retryable is cause.retryable is True
     plain = RollbackFailed("002", ValueError("no"))
     assert (str(plain), plain.retryable, plain.audit_head) == ("rollback of 002 failed: no", False, None)
