@@ -160,7 +160,7 @@ def test_a_program_among_files_with_markers(tmp_path: Path, end: str) -> None:
     for name in (f"1_a{end}", "2_b.txt", f"c{end}"):
         (tmp_path / name).write_text("x")
     never = re.compile(r"(?P<down>never)")
-    found = marked_pieces(tmp_path, never, no_transaction=never, way="write SQL")
+    found = marked_pieces(tmp_path, marker=never, no_transaction=never, way="write SQL")
     assert found.problems == [Problem(f"1_a{end}", "is not SQL", "write SQL", kind="are not SQL", rule="write SQL")]
 
 
