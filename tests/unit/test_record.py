@@ -172,10 +172,12 @@ TABLE = Kept("table", "p", "app", "t", foreign_keys=(("k", "FOREIGN KEY (a) REFE
 def test_what_is_kept(kept: Kept, words: str) -> None:
     assert str(kept) == words
     plain = kept.as_dict()
-    assert Kept.of(plain | {"unknown": 1}) == kept
+    assert Kept.from_dict(plain | {"unknown": 1}) == kept
     assert (plain["columns"], plain["key"]) == ([*kept.columns], [*kept.key])
     assert plain["foreign_keys"] == [[*each] for each in kept.foreign_keys]
-    assert Kept.of({"what": "table", "place": "p", "schema": "app", "table": "t"}) == replace(TABLE, foreign_keys=())
+    assert Kept.from_dict({"what": "table", "place": "p", "schema": "app", "table": "t"}) == replace(
+        TABLE, foreign_keys=()
+    )
 
 
 SCRATCH = OnScratch("ran", 12, 3, (LOCK,))
@@ -202,8 +204,8 @@ def test_what_became_of_it_on_a_scratch_database(scratch: OnScratch, words: str)
 
 def test_what_others_felt_is_read_back_from_plain_values() -> None:
     felt = Bystanders(5, looks=2, sessions=1, longest_wait_ms=7, relations=("app.t",), deadlocks=0)
-    assert Bystanders.of(felt.as_dict() | {"unknown": 1}) == felt
-    assert Bystanders.of({}) == Bystanders(0)
+    assert Bystanders.from_dict(felt.as_dict() | {"unknown": 1}) == felt
+    assert Bystanders.from_dict({}) == Bystanders(0)
 
 
 MIGRATION = Migration("001", "a", SCRIPT)
