@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -97,8 +98,12 @@ def test_moments_that_were_hard(arena: Arena, kind: str, moment: Moment, fault: 
 def test_a_person_is_asked_where_nobody_else_can_tell(arena: Arena) -> None:
     """A CALL has run, and its runner died before it could write that down."""
     calls = [m for m in on_wire(arena.learn(KINDS["each alone"])) if m.side == "after" and "CALL note" in m.text]
-    verdict = strike(arena, Plan("each alone", "runner killed (-9)", calls[0], coin=False))
-    assert unharmed(verdict)
+    for later in (0, 1, 2, 3, 4, 0):  # on a slow machine the watch asks in between, and the call is a later request
+        moment = replace(calls[0], number=calls[0].number + later)
+        verdict = strike(arena, Plan("each alone", "runner killed (-9)", moment, coin=False))
+        assert unharmed(verdict)
+        if "CALL note" in arena.wire.held_text:
+            break
     assert verdict.result == "stopped"
     assert "say that it ran" in (verdict.advice or "")
 

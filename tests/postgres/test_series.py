@@ -33,8 +33,9 @@ from airflow_provider_wmigrate.engine.migrator import Migrator
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.record import Outcome
 from airflow_provider_wmigrate.engine.run import commits
-from airflow_provider_wmigrate.engine.session import connection
+from airflow_provider_wmigrate.engine.session import connection, watch
 from dev.cluster import Cluster
+from tests.waiting import ENDLESS
 
 MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
@@ -155,7 +156,10 @@ def folder_of(make_folder: Any, count: int) -> Any:
     return read_folder(make_folder(files))
 
 
-def test_a_migration_costs_two_round_trips_and_no_connection(database: str, make_folder: Any) -> None:
+def test_a_migration_costs_two_round_trips_and_no_connection(
+    database: str, make_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_FIRST_LOOK", ENDLESS)  # on a slow machine, these would be watched
     folder = folder_of(make_folder, 30)
     versions = [m.version for m in folder.migrations]
     connections = []

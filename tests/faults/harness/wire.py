@@ -64,6 +64,8 @@ class Wire:
         self.reached = threading.Event()
         self.texts: list[str] = []
         """The SQL of every request since the proxy was armed, in order; of logging in `login`."""
+        self.held_text = ""
+        """The SQL of the request at which it held last."""
         self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
         self._thread.start()
 
@@ -226,7 +228,7 @@ class Wire:
             self.texts.append(_text(data))
             link.open_requests.append(len(self.texts))
             if self._point == Point(len(self.texts), "before"):
-                self._held = (link, "before", data)
+                self._held, self.held_text = (link, "before", data), self.texts[-1]
                 self._unwatch(link.client)
                 self.reached.set()
                 return True
@@ -249,7 +251,7 @@ class Wire:
                 if kind == b"Z" and link.open_requests:
                     number = link.open_requests.popleft()
                     if self._point == Point(number, "after"):
-                        self._held = (link, "after", data)
+                        self._held, self.held_text = (link, "after", data), self.texts[number - 1]
                         self.reached.set()
                         return
                 self._send(link, link.client, data)
