@@ -64,7 +64,7 @@ class _Files:
 
     def _read(self, path: Path) -> str | None:
         try:
-            if path.stat().st_size <= _MOST_BYTES:
+            if path.is_file() and path.stat().st_size <= _MOST_BYTES:  # a pipe would keep the reader for ever
                 return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             pass

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_wmigrate.dag_sql.files import in_files
 from airflow_provider_wmigrate.engine.catalog.relations import Thing
 from airflow_provider_wmigrate.engine.catalog.users import Counted, DatabaseUsers, Dependent, Function
 from airflow_provider_wmigrate.engine.plan.blast import (
@@ -385,3 +388,11 @@ def test_a_blast_radius_in_words_and_as_plain_values() -> None:
     assert plain["through"][0]["of"] == NOTE.what
     more = radius.with_more([a_user("task", "t", "more", "certain")], ["b", "c"])
     assert (more.users, more.unseen) == ((a_user("task", "t", "more", "certain"),), ("a", "b", "c"))
+
+
+def test_a_pipe_among_the_dag_files_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.sql")
+    (tmp_path / "a.sql").write_text("SELECT note FROM items")
+    found = in_files(tmp_path, migrations=None, sure=lambda _: "certain")(frozenset({"note"}))
+    assert [source.name for source in found[0]] == ["a.sql"]
+    assert found[1][0] == "pipe.sql: it cannot be read as text, or is too large"
