@@ -85,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
                 f"a version is given as `up --to {number[1]}`, `down {number[1]}` or `history --migration {number[1]}`"
             )
         if message.endswith(": is empty"):
-            hint = "is a variable not set? leave it out, or write a value"
+            hint = "is a variable not set? write a value, or leave the option out"
         for pattern, plainly in _PLAINLY.items():
             message = re.sub(pattern, plainly, message)
         raise UsageError(message, hint=hint)

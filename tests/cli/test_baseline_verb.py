@@ -111,7 +111,7 @@ def test_what_is_left_out_is_told(shop: Path, wmigrate: Wmigrate) -> None:
         (["0002x", *WHY], 2, "no migration 0002x in this folder; did you mean 002?"),
         ([*WHY], 2, "wmigrate: VERSION is missing; see `wmigrate baseline --help`"),
         (["2", "--no-compare", "--yes"], 2, "a baseline needs a reason, which the audit log keeps; give --reason"),
-        (["2", "--no-compare", "--yes", "--reason", " "], 2, "a baseline needs a reason"),
+        (["2", "--no-compare", "--yes", "--reason", " "], 2, "--reason is empty; is a variable not set?"),
         (["2", "--no-compare", "--reason", "x"], 2, "without running them, on database"),
         (["2", "--no-compare", "--reason", "x", "--json"], 2, ""),
         (["2", "--raeson", "x"], 2, "wmigrate: baseline has no option --raeson; did you mean --reason?"),

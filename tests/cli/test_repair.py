@@ -104,9 +104,9 @@ def test_a_decision_that_does_not_fit(
 
 
 def test_a_repair_needs_a_reason(half_done: Path, wmigrate: Wmigrate) -> None:
-    for reason in ([], ["--reason", " "]):
+    for reason, said in ([], "needs a reason"), (["--reason", " "], "--reason is empty"):
         result = wmigrate("repair", "3", "--done", "--yes", *reason)
-        assert (result.code, "needs a reason" in result.err) == (2, True)
+        assert (result.code, said in result.err) == (2, True)
     assert status_of(wmigrate, "003") == "incomplete"
 
 

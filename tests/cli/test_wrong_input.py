@@ -42,7 +42,11 @@ SECRET = "s3cret"
         (["down", "--to", "1"], 2, "down has no option --to; write the version without an option: `wmigrate down 003`"),
         (["down", "12", "--yes"], 2, "no migration 12 in this folder; the newest one is 003"),
         (["up", "--to", "0o2"], 2, "no migration 0o2 in this folder; did you mean 002?"),
-        (["up", "--to", ""], 2, "wmigrate: --to is empty; is a variable not set? leave it out, or write a value"),
+        (
+            ["up", "--to", ""],
+            2,
+            "wmigrate: --to is empty; is a variable not set? write a value, or leave the option out",
+        ),
         (["down", "", "--yes"], 2, "wmigrate: VERSION is empty; is a variable not set?"),
         (["up", "--environment", " "], 2, "wmigrate: --environment is empty; is a variable not set?"),
         (["check", "--since="], 2, "wmigrate: --since is empty; is a variable not set?"),

@@ -25,24 +25,23 @@ class Files:
     """Of folders inside that hold a migration each, and are not read."""
 
 
-def list_files(path: Path, rules: FileRules) -> Files:
+def list_files(path: Path, entries: Iterable[os.DirEntry[str]], rules: FileRules) -> Files:
     """Read the names in a folder, and pair them.
 
-    :raises OSError: it cannot be listed.
+    :param entries: all that the folder holds.
     """
     found = Files()
     named: list[Named] = []
     others: list[Path] = []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            file, extension = entry.name, os.path.splitext(entry.name)[1]
-            if file.startswith(".") or file == CONFIG_FILE:
-                continue
-            ours = extension in rules.allowed_extensions and entry.is_file()
-            if ours and (meant := understood(file, extension)):
-                named.append(meant)
-            else:
-                others.append(path / file)
+    for entry in entries:
+        file, extension = entry.name, os.path.splitext(entry.name)[1]
+        if file.startswith(".") or file == CONFIG_FILE:
+            continue
+        ours = extension in rules.allowed_extensions and entry.is_file()
+        if ours and (meant := understood(file, extension)):
+            named.append(meant)
+        else:
+            others.append(path / file)
     named.sort(key=lambda n: n.file)
     others.sort()
     if others:

@@ -5,6 +5,7 @@ Only names and bytes are read, so this may run while a DAG file is parsed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,9 +151,11 @@ def look_at_folder(
     if not path.is_dir():
         reason = "is not a folder" if path.exists() else "no such folder"
         raise FolderError(str(path), reason, hint="give the folder that holds the NNN_name.sql files")
-    config, in_config = look_at_config(path, environ or {})
+    with os.scandir(path) as listed:
+        entries = list(listed)
+    config, in_config = look_at_config(path, environ or {}, names=[entry.name for entry in entries])
     rules = config.validation.files
-    files = list_files(path, rules)
+    files = list_files(path, entries, rules)
     problems = files.problems
     if files.pairs or problems:
         problems += files.folders

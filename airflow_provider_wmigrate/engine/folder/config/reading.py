@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from difflib import SequenceMatcher
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from airflow_provider_wmigrate.engine.errors import ConfigError
 from airflow_provider_wmigrate.engine.model import ConfigFinding
+from airflow_provider_wmigrate.engine.wording import nearest
 
 from .root import CONFIG_FILE, Config
 
 
-def look_at_config(folder: Path, environ: Mapping[str, str] | None = None) -> tuple[Config, list[ConfigFinding]]:
+def look_at_config(
+    folder: Path, environ: Mapping[str, str] | None = None, *, names: Collection[str] | None = None
+) -> tuple[Config, list[ConfigFinding]]:
     """The config without what is wrong in it, and what that is. For looking, not for running. Without a file everything
     has its default.
 
     :param environ: what `${NAME}` stands for.
+    :param names: of all files in the folder, where somebody has read them already.
     :raises ConfigError: it cannot be read so far that one would look into the right ledger.
     """
     text = _text(folder / CONFIG_FILE)
     if text is None:
+        if folder.is_dir():
+            _refuse_another_name(folder / CONFIG_FILE, os.listdir(folder) if names is None else names)
         return Config(), []
     config, found = _read(text, CONFIG_FILE, environ or {})
     if config is None or not all(_HARMLESS.match(f.key) for f in found):
@@ -41,7 +47,6 @@ def _text(path: Path) -> str | None:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        _refuse_another_name(path)
         return None
     except OSError as e:
         raise ConfigError(CONFIG_FILE, None, "", f"cannot be read: {e.strerror}") from e
@@ -55,18 +60,14 @@ def _text(path: Path) -> str | None:
         raise ConfigError(CONFIG_FILE, line, "", reason) from None
 
 
-def _refuse_another_name(path: Path) -> None:
+def _refuse_another_name(path: Path, names: Collection[str]) -> None:
     """A file that was meant to be read must not be passed over in silence."""
     if path.is_symlink():
-        raise ConfigError(CONFIG_FILE, None, "", "is a link to a file that does not exist") from None
-    for other in sorted(path.parent.glob("*")):
-        if other.suffix.lower() in (".yml", ".yaml") and _alike(other.stem.lower(), path.stem):
-            raise ConfigError(other.name, None, "", f"would not be read; rename it to {CONFIG_FILE}") from None
-
-
-def _alike(name: str, ours: str) -> bool:
-    """`migrations-config`, not `migration_config.example`."""
-    return SequenceMatcher(None, name, ours).ratio() > 0.9
+        raise ConfigError(CONFIG_FILE, None, "", "is a link to a file that does not exist")
+    for name in sorted(names):
+        stem, extension = os.path.splitext(name.lower())
+        if extension in (".yml", ".yaml") and nearest(stem, [path.stem], alike=0.9):
+            raise ConfigError(name, None, "", f"would not be read; rename it to {CONFIG_FILE}")
 
 
 def parse_config(text: str, file: str = CONFIG_FILE, *, environ: Mapping[str, str] | None = None) -> Config:
