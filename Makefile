@@ -59,9 +59,9 @@ PARTS := lint unit airflow postgres e2e page docs cli web deployment-e2e faults-
 # Three at a time, on two cores: half of the tests wait for a server or a browser most of the time. Each part's output is
 # printed when it ends.
 # What was skipped for want of a program or of rights is told in one table in the end, also when a part failed.
-test: $(VENV)/installed
+test: $(VENV)/installed programs
 	@rm -f .test/skipped
-	@SKIPPED_LIST=$(CURDIR)/.test/skipped $(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target $(PARTS); \
+	@SKIPPED_LIST=$(CURDIR)/.test/skipped $(MAKE) --no-print-directory --jobs=$(JOBS) --output-sync=target HAS=programs $(PARTS); \
 		code=$$?; $(BIN)/python -m dev.skipped .test/skipped; exit $$code
 	@echo "every part passed: $(PARTS)"
 
@@ -78,7 +78,8 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-timescale cli page e2e: programs
+# Where `make test` has them, no part waits: make begins what waited for another target after all the others.
+timescale cli page e2e: $(filter-out $(HAS),programs)
 
 $(filter-out lint e2e% %e2e faults% bystanders%,$(PARTS)): $(VENV)/installed
 	$(BIN)/python -m pytest tests/$@ -m "not e2e" $(ARGS)
