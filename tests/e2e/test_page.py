@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.e2e.conftest import DAG, Story
 from tests.page.browser import chromium_or_skip
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -75,7 +75,16 @@ def test_the_dags_tab_shows_its_migrations_and_starts_a_dry_run(story: Story, pa
 def test_a_link_of_the_page_opens_airflows_own_page(story: Story, page: Page) -> None:
     page.goto(f"{story.server.url}/dags/{DAG}")
     page.get_by_role("link", name="Migrations", exact=True).click()
-    _frame(page).get_by_role("link", name="History").click()
-    _frame(page).get_by_role("table").first.get_by_role("link").first.click()
+    frame = _frame(page)
+    history = frame.get_by_role("navigation", name="Views").get_by_role("link", name="History")
+
+    def is_shown() -> bool:
+        """Airflow may draw the frame anew while it loads, and a click of before is lost."""
+        history.click()
+        return history.get_attribute("aria-current") == "page"
+
+    wait_until(is_shown, "the tab History")
+    expect(frame.locator("main")).to_contain_text("Runs")
+    frame.get_by_role("table").first.get_by_role("link").first.click()
     page.wait_for_url(re.compile(rf"/dags/{DAG}/runs/"))
     expect(page.locator("iframe")).to_have_count(0)
