@@ -5,7 +5,7 @@ SUITS  := import sys; sys.exit("wmigrate needs Python 3.10 to 3.13, this is %d.%
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do $$python -c '$(SUITS)' 2>/dev/null && echo $$python && break; done)
 VENV   ?= .venv
 ARGS   ?=
-JOBS   ?= 3
+JOBS   ?= 2
 STRIKES ?= 500
 RACES  ?= 200
 SEED   ?= 1
@@ -17,7 +17,7 @@ help:
 	@echo "make demo            start PostgreSQL and Airflow, apply the shipped migrations, stay up until Ctrl-C"
 	@echo "make demo ARGS=--once   the same, and stop by itself"
 	@echo "make demo ARGS=--promotion   three servers, and a request for approval that you answer"
-	@echo "make test            every check and test, JOBS=3 parts at a time"
+	@echo "make test            every check and test, JOBS=2 parts at a time"
 	@echo "make test-system     as root: Debian's packages for the tests that a machine without them skips"
 	@echo "make lint            ruff, mypy, import-linter"
 	@echo "make unit | postgres | airflow | ... | e2e   one part of the tests; ARGS is handed to pytest"
@@ -56,8 +56,8 @@ $(VENV)/installed .demo/venv/installed: pyproject.toml constraints.txt
 # its own: the Airflow of one must not meet that of another.
 PARTS := lint unit airflow postgres e2e page docs cli web deployment-e2e faults-short operating e2e-more timescale bystanders-short dev package deployment
 
-# Three at a time, on two cores: half of the tests wait for a server or a browser most of the time. Each part's output is
-# printed when it ends.
+# Two at a time, on two cores: three end a little sooner, and each test then takes up to twice as long, against its limit.
+# Each part's output is printed when it ends.
 # What was skipped for want of a program or of rights is told in one table in the end, also when a part failed.
 test: $(VENV)/installed programs
 	@rm -f .test/skipped
