@@ -94,7 +94,7 @@ def crc(text: str) -> int:
 
 def flyway(conn: Conn, *rows: tuple[Any, ...]) -> None:
     """Rows of version, type, script, checksum, success."""
-    conn.execute("SET TimeZone = 'UTC'")
+    conn.execute("SET TimeZone = 'GMT'")
     conn.execute(FLYWAY.encode())
     for rank, (version, kind, script, checksum, success) in enumerate(rows, 1):
         conn.execute(
@@ -197,7 +197,7 @@ ORIGINS = "migrations:\n  - {version: '001', origin: 'a.sql::1::bob'}\n  - {vers
 
 
 def test_liquibase(take: Take, conn: Conn) -> None:
-    conn.execute("SET TimeZone = 'UTC'")
+    conn.execute("SET TimeZone = 'GMT'")
     conn.execute(LIQUIBASE.encode())
     take("liquibase", {**FILES, "migration_config.yaml": ORIGINS})
     assert entries(conn) == [("001", "a", "bob", True, 0), ("002", "b", "eve", True, 0)]
@@ -256,7 +256,7 @@ def test_golang_migrates_dirty_version(take: Take, conn: Conn) -> None:
 
 
 def test_goose(take: Take, conn: Conn) -> None:
-    conn.execute("SET TimeZone = 'UTC'")
+    conn.execute("SET TimeZone = 'GMT'")
     conn.execute(
         "CREATE TABLE goose_db_version (id serial PRIMARY KEY, version_id bigint NOT NULL, is_applied boolean NOT NULL,"
         " tstamp timestamp DEFAULT now())"
@@ -272,7 +272,7 @@ def test_goose(take: Take, conn: Conn) -> None:
 
 
 def test_diesel(take: Take, conn: Conn) -> None:
-    conn.execute("SET TimeZone = 'UTC'")
+    conn.execute("SET TimeZone = 'GMT'")
     conn.execute(
         "CREATE TABLE __diesel_schema_migrations (version varchar(50) PRIMARY KEY NOT NULL,"
         " run_on timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP)"
