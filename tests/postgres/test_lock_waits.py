@@ -9,8 +9,9 @@ import time
 import psycopg
 import pytest
 
+from airflow_provider_wmigrate.engine.catalog.snapshot import taking
 from airflow_provider_wmigrate.engine.catalog.snapshot.taking import take
-from airflow_provider_wmigrate.engine.errors import OthersWaited
+from airflow_provider_wmigrate.engine.errors import OthersWaited, WMigrateError
 from airflow_provider_wmigrate.engine.events import Event
 from airflow_provider_wmigrate.engine.record import Outcome
 from tests.postgres.test_lock_first import (
@@ -138,3 +139,17 @@ def test_a_snapshot_does_not_wait_with_views_in_hand(database: str, conn: Conn) 
             snapshot = take(looking)
     assert killed == []
     assert {fact.identity for fact in snapshot.facts if fact.kind == "view"} == {"public.of_a", "public.of_b"}
+
+
+def test_a_snapshot_that_waits_in_vain_says_for_what(
+    database: str, conn: Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "_PATIENCE", 0)
+    conn.execute("CREATE VIEW of_a AS SELECT * FROM a")
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as looking:
+        other.execute("LOCK TABLE a")
+        with pytest.raises(WMigrateError) as refused:
+            take(looking)
+    said = "the schema could not be read: canceling statement due to lock timeout"
+    way = "somebody holds locks on what views read; try again when that is over"
+    assert str(refused.value) == f"{said}; {way}"

@@ -70,16 +70,16 @@ def take(conn: Connection[Any]) -> Snapshot:
     something meanwhile, the whole is read again.
 
     :param conn: outside a transaction.
-    :raises WMigrateError: the schema changes all the time.
+    :raises WMigrateError: the schema changes all the time, or somebody holds a table that a view reads.
     """
     end, attempt = time.monotonic() + _PATIENCE, 1
     while True:
         try:
             with _looking(conn):
                 return _take(conn)
-        except errors.LockNotAvailable:
+        except errors.LockNotAvailable as error:
             if time.monotonic() > end:
-                raise
+                raise _not_read(error, "holds locks on what views read") from error
             time.sleep(random.uniform(0.05, 0.15))
         except (
             errors.InternalError_,
@@ -88,11 +88,13 @@ def take(conn: Connection[Any]) -> Snapshot:
             errors.UndefinedFunction,
         ) as error:
             if attempt == ATTEMPTS or error.sqlstate not in _GONE:
-                raise WMigrateError(
-                    f"the schema could not be read: {str(error).splitlines()[0]}",
-                    hint="somebody changes it at the same time; try again when that is over",
-                ) from error
+                raise _not_read(error, "changes it at the same time") from error
             attempt += 1
+
+
+def _not_read(error: Exception, why: str) -> WMigrateError:
+    said = str(error).splitlines()[0]
+    return WMigrateError(f"the schema could not be read: {said}", hint=f"somebody {why}; try again when that is over")
 
 
 _GONE = ("XX000", "42P01", "42704", "42883")
