@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperator, chain
 
 from .folding import Folding
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Operator
 
 
 def join(
@@ -29,18 +33,18 @@ def join(
     """
     for name, needs in folding.parents.items():
         for parent in needs:
-            _edge(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
+            edge(*((tasks[name], tasks[parent]) if rollback else (tasks[parent], tasks[name])))
     first = folding.leaves if rollback else folding.roots
     chain(*gates, [tasks[name] for name in first] or after)
     for task in (*gates[1:], *tasks.values()):
-        _edge(task, after)
+        edge(task, after)
     for gate in gates[1:]:
         # The plan may have skipped all that is before a migration: then nothing else would make it wait.
         for task in tasks.values():
-            _edge(gate, task)
+            edge(gate, task)
 
 
-def _edge(first: BaseOperator, then: BaseOperator) -> None:
+def edge(first: Operator, then: Operator) -> None:
     """As `first >> then` makes it of tasks of one DAG. That asks for each edge whether they are, which takes half the
     time of parsing a thousand migrations."""
     first.downstream_task_ids.add(then.task_id)

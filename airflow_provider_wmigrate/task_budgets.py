@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,17 @@ def every_settings(config: Config) -> list[Settings]:
 
 
 def longest(migration: Migration, settings: list[Settings]) -> timedelta:
-    budgets = [migration.timeout_seconds or s.execution.timeout_seconds for s in settings]
+    return _longest(migration.timeout_seconds, settings)
+
+
+def together(migrations: Iterable[Migration], settings: list[Settings]) -> timedelta:
+    """For one task that may have to do all of them, each within a budget of its own."""
+    counted = Counter(migration.timeout_seconds for migration in migrations)
+    return sum((count * _longest(seconds, settings) for seconds, count in counted.items()), timedelta())
+
+
+def _longest(seconds: float | None, settings: list[Settings]) -> timedelta:
+    """:param seconds: what the migration declares."""
+    budgets = [seconds or s.execution.timeout_seconds for s in settings]
     waits = [s.execution.lock_wait_seconds for s in settings]
     return timedelta(seconds=max(budgets) + max(waits)) + _MARGIN

@@ -21,8 +21,9 @@ from .history import ApplyHistoryOperator, RollBackHistoryOperator
 from .hooks import read_folder
 from .operators import ROLLBACK_SCRIPT, ApplyMigrationOperator, PlanMigrationsOperator, RollBackMigrationOperator
 from .run_ends import ReportMigrationsOperator, RollBackRunOperator
+from .stand_ins import make_tasks
 from .task_arguments import defaults, refuse_mapped, split
-from .task_budgets import every_settings, longest
+from .task_budgets import every_settings, longest, together
 from .task_docs import HIDDEN, MigrationDoc
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class _FolderTaskGroup(TaskGroup):
                 "a deadline is one of the whole run, so it cannot be given to a group with a mapped conn_id"
             )
         self._path = folder_beside(folder, self.dag.fileloc)
+        self._only = task_of_this_process()
         self._folder, parsed = self._read()
         self._folding = Folding.of(self._folder.graph, max_tasks)
         self._ids = self._task_ids()
@@ -101,13 +103,13 @@ class _FolderTaskGroup(TaskGroup):
 
         There the DAG is made for this one task: what is said of the others' scripts nobody asks, so names do.
         """
-        task_id = task_of_this_process()
-        if task_id is None:
+        if self._only is None:
             return read_folder(self._path), None
         from .engine.folder.folder import with_scripts
 
         folder = read_folder(self._path, only=())
-        folder = with_scripts(folder, [m.version for m in folder.migrations if self._id(m.stem) == task_id])
+        mine = [m.version for m in folder.migrations if self._only.endswith(m.stem) and self._id(m.stem) == self._only]
+        folder = with_scripts(folder, mine)
         return folder, folder
 
     def _unless_given(self, **ours: Any) -> dict[str, Any]:
@@ -135,9 +137,8 @@ class _FolderTaskGroup(TaskGroup):
 
     def _task_ids(self) -> dict[str, str]:
         """Version -> id of the task that applies it or rolls it back, in numeric order."""
-        folded = set(self._folding.folded)
-        names = {m.version: HISTORY if m.version in folded else m.stem for m in self._folder.migrations}
-        return {version: self._id(name) for version, name in names.items()}
+        folded, history = set(self._folding.folded), self._id(HISTORY)
+        return {m.version: history if m.version in folded else self._id(m.stem) for m in self._folder.migrations}
 
     def _split(self) -> tuple[list[Migration], list[Migration]]:
         """The migrations that are folded, and those with a task of their own, both in numeric order."""
@@ -147,21 +148,29 @@ class _FolderTaskGroup(TaskGroup):
             both[migration.version not in folded].append(migration)
         return both
 
-    def _work(self, task_id: str, budget: timedelta) -> dict[str, Any]:
+    def _work(self) -> dict[str, Any]:
         """What the arguments of every task that changes the target have in common."""
-        given = {"task_id": task_id, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.NONE_FAILED}
-        return {**self._shared, **given, **self._unless_given(execution_timeout=budget)}
+        return {**self._shared, "plan_task_id": self._id("plan"), "trigger_rule": TriggerRule.NONE_FAILED}
 
     def _history(self, migrations: Sequence[Migration]) -> dict[str, Any]:
         """The arguments of the task of those that are folded."""
+        own = {"task_id": HISTORY, "migrations": tuple(migrations), "config": self._folder.config}
         # It may have to do all of them, each within a budget of its own.
-        net = sum((longest(m, self._settings) for m in migrations), timedelta())
-        return {**self._work(HISTORY, net), "migrations": tuple(migrations), "config": self._folder.config}
+        return {**self._work(), **self._unless_given(execution_timeout=together(migrations, self._settings)), **own}
 
-    def _step(self, migration: Migration) -> dict[str, Any]:
+    def _alone(
+        self, kind: type[BaseOperator], migrations: Sequence[Migration], **shared: Any
+    ) -> dict[str, BaseOperator]:
+        """Tasks of one migration each, by its version."""
+        own = {migration.stem: self._own(migration) for migration in migrations}
+        made = make_tasks(kind, self, own, {**self._work(), **shared}, self._only)
+        return dict(zip((m.version for m in migrations), made, strict=True))
+
+    def _own(self, migration: Migration) -> dict[str, Any]:
+        """The arguments of a migration's task that no other has."""
         hidden = None if self._may_show_sql else HIDDEN
         return {
-            **self._work(migration.stem, longest(migration, self._settings)),
+            **self._unless_given(execution_timeout=longest(migration, self._settings)),
             "version": migration.version,
             "checksum": migration.script.checksum,
             "migration_doc": partial(MigrationDoc.of, migration, self._blocks.get(migration.version), hidden=hidden),
@@ -289,8 +298,7 @@ class MigrationTaskGroup(_FolderTaskGroup):
             tasks: dict[str, BaseOperator] = {}
             if folded:
                 tasks[HISTORY] = ApplyHistoryOperator(**self._history(folded), **own)
-            for migration in alone:
-                tasks[migration.version] = ApplyMigrationOperator(**self._step(migration), **own)
+            tasks |= self._alone(ApplyMigrationOperator, alone, **own)
             end = [self._undo()] if on_run_failure == "roll_back" else []
             end.append(self._report("apply", *(other.task_id for other in (*asking, *end))))
             chain(*end)
@@ -332,15 +340,11 @@ class RollbackTaskGroup(_FolderTaskGroup):
         with self:
             plan = self._plan(to, "rollback", rollback_script=rollback_script)
             # One of them may roll back others that stand before it in the plan, each within a budget of its own.
-            limits = (longest(m, self._settings) for m in self._folder.migrations)
-            net = self._unless_given(execution_timeout=sum(limits, timedelta()))
-            tasks: dict[str, BaseOperator] = {}
-            for migration in alone:
-                arguments = {**self._step(migration), **net, "rollback_script": rollback_script}
-                tasks[migration.version] = RollBackMigrationOperator(tasks=self._ids, **arguments)
+            net = together(self._folder.migrations, self._settings)
+            shared = {"tasks": self._ids, "rollback_script": rollback_script}
+            shared |= self._unless_given(execution_timeout=net)
+            tasks = self._alone(RollBackMigrationOperator, alone, **shared)
             if folded:
-                tasks[HISTORY] = RollBackHistoryOperator(
-                    tasks=self._ids, **{**self._history(folded), **net}, rollback_script=rollback_script
-                )
+                tasks[HISTORY] = RollBackHistoryOperator(**{**self._history(folded), **shared})
             gates = [plan, *self._backup("rollback", snapshot)]
             join(gates, self._folding, tasks, self._report("rollback"), rollback=True)

@@ -406,6 +406,58 @@ def test_in_the_process_of_a_task_only_its_script_is_read(
     assert dag.task_dict["migrate.003_c"].checksum == (whole.task_dict["migrate.003_c"].checksum if read else NOT_READ)
 
 
+def _named_by_its_file(folder: Path) -> DAG:
+    """What stands in for the tasks of other migrations may be named, changed and hung on as they may."""
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    dag = migrations(folder, retries=7)
+    dag.task_dict["migrate.004_d"].queue = "another"
+    with dag:
+        dag.task_dict["migrate.004_d"] >> EmptyOperator(task_id="told")
+        EmptyOperator(task_id="first") >> dag.task_group["migrate"]
+    return dag
+
+
+def _mapped(folder: Path) -> DAG:
+    """Airflow itself makes an edge from what gives the targets to each task that has a template."""
+    from airflow.sdk import task, task_group
+
+    with DAG("d", schedule=None) as dag:
+
+        @task
+        def targets() -> list[str]:
+            return ["one", "two"]
+
+        @task_group
+        def each(conn_id: str) -> None:
+            MigrationTaskGroup("migrate", folder=folder, conn_id=conn_id)
+
+        each.expand(conn_id=targets())
+    return dag
+
+
+@pytest.mark.parametrize("task", ["001_a", "003_c", "report"])
+@pytest.mark.parametrize("make", [migrations, rollback, _named_by_its_file, _mapped])
+def test_the_process_of_a_task_has_the_dag_of_all(
+    make_folder: MakeFolder, make: Callable[[Path], DAG], task: str
+) -> None:
+    """All of it but what stands in scripts that it has not read."""
+    folder = make_folder(DIAMOND)
+    whole = make(folder)
+    with own_process("d", next(task_id for task_id in whole.task_ids if task_id.endswith(task))):
+        mine = make(folder)
+    assert _but_scripts(mine) == _but_scripts(whole)
+    assert [list(t.task_group.children) for t in mine.tasks] == [list(t.task_group.children) for t in whole.tasks]
+
+
+def _but_scripts(dag: DAG) -> dict[str, Any]:
+    serialized: dict[str, Any] = DagSerialization.to_dict(dag)
+    for task in serialized["dag"]["tasks"]:
+        for name in ("checksum", "doc_md", "doc_json"):
+            task["__var"].pop(name, None)
+    return serialized
+
+
 def test_what_a_task_starts_reads_a_dag_file_for_all(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as `airflow dags reserialize`: it inherits the variables of the task's process."""
     folder = make_folder(DIAMOND)

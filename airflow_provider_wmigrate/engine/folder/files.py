@@ -34,9 +34,10 @@ def list_files(path: Path, entries: Iterable[os.DirEntry[str]], rules: FileRules
     named: list[Named] = []
     others: list[Path] = []
     for entry in entries:
-        file, extension = entry.name, os.path.splitext(entry.name)[1]
+        file = entry.name
         if file.startswith(".") or file == CONFIG_FILE:
             continue
+        extension = file[file.rindex(".") :] if "." in file else ""
         ours = extension in rules.allowed_extensions and entry.is_file()
         if ours and (meant := understood(file, extension)):
             named.append(meant)

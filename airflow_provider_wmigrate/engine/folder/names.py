@@ -48,7 +48,7 @@ def understood(file: str, extension: str) -> Named | None:
     match = _NAME.fullmatch(bare)
     if not match or _DATE.fullmatch(bare):
         return None
-    return Named(file, match["digits"], match["name"], is_rollback)
+    return Named(file, match[1], match[2], is_rollback)
 
 
 def misnamed(file: str, extension: str) -> Problem:

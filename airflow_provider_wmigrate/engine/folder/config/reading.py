@@ -64,9 +64,8 @@ def _refuse_another_name(path: Path, names: Collection[str]) -> None:
     """A file that was meant to be read must not be passed over in silence."""
     if path.is_symlink():
         raise ConfigError(CONFIG_FILE, None, "", "is a link to a file that does not exist")
-    for name in sorted(names):
-        stem, extension = os.path.splitext(name.lower())
-        if extension in (".yml", ".yaml") and nearest(stem, [path.stem], alike=0.9):
+    for name in sorted(name for name in names if name.lower().endswith((".yml", ".yaml"))):
+        if nearest(os.path.splitext(name.lower())[0], [path.stem], alike=0.9):
             raise ConfigError(name, None, "", f"would not be read; rename it to {CONFIG_FILE}")
 
 
