@@ -96,7 +96,7 @@ class ApplyMigrationOperator(_StepOperator):
         folder = self._read_folder(only=())
         version = folder.migration(str(self.version)).version
         # Somebody cleared a skipped task: what kept it from running may be gone by now.
-        anew = plan is not None and version in plan["skipped"]
+        anew = plan is not None and version not in [step["version"] for step in plan["steps"]]
         asks = self.approval_task_id and self.plan_task_id and not dry_run
         proposal = proposal_of(context, str(self.plan_task_id)) if asks else None
         wanted = [version, *(proposal.versions if proposal else ())]

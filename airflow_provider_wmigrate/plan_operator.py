@@ -208,7 +208,6 @@ class PlanMigrationsOperator(FolderOperator):
     ) -> None:
         from .engine.plain import plain
 
-        reasons = {v: s.value for v, s in plan.statuses.items() if v not in {step.version for step in plan.steps}}
         value = {
             "direction": plan.direction,
             "mode": self.mode,
@@ -217,7 +216,6 @@ class PlanMigrationsOperator(FolderOperator):
             "environment": chosen_environment(self.environment),
             "steps": plain(plan.steps),
             "statuses": plain(plan.statuses),
-            "skipped": {**reasons, **plan.left_out},
             "left_out": plan.left_out,
             "failures": {v: plain(a.as_dict()) for v, a in plan.failures.items()},
             "findings": plain(findings),

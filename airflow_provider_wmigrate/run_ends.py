@@ -147,16 +147,18 @@ class ReportMigrationsOperator(FolderOperator):
         account = self._account(context, migrator, plan, event)
         mine = _attempt(context, plan, self.watched).rows(account.rows)
         records = self._records(context, states, plan, {r.version for r in mine if r.event in _DONE})
-        summary = summarise(mine, records, _with_skipped(plan, self.tasks, states, account), ())
+        summary = summarise(mine, records, plan, (), _idle(plan, self.tasks, states, account))
         self._refuse_what_is_not_so(context, plan, states, account, migrator, summary)
-        news = _news(context["ti"], account, event, answered=answered)
-        reported = {**{name: summary[name] for name in _DONE}, "state": account.state}
+        state = account.state
+        news = _news(context["ti"], account, state, event, answered=answered)
+        reported = {**{name: summary[name] for name in _DONE}, "state": state}
         head = self._written(migrator, lambda: migrator.record_success(reported=reported), idle=not plan["steps"])
         _keep(context, self.conn_id, migrator, account, head)
         if plan["direction"] == "apply" and plan["to"] is None:
             from .telling.metrics import send_pending
 
-            left = [step for step in plan["steps"] if step["version"] not in account.applied]
+            done = set(account.applied)
+            left = [step for step in plan["steps"] if step["version"] not in done]
             metrics = self._read_folder(only=()).config.monitoring.metrics
             send_pending(metrics, target=self.conn_id, count=len(left))
         signed = self._signed(migrator, account)
@@ -165,7 +167,7 @@ class ReportMigrationsOperator(FolderOperator):
             since = news.pop("since")
             rows = [row for row in account.rows if row.position > since]
             found = told_tables(self.conn_id, rows, news, extra, log=self.log)
-            extra = {**news, **extra, "state": account.state, **found.summary}
+            extra = {**news, **extra, "state": state, **found.summary}
             events = context["outlet_events"][self.alias]
             events.add(schema_asset(self.conn_id), extra={**extra, **signed})
             for asset, of_one in found.events:
@@ -291,15 +293,14 @@ def _not_so(claimed: Mapping[str, str], plan: Mapping[str, Any], account: Accoun
     return not_so(claimed, account, [row for row in account.rows if row.position > since], direction=plan["direction"])
 
 
-def _with_skipped(
+def _idle(
     plan: dict[str, Any], tasks: Mapping[str, str], states: Mapping[str, str | None], account: Account
-) -> dict[str, Any]:
-    """The plan, and with it the steps that it wanted and whose tasks were skipped all the same."""
+) -> dict[str, str]:
+    """The steps that the plan wanted and whose tasks were skipped all the same."""
     wanted = {step["version"]: tasks.get(step["version"], "") for step in plan["steps"]}
     idle = {v: "its task was skipped" for v, task in wanted.items() if states.get(task) in ("skipped", "removed")}
-    if plan["direction"] == "apply":
-        idle = {version: why for version, why in idle.items() if version not in account.applied}
-    return {**plan, "skipped": {**plan["skipped"], **idle}}
+    done = set(account.applied) if plan["direction"] == "apply" else ()
+    return {version: why for version, why in idle.items() if version not in done}
 
 
 def _attempt(context: Any, plan: Mapping[str, Any], task_ids: Sequence[str]) -> Attempt:
@@ -316,12 +317,16 @@ def _position(head: str | None) -> int:
     return (position(head) or 0) if head else 0
 
 
-def _news(ti: Any, account: Account, event: Mapping[str, Any] | None, *, answered: bool) -> dict[str, Any] | None:
+def _news(
+    ti: Any, account: Account, state: str, event: Mapping[str, Any] | None, *, answered: bool
+) -> dict[str, Any] | None:
     """What consumers have not been told: since the asset's last event, or since the last report where Airflow's events
     are cleaned away. None: they know.
 
     A report that was killed before Airflow took its event has left its row all the same, so this task's own row does
     not count while Airflow answers.
+
+    :param state: that of the account.
     """
     from .engine.reporting import NOTHING_APPLIED, changes
 
@@ -333,7 +338,7 @@ def _news(ti: Any, account: Account, event: Mapping[str, Any] | None, *, answere
         told, since = event["state"], _position(event["audit_head"])
     elif row is not None and not (own and answered):
         told, since = row.details["state"], row.position
-    if told == account.state:
+    if told == state:
         return None
     applied, rolled_back = changes([r for r in account.rows if r.position > since], account.applied)
     return {"applied": applied, "rolled_back": rolled_back, "since": since}

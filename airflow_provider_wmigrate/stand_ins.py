@@ -49,7 +49,7 @@ def _stand_in(like: BaseOperator, group: TaskGroup, differs: Mapping[str, Any]) 
     :param like: it has no edges yet but those that Airflow has made of its arguments.
     """
     made = copy(like)
-    vars(made).update(differs, upstream_task_ids=set(), downstream_task_ids=set())
+    vars(made).update(differs, task_group=None, upstream_task_ids=set(), downstream_task_ids=set())
     group.add(made)
     group.dag.add_task(made)
     for task_id in like.upstream_task_ids:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -153,13 +154,25 @@ def untried_reason(record: Mapping[str, Any]) -> str:
     return str(record["reason"]) + (f"; {there['told']}" if there else "")
 
 
+def skipped_by(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Version -> why a plan, as its task leaves it, has nothing to do of it: its status, or why it is left out."""
+    steps = {step["version"] for step in plan.get("steps", ())}
+    statuses = {version: status for version, status in plan.get("statuses", {}).items() if version not in steps}
+    return {**statuses, **plan.get("left_out", {})}
+
+
 def summarise(
-    rows: Sequence[AuditRow], records: Sequence[dict[str, Any]], plan: Mapping[str, Any], failed: Sequence[str]
+    rows: Sequence[AuditRow],
+    records: Sequence[dict[str, Any]],
+    plan: Mapping[str, Any],
+    failed: Sequence[str],
+    idle: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What an attempt did, as plain values: the report that outlives the database.
 
     :param rows: of the audit log, of this attempt: what was applied and rolled back, in this order.
     :param records: what its tasks left, for what leaves no such row: dry runs, and what was done before.
+    :param idle: steps of the plan that were skipped all the same, and why.
     """
     done = {event: [r.version for r in rows if r.event == event] for event in ("applied", "rolled_back")}
     left = [r for r in records if r["outcome"] not in done]
@@ -168,7 +181,7 @@ def summarise(
         **{o: [r["version"] for r in left if r["outcome"] == o] for o in ("dry_run", "already_applied")},
         "not_tried": {r["version"]: untried_reason(r) for r in left if r["outcome"] == "not_tried"},
         "failed": list(failed),
-        "skipped": dict(plan.get("skipped", {})),
+        "skipped": {**skipped_by(plan), **idle},
         "duration_ms": sum(r.duration_ms or 0 for r in rows) + sum(r["duration_ms"] for r in left),
         "audit_head": None,
     }

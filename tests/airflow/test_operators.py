@@ -14,6 +14,7 @@ from airflow_runner import Run, Runner, TaskLog, applied, audit, relations
 
 from airflow_provider_wmigrate.engine.model import checksum
 from airflow_provider_wmigrate.engine.record import Bystanders
+from airflow_provider_wmigrate.telling.summaries import skipped_by
 
 MakeFolder = Callable[..., Path]
 Conn = psycopg.Connection[Any]
@@ -70,7 +71,7 @@ def test_the_second_run_skips_everything_in_one_call(runner: Runner, make_folder
     assert run.state == "success"
     assert run.states == {"plan": "success", "001_a": "skipped", "002_b": "skipped", "report": "success"}
     assert run.order == ["plan", "report"]
-    assert run.xcoms["plan", "plan"]["skipped"] == {"001": "applied", "002": "applied"}
+    assert skipped_by(run.xcoms["plan", "plan"]) == {"001": "applied", "002": "applied"}
     assert run.returned("report")["applied"] == []
 
 
@@ -96,7 +97,7 @@ def test_a_target_version_skips_what_is_beyond(runner: Runner, make_folder: Make
         "003_c": "skipped",
         "report": "success",
     }
-    assert run.xcoms["plan", "plan"]["skipped"] == {"003": "beyond the target 002"}
+    assert skipped_by(run.xcoms["plan", "plan"]) == {"003": "beyond the target 002"}
     assert applied(conn) == ["001", "002"]
 
 
@@ -499,7 +500,7 @@ def test_a_missing_extension_is_skipped_in_development(runner: Runner, make_fold
         "002": "extension no_such_thing is not available on this server",
         "003": "needs 002, which is left out",
     }
-    assert run.xcoms["plan", "plan"]["skipped"] == reasons
+    assert skipped_by(run.xcoms["plan", "plan"]) == reasons
     assert f"- left out: `002` ({reasons['002']})" in run.xcoms["plan", "markdown"]
     assert run.returned("report")["skipped"] == reasons
 

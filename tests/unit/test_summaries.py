@@ -111,6 +111,13 @@ def row(event: str, version: str, duration_ms: int | None) -> AuditRow:
     return AuditRow(1, at, event, version, "ann", None, None, None, None, duration_ms, {}, "", "")
 
 
+AS_LEFT = {
+    "steps": [{"version": "010"}],
+    "statuses": {"008": "applied", "009": "left_out", "010": "pending"},
+    "left_out": {"009": "beyond the target 008"},
+}
+
+
 def left(version: str, outcome: str, **more: Any) -> dict[str, Any]:
     return {"version": version, "outcome": outcome, "duration_ms": 100, "reason": None, **more}
 
@@ -129,14 +136,14 @@ def test_what_an_attempt_did() -> None:
         left("006", "already_applied"),
         left("007", "not_tried", reason="it commits"),
     ]
-    assert summarise(rows, records, {"skipped": {"008": "applied"}}, ["a.task"]) == {
+    assert summarise(rows, records, AS_LEFT, ["a.task"], {"010": "its task was skipped"}) == {
         "applied": ["002", "001"],
         "rolled_back": ["004"],
         "dry_run": ["005"],
         "already_applied": ["006"],
         "not_tried": {"007": "it commits"},
         "failed": ["a.task"],
-        "skipped": {"008": "applied"},
+        "skipped": {"008": "applied", "009": "beyond the target 008", "010": "its task was skipped"},
         "duration_ms": 323,
         "audit_head": None,
     }

@@ -6,6 +6,7 @@ A folder of ten thousand migrations, all applied, costs the room of their names 
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -83,8 +84,18 @@ _OF_TIMESCALEDB = (
 
 
 def _bytes(directory: str, file: str) -> bytes:
-    with open(f"{directory}/{file}", "rb", buffering=0) as opened:
-        return opened.readall()
+    opened = os.open(f"{directory}/{file}", os.O_RDONLY | os.O_CLOEXEC)  # `open` asks the system twice as often
+    try:
+        whole = os.read(opened, _AT_ONCE)
+        while more := os.read(opened, _AT_ONCE):
+            whole += more
+        return whole
+    finally:
+        os.close(opened)
+
+
+_AT_ONCE = 1024 * 1024
+"""Bytes."""
 
 
 def _is_canonical(raw: bytes) -> bool:

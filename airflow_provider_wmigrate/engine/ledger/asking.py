@@ -24,7 +24,7 @@ def asking_entries(
     only = sql.SQL(" WHERE version = ANY(%s)" if versions is not None else "")
     query = sql.SQL("SELECT {} FROM {}{}").format(columns, sql.Identifier(schema, "schema_migrations"), only)
     answer = conn.cursor(row_factory=tuple_row).execute(query, [list(versions)] if versions is not None else None)
-    return lambda: tuple(sorted((_entry(row) for row in answer), key=lambda e: version_key(e.version)))
+    return lambda: tuple(sorted(map(_entry, answer.fetchall()), key=lambda e: version_key(e.version)))
 
 
 def asking_metadata(conn: Connection[Any], schema: str) -> Callable[[], dict[str, str]]:

@@ -7,12 +7,19 @@ from collections.abc import Iterable, Iterator
 
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
-from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical_version, finding_in, version_key
+from airflow_provider_wmigrate.engine.model import (
+    Finding,
+    Migration,
+    Script,
+    canonical_version,
+    finding_in,
+    version_key,
+)
 
 
 def folder_findings(folder: Folder) -> tuple[Finding, ...]:
     """Findings that need no SQL: gaps, descriptions, missing or undeclared rollbacks."""
-    found = list[Finding]()
+    found, limit = list[Finding](), folder.config.validation.files.max_file_size_mb
     if folder.config.validation.migrations.require_sequential_versions:
         found += _gaps(folder.migrations)
     for migration in folder.migrations:
@@ -20,10 +27,15 @@ def folder_findings(folder: Folder) -> tuple[Finding, ...]:
         if folder.config.validation.files.require_description and not migration.description:
             message, nxt = "has no description", f"describe {migration.version} in {folder.config.file}"
             found.append(finding_in("description_missing", migration, message, nxt))
-        found += _sizes(migration, folder.config)
+        found += [
+            _too_large(migration, script, folder.config)
+            for script in (migration.script, migration.rollback)
+            if script and script.size / _MB > limit
+        ]
     return tuple(found)
 
 
+_MB = 1_000_000
 _DIGITS_OF_A_TIME = 8
 """As many as 20240131; migrations that are counted never have as many."""
 
@@ -60,10 +72,7 @@ def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
         yield finding_in("rollback_missing", migration, message, f"write {name}, or declare rollback_supported: false")
 
 
-def _sizes(migration: Migration, config: Config) -> Iterator[Finding]:
-    limit = config.validation.files.max_file_size_mb
-    for script in filter(None, (migration.script, migration.rollback)):
-        megabytes = script.size / 1_000_000
-        if megabytes > limit:
-            message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
-            yield finding_in("file_too_large", migration, message, "split it or raise the limit", file=script.file)
+def _too_large(migration: Migration, script: Script, config: Config) -> Finding:
+    limit, megabytes = config.validation.files.max_file_size_mb, script.size / _MB
+    message = f"has {megabytes:.3g} MB, the limit is {limit:g} MB (max_file_size_mb)"
+    return finding_in("file_too_large", migration, message, "split it or raise the limit", file=script.file)
