@@ -57,19 +57,23 @@ def _gaps(migrations: Iterable[Migration]) -> Iterator[Finding]:
 
 def _pairing(migration: Migration, config: Config) -> Iterator[Finding]:
     there = migration.rollback is not None
-    name = migration.stem + ".rollback.sql"
     file, line = config.file, migration.config_line
     if migration.rollback_supported is True and not there:
-        message = f"rollback_supported is true, but there is no {name}"
+        message = f"rollback_supported is true, but there is no {_rollback_of(migration)}"
         yield finding_in("rollback_missing", migration, message, "write it or say false", file=file, line=line)
     elif migration.rollback_supported is False and there:
-        message = f"rollback_supported is false, but there is {name}"
+        message = f"rollback_supported is false, but there is {_rollback_of(migration)}"
         yield finding_in("rollback_undeclared", migration, message, "delete it or say true", file=file, line=line)
     elif (
         config.validation.migrations.require_rollback_validation and not there and migration.rollback_supported is None
     ):
         message = "has no rollback script, and require_rollback_validation is on"
-        yield finding_in("rollback_missing", migration, message, f"write {name}, or declare rollback_supported: false")
+        hint = f"write {_rollback_of(migration)}, or declare rollback_supported: false"
+        yield finding_in("rollback_missing", migration, message, hint)
+
+
+def _rollback_of(migration: Migration) -> str:
+    return migration.stem + ".rollback.sql"
 
 
 def _too_large(migration: Migration, script: Script, config: Config) -> Finding:

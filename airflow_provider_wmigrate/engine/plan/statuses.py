@@ -27,8 +27,8 @@ def status_of(migration: Migration | None, entry: Entry | None) -> Status:
         return Status.INCOMPLETE
     if migration is None:
         return Status.MISSING
-    known = (migration.script.checksum, dict(migration.squashes).get(migration.version))
-    return Status.APPLIED if entry.checksum in known else Status.CHANGED
+    is_same = entry.checksum == migration.script.checksum
+    return Status.APPLIED if is_same or (migration.version, entry.checksum) in migration.squashes else Status.CHANGED
 
 
 def open_failures(known: Mapping[str, Status], state: State) -> dict[str, LastEvent]:
