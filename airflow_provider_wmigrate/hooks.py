@@ -134,7 +134,7 @@ class MigrationHook(BaseHook):
         :param known: the head of the log that was verified; None: that of now.
         :raises SigningError: it holds no key with which anything can be signed.
         """
-        from dataclasses import asdict
+        from msgspec.structs import asdict
 
         from .engine.ledger.ledger import Ledger
         from .engine.ledger.signing import read_key, sign_head
@@ -248,7 +248,7 @@ def look_at_folder(path: str | Path) -> Folder:
 
 def in_words_of_a_run(finding: Finding) -> Finding:
     """With what a run can be told instead of a command."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     if finding.code == "rollback_differs" and finding.severity == "error":
         choice = (

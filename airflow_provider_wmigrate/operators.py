@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
+from msgspec.structs import replace
 
 from .attempts import is_mapped, plan_of, proposal_of
 from .dry_runs import found_by_plan

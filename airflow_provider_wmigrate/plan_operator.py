@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from msgspec.structs import replace
 
 from .assets import keep_head, known_head
 from .attempts import HEAD_KEY, PLAN_KEY, PROPOSAL_KEY, of_this_index, pulled

@@ -7,9 +7,10 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, cast
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,
@@ -82,8 +83,7 @@ def wanted(kind: str, folder: Folder | None) -> bool:
     return alerts.enabled and (switch is None or bool(getattr(alerts, switch)))
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Struct, frozen=True):
     """One thing a person is told: what, where, what next. Never SQL, never a secret."""
 
     kind: str

@@ -5,7 +5,9 @@ Data only, standard library only: every `airflow` call imports this module.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 Kind = Literal["text", "flag", "number", "list"]
 """`list` is text that may be given several times."""
@@ -13,7 +15,7 @@ Kind = Literal["text", "flag", "number", "list"]
 Completes = Literal["", "folder", "file"]
 
 
-class Argument(NamedTuple):
+class Argument(Struct, frozen=True):
     """An option (its flags begin with a dash) or a positional argument (one name)."""
 
     flags: tuple[str, ...]
@@ -38,7 +40,7 @@ class Argument(NamedTuple):
         return self.flags[-1].lstrip("-").replace("-", "_")
 
 
-class Verb(NamedTuple):
+class Verb(Struct, frozen=True):
     """One thing the command can do. `run` names its function, `module:function` inside this package."""
 
     name: str

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from .call import Answer, Call
 from .failure import DONE, FOUND, UsageError
@@ -23,7 +25,7 @@ _HEAD = re.compile(r"[0-9]+:[0-9a-f]{64}")
 _KEY = "WMIGRATE_AUDIT_KEY"
 
 
-class _Found(NamedTuple):
+class _Found(Struct, frozen=True):
     """What one look at the log has shown."""
 
     findings: list[Finding]
@@ -135,7 +137,7 @@ def _look(call: Call, conn: Connection[Any], key: AuditKey | None, *, may_begin:
 def _of_signed(
     call: Call, conn: Connection[Any], numbered: Sequence[tuple[int, SignedHead]], key: AuditKey, file: str
 ) -> Iterable[Finding]:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from airflow_provider_wmigrate.engine.ledger.signing import unproven
 

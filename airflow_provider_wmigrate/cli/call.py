@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.model import Identity, Script
 
@@ -39,7 +41,7 @@ _CONFIG_FILE = "migration_config.yaml"
 _NUMBERED = re.compile(r"[0-9]+[-_.].*\.sql")
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True):
     """What a verb says: values for programs, and how a person sees them."""
 
     data: dict[str, Any]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 
 from .call import Answer, Call
@@ -46,7 +48,7 @@ def drift(call: Call) -> Answer:
         if watch.state == "broken":
             screen.line(_words(watch))
 
-    data = {"target": call.target_document(), **_document(found), "watch": watch._asdict(), "findings": forged}
+    data = {"target": call.target_document(), **_document(found), "watch": asdict(watch), "findings": forged}
     wrong = found.sentence or forged or watch.state == "broken"
     return Answer(data, show, FOUND if wrong else DONE)
 
@@ -79,7 +81,7 @@ def _watch(call: Call, wish: str) -> Answer:
         confirm(call, _QUESTION[wish].format(call.target))
         switch_watch(by_hand(call), wish == "on")
         found = _watched(call)
-    data = {"target": call.target_document(), "watch": found._asdict()}
+    data = {"target": call.target_document(), "watch": asdict(found)}
     return Answer(data, lambda screen: screen.line(_words(found)), FOUND if found.state == "broken" else DONE)
 
 

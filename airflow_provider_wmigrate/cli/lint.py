@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan, Script
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
-class _Looked(NamedTuple):
+class _Looked(Struct, frozen=True):
     """:param migrations: those that were looked at. :param analyses: by file. :param untried: what could not be."""
 
     migrations: Sequence[Migration]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.resources import files
+
+from msgspec import Struct, field
 
 from .failure import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """:param words: what can be filled in, with what stands there otherwise (None: it must be given); {name}: the
         migration's, without create_.
     :param config: lines for the migration's block in the config."""
@@ -24,8 +24,7 @@ class Pattern:
     config: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One migration that a template makes.
 
     :param suffix: of its name, where a template makes several. :param config: more lines for its block in the config.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.telling.summaries import findings_markdown, plan_markdown
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.model import Finding, Migration, Plan
 
 
-class _Looked(NamedTuple):
+class _Looked(Struct, frozen=True):
     """:param plan: None: no database was asked. :param untried: what could not be looked at."""
 
     plan: Plan | None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from .env_file import EnvFile
 from .failure import UsageError
@@ -25,7 +27,7 @@ _NAMED_BY = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE")
 """The libpq variables that name a target; the others (PGUSER, PGPASSWORD, PGSSLMODE ...) only complete one."""
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True):
     """Which database it is, as the connection itself says. Fit to be shown."""
 
     host: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict, replace
 
 from airflow_provider_wmigrate.engine.codes import EVENTS
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from .errors import WMigrateError
 from .session.advisory import MIGRATIONS, ledger_lock
@@ -13,7 +15,7 @@ from .session.loads import HOLDERS, Holder
 from .sql.named import names_in
 
 
-class Objects(NamedTuple):
+class Objects(Struct, frozen=True):
     """Tables, views and their columns.
 
     :param names: `schema.table` or `schema.table.column`, as in SQL.
@@ -50,7 +52,7 @@ _OBJECTS = (
 )
 
 
-class NoMigration(NamedTuple):
+class NoMigration(Struct, frozen=True):
     """That nobody holds a lock under which migrations are applied, rolled back or tried.
 
     :param ledger_schema: of the ledger whose migrations count; those that keep clear of loads count in any ledger.

@@ -4,10 +4,10 @@ is given of the world around it, and says where nobody has looked."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import psycopg
+from msgspec.structs import replace
 from psycopg import Connection
 
 from .catalog.relations import RelationFacts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from .plain import Plain
@@ -10,8 +9,7 @@ from .plain import Plain
 Does = Literal["create", "alter", "drop", "rename", "retype", "rows", "truncate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change(Plain):
+class Change(Plain, frozen=True):
     """:param does: `retype` gives a column another type; `rows` puts rows in, changes them or takes them away.
     :param kind: table, view, materialized view, sequence, column, function.
     :param schema: empty: the script does not say it, and no lock of it does.
@@ -29,11 +27,10 @@ class Change(Plain):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without what is empty."""
-        return {name: value for name in self.__slots__ if (value := getattr(self, name))}
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
 
 
-@dataclass(frozen=True, slots=True)
-class Changes(Plain):
+class Changes(Plain, frozen=True):
     """Of one script.
 
     :param unread: it has statements of which nobody can see what they change: DO, CALL, SELECT, or none that

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class FindingCode(NamedTuple):
+class FindingCode(Struct, frozen=True):
     """What findings of one code have in common."""
 
     code: str
@@ -16,7 +16,7 @@ class FindingCode(NamedTuple):
     """What a person does about it."""
 
 
-class AuditEvent(NamedTuple):
+class AuditEvent(Struct, frozen=True):
     """What rows of the audit log with one event say."""
 
     event: str

@@ -4,8 +4,8 @@ which the task log and the terminal show alike."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from .locks_taken import LockTaken
 from .model import Direction, Script
@@ -13,7 +13,7 @@ from .record import Backup, Blocker, Bystanders, Record, ServerWords
 from .wording import told_size
 
 
-class Waiting(NamedTuple):
+class Waiting(Struct, frozen=True):
     """Another runner holds what we need, or a standby has not confirmed. Told when it begins and again as it lasts."""
 
     version: str | None
@@ -26,7 +26,7 @@ class Waiting(NamedTuple):
         return f"waiting for {self.what} since {self.waited_seconds:.0f} s{held}"
 
 
-class Started(NamedTuple):
+class Started(Struct, frozen=True):
     version: str
     name: str
     direction: Direction
@@ -42,7 +42,7 @@ class Started(NamedTuple):
         return f"{doing} {self.version}_{self.name}{dry} on server process {self.backend_pid}"
 
 
-class Blocked(NamedTuple):
+class Blocked(Struct, frozen=True):
     """Sessions hold a lock that the running statement waits for. Told from another thread than the other events."""
 
     version: str
@@ -53,7 +53,7 @@ class Blocked(NamedTuple):
         return f"blocked for {self.waited_seconds:.1f} s by {'; '.join(map(str, self.blockers))}"
 
 
-class HeldLong(NamedTuple):
+class HeldLong(Struct, frozen=True):
     """Everybody who wanted this relation had to wait for longer than the set limit."""
 
     version: str
@@ -65,7 +65,7 @@ class HeldLong(NamedTuple):
         return f"{self.lock.what} was locked against everybody for {held:.1f} s, limit {limit:g} s"
 
 
-class OthersWait(NamedTuple):
+class OthersWait(Struct, frozen=True):
     """Sessions wait because of the migration. Told from another thread: after a second, and each time it doubled."""
 
     version: str
@@ -76,7 +76,7 @@ class OthersWait(NamedTuple):
         return f"others wait because of it: {self.bystanders}"
 
 
-class Retrying(NamedTuple):
+class Retrying(Struct, frozen=True):
     """A transaction was rolled back for want of a lock, and is tried again as a whole."""
 
     version: str
@@ -92,7 +92,7 @@ class Retrying(NamedTuple):
         return f"attempt {self.attempt} rolled back: {self.reason}; trying again {patience}"
 
 
-class Stepped(NamedTuple):
+class Stepped(Struct, frozen=True):
     """A statement, or several that share a transaction, of a script that does not run in one transaction."""
 
     version: str
@@ -109,7 +109,7 @@ class Stepped(NamedTuple):
         return f"statement {which} of {self.total} (line {self.line}): {self.note}"
 
 
-class Noticed(NamedTuple):
+class Noticed(Struct, frozen=True):
     """A NOTICE, WARNING or the like that the server sent."""
 
     version: str
@@ -120,7 +120,7 @@ class Noticed(NamedTuple):
         return f"{self.severity}: {self.message}"
 
 
-class BackingUp(NamedTuple):
+class BackingUp(Struct, frozen=True):
     """A backup is being made. Told when it begins, and now and then as it lasts."""
 
     name: str
@@ -132,14 +132,14 @@ class BackingUp(NamedTuple):
         return f"backing up to {self.name}: {self.seconds:.0f} s, {told_size(self.written)} written"
 
 
-class BackedUp(NamedTuple):
+class BackedUp(Struct, frozen=True):
     backup: Backup
 
     def __str__(self) -> str:
         return str(self.backup)
 
 
-class BackupRemoved(NamedTuple):
+class BackupRemoved(Struct, frozen=True):
     """One that wmigrate had made was old enough; or it should go, and could not: then `why` is not empty."""
 
     place: str
@@ -149,12 +149,11 @@ class BackupRemoved(NamedTuple):
         return f"old backup {self.place} could not be deleted: {self.why}" if self.why else f"deleted: {self.place}"
 
 
-class Finished(NamedTuple):
+class Finished(Struct, frozen=True):
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     version: str
     direction: Direction
     error: str

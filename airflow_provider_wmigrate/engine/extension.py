@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class RequiredExtension:
+
+class RequiredExtension(Struct, frozen=True):
     """An extension the script needs, and whether a server without it fails the plan or skips the migration."""
 
     name: str
@@ -17,8 +17,7 @@ class RequiredExtension:
     """Of timescaledb: what its Apache edition has not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(Struct, frozen=True):
     """An extension as a target database has it, or could."""
 
     installed: str | None = None

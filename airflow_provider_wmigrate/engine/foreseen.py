@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from .lock_modes import KnownBy, LongWork
 from .plain import Plain
 from .usage import BlastRadius
 
 
-@dataclass(frozen=True, slots=True)
-class LockForecast:
+class LockForecast(Plain, frozen=True):
     """A relation of which a migration will lock something, and what that means for others."""
 
     relation: str
@@ -25,8 +22,7 @@ class LockForecast:
     known_by: KnownBy = "script"
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Plain, frozen=True):
     """Something that a rollback takes away."""
 
     what: str | None
@@ -39,8 +35,7 @@ class Loss:
     """In plain words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast(Plain):
+class Forecast(Plain, frozen=True):
     """What a migration will lock of what exists before it, foreseen from its script and the catalogs."""
 
     version: str

@@ -7,9 +7,11 @@ Source: PostgreSQL's manual, section 13.3.1 "Table-Level Locks".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 LongWork = Literal["rewrite", "scan", "build", "rows", "call"]
 """What a statement does with a table for longer than a moment: writes it anew, reads all of it, builds an index,
@@ -78,8 +80,7 @@ _CONFLICTS: dict[LockMode, frozenset[LockMode]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LockNeed:
+class LockNeed(Struct, frozen=True):
     """A relation that exists before a script runs, and the strongest lock that the script takes on it."""
 
     relation: str
@@ -123,7 +124,7 @@ class KnownLock(NamedTuple):
     parts: bool = True
 
 
-class Learnt(NamedTuple):
+class Learnt(Struct, frozen=True):
     """What the last dry run of a script has locked.
 
     :param locks: that the script itself took.
@@ -135,7 +136,7 @@ class Learnt(NamedTuple):
     unseen: tuple[str, ...] = ()
 
 
-class Unforeseen(NamedTuple):
+class Unforeseen(Struct, frozen=True):
     """A statement whose locks only its run can tell."""
 
     statement: int
@@ -144,8 +145,7 @@ class Unforeseen(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockSet:
+class LockSet(Struct, frozen=True):
     """All that a script will lock of what exists before it."""
 
     needs: tuple[LockNeed, ...] = ()

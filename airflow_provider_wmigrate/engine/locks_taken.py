@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from .plain import Plain
 
 
-@dataclass(frozen=True, slots=True)
-class LockTaken(Plain):
+class LockTaken(Plain, frozen=True):
     """A lock a migration held just before commit. In a dry run, also the locks of those that ran before it."""
 
     relation: str
@@ -40,8 +38,7 @@ class LockTaken(Plain):
         return f"{self.what} ({self.mode}{', dropped' if self.dropped else ''})"
 
 
-@dataclass(frozen=True, slots=True)
-class OnScratch(Plain):
+class OnScratch(Plain, frozen=True):
     """What became of a script on a scratch database, which has the schema that the folder makes, and no rows but those
     that the migrations write."""
 

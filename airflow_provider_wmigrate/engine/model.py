@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from msgspec import Struct, field
+
+from .plain import Plain
 
 if TYPE_CHECKING:
     from .extension import Extension, RequiredExtension
@@ -82,14 +85,24 @@ class TextOfFile(Protocol):
         """:raises WMigrateError: it is not the text that was hashed any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True, eq=False):
     """One SQL file: its name inside the folder, its canonical text and the checksum of that text."""
 
     file: str
-    source: str | TextOfFile = field(repr=False, compare=False)
+    source: str | TextOfFile
     """The text, or what reads it."""
     checksum: str
+
+    def __eq__(self, other: object) -> bool:
+        """Whether they are called the same and have the same text, wherever it is read from."""
+        return isinstance(other, Script) and (self.file, self.checksum) == (other.file, other.checksum)
+
+    def __hash__(self) -> int:
+        return hash((self.file, self.checksum))
+
+    def __repr__(self) -> str:
+        """Without the text, which may hold a password."""
+        return f"Script(file={self.file!r}, checksum={self.checksum!r})"
 
     @classmethod
     def of(cls, file: str, text: str) -> Script:
@@ -116,8 +129,7 @@ class Script:
         return self.size > 0 or self.checksum == checksum("")
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     """One numbered SQL file with what the folder and its config say about it."""
 
     version: str
@@ -157,8 +169,7 @@ class Migration:
         return self.script.file.rsplit("/", 1)[-1].removesuffix(".sql")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Who acts. Everything here ends up in the ledger, so no field may carry a secret."""
 
     actor: str
@@ -179,12 +190,11 @@ class Identity:
         return {"bundle": dict(zip(("name", "version"), self.bundle, strict=True))} if self.bundle else {}
 
 
-IDENTITY_COLUMNS = tuple(each.name for each in fields(Identity) if each.name != "bundle")
+IDENTITY_COLUMNS = tuple(name for name in Identity.__struct_fields__ if name != "bundle")
 """What the ledger's tables have of it; the rest is in the details of the audit log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One row of schema_migrations."""
 
     version: str
@@ -205,8 +215,7 @@ class Entry:
     """What an incomplete entry was doing when it stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class LastEvent:
+class LastEvent(Struct, frozen=True):
     """How the last attempt at one migration ended, or what a person has decided since, as the audit log has it."""
 
     version: str
@@ -229,8 +238,7 @@ class LastEvent:
         return {"direction": self.direction, "at": self.at, **self.identity.columns(), **why}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Plain, frozen=True):
     """A contradiction or a danger: what it is, where, and what to do next."""
 
     code: str
@@ -262,16 +270,14 @@ def finding_in(
     return Finding(code, message, next_step, severity, migration.version, file or migration.script.file, line)
 
 
-@dataclass(frozen=True, slots=True)
-class FolderFinding(Finding):
+class FolderFinding(Finding, frozen=True):
     """What is wrong with files of the folder."""
 
     files: tuple[str, ...] = ()
     """Every file it is about; a line names only the first few."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFinding(Finding):
+class ConfigFinding(Finding, frozen=True):
     """What is wrong with a key of the config."""
 
     key: str = ""
@@ -289,8 +295,7 @@ class ConfigFinding(Finding):
         return ConfigFinding("config_error", message, nxt, file=file, line=line, key=key, suggestion=suggestion)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Plain, frozen=True):
     """One thing a plan wants done."""
 
     action: Direction
@@ -301,8 +306,7 @@ class Step:
     """As declared in the config; None: not declared, or a rollback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Ordered steps and findings; a pure function of folder and ledger."""
 
     direction: Direction
@@ -321,8 +325,7 @@ class Plan:
         return tuple(f for f in self.findings if f.severity == "error")
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """What a target database answered: the ledger's entries and the extensions that are available."""
 
     entries: tuple[Entry, ...] = ()

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 _P = TypeVar("_P", bound="Plain")
 
 
-class Plain:
-    """A dataclass that can be written as plain values."""
-
-    __slots__ = ()
+class Plain(Struct, frozen=True):
+    """A frozen value that can be written as plain values."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields by name; `dataclasses.asdict` would copy what is plain, and take five times as long."""
+        """Its fields by name."""
         return _fields(self)
 
     @classmethod
     def from_dict(cls: type[_P], given: Mapping[str, Any]) -> _P:
-        """Read back `as_dict`, also that of another version of wmigrate. Its values are no such dataclasses."""
-        return cls(**{f.name: _frozen(given[f.name]) for f in fields(cls) if f.name in given})  # type: ignore[arg-type]
+        """Read back `as_dict`, also that of another version of wmigrate. Its values are no such values themselves."""
+        return cls(**{name: _frozen(given[name]) for name in cls.__struct_fields__ if name in given})
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How the REST API describes it: pydantic knows dataclasses, and no structs."""
+        from pydantic import ConfigDict, create_model
+
+        hints, some = get_type_hints(cls), cls.__struct_defaults__
+        defaults = dict(zip(cls.__struct_fields__[-len(some) :], some, strict=True)) if some else {}
+        described: dict[str, Any] = {name: (hints[name], defaults.get(name, ...)) for name in cls.__struct_fields__}
+        described |= {"__config__": ConfigDict(from_attributes=True), "__doc__": cls.__doc__}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a field may be called as something deprecated of pydantic's
+            return handler.generate_schema(create_model(cls.__name__, **described))
 
 
 def _frozen(value: Any) -> Any:
@@ -42,8 +59,8 @@ def plain(value: Any) -> Any:
     for written in ("as_dict", "isoformat"):
         if hasattr(value, written):
             return getattr(value, written)()
-    return _fields(value) if is_dataclass(value) else str(value)
+    return _fields(value) if isinstance(value, Struct) else str(value)
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+def _fields(value: Struct) -> dict[str, Any]:
+    return {name: plain(getattr(value, name)) for name in value.__struct_fields__}

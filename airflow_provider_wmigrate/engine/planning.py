@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from .folder.folder import Folder, normalise_version, version_that_stays
 from .folder.graph import Graph

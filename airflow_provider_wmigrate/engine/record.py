@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from .changes import Changes
 from .locks_taken import LockTaken, OnScratch
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from .foreseen import Forecast
 
 
-@dataclass(frozen=True, slots=True)
-class Backup(Plain):
+class Backup(Plain, frozen=True):
     """A backup that was made before something is taken away. Everything here ends up in the audit log."""
 
     name: str
@@ -56,8 +56,7 @@ class Outcome(str, Enum):
     """A dry run that executed nothing of it; the record says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker(Plain):
+class Blocker(Plain, frozen=True):
     """A session that held up ours. The query's text is not kept: it may hold values."""
 
     pid: int
@@ -93,8 +92,7 @@ NO_LOOK = "it was over before the first look"
 """Why nothing was measured of a migration that is over in less than about 0.2 s."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bystanders(Plain):
+class Bystanders(Plain, frozen=True):
     """What sessions that are not ours felt of a migration, until just before its commit."""
 
     unseen_ms: int = 0
@@ -163,8 +161,7 @@ def _span(milliseconds: int) -> str:
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerWords:
+class ServerWords(Struct, frozen=True):
     """What the server said of an error beside its message, with what can be a secret masked."""
 
     detail: str | None = None
@@ -180,8 +177,7 @@ class ServerWords:
         return [f"{name}: {text}" for name, text in named if text]
 
 
-@dataclass(frozen=True, slots=True)
-class TakenAway:
+class TakenAway(Struct, frozen=True):
     """What a script took away of TimescaleDB's, or what a retention policy that it added drops at its first run."""
 
     what: str
@@ -199,8 +195,7 @@ class TakenAway:
         return self.said
 
 
-@dataclass(frozen=True, slots=True)
-class Kept(Plain):
+class Kept(Plain, frozen=True):
     """What a migration with `keep: true` has put aside instead of destroying it."""
 
     what: Literal["table", "column", "rows"]
@@ -227,8 +222,7 @@ class Kept(Plain):
         return f"{count} of {name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Record(Plain):
+class Record(Plain, frozen=True):
     """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
 
     version: str
@@ -263,7 +257,7 @@ class Record(Plain):
     """Of a dry run: tables with rows, by the names that they had before it, that this migration wrote anew."""
     on_scratch: OnScratch | None = None
     """Of `not_tried`: what became of it on a scratch database; None: none was wanted."""
-    changes: Changes = Changes()  # noqa: RUF009 - it is frozen
+    changes: Changes = Changes()
     """What it changed of the schema, by its text."""
 
     @classmethod

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from .catalog.snapshot.comparing import Difference, diff
 from .catalog.snapshot.taking import take
@@ -16,7 +17,7 @@ from .session.scratch import ScratchServer, scratch_database
 from .session.session import Connect
 
 
-class Scratch(NamedTuple):
+class Scratch(Struct, frozen=True):
     """Where and as whom migrations are tried."""
 
     server: ScratchServer
@@ -24,7 +25,7 @@ class Scratch(NamedTuple):
     environment: str | None = None
 
 
-class Compared(NamedTuple):
+class Compared(Struct, frozen=True):
     """A database beside the replayed one."""
 
     differences: tuple[Difference, ...]

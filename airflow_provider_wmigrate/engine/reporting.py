@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timezone
 from typing import Any
+
+from msgspec import Struct
 
 from .ledger.access import open_ledger
 from .ledger.history import EventFilter, events
@@ -25,8 +26,7 @@ _TOUCHING = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One pass of an Airflow run from its plan to its report. A run id is used again by every clear and is not one."""
 
     dag_id: str
@@ -47,8 +47,7 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """A target's ledger as a report reads it."""
 
     head: str | None = None

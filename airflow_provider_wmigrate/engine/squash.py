@@ -4,7 +4,9 @@ applying it to another one and comparing both."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from .catalog.row_sums import take_sums
 from .catalog.snapshot.comparing import diff
@@ -17,7 +19,7 @@ from .replay import Scratch, replayed
 from .session.session import Connect
 
 
-class Made(NamedTuple):
+class Made(Struct, frozen=True):
     """What migrations make of an empty database."""
 
     snapshot: Snapshot

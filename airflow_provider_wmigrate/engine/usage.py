@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from .plain import Plain
 
@@ -17,8 +18,7 @@ _DOES = {"drop": "drops", "rename": "renames", "retype": "changes the type of"}
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Plain, frozen=True):
     """Something that a migration drops, renames or gives another type."""
 
     version: str
@@ -56,8 +56,7 @@ def quoted(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Plain, frozen=True):
     """Who uses something that goes."""
 
     gone: str
@@ -72,8 +71,7 @@ class User:
         return f"{self.grade}: {self.kind} {self.name} ({self.why})"
 
 
-@dataclass(frozen=True, slots=True)
-class Through:
+class Through(Plain, frozen=True):
     """What uses something that goes, and is used by others in its turn: a function, or a table with its trigger."""
 
     user: Gone
@@ -83,8 +81,7 @@ class Through:
     grade: Grade
 
 
-@dataclass(frozen=True, slots=True)
-class BlastRadius(Plain):
+class BlastRadius(Plain, frozen=True):
     """What a migration takes away under its name, who uses it, and where nobody could look."""
 
     gone: tuple[Gone, ...] = ()

@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from threading import BoundedSemaphore
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, sql
 
 from .catalog.row_sums import table_files, take_sums
@@ -31,8 +33,7 @@ def _beyond(migration: Migration) -> str:
     return beyond(script for script in (migration.script, migration.rollback) if script)
 
 
-@dataclass(frozen=True)
-class Verification:
+class Verification(Struct, frozen=True):
     """How a folder is verified.
 
     :param apart: the server on which it happens is there for nothing else, so that scripts may change what belongs to
@@ -48,7 +49,7 @@ class Verification:
     apart: bool = False
     on_verdict: Callable[[Verdict], None] = lambda verdict: None
     on_left_behind: Callable[[str], None] = lambda name: None
-    samples: Known = field(default_factory=dict)
+    samples: Known = {}
 
     def migrator(self, connect: Connect) -> Migrator:
         migrator = Migrator(connect, self.folder, identity=self.identity, environment=self.environment)
@@ -56,7 +57,7 @@ class Verification:
         return migrator
 
 
-class Verified(NamedTuple):
+class Verified(Struct, frozen=True):
     """What came of it, in the order of the folder."""
 
     verdicts: list[Verdict]

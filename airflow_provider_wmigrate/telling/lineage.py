@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.changes import Change
 from airflow_provider_wmigrate.engine.sql.named import names_in
@@ -19,7 +21,7 @@ _Table = tuple[str, str]
 _STATES = {"create": "CREATE", "drop": "DROP", "rename": "RENAME", "alter": "ALTER", "truncate": "TRUNCATE"}
 
 
-class State(NamedTuple):
+class State(Struct, frozen=True):
     """:param change: as OpenLineage's lifecycleStateChange has it; "": it was only locked, or its rows changed.
     :param before: what a renamed table was called.
     """

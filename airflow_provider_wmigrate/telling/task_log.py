@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import asdict
 
 from airflow_provider_wmigrate.engine.events import (
     BackedUp,
@@ -25,6 +26,7 @@ from airflow_provider_wmigrate.engine.events import (
     Waiting,
 )
 from airflow_provider_wmigrate.engine.model import Script
+from airflow_provider_wmigrate.engine.plain import plain
 from airflow_provider_wmigrate.engine.record import Record
 from airflow_provider_wmigrate.engine.sql.masking import masked_sql
 
@@ -134,9 +136,9 @@ def _fields(event: Event, settings: Logging) -> dict[str, object]:
             fields["rollback_sql"] = masked_sql(undo.text[:_SHOWN_CHARACTERS]) if undo else None
         return fields
     if isinstance(event, Failed):
-        return {**asdict(event), "bystanders": event.bystanders and event.bystanders.as_dict()}
+        return dict(plain(event))
     if isinstance(event, OthersWait):
         return {"version": event.version, **event.bystanders.as_dict()}
     if isinstance(event, BackedUp):
         return event.backup.as_dict()
-    return event._asdict()
+    return asdict(event)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from airflow_provider_wmigrate.engine.ledger.ledger import AuditRow
 from airflow_provider_wmigrate.engine.record import Bystanders

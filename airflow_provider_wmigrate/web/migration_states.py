@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.folder.config.root import Config
 from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -198,7 +200,7 @@ def _without(seen: Overview, left_out: Mapping[str, str]) -> Overview:
         left_out={**plan.left_out, **out},
     )
     standings = tuple(
-        each._replace(status=Status.LEFT_OUT, reason=out[each.version]) if each.version in out else each
+        replace(each, status=Status.LEFT_OUT, reason=out[each.version]) if each.version in out else each
         for each in seen.standings
     )
     return replace(seen, plan=plan, standings=standings)

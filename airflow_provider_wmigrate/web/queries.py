@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from msgspec import convert
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.dag_sql.connections import same_database
 from airflow_provider_wmigrate.engine.foreseen import Forecast
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .group_view import GroupView
 
 
-_FINDINGS = TypeAdapter(list[Finding])
-_FORECASTS = TypeAdapter(list[Forecast])
 _EVENTS_OF_ONE = 50
 _TOLD = (*ACTED, "dry_run", "not_tried", "refused")
 _COMPUTED = ("changed", "missing", "incomplete", "dependency_unmet", "dependency_pending", "late")
@@ -89,7 +87,7 @@ def plan(view: GroupView, *, to: str | None = None) -> schemas.PlanAnswer:
     left = view.own_plan.value if view.own_plan else {}
     same = _as_planned(left, made)
     foreseen = [each for each in left.get("forecast") or () if each["version"] in same]
-    forecast = with_tasks(view, _FORECASTS.validate_python(foreseen))
+    forecast = with_tasks(view, convert(foreseen, list[Forecast]))
     return schemas.PlanAnswer(
         group=view.described,
         steps=list(made.steps),
@@ -126,7 +124,7 @@ def _still_true(view: GroupView, made: Plan, *, live: bool) -> list[Finding]:
             return False
         return made.statuses[version].is_pending or not (version in planned or code in _OF_EXTENSIONS)
 
-    return _FINDINGS.validate_python([found for found in left.get("findings") or () if holds(found)])
+    return convert([found for found in left.get("findings") or () if holds(found)], list[Finding])
 
 
 def history(view: GroupView, *, version: str | None, before: int | None, limit: int) -> schemas.HistoryAnswer:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from datetime import datetime, time, timedelta, timezone
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from airflow_provider_wmigrate.engine.health.checks import Check
 from airflow_provider_wmigrate.engine.health.inspection import Health, check_health

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from load.cases import CASES, Case
 from load.measure import BOUND, Felt, Window
 from load.suite import OFF, against_the_order, sub_commands
 from load.world import TABLES, World, world
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.record import Record
 from tests.waiting import wait_until

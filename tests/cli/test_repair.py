@@ -161,7 +161,7 @@ def test_nothing_can_be_repaired_that_was_never_begun(decision: Any) -> None:
 
 
 def test_accepting_keeps_the_ledgers_rollback_where_the_folder_has_none() -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     accepted = repaired(replace(FILE, rollback=None), entry(status="applied"), "accept")
     assert isinstance(accepted, Entry)

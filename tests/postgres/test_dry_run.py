@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import StatementFailed
 from airflow_provider_wmigrate.engine.events import Event, Finished, Started
@@ -396,7 +397,7 @@ def test_what_may_reach_beyond_a_scratch_database(migrator: MakeMigrator, conn: 
     made.apply("001")
     reason = "`ALTER ROLE` may reach beyond a scratch database; name a server of its own with --scratch"
     assert there(made.try_each(["002"], scratch=server)) == [("002", "not_tried", reason)]
-    assert there(made.try_each(["002"], scratch=server._replace(apart=True))) == [("002", "ran", None)]
+    assert there(made.try_each(["002"], scratch=replace(server, apart=True))) == [("002", "ran", None)]
     conn.execute("ALTER ROLE CURRENT_USER RESET work_mem")
 
 

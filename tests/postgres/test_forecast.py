@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import relations_message
 from airflow_provider_wmigrate.engine.foreseen import Forecast

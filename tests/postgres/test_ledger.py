@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -27,7 +27,7 @@ MakeMigrator = Callable[..., Any]
 Conn = psycopg.Connection[Any]
 
 ANN = Identity("ann", dag_id="d", run_id="r", task_id="t", try_number=1)
-COLUMNS = [f.name for f in fields(AuditRow)]
+COLUMNS = list(AuditRow.__struct_fields__)
 A = {"001_a.sql": "CREATE TABLE a ();", "001_a.rollback.sql": "DROP TABLE a;"}
 
 

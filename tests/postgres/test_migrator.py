@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import asdict
 
 from airflow_provider_wmigrate.engine.errors import (
     ConnectionFailed,

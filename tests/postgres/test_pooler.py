@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
@@ -159,7 +160,7 @@ def test_a_server_process_that_changes_later_is_noticed(database: str) -> None:
         with pytest.raises(ConnectionFailed) as refused:
             session.locks.release(AdvisoryLock("never taken"))
         assert str(refused.value) == REFUSED
-        session.login = session.login._replace(pid=session.login.pid + 1)
+        session.login = replace(session.login, pid=session.login.pid + 1)
         with pytest.raises(ConnectionFailed) as refused:
             session.begin(Budget(10, None, 10))
         assert str(refused.value) == REFUSED

@@ -18,7 +18,7 @@ from airflow_provider_wmigrate.engine.decisions.watch import switch_watch
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
 from airflow_provider_wmigrate.engine.ledger.ledger import Ledger
-from airflow_provider_wmigrate.engine.ledger.watching import changes_of_others, watched
+from airflow_provider_wmigrate.engine.ledger.watching import Watched, changes_of_others, watched
 from airflow_provider_wmigrate.engine.model import Identity
 from airflow_provider_wmigrate.engine.session.advisory import ledger_lock
 
@@ -211,7 +211,7 @@ def test_a_part_that_was_removed_is_told_and_made_again(runner: Any, conn: Conn,
         assert not [fact for fact in take(conn).facts if "wmigrate_watch" in fact.identity + fact.text]
         runner.record("planned", details={})
         assert switch(database, runner._folder.path, True)
-        assert watched(conn, "wmigrate") == ("on", 0)
+        assert watched(conn, "wmigrate") == Watched("on", 0)
 
 
 def test_a_schema_of_others_that_has_its_name_is_left_alone(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 from in_words import BEFORE, migration
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot, canonical, fact, ordered
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings

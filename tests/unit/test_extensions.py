@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.extensions import lack, remedy
 from airflow_provider_wmigrate.engine.extension import Extension, RequiredExtension

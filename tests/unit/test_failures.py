@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.pq import DiagnosticField
 
 from airflow_provider_wmigrate.engine.errors import NOT_KNOWN, ROLLED_BACK, StatementFailed, TimedOut
@@ -237,7 +238,7 @@ def test_a_row_of_copy() -> None:
     part = next(p for p in analysis.parts() if p.data)
     sent = server_error("22P02", context='COPY t, line 2, column a: "x"')
     assert placed(sent, analysis, part, 1) == (4, None, "COPY t FROM stdin")
-    assert placed(sent, analysis, replace(part, data=None), 1) == (2, None, "COPY t FROM stdin")
+    assert placed(sent, analysis, dataclasses.replace(part, data=None), 1) == (2, None, "COPY t FROM stdin")
     assert placed(server_error("22P02"), analysis, part, 1) == (2, None, "COPY t FROM stdin")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
@@ -165,7 +164,7 @@ LOCK = KnownLock("public.orders", STRONG, "dry run")
 )
 def test_what_the_script_does_not_show(text: str, declared: bool, learnt: Learnt | None, lines: list[str]) -> None:
     locks = (("public.orders", STRONG),) if declared else ()
-    (found,) = forecasts([script(text)._replace(declared=locks, learnt=learnt)], FACTS)[0]
+    (found,) = forecasts([replace(script(text), declared=locks, learnt=learnt)], FACTS)[0]
     assert found.lines() == lines
 
 
@@ -219,12 +218,12 @@ def test_what_one_transaction_of_several_holds() -> None:
 
 def test_what_is_kept_and_given_back() -> None:
     kept = Kept("rows", "public", "public", "orders", rows=3)
-    (found,) = forecasts([script("SELECT 1;")._replace(kept=(kept,))], FACTS)[0]
+    (found,) = forecasts([replace(script("SELECT 1;"), kept=(kept,))], FACTS)[0]
     assert found.gives_back == (f"gives back {kept}",)
     assert [lock.who_waits for lock in found.locks] == [
         "blocks reads and writes of public.orders (12 GB) for a moment, to give back what was kept"
     ]
-    gone, still = (script(text)._replace(keeps=True) for text in ("DROP TABLE orders;", "LOCK TABLE orders;"))
+    gone, still = (replace(script(text), keeps=True) for text in ("DROP TABLE orders;", "LOCK TABLE orders;"))
     puts = "puts aside what it destroys, and its rollback gives it back (keep: true)"
     assert [each.gives_back for each in forecasts([gone, still], FACTS)[0]] == [(puts,), ()]
 

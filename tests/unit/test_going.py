@@ -8,7 +8,7 @@ from some_catalog import OIDS, a_catalog, on
 from airflow_provider_wmigrate.engine.catalog.relations import Thing
 from airflow_provider_wmigrate.engine.model import Script
 from airflow_provider_wmigrate.engine.plan.forecast import Ahead, parts_of
-from airflow_provider_wmigrate.engine.plan.going import going, may_take
+from airflow_provider_wmigrate.engine.plan.going import Going, going, may_take
 from airflow_provider_wmigrate.engine.sql.analysis import analyse
 from airflow_provider_wmigrate.engine.usage import Gone
 
@@ -119,7 +119,7 @@ def test_each_script_says_it_by_itself() -> None:
 )
 def test_what_nobody_can_see_is_said(text: str, hidden: tuple[str, ...]) -> None:
     (made,) = going([ahead(text)], FACTS).values()
-    assert made == ((), (), hidden)
+    assert made == Going(hidden=hidden)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.ledger.guard import (
     TriggerState,
@@ -147,10 +147,10 @@ WHOLE = TriggerState(True, True, "wmigrate.refuse_change", "the text")
     [
         (WHOLE, None),
         (None, "it is gone"),
-        (WHOLE._replace(enabled=False), "it is disabled"),
-        (WHOLE._replace(complete=False), "it does not fire before every UPDATE, DELETE and TRUNCATE"),
-        (WHOLE._replace(function="public.nothing"), "it calls public.nothing instead of wmigrate.refuse_change"),
-        (WHOLE._replace(body="another"), "its function wmigrate.refuse_change was replaced"),
+        (replace(WHOLE, enabled=False), "it is disabled"),
+        (replace(WHOLE, complete=False), "it does not fire before every UPDATE, DELETE and TRUNCATE"),
+        (replace(WHOLE, function="public.nothing"), "it calls public.nothing instead of wmigrate.refuse_change"),
+        (replace(WHOLE, body="another"), "its function wmigrate.refuse_change was replaced"),
     ],
 )
 def test_whether_the_log_is_append_only(state: TriggerState | None, reason: str | None) -> None:

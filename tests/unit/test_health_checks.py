@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import psycopg
 import pytest
 from in_words import BEFORE, attempt, folder, state
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LedgerTooNew, WMigrateError
 from airflow_provider_wmigrate.engine.health import checks

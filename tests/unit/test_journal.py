@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Identity, Script, Transactional, checksum
 from airflow_provider_wmigrate.engine.plan import journal

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from some_catalog import a_catalog
 
 from airflow_provider_wmigrate.engine.catalog.keepable import Keepable

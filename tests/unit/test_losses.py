@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from some_catalog import CATALOG, OIDS, a_catalog, on
 
 from airflow_provider_wmigrate.engine.catalog.relations import Thing
@@ -275,8 +275,8 @@ STEP = "roll back first what made it; or if it is to go, drop it by name in the 
         (VIEW, ("other", "w"), "error"),
         (VIEW, ("other", "v"), None),
         (VIEW, ("vie",), "error"),
-        (VIEW._replace(version="002"), ("w",), "warning"),
-        (VIEW._replace(thing=Thing(CLASS, 7)), ("w",), None),
+        (replace(VIEW, version="002"), ("w",), "warning"),
+        (replace(VIEW, thing=Thing(CLASS, 7)), ("w",), None),
     ],
 )
 def test_what_no_migration_that_is_rolled_back_has_made(each: Falling, names: tuple[str, ...], severity: Any) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from in_words import folder
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.adopting.marked import marked_pieces
 from airflow_provider_wmigrate.engine.adopting.matching import Matched, accepted_versions, match, needed

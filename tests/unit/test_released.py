@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from in_words import canonical, migration
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.model import Finding, LatePolicy, Migration, Script
 from airflow_provider_wmigrate.engine.plan.released_rules import Released, released_findings

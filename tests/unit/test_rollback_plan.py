@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from in_words import canonical, codes, entry, folder, migration, state, steps
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.model import Finding, Plan, Script, State, Status, Step
 from airflow_provider_wmigrate.engine.plan import rollback

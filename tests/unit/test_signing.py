@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from msgspec.structs import asdict, replace
 
 from airflow_provider_wmigrate.engine.errors import SigningError
 from airflow_provider_wmigrate.engine.ledger.signing import SignedHead, read_heads, read_key, sign_head, unproven

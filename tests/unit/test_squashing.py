@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from in_words import canonical, entry, migration, state, steps
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.cli.pg_dump import as_migration
 from airflow_provider_wmigrate.engine.errors import ConfigError

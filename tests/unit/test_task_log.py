@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.events import (
     Blocked,
@@ -112,7 +112,7 @@ def test_each_event_in_a_line_of_its_level(
 
 
 def test_what_has_begun_or_ended_is_information(caplog: pytest.LogCaptureFixture) -> None:
-    for event in (STARTED._replace(rollback=None), Finished(RECORD)):
+    for event in (replace(STARTED, rollback=None), Finished(RECORD)):
         lines(caplog, event, include_sql=False)
     assert {record.levelname for record in caplog.records} == {"INFO"}
     caplog.clear()
@@ -148,7 +148,7 @@ def test_what_was_done(
 
 
 def test_without_a_rollback_only_the_script_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    assert lines(caplog, STARTED._replace(rollback=None))[1:] == [
+    assert lines(caplog, replace(STARTED, rollback=None))[1:] == [
         "::group::001_a.sql (sha256 abababababab)",
         "CREATE ROLE app",
         "  PASSWORD '***';",
@@ -158,14 +158,14 @@ def test_without_a_rollback_only_the_script_is_shown(caplog: pytest.LogCaptureFi
 
 def test_of_a_long_script_the_beginning_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     long = Script("001_a.sql", "x" * 20_007 + "\n", "ab" * 32)
-    assert lines(caplog, STARTED._replace(script=long, rollback=None))[1:] == [
+    assert lines(caplog, replace(STARTED, script=long, rollback=None))[1:] == [
         "::group::001_a.sql (sha256 abababababab)",
         "x" * 20_000,
         "... and 8 more characters",
         "::endgroup::",
     ]
     caplog.clear()
-    (line,) = lines(caplog, STARTED._replace(script=long, rollback=long), format="json")
+    (line,) = lines(caplog, replace(STARTED, script=long, rollback=long), format="json")
     told = json.loads(line)
     assert (len(told["sql"]), len(told["rollback_sql"])) == (20_000, 20_000)
 
@@ -187,7 +187,7 @@ SQL_FIELDS = {"sql": "CREATE ROLE app\n  PASSWORD '***';", "rollback_sql": "ALTE
     ("event", "settings", "fields"),
     [
         (STARTED, {}, STARTED_FIELDS | SQL_FIELDS),
-        (STARTED._replace(rollback=None), {}, STARTED_FIELDS | SQL_FIELDS | {"rollback_sql": None}),
+        (replace(STARTED, rollback=None), {}, STARTED_FIELDS | SQL_FIELDS | {"rollback_sql": None}),
         (STARTED, {"include_sql": False}, STARTED_FIELDS),
         (Finished(RECORD), {}, {"event": "finished", **RECORD.as_dict()}),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.sql.query_scope import Use
 from airflow_provider_wmigrate.engine.sql.read_sql import ReadSql, is_template, read_function, read_sql
@@ -191,7 +192,7 @@ A_ID = (Use("column", "", "a", "id"), Use("relation", "", "a"))
 
 def read(text: str) -> tuple[list[str], ReadSql]:
     found = read_sql(text)
-    return in_words(found.uses), found._replace(uses=())
+    return in_words(found.uses), replace(found, uses=())
 
 
 @pytest.mark.parametrize(

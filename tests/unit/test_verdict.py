@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from in_words import migration
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.row_sums import Counter, Sums, TableSums
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot, canonical, fact, ordered

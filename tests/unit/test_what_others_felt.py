@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.waits import Waiter, because_of, in_a_circle
 from airflow_provider_wmigrate.engine.record import NO_LOOK, Bystanders, together

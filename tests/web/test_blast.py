@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.blast import users_elsewhere, words_around
 from airflow_provider_wmigrate.engine.folder.folder import read_folder

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import FolderError, place
 from airflow_provider_wmigrate.engine.folder.config.root import CONFIG_FILE
@@ -16,8 +18,7 @@ from airflow_provider_wmigrate.engine.model import Finding, canonical_version
 from .model import Piece, Pieces, Tool
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
+class Converted(Struct, frozen=True):
     """What a folder becomes."""
 
     files: Mapping[str, bytes]

@@ -4,7 +4,9 @@ being made."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical_version, version_key
@@ -12,8 +14,7 @@ from airflow_provider_wmigrate.engine.model import Finding, Migration, canonical
 from .model import Applied, Tool
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(Struct, frozen=True):
     """What can be taken over."""
 
     adopted: Mapping[str, Applied]

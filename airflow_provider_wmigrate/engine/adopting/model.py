@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import HistoryError
 from airflow_provider_wmigrate.engine.folder.problems import Problem
@@ -16,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 """Of a table, by column; `adopted_at` is the time that `Table.at` gives."""
 
 
-class Table(NamedTuple):
+class Table(Struct, frozen=True):
     """Where a tool keeps its history."""
 
     name: str
@@ -31,8 +32,7 @@ class Table(NamedTuple):
     """Tables of the same schema that are read too, where they are there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """What another tool says of one migration, or of all up to one."""
 
     name: str
@@ -52,8 +52,7 @@ class Applied:
     """It stands for what it covers, and needs no file of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """One migration of another tool's folder, as it will stand here."""
 
     source: str
@@ -70,7 +69,7 @@ class Piece:
     transactional: bool = True
 
 
-class Pieces(NamedTuple):
+class Pieces(Struct, frozen=True):
     """A folder as it was read. Texts keep bytes that are not UTF-8 as surrogates."""
 
     found: Sequence[Piece]
@@ -80,7 +79,7 @@ class Pieces(NamedTuple):
     """What is not taken along, with the reason."""
 
 
-class Tool(NamedTuple):
+class Tool(Struct, frozen=True):
     """One tool that projects come from."""
 
     name: str

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_provider_wmigrate.engine.errors import BackupFailed
@@ -32,8 +33,7 @@ _FIRST_TOLD, _LONGEST_SILENCE = 2.0, 60.0
 _TIMESCALEDB = "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb')"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(Struct, frozen=True):
     """What a backup is made of, and how a program gets there."""
 
     login: Login

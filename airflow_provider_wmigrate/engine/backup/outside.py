@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.plan.backup_needs import Needs
@@ -16,8 +17,7 @@ Snapshot = Callable[[str, "Needs"], str]
 """Makes a backup by other means: given its name and what it is for, says what it has made."""
 
 
-@dataclass(frozen=True)
-class Outside:
+class Outside(Struct, frozen=True):
     """What making a backup takes of the machine and of whoever runs wmigrate there.
 
     :param environ: of the process: where programs are.

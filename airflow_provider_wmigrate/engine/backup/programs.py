@@ -6,9 +6,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg.conninfo import make_conninfo
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -36,7 +37,7 @@ _BY_HAND = "try the program by hand, and look at the server's log"
 _RETRYABLE = re.compile("lock timeout|connection to server|server closed the connection|terminating connection")
 
 
-class Login(NamedTuple):
+class Login(Struct, frozen=True):
     """How a child gets to the same server as we did."""
 
     dsn: str

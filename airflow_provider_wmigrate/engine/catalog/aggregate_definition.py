@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg.rows import namedtuple_row
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -77,8 +77,7 @@ SELECT segmentby, orderby FROM timescaledb_information.hypertable_compression_se
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
+class Policies(Struct, frozen=True):
     """Those of the aggregate itself; intervals as the server writes them, ``None``: no such policy or no bound."""
 
     refreshed: bool = False
@@ -89,8 +88,7 @@ class Policies:
     columnstore_after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """A plain view that reads the aggregate."""
 
     name: str
@@ -98,8 +96,7 @@ class View:
     options: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True):
     """:param definition: its SELECT, names qualified. :param width: of a bucket, an interval's text.
     :param source_drop_after: retention of what it reads, as an interval's text.
     :param on_top: aggregates that read it. :param others: materialized views that do."""

@@ -3,9 +3,9 @@ death between them leaves is there for everybody, without its data, and IF NOT E
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.sql.no_transaction import continuous_with_data
@@ -14,8 +14,7 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 from .builds import quoted
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True):
     """A continuous aggregate that is there.
 
     :param filled: every bucket is computed that TimescaleDB's own refresh over everything would compute.

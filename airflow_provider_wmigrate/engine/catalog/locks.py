@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from msgspec.structs import replace
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.locks_taken import LockTaken

@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
@@ -115,8 +116,7 @@ class Function(NamedTuple):
 Grouped = Mapping[int, tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class RelationFacts:
+class RelationFacts(Struct, frozen=True):
     """What is so before the script runs. Of what is not here nothing is known: it does not exist, or is not named."""
 
     version: int = 0

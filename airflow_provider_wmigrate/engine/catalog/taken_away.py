@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.record import TakenAway
@@ -25,8 +26,7 @@ _ROWS_COUNTED = 200
 """Chunks whose rows are counted where the server has no estimate."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """What there is.
 
     :param chunks: by hypertable; the rows of each chunk, -1 where the server has no estimate.

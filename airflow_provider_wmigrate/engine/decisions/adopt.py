@@ -7,10 +7,11 @@ the ledger's exclusive lock. The other tool's tables are only read.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, sql
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
@@ -30,8 +31,7 @@ from .alone import Decider
 from .baseline import NEXT, not_settled, too_late
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver:
+class TakenOver(Struct, frozen=True):
     """One migration as it is taken over."""
 
     version: str
@@ -46,8 +46,7 @@ class TakenOver:
     """compared | accepted | not kept: whether the file was held against the tool's checksum."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adoption:
+class Adoption(Struct, frozen=True):
     """What an adoption does, or did."""
 
     tool: str
@@ -71,7 +70,7 @@ class Adoption:
         return [one.version for one in self.adopted]
 
 
-class Planned(NamedTuple):
+class Planned(Struct, frozen=True):
     """An adoption that was decided, and what its entries are made of."""
 
     adoption: Adoption

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.server import refuse_standby
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -18,8 +19,7 @@ from airflow_provider_wmigrate.engine.session.advisory import ledger_lock
 from airflow_provider_wmigrate.engine.session.session import Connect, Session, open_session
 
 
-@dataclass(frozen=True, slots=True)
-class Decider:
+class Decider(Struct, frozen=True):
     """A person who decides: about which target and folder, and why."""
 
     connect: Connect

@@ -8,9 +8,10 @@ exclusive lock, so that no runner is at work meanwhile.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, sql
 from psycopg.rows import tuple_row
 
@@ -41,8 +42,7 @@ NEXT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Baselined:
+class Baselined(Struct, frozen=True):
     """What a baseline did."""
 
     to: str

@@ -7,8 +7,10 @@ lock, so that no runner is at work meanwhile.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion
 from airflow_provider_wmigrate.engine.folder.folder import normalise_version
@@ -42,8 +44,7 @@ DECISIONS: Mapping[Decision, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
+class Repaired(Struct, frozen=True):
     """What a repair did."""
 
     version: str

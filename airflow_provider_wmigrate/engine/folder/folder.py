@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import ConfigError, FolderError, UnknownVersion, nearest
 from airflow_provider_wmigrate.engine.extension import RequiredExtension
@@ -33,8 +35,7 @@ from .problems import Problem, grouped
 from .scripts import read_script
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """Everything the files say, before any database is asked."""
 
     path: Path

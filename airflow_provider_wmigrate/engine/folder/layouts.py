@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from .problems import Problem
 
@@ -20,8 +21,7 @@ _DEEPEST, _MOST = 6, 2_000
 OURS = "here all files lie in one folder: 001_name.sql, and what undoes it 001_name.rollback.sql"
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     tool: str
     looks: str
     has: Callable[[Sequence[PurePosixPath]], bool]

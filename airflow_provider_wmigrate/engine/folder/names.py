@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from .problems import Problem
 
@@ -17,7 +18,7 @@ _DATE = re.compile("(?:19|20)[0-9]{2}_(?:0[1-9]|1[0-2])_(?:0[1-9]|[12][0-9]|3[01
 """Such a name would have the year as its version, and so would every other of that year."""
 
 
-class Named(NamedTuple):
+class Named(Struct, frozen=True):
     """A file name as it is understood here."""
 
     file: str

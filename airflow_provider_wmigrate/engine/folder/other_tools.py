@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .names import ROLLBACK_SUFFIX, Named, as_words, one_width, parts_of
 from .problems import Problem
@@ -16,8 +18,7 @@ _UP, _DOWN = "up|do|deploy|apply|forward", "down|undo|revert|backward"
 _DAY, _TIME = r"(?:19|20)\d\d[-_]\d\d[-_]\d\d", r"[-_T ]?\d\d[-_:]?\d\d(?:[-_:]?\d\d)?(?=[-_. ])"
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(Struct, frozen=True):
     """How a tool names its files: a pattern over the name without extension and without `.rollback`."""
 
     tool: str
@@ -78,8 +79,7 @@ _NO_MIGRATIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(Struct, frozen=True):
     """A file to which the way of another tool gives a meaning."""
 
     file: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import place
 from airflow_provider_wmigrate.engine.model import FolderFinding
@@ -12,7 +13,7 @@ _NAMED = 3
 """How many files a line names of those it counts."""
 
 
-class Problem(NamedTuple):
+class Problem(Struct, frozen=True):
     """One thing wrong with one file. Several of one `kind` are told in one line."""
 
     file: str

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from airflow_provider_wmigrate.engine.model import canonical_version
 
 from .config.root import CONFIG_FILE, FileRules
@@ -62,7 +64,7 @@ def _apart(strangers: Sequence[Problem], named: Sequence[Named], others: Sequenc
             end = (ROLLBACK_SUFFIX if right.is_rollback else "") + Path(problem.file).suffix
             hint = f"name it NNN_{right.name}{end}: version {canonical_version(right.digits)} is taken"
             rule = f"{problem.rule}, and renumber what would have a version twice"
-            problem = problem._replace(hint=hint, aside=hint, rule=rule)
+            problem = replace(problem, hint=hint, aside=hint, rule=rule)
         found.append(problem)
     return found
 

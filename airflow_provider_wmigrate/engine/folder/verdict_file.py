@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import FolderError
 from airflow_provider_wmigrate.engine.model import Migration, checksum, version_key
@@ -47,8 +48,7 @@ class Grade(str, Enum):
         return self in (Grade.EXACT, Grade.IRREVERSIBLE)
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(Struct, frozen=True):
     """What a verdict is about, as checksums; empty: there is none."""
 
     script: str
@@ -57,8 +57,7 @@ class About:
     """Over the scripts of all that the migration needs, and whether it keeps what it destroys."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenVerdict:
+class WrittenVerdict(Struct, frozen=True):
     """One line of the file."""
 
     grade: Grade

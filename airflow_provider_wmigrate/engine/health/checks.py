@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.server import STANDBY
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, WMigrateError
@@ -30,8 +30,7 @@ DRIFT = "drift"
 """The last one, which is made where `settings.drift` is not `ignore`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Plain, frozen=True):
     """One question and its answer: what is so, and what to do next if it should not be."""
 
     name: str
@@ -40,8 +39,7 @@ class Check:
     next_step: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Health(Plain):
+class Health(Plain, frozen=True):
     """The answer to all of them: as bad as the worst."""
 
     status: HealthStatus
@@ -63,8 +61,7 @@ class Health(Plain):
         return Plain.as_dict(self) | {"reasons": list(self.reasons)}
 
 
-@dataclass(frozen=True, slots=True)
-class LockHolder:
+class LockHolder(Struct, frozen=True):
     """A session that holds advisory locks of this ledger now: a runner at work, or what is left of one."""
 
     pid: int

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB, read_extensions
@@ -19,8 +19,7 @@ _EDITIONS = {"timescale": "Community Edition", "apache": "Apache 2 Edition"}
 """By the setting timescaledb.license, as TimescaleDB's manual calls them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Introduction:
+class Introduction(Struct, frozen=True):
     """One target, as it introduces itself."""
 
     server: str

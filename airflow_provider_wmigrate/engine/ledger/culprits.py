@@ -4,10 +4,10 @@ neither the folder nor in which schema the ledger is."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.sql.named import names_in
@@ -22,8 +22,7 @@ _WORD = re.compile(r'(?:"(?:[^"]|"")+"|[\w$]+)(?:\.(?:"(?:[^"]|"")+"|[\w$]+))*')
 _MOST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Culprit:
+class Culprit(Struct, frozen=True):
     """:param what: `column public.orders.note`.
     :param how: what was done with it.
     """

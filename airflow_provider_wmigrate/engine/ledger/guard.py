@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, DataError, sql
 from psycopg.rows import dict_row
 
@@ -24,7 +25,7 @@ TRIGGER, FUNCTION = "audit_log_append_only", "refuse_change"
 _ASK = "find out who has write access to the ledger"
 
 
-class TriggerState(NamedTuple):
+class TriggerState(Struct, frozen=True):
     """The trigger that keeps the audit log append-only, as the catalogs have it."""
 
     enabled: bool

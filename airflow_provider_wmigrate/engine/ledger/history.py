@@ -7,10 +7,10 @@ these to others sets the limits (statement_timeout, read-only) on the connection
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
@@ -23,8 +23,7 @@ ACTED = ("applied", "rolled_back", "failed", "rollback_failed", "repaired", "bas
 """The events that changed the schema or the ledger, or tried to: what a person means by history."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventFilter:
+class EventFilter(Struct, frozen=True):
     """Which audit rows: those for which everything that is given holds. The default is every row."""
 
     events: tuple[str, ...] = ()
@@ -40,8 +39,7 @@ class EventFilter:
     """Positions below this one: the cursor for the next page, which stays right while others append."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventPage:
+class EventPage(Struct, frozen=True):
     """Some audit rows and how many there are in all."""
 
     rows: tuple[AuditRow, ...] = ()
@@ -54,8 +52,7 @@ class EventPage:
         return self.rows[-1].position if self.rows and self.total > len(self.rows) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(Struct, frozen=True):
     """What happened on one day. Days on which nothing did are not told. A dry run is neither success nor failure."""
 
     day: date
@@ -108,7 +105,7 @@ def days(conn: Connection[Any], ledger: Ledger, where: EventFilter | None = None
     )
     rows = conn.cursor(row_factory=dict_row).execute(query, values).fetchall()
     counted = (Day(**row) for row in rows)
-    return tuple(day for day in counted if any(getattr(day, f.name) for f in fields(Day)[1:]))
+    return tuple(day for day in counted if any(getattr(day, name) for name in Day.__struct_fields__[1:]))
 
 
 def _condition(conn: Connection[Any], where: EventFilter) -> tuple[sql.Composable, list[Any]]:

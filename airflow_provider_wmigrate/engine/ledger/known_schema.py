@@ -3,9 +3,9 @@ has changed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 

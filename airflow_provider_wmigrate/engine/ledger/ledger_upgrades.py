@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class LedgerUpgrade(NamedTuple):
+class LedgerUpgrade(Struct, frozen=True):
     """What makes a ledger one version newer. It only adds, and never changes a row of the audit log.
 
     :param version: the version it makes.

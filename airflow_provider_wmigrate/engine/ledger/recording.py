@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.folder.folder import Folder
@@ -54,7 +55,7 @@ def server_time(text: str | None) -> datetime:
     return datetime.fromisoformat(f"{seconds}.{fraction:0<6}+00:00")
 
 
-class Rows(NamedTuple):
+class Rows(Struct, frozen=True):
     """Makes the statements.
 
     :param schema: of the ledger.
@@ -174,7 +175,7 @@ def recorded(
     return (*changes, rows.append(row, text), rows.set_metadata(values, value)), row.head
 
 
-class Writer(NamedTuple):
+class Writer(Struct, frozen=True):
     """Rows of the ledger written one by one, by whoever holds the transaction and the locks.
 
     :param schema: of the ledger.

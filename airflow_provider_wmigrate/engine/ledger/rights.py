@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.model import Finding
@@ -20,7 +21,7 @@ TO_KEEP = {"schema_snapshots": ("SELECT", "INSERT"), "schema_facts": ("SELECT", 
 """Rights on the tables that it uses too where the schema is kept, to find drift."""
 
 
-class Rights(NamedTuple):
+class Rights(Struct, frozen=True):
     """What the current role has."""
 
     role: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.model import Entry
@@ -16,8 +16,7 @@ Session = Mapping[str, Any]
 """What is kept of the script's session, as JSON. Ledger version 2."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptJournal:
+class ScriptJournal(Struct, frozen=True):
     """The caller holds the transaction and the locks.
 
     :param schema: of the ledger.

@@ -11,13 +11,14 @@ import hmac
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeGuard
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from airflow_provider_wmigrate.engine.errors import SigningError
 from airflow_provider_wmigrate.engine.model import Finding
@@ -32,8 +33,7 @@ _HOW = (
 )
 
 
-@dataclass(frozen=True)
-class AuditKey:
+class AuditKey(Struct, frozen=True):
     """A key with which heads are signed or, if it is the public half, only verified."""
 
     algorithm: Algorithm
@@ -45,8 +45,7 @@ class AuditKey:
     """Whether a signature (the first argument) is that of a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedHead:
+class SignedHead(Struct, frozen=True):
     """What the head of an audit log was at a moment, with a signature over all the other fields."""
 
     algorithm: str
@@ -147,7 +146,7 @@ def read_heads(lines: Iterable[str], source: str) -> Iterator[tuple[int, SignedH
 
 
 def _is_signed_head(values: Any) -> TypeGuard[dict[str, str]]:
-    if not isinstance(values, dict) or set(values) != {field.name for field in fields(SignedHead)}:
+    if not isinstance(values, dict) or set(values) != set(SignedHead.__struct_fields__):
         return False
     return all(isinstance(value, str) for value in values.values()) and position(values["head"]) is not None
 

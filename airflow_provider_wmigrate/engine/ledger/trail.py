@@ -9,9 +9,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding
@@ -27,8 +28,7 @@ HEAD = "audit_head"
 """Key of application_metadata under which the chain's length and last hash stand."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
+class AuditRow(Struct, frozen=True):
     """One row of audit_log, in the order in which its columns are hashed."""
 
     position: int
@@ -70,7 +70,7 @@ class AuditRow:
         return _hash(self.canonical())
 
 
-COLUMNS = tuple(f.name for f in fields(AuditRow))
+COLUMNS = AuditRow.__struct_fields__
 
 
 def _canonical(values: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ the log's head would be locked until that one commits, and every run would wait 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from msgspec import Struct
 from psycopg import Connection, sql
 from psycopg.rows import dict_row, tuple_row
 
@@ -20,7 +20,7 @@ from airflow_provider_wmigrate.engine.session.session import Session
 from .audit_log import AuditLog
 from .structure import in_schema
 
-COLUMNS = tuple(field.name for field in fields(OthersChange))
+COLUMNS = OthersChange.__struct_fields__
 ROWS = 1000
 """How many of the newest rows of the audit log are looked through."""
 AT_ONCE = 500
@@ -36,7 +36,7 @@ _ITS_OWN = (
 """Whether a schema n is the watch's, and not one of others that has its name. One of both may have been dropped."""
 
 
-class Watched(NamedTuple):
+class Watched(Struct, frozen=True):
     """The watch in one database.
 
     :param state: `off`: there is none; `broken`: it is there, but a part of it is missing or disabled.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.foreseen import Loss
@@ -19,7 +21,7 @@ BACKED_UP, PLANNED, REMOVED = "backed_up", "planned", "backup_removed"
 """Events of the audit log."""
 
 
-class Need(NamedTuple):
+class Need(Struct, frozen=True):
     """That a script needs a backup before it runs.
 
     :param why: in plain words.
@@ -92,7 +94,7 @@ def as_planned(found: Needs, plan: Plan) -> dict[str, Any]:
     }
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True):
     """A row of the audit log, as far as it counts here."""
 
     event: str

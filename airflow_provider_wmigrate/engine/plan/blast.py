@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import Thing
 from airflow_provider_wmigrate.engine.catalog.users import Counted, DatabaseUsers, Function
@@ -19,8 +20,7 @@ from airflow_provider_wmigrate.engine.usage import GRADES, Gone, Grade, Through,
 from .going import Going
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True, dict=True):
     """Something with texts of SQL: a task, a file, a function.
 
     :param texts: as they stand there, or as the last run has rendered them.
@@ -34,7 +34,7 @@ class Source:
     surest: Grade = "certain"
     words: tuple[str, ...] = ()
     path: tuple[str, ...] | None = None
-    function: Function | None = field(default=None, repr=False)
+    function: Function | None = None
 
     @cached_property
     def whole(self) -> str:
@@ -49,7 +49,7 @@ class Source:
         return tuple(read_sql(text) for text in self.texts)
 
 
-class Known(NamedTuple):
+class Known(Struct, frozen=True):
     """:param path: in which schemas a name without one is looked for.
     :param columns: which relations have a column of one of the names that go; None: it is not known.
     """
@@ -151,7 +151,7 @@ def _best_of(gone: Gone, source: Source, all_read: Sequence[ReadSql], known: Kno
     for read in all_read:
         path = read.path or source.path or known.path
         for use in read.uses:
-            graded = _graded(use, gone, known._replace(path=path))
+            graded = _graded(use, gone, replace(known, path=path))
             if graded is not None:
                 found.append(_weaker(graded, "likely", "variables are filled in") if read.filled else graded)
     if not found:

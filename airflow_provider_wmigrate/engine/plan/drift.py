@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import Difference, diff
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Fact, Snapshot, ordered
@@ -18,8 +20,7 @@ FIRST = 3
 """How many differences a finding tells; `wmigrate drift` tells all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """The schema that the ledger keeps: what runs of wmigrate have made, and what a person has accepted.
 
     :param version: the highest that was applied then; empty: none.
@@ -49,8 +50,7 @@ class Known:
         return ""
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(Struct, frozen=True, dict=True):
     """What differs now.
 
     :param known: None: nothing has been kept yet.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.errors import WMigrateError
@@ -60,7 +62,7 @@ _SHOWN = ("r", "p", "m", "v", "f")
 """Kinds of relations, as pg_class.relkind has them."""
 
 
-class Ahead(NamedTuple):
+class Ahead(Struct, frozen=True):
     """A script that a plan will run."""
 
     version: str
@@ -252,8 +254,7 @@ Held = Mapping[int, LockMode]
 """By oid, the strongest mode in which a transaction has locked a relation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What a dry run saw of one script.
 
     :param here: the names of what existed before the dry run, by oid.

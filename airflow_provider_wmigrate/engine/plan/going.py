@@ -4,8 +4,10 @@ names. Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts, Thing
 from airflow_provider_wmigrate.engine.sql.statements import Statement
@@ -22,7 +24,7 @@ _MAY_TAKE = frozenset({"drop_stmt", "rename_stmt", "alter_table_stmt", "alter_ob
 _ROUTINES = ("FUNCTION", "PROCEDURE", "ROUTINE", "AGGREGATE")
 
 
-class Going(NamedTuple):
+class Going(Struct, frozen=True):
     """:param things: by the object that each is; those that the server knows, and which column of it.
     :param hidden: statements of which nobody can see what they take away, and why.
     """

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.model import Entry, Finding, Transactional, checksum
 from airflow_provider_wmigrate.engine.sql.arguments import whole_number
@@ -16,7 +18,7 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
 
 
-class Segment(NamedTuple):
+class Segment(Struct, frozen=True):
     """Neighbouring statements, from `first` to before `end`, that share a transaction; or one that cannot have any."""
 
     first: int
@@ -24,7 +26,7 @@ class Segment(NamedTuple):
     transactional: bool
 
 
-class Resume(NamedTuple):
+class Resume(Struct, frozen=True):
     """Where to go on: the index of the first statement that is not known to have run."""
 
     done: int = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.sql.script import Analysis
@@ -13,8 +14,7 @@ from airflow_provider_wmigrate.engine.sql.script import Analysis
 _ALLOWS = re.compile(r"--\s*wmigrate\s*:\s*allow\s+(\S+?)\s*(?::[ \t]*(.*?))?\s*$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(Struct, frozen=True):
     """A comment `-- wmigrate: allow CODE: reason`."""
 
     code: str

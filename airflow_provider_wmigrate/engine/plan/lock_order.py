@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
@@ -27,7 +28,7 @@ _SHOWN = 6
 """Relations that a sentence names."""
 
 
-class Late(NamedTuple):
+class Late(Struct, frozen=True):
     """A lock that is taken just before its statement."""
 
     need: LockNeed
@@ -35,7 +36,7 @@ class Late(NamedTuple):
     """Number from 0 of a long statement through which it would be held otherwise."""
 
 
-class LockOrder(NamedTuple):
+class LockOrder(Struct, frozen=True):
     """When each lock of a script is taken."""
 
     first: tuple[LockNeed, ...] = ()

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import copy
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
@@ -14,7 +16,7 @@ from airflow_provider_wmigrate.engine.sql.arguments import constant
 from airflow_provider_wmigrate.engine.sql.named import names_in
 
 
-class Lock(NamedTuple):
+class Lock(Struct, frozen=True):
     """A statement locks a relation that was there before."""
 
     relation: int
@@ -22,13 +24,13 @@ class Lock(NamedTuple):
     work: LongWork | None = None
 
 
-class Lasting(NamedTuple):
+class Lasting(Struct, frozen=True):
     """A statement takes longer than a moment, on something that the script has made itself."""
 
     work: LongWork
 
 
-class Hidden(NamedTuple):
+class Hidden(Struct, frozen=True):
     """A statement locks what only its run can tell."""
 
     why: str

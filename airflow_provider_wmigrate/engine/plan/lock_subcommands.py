@@ -6,7 +6,9 @@ Source: the ATPrep... and ATExec... functions of PostgreSQL's tablecmds.c, versi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.relations import Column, Constraint, Thing
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LongWork
@@ -23,7 +25,7 @@ TRIGGERS = (
 )
 
 
-class Altering(NamedTuple):
+class Altering(Struct, frozen=True):
     """One statement.
 
     :param table: None: it is new.

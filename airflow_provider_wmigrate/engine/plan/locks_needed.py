@@ -8,8 +8,9 @@ migration may make them before.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.relations import Relation, RelationFacts
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed, LockSet, LongWork, Unforeseen

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts, Thing
 from airflow_provider_wmigrate.engine.catalog.row_counts import Counted
@@ -23,7 +25,7 @@ KINDS = {**_TABLES, "v": "view", "m": "materialized view", "S": "sequence"}
 _ROWS, SOME_ROWS = "all rows", "rows"
 
 
-class Lost(NamedTuple):
+class Lost(Struct, frozen=True):
     """:param kind: of what goes; `all rows` and `rows` (nobody knows which) leave the table.
     :param column: its number; 0: the relation itself.
     :param through: what takes it along; empty: the statement names it.

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import groupby
 from typing import Any
+
+from msgspec import Struct
 
 PER_ROW = 100
 """How many changes one row of the audit log tells, at the most: the restore of a dump makes ten thousand."""
 
 
-@dataclass(frozen=True, slots=True)
-class OthersChange:
+class OthersChange(Struct, frozen=True):
     """One command of somebody who is not wmigrate.
 
     :param role: taken with SET ROLE; None: none.

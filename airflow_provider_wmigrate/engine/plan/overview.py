@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.folder.graph import Graph
 from airflow_provider_wmigrate.engine.model import Entry, LastEvent, LatePolicy, Migration, Plan, State, Status
@@ -12,7 +12,7 @@ from airflow_provider_wmigrate.engine.model import Entry, LastEvent, LatePolicy,
 from .planner import plan_apply
 
 
-class Standing(NamedTuple):
+class Standing(Struct, frozen=True):
     """One migration on one target. At least one of `migration` and `entry` is there."""
 
     version: str
@@ -32,8 +32,7 @@ class Standing(NamedTuple):
         return known.name
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """Every migration of a folder and a ledger, in numeric order, with the plan that `up` would follow."""
 
     plan: Plan

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.snapshot.facts import Snapshot
 from airflow_provider_wmigrate.engine.folder.config.settings import Settings
@@ -17,8 +18,7 @@ FIRST = 3
 """How many objects that differ a finding names."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProposedStep:
+class ProposedStep(Struct, frozen=True):
     """A migration as a person sees it in the request.
 
     :param rollback_checksum: of the script that undoes it; None: it has none.
@@ -34,7 +34,7 @@ class ProposedStep:
     @classmethod
     def of(cls, migration: Migration) -> ProposedStep:
         rollback = migration.rollback.checksum if migration.rollback else None
-        declared = {f.name: getattr(migration, f.name) for f in fields(migration) if f.name not in _NOT_DECLARED}
+        declared = {n: getattr(migration, n) for n in migration.__struct_fields__ if n not in _NOT_DECLARED}
         return cls(migration.version, migration.script.file, migration.script.checksum, rollback, _hash(declared))
 
     def edits(self, now: Migration | None) -> Iterator[str]:
@@ -60,8 +60,7 @@ def _how(before: str | None, now: str | None) -> str:
     return "added" if before is None else "deleted" if now is None else "edited"
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal(Plain):
+class Proposal(Plain, frozen=True):
     """A plan with all that it was made of.
 
     :param settings: hash over `settings.execution` and `settings.backup` of the environment.

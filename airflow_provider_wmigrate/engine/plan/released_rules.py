@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.model import Finding, LatePolicy, Migration, finding_in, version_key
 
 
-class Released(NamedTuple):
+class Released(Struct, frozen=True):
     """The migrations as a repository has them.
 
     What no runner could read is left out: nobody can have applied it.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct, field
 
 from airflow_provider_wmigrate.engine.model import Finding
 from airflow_provider_wmigrate.engine.sql.pieces import has_word, without_comments
@@ -19,7 +20,7 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 ROLE, AUTHORIZATION = "role", "session_authorization"
 
 
-class Possession(NamedTuple):
+class Possession(Struct, frozen=True):
     """Something that ends with a session.
 
     :param kind: "temporary table", "prepared statement", "cursor", "channel" (of LISTEN) or "advisory lock".
@@ -30,16 +31,14 @@ class Possession(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """A session at one moment: every setting made in it, as the server writes it, and what it possesses."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     possessions: frozenset[Possession] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptSession:
+class ScriptSession(Struct, frozen=True):
     """What of a session is the script's own: the ledger keeps it until the migration is done.
 
     :param unsure: settings that may have held for their transaction alone; the runner died before it could look.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.relations import RelationFacts, Thing
 from airflow_provider_wmigrate.engine.model import Finding, Migration
@@ -16,14 +17,14 @@ from .lock_subcommands import name_of
 from .locks_needed import taken_in_order
 
 
-class Named(NamedTuple):
+class Named(Struct, frozen=True):
     """:param words: as the server describes it. :param names: its own, and of the relation that it is a part of."""
 
     words: str
     names: tuple[str, ...]
 
 
-class Falling(NamedTuple):
+class Falling(Struct, frozen=True):
     """What only CASCADE takes along."""
 
     version: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.folder.config.root import SqlRules
@@ -41,8 +42,7 @@ _NOT_CALLED = ("create_function_stmt", "view_stmt", "rule_stmt", "comment_stmt")
 """What stands in them is called later, if at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """:param arguments: nodes by name; by number from 0 where the call gives no name."""
 
     name: str

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB
 from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_in
@@ -61,7 +63,7 @@ class KnownExtension:
         return self._said[migration.version]
 
 
-class _Said(NamedTuple):
+class _Said(Struct, frozen=True):
     has_it: bool
     """The extension is declared or created."""
     defines: frozenset[str]

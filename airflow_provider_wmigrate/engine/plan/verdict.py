@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from airflow_provider_wmigrate.engine.catalog.row_sums import Sums, TableSums
 from airflow_provider_wmigrate.engine.catalog.snapshot.comparing import Difference, diff
@@ -13,8 +14,7 @@ from airflow_provider_wmigrate.engine.model import Migration
 from airflow_provider_wmigrate.engine.plain import Plain
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict(Plain):
+class Verdict(Plain, frozen=True):
     """:param differences: sentences about the schema. :param rows: sentences about rows and sequences.
     :param rewritten: tables that were there before, and that apply or rollback has rewritten or emptied.
     :param unproven: tables of whose rows nothing is proven, with the reason.
@@ -38,16 +38,14 @@ class Verdict(Plain):
         return said + [f"unproven: {table} {why}" for table, why in self.unproven.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A database at one moment."""
 
     schema: Snapshot
     sums: Sums
 
 
-@dataclass(frozen=True, slots=True)
-class SeenApplied:
+class SeenApplied(Struct, frozen=True):
     """A database when the migration has run: its rows are not compared with anything.
 
     :param files: by table, see `TableSums.file`.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta, timezone, tzinfo
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.folder.config.settings import DAYS, UTC
 from airflow_provider_wmigrate.engine.model import Finding, Severity, Step
@@ -16,7 +18,7 @@ _AHEAD = 15
 """Days that are looked at: each weekday twice."""
 
 
-class Closed(NamedTuple):
+class Closed(Struct, frozen=True):
     """A migration may not begin.
 
     :param opens: when it may; None: never, for it takes longer than any window is open.

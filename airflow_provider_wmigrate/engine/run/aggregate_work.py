@@ -3,9 +3,8 @@ without its data is dropped, so that the statement runs from its beginning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog import aggregates
 from airflow_provider_wmigrate.engine.errors import HistoryError, WMigrateError
@@ -15,8 +14,7 @@ from airflow_provider_wmigrate.engine.plan.journal import Effect
 from .script_work import AtStatement
 
 
-@dataclass(frozen=True, slots=True)
-class AggregateWork:
+class AggregateWork(Struct, frozen=True):
     at: AtStatement
 
     def there(self) -> bool:

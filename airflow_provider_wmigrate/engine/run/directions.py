@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import psycopg
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog.extensions import preflight
 from airflow_provider_wmigrate.engine.errors import HistoryError, UnknownVersion, WMigrateError
@@ -45,7 +46,7 @@ LARGE = 1_000_000
 """Bytes of a script."""
 
 
-class Decided(NamedTuple):
+class Decided(Struct, frozen=True):
     """A script to run; or nothing, since it is done; or why it may not be done. None of them: the ledger has to be
     asked for its script."""
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.locks import names_query, relation_names
 from airflow_provider_wmigrate.engine.catalog.probe import any_exists
@@ -55,8 +56,7 @@ def reason_not_to_try(job: Job, *, begun: bool) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
+class _Chain(Struct, frozen=True):
     """What is known of the scripts of one dry run, by version, while it goes on."""
 
     jobs: Sequence[Job]
@@ -96,8 +96,7 @@ class _Chain:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
+class DryRun(Struct, frozen=True):
     """One dry run of scripts and of those that have to run before them.
 
     :param wanted: versions of those that are not there only for the sake of another.

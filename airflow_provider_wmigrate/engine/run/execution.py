@@ -6,10 +6,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import psycopg
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.catalog.jobs import jobs_to_pause
@@ -36,8 +37,7 @@ from .job import Job
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """One call's acting half.
 
     :param connect: opens other connections: to see who blocks this one, and to record a failure when this one is gone.

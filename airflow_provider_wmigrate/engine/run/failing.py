@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from typing import Any
 
 import psycopg
+from msgspec.structs import asdict
 
 from airflow_provider_wmigrate.engine.catalog.locks import room_for_locks
 from airflow_provider_wmigrate.engine.errors import (

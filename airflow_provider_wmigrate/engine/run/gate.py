@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import OutsideWindow
 from airflow_provider_wmigrate.engine.folder.config.settings import Guard, Window
 from airflow_provider_wmigrate.engine.plan.window import Closed, closed, told
 
 
-class Gate(NamedTuple):
+class Gate(Struct, frozen=True):
     """Asked at every beginning, for the window may have ended since the plan.
 
     :param now: the time, with its zone.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.locks import locks_query, locks_taken
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from .keeping import Keeping
 
 
-class InTransaction(NamedTuple):
+class InTransaction(Struct, frozen=True):
     """Script, entry and audit row commit together or not at all.
 
     :param flushed: its commit waits until the disk has it.

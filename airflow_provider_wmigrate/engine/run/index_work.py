@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import psycopg
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog import builds, probe
 from airflow_provider_wmigrate.engine.errors import HistoryError, LockTimeout, WMigrateError, place
@@ -23,8 +24,7 @@ from airflow_provider_wmigrate.engine.plan.journal import Effect
 from .script_work import AtStatement
 
 
-@dataclass(frozen=True, slots=True)
-class IndexWork:
+class IndexWork(Struct, frozen=True):
     at: AtStatement
 
     def prepare(self, *, begun: bool = False) -> bool:

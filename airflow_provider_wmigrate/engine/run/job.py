@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
@@ -15,7 +15,7 @@ from airflow_provider_wmigrate.engine.session.settings import Budget
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
-class Job(NamedTuple):
+class Job(Struct, frozen=True):
     migration: Migration
     analysis: Analysis
     transactional: Transactional

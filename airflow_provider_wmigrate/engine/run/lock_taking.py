@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.waits import holders
 from airflow_provider_wmigrate.engine.errors import ROLLED_BACK, OthersWaited, StatementFailed
@@ -55,7 +56,7 @@ _SEEN_IN_TIME = 0.5
 def short(budget: Budget, session: Session) -> Budget:
     """The same limits for a script that holds locks: what it waits for then ends before the server would look for a
     deadlock, and might end somebody else."""
-    return budget._replace(lock=min(budget.lock, _INSIDE * session.login.patience_seconds))
+    return replace(budget, lock=min(budget.lock, _INSIDE * session.login.patience_seconds))
 
 
 def first_limits(job: Job, settings: Execution, session: Session) -> Budget:
@@ -162,7 +163,7 @@ class LockTaking:
         pieces, (at, end) = self.job.analysis.pieces, self._ends
         in_one = self.sending is None and len(pieces) == 1 and pieces[0].data is None
         if in_one and not order.late:
-            whole: Send = lambda head: self._statements(at, end, tail._replace(head=head))  # noqa: E731
+            whole: Send = lambda head: self._statements(at, end, replace(tail, head=head))  # noqa: E731
             return self._first(order.first, budget, whole)
         self._first(order.first, budget, self._alone)
         self._held_since, self._polled = time.monotonic(), 0.0

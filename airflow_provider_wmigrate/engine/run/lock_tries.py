@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.lock_modes import LockMode, LockNeed
 from airflow_provider_wmigrate.engine.session.message import ask

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.catalog import relations_sql
@@ -32,7 +33,7 @@ from .job import Job
 BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
-class Opened(NamedTuple):
+class Opened(Struct, frozen=True):
     """An open transaction in which nothing of the script was sent yet."""
 
     locked: bool
@@ -45,7 +46,7 @@ class Opened(NamedTuple):
     """What the script will lock."""
 
 
-class Opening(NamedTuple):
+class Opening(Struct, frozen=True):
     """:param schema: of the ledger.
     :param locks: to be taken in place of all that are held; None: those are kept.
     :param foresees: what the script will lock is to be foreseen.

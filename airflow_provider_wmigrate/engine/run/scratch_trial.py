@@ -6,8 +6,10 @@ It shows that the script works on the schema that the folder makes. Nothing of i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import RollbackFailed, StatementFailed, WMigrateError
 from airflow_provider_wmigrate.engine.events import Listener, Noticed
@@ -27,8 +29,7 @@ class Runner(Protocol):
     def roll_back_each(self, versions: Sequence[str]) -> list[Record]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ScratchTrial:
+class ScratchTrial(Struct, frozen=True):
     """:param runner: makes one for a database.
     :param migrations: of the folder, by version.
     :param go_on: asked before each version; False: the rest is left.

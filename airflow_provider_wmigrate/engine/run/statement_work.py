@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import psycopg
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.catalog import probe
 from airflow_provider_wmigrate.engine.catalog.aggregates import filled_in_steps
@@ -19,8 +18,7 @@ from .index_work import IndexWork
 from .script_work import AtStatement
 
 
-@dataclass(frozen=True, slots=True)
-class StatementWork:
+class StatementWork(Struct, frozen=True):
     at: AtStatement
 
     def has_run(self) -> bool | None:

@@ -7,8 +7,9 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.errors import LockTimeout, WMigrateError
@@ -17,7 +18,7 @@ from .connection import not_one_session
 from .interruption import Interruption
 
 
-class AdvisoryLock(NamedTuple):
+class AdvisoryLock(Struct, frozen=True):
     """A session lock in the target database. `key` is its name; the number is a hash of it."""
 
     key: str

@@ -6,9 +6,10 @@ import re
 import selectors
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import generators
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Loader, Transformer
@@ -49,7 +50,7 @@ _PATIENCE = 3.0
 """Seconds for a pooler to give a second connection a server process; if it does not, all are taken."""
 
 
-class Login(NamedTuple):
+class Login(Struct, frozen=True):
     """What the server says of a session: who is at the other end."""
 
     pid: int

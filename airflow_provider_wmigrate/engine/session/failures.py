@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.catalog.extensions import remedy
 from airflow_provider_wmigrate.engine.catalog.keepable import PREFIX
@@ -19,8 +20,7 @@ from airflow_provider_wmigrate.engine.sql.statements import Statement
 from .interruption import Spared
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True):
     """What the session knows of a failure and the error does not.
 
     :param lost: the connection is gone.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from msgspec import Struct
 
 from .answering import Limit
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_wmigrate.engine.record import Bystanders
 
 
-class Spared(NamedTuple):
+class Spared(Struct, frozen=True):
     """Others for whose sake what runs has to end."""
 
     bystanders: Bystanders

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import Connection
 
 from airflow_provider_wmigrate.engine.errors import ConnectionFailed, LockTimeout, WMigrateError
@@ -28,7 +29,7 @@ _POLL = 0.1
 """Seconds between two looks: a look reads what locks there are, and takes none."""
 
 
-class Holder(NamedTuple):
+class Holder(Struct, frozen=True):
     """A session that holds one of the two locks."""
 
     pid: int

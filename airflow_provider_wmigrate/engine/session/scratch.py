@@ -7,9 +7,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
@@ -32,7 +33,7 @@ _ATTEMPTS = 20
 """How often a database is copied, if each time somebody has come into it, such as a worker of TimescaleDB's."""
 
 
-class ScratchServer(NamedTuple):
+class ScratchServer(Struct, frozen=True):
     """A server on which scratch databases may be made."""
 
     connect: Connect

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from msgspec import Struct
 from psycopg import Connection, pq
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
@@ -30,7 +31,7 @@ _COPY = {
 _COUNTED = (b"INSERT", b"UPDATE", b"DELETE", b"MERGE", b"COPY")
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True):
     """Statements of ours that go to the server in one message with a script of one piece, before it."""
 
     text: bytes
@@ -38,7 +39,7 @@ class Head(NamedTuple):
     """How many."""
 
 
-class Tail(NamedTuple):
+class Tail(Struct, frozen=True):
     """Statements of ours that go to the server in one message with a piece of a script, behind it."""
 
     text: bytes
@@ -59,7 +60,7 @@ class HeadRefused(Exception):
         super().__init__(str(error))
 
 
-class Sent(NamedTuple):
+class Sent(Struct, frozen=True):
     """What a piece of a script, or a whole one, came to."""
 
     statements: int = 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection, sql
 
 from .connection import OWN_TIMEOUT, READABLE, set_config, settings
@@ -14,7 +15,7 @@ _GRACE = 5.0
 """Seconds."""
 
 
-class Budget(NamedTuple):
+class Budget(Struct, frozen=True):
     """Limits of one script, in seconds."""
 
     total: float

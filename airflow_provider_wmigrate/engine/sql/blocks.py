@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
@@ -23,7 +25,7 @@ _CONTROL = {
 """Savepoints are not here: they stay inside the transaction they are in, so a script may use them."""
 
 
-class Block(NamedTuple):
+class Block(Struct, frozen=True):
     """The statements from `first` to before `end` stood between BEGIN, which was at `line`, and COMMIT."""
 
     first: int
@@ -31,7 +33,7 @@ class Block(NamedTuple):
     line: int
 
 
-class Unwrapped(NamedTuple):
+class Unwrapped(Struct, frozen=True):
     """Statements without transaction control, where that stood, and the blocks that are left.
 
     A single block around everything is none of them: it says what is so anyway, unless the script is declared to run

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.model import Script
@@ -18,7 +19,7 @@ from .pieces import without_comments
 from .psql import comments
 
 
-class _Marker(NamedTuple):
+class _Marker(Struct, frozen=True):
     at: int
     text: str
     tool: str

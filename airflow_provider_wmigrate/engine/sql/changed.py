@@ -6,7 +6,10 @@ Names without a schema get the one that the script itself has set, or that of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.changes import Change, Changes
 
@@ -20,7 +23,7 @@ _MOST = 1_000
 _UNREAD = frozenset({"do_stmt", "call_stmt", "select_stmt"})
 
 
-class _Place(NamedTuple):
+class _Place(Struct, frozen=True):
     """:param schema: that the script has set as the first of its search path.
     :param locked: name -> schema of what the server has locked under this name; "" where there are several.
     """
@@ -48,7 +51,7 @@ def changed(analysis: Analysis, locked: Iterable[str] = ()) -> Changes:
     for statement in analysis.statements:
         unread = unread or statement.kind in _UNREAD or _has_elements(statement)
         if statement.kind == "variable_set_stmt":
-            place = place._replace(schema=_first_schema(statement.node, place.schema))
+            place = replace(place, schema=_first_schema(statement.node, place.schema))
         found.update(dict.fromkeys(_of(analysis, statement, place)))
         if len(found) > _MOST:
             return Changes(tuple(found)[:_MOST], unread=True)

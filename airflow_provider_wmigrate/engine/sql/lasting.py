@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from .script import Analysis
 from .statements import Statement
@@ -24,8 +25,7 @@ _CALL = re.compile(_CALLS)
 _WORTH_LOOKING = re.compile(rf"\b(?:{_CALLS})\b|\bcopy\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Lasting:
+class Lasting(Struct, frozen=True):
     """One such effect.
 
     :param what: in words, for a message.

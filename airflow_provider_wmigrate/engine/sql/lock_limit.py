@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from .script import Analysis
 
 
-class OwnLimit(NamedTuple):
+class OwnLimit(Struct, frozen=True):
     """The script's own lock_timeout.
 
     :param line: of the statement that sets it.
@@ -52,7 +54,7 @@ def _seconds(node: Any) -> float | None:
     return float(found[1]) * _UNITS[found[2]] if found else None
 
 
-class LockWait(NamedTuple):
+class LockWait(Struct, frozen=True):
     """A lock that was not free in time. All times in seconds.
 
     :param given: the limit that wmigrate gave.

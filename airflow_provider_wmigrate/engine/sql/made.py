@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import WMigrateError
 from airflow_provider_wmigrate.engine.model import Script
@@ -20,7 +22,7 @@ from .statements import Statement
 HYPERTABLE, AGGREGATE, JOB = "hypertable", "continuous aggregate", "job"
 
 
-class Made(NamedTuple):
+class Made(Struct, frozen=True):
     """:param what: HYPERTABLE, AGGREGATE, JOB, or the policy as its functions are called: `retention_policy`.
     :param schema: "" where the script gives none.
     :param name: of the relation; of a job its procedure.

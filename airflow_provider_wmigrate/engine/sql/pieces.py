@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
 
 PIECE = 64 * 1024
 """Characters from which on a piece ends with the statement it is in."""
@@ -25,7 +26,7 @@ def has_word(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-class Piece(NamedTuple):
+class Piece(Struct, frozen=True):
     """Whole statements, from `start` to before `end`; or one COPY ... FROM stdin and the `data` below it."""
 
     start: int
@@ -33,7 +34,7 @@ class Piece(NamedTuple):
     data: Span | None = None
 
 
-class Cut(NamedTuple):
+class Cut(Struct, frozen=True):
     """A script in pieces, and what in them is not sent: lines for psql that make no difference here."""
 
     pieces: tuple[Piece, ...]

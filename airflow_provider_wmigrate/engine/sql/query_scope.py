@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from .named import names_in
 
@@ -12,7 +14,7 @@ Table = tuple[str, str]
 """Schema, "" where none is written, and name."""
 
 
-class Use(NamedTuple):
+class Use(Struct, frozen=True):
     """:param how: `rows`: by the position of its columns; `star`: all columns, whichever there are; `written`: its rows
     are changed, so that triggers fire.
     :param among: other relations that an unqualified column may be of.
@@ -31,7 +33,7 @@ Rows = Mapping[str, frozenset[Table]]
 """Variables of a function that hold rows: `NEW`, a parameter, a variable of %ROWTYPE."""
 
 
-class InFrom(NamedTuple):
+class InFrom(Struct, frozen=True):
     """Something in FROM.
 
     :param tables: whose columns it may have, besides those that it names itself.

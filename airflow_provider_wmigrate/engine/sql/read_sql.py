@@ -6,7 +6,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .arguments import constant
 from .named import names_in
@@ -21,7 +24,7 @@ _VARIABLE = re.compile(r"%\(\w+\)s|%s\b|(?<![:\w]):'?[A-Za-z_]\w*'?|\$\{[^}]*\}|
 _STRING_QUERY = re.compile(r"^\s*(?:select|insert|update|delete|with|merge|copy|truncate|alter|call)\b", re.IGNORECASE)
 
 
-class ReadSql(NamedTuple):
+class ReadSql(Struct, frozen=True):
     """:param path: the search path that the text itself sets; None: it sets none.
     :param filled: something stood in for a variable.
     :param unread: what PostgreSQL's grammar did not read, and what stands in Jinja's braces.
@@ -144,7 +147,7 @@ def _of_plpgsql(tree: Any, rows: Mapping[str, frozenset[Table]]) -> ReadSql:
             texts.append(_whole(str(value.get("query", "")), value.get("parseMode", 0)))
     read = read_sql(";\n".join(texts), held)
     dynamic = [read_sql(text) for text in _strings(texts)]
-    unsure = [use._replace(sure=False) for each in dynamic for use in each.uses]
+    unsure = [replace(use, sure=False) for each in dynamic for use in each.uses]
     unread = (*read.unread, *(text for each in dynamic for text in each.unread))
     return ReadSql(tuple(dict.fromkeys((*columns, *read.uses, *unsure))), None, read.filled, unread)
 

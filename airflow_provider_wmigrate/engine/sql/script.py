@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from airflow_provider_wmigrate.engine.model import Script
 
 from .pieces import LARGE, Piece, Span, without, without_comments
@@ -29,13 +31,12 @@ class Part:
     first: int
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """A script as the grammar sees it. Every character keeps its position in the file."""
 
     script: Script
     statements: Statements
-    pieces: tuple[Piece, ...] = field(repr=False)
+    pieces: tuple[Piece, ...]
     blanks: tuple[Span, ...] = ()
     """What is not sent: the script's own BEGIN and COMMIT, and lines for psql."""
     unread: tuple[Unread, ...] = ()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from msgspec import Struct
 
 Kind = Literal["string", "number", "name", "keyword", "comment", "sign"]
 
 
-class Token(NamedTuple):
+class Token(Struct, frozen=True):
     """One token. `start` and `end` are character offsets in the text that was read."""
 
     kind: Kind
@@ -31,7 +33,7 @@ class Token(NamedTuple):
         return _ESCAPED.sub(r"\1", inner) if self.text[0] in "eE" else inner
 
 
-class Tokens(NamedTuple):
+class Tokens(Struct, frozen=True):
     """The tokens of a text up to `end`; from there on (a quote that is never closed) nothing could be read."""
 
     tokens: tuple[Token, ...]

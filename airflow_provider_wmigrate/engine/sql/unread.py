@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.model import Script
 
@@ -13,7 +15,7 @@ from .pieces import LARGE, Piece, without
 from .psql import cut
 
 
-class Unread(NamedTuple):
+class Unread(Struct, frozen=True):
     """A place that is not SQL, or not what its author meant. Line and column count from 1.
 
     :param reason: the grammar's words, with secrets masked.

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from .arguments import constant
 from .definitions import of_definition
 from .query_scope import InFrom, QueryScope, Rows, Table, Use, others, table_in_string, table_of
@@ -142,7 +144,7 @@ class _Reader:
         alias = node.alias.aliasname or node.relname
         query = None if node.schemaname else scope.queries.get(node.relname)
         if query is not None:
-            scope.entries.append(query._replace(alias=alias))
+            scope.entries.append(replace(query, alias=alias))
             return
         table = (node.schemaname, node.relname)
         self._add("relation", table)

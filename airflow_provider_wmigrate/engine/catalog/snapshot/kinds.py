@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from . import outside, relations, rights, routines, timescale, types
 from .scope import Scope
 
 
-class Kind(NamedTuple):
+class Kind(Struct, frozen=True):
     """:param tells: the kinds of its facts.
     :param query: gives rows as `scope.fact_rows` says.
     """

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import nearest
 from airflow_provider_wmigrate.engine.model import OnFailure
@@ -31,7 +34,7 @@ def _as_written(value: Any) -> Any:
     return value
 
 
-class Kind(NamedTuple):
+class Kind(Struct, frozen=True):
     """What a key accepts."""
 
     says: str
@@ -134,7 +137,7 @@ def decimal(of: str, *, least: float, most: int, null: bool = False) -> Kind:
     """A number that may have a fraction."""
     says = f"a number of {of}, at least {least:g}" + (" (or null)" if null else "")
     pattern = r"[-+]?([0-9]{1,300}(\.[0-9]*)?|\.[0-9]+)"
-    return _number(says, float, pattern, of, least, most)._replace(null=null)
+    return replace(_number(says, float, pattern, of, least, most), null=null)
 
 
 def _number(says: str, of_text: type[int | float], pattern: str, of: str, least: float, most: int) -> Kind:

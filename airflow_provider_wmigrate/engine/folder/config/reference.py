@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from .kinds import Kind
 from .root import Config
 from .section import REQUIRED, Key, Section, known_keys
 
 
-@dataclass(frozen=True, slots=True)
-class KeyDescription:
+class KeyDescription(Struct, frozen=True):
     """One key of the format."""
 
     key: str

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .kinds import Kind, a_mapping
 
 REQUIRED: Any = ...
 
 
-class Key(NamedTuple):
+class Key(Struct, frozen=True):
     """A key of a section: what it accepts, its meaning, what it is where nobody wrote it, and how it is written."""
 
     accepts: Kind | type[Section]
@@ -53,7 +56,7 @@ class Section:
 
     def __init_subclass__(cls) -> None:
         found = {name: value for name, value in vars(cls).items() if isinstance(value, Key)}
-        cls.keys = {name: k if k.written else k._replace(written=name) for name, k in found.items()}
+        cls.keys = {name: k if k.written else replace(k, written=name) for name, k in found.items()}
 
     def __init__(self, **values: Any) -> None:
         """:raises TypeError: a value is no key's, or one that must be there is missing."""
