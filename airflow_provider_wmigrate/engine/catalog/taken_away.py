@@ -3,7 +3,6 @@ jobs, also those that go with something else by CASCADE. Two looks in the script
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,14 +12,15 @@ from psycopg import Connection, sql
 
 from airflow_provider_wmigrate.engine.record import TakenAway
 from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.words import Words
 
 from . import refreshes
 from .server import readable
 
-_WORTH_LOOKING = re.compile(
+_WORDS = Words(
     r"\b(?:drop_chunks|\w+_policy|delete_job|detach_chunk|run_job|refresh_continuous_aggregate"
     r"|drop\s+materialized\s+view|cascade)\b",
-    re.IGNORECASE,
+    *("chunk", "_policy", "_job", "continuous_aggregate", "materialized", "cascade"),
 )
 _ROWS_COUNTED = 200
 """Chunks whose rows are counted where the server has no estimate."""
@@ -43,7 +43,7 @@ class Objects(Struct, frozen=True):
 def objects(conn: Connection[Any], analysis: Analysis) -> Objects | None:
     """Before a script that may take something away; None: it may not, or there is no TimescaleDB. A script that
     mentions nothing of the kind costs no question."""
-    if not _WORTH_LOOKING.search(analysis.script.text):
+    if not _WORDS.within(analysis.script.text):
         return None
     if not readable(conn):
         return None

@@ -17,6 +17,7 @@ from airflow_provider_wmigrate.engine.sql.arguments import by_name, constant, is
 from airflow_provider_wmigrate.engine.sql.pieces import without_comments
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.statements import Statement
+from airflow_provider_wmigrate.engine.sql.words import Words
 
 _ROWS_GO = frozenset({"drop_chunks", "add_retention_policy", "policy_retention", "run_job"})
 """They delete rows by dropping chunks, now or later; of `run_job` only the catalogs know what it does."""
@@ -36,8 +37,13 @@ _DEFINES = frozenset({
     "recompress_chunk", "convert_to_columnstore", "convert_to_rowstore", "cagg_migrate", "add_data_node",
 })  # fmt: skip
 _ALL = _DROPS | _DEFINES | {"refresh_continuous_aggregate"}
-_WORTH_LOOKING = re.compile(rf"\b(?:{'|'.join(sorted(_ALL))})\b", re.IGNORECASE)
-_IN_A_BODY = re.compile(rf"\b({'|'.join(sorted(_ALL))})\s*\(", re.IGNORECASE)
+PIECES = (
+    "chunk", "polic", "_job", "hypertable", "continuous_aggregate", "dimension", "_partition", "integer_now",
+    "tablespace", "data_node", "columnstore", "rowstore", "cagg_",
+)  # fmt: skip
+"""Of the names of TimescaleDB's functions each has one of these."""
+_WORDS = Words(rf"\b(?:{'|'.join(sorted(_ALL))})\b", *PIECES)
+_IN_A_BODY = Words(rf"\b({'|'.join(sorted(_ALL))})\s*\(", *PIECES)
 _NOT_CALLED = ("create_function_stmt", "view_stmt", "rule_stmt", "comment_stmt")
 """What stands in them is called later, if at all."""
 
@@ -54,16 +60,16 @@ class Call(Struct, frozen=True):
 
 def speaks(analysis: Analysis) -> bool:
     """Whether a script may call any of these functions: a cheap look."""
-    return _WORTH_LOOKING.search(analysis.script.text) is not None
+    return _WORDS.within(analysis.script.text)
 
 
 def calls(analysis: Analysis, statement: Statement) -> list[Call]:
     """Of TimescaleDB's functions in a statement; in the body of DO by their names alone."""
     text = analysis.text_of(statement)
-    if statement.kind in _NOT_CALLED or not _WORTH_LOOKING.search(text):
+    if statement.kind in _NOT_CALLED or not _WORDS.within(text):
         return []
     if statement.kind == "do_stmt":
-        return [Call(name.lower()) for name in _IN_A_BODY.findall(without_comments(text))]
+        return [Call(name.lower()) for name in _IN_A_BODY.pattern.findall(without_comments(text))]
     from postgast import PgQueryError, find_nodes, parse
     from postgast.pg_query_pb2 import FuncCall
 

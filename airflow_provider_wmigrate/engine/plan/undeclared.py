@@ -14,6 +14,9 @@ from msgspec import Struct
 from airflow_provider_wmigrate.engine.catalog.extensions import TIMESCALEDB
 from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_in
 from airflow_provider_wmigrate.engine.sql.script import Analysis
+from airflow_provider_wmigrate.engine.sql.words import Words
+
+from .timescale_rules import PIECES
 
 _FUNCTIONS = frozenset({
     "create_hypertable", "create_distributed_hypertable", "add_dimension", "set_chunk_time_interval",
@@ -32,7 +35,10 @@ _FUNCTIONS = frozenset({
 _NAMESPACES = frozenset({"timescaledb", "tsdb"})
 """Before the names of its options, as in WITH (tsdb.hypertable)."""
 
-_WORTH_LOOKING = re.compile(rf"\b(?:{'|'.join(sorted(_FUNCTIONS))})\b|\b(?:{'|'.join(sorted(_NAMESPACES))})\s*\.", re.I)
+_WORDS = Words(
+    rf"\b(?:{'|'.join(sorted(_FUNCTIONS))})\b|\b(?:{'|'.join(sorted(_NAMESPACES))})\s*\.",
+    *(*PIECES, "time_bucket", *sorted(_NAMESPACES)),
+)
 _CREATES = re.compile(r"\bcreate\s+extension\b[^;]*\btimescaledb\b", re.IGNORECASE)
 _DEFINES = re.compile(r"\bcreate\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)", re.I)
 
@@ -83,12 +89,12 @@ def undeclared(migration: Migration, analysis: Analysis, known: KnownExtension) 
 
     What stands in the body of a function or of DO is no use: it may look first whether the extension is there.
     """
-    if not _WORTH_LOOKING.search(analysis.script.text):
+    if not _WORDS.within(analysis.script.text):
         return
     said = known.of(migration)
     for statement in () if said.has_it else analysis.statements:
         text = analysis.text_of(statement)
-        what = next(_used(text, said.defines), None) if _WORTH_LOOKING.search(text) else None
+        what = next(_used(text, said.defines), None) if _WORDS.within(text) else None
         if what:
             message = f"{what} is TimescaleDB's, and neither this nor what it depends on declares that it is needed"
             nxt, line = "add requires_extensions: [timescaledb] to its block in the config", statement.line

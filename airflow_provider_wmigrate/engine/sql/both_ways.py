@@ -36,7 +36,7 @@ def refuse_both_ways(script: Script) -> None:
 
     :raises ScriptError: with the marker's line and the way out; or as `cut` does.
     """
-    if not _WORTH_LOOKING.search(script.text):
+    if not ("--" in script.text or "/*" in script.text) or not _WORTH_LOOKING.search(script.text):
         return
     found, back = tuple(_candidates(script.text)), script.file.endswith(".rollback.sql")
     undoing = () if back else tuple(_undoing(script.text))
