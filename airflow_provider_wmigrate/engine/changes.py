@@ -9,7 +9,7 @@ from .plain import Plain
 Does = Literal["create", "alter", "drop", "rename", "retype", "rows", "truncate"]
 
 
-class Change(Plain, frozen=True):
+class Change(Plain, frozen=True, gc=False):
     """:param does: `retype` gives a column another type; `rows` puts rows in, changes them or takes them away.
     :param kind: table, view, materialized view, sequence, column, function.
     :param schema: empty: the script does not say it, and no lock of it does.
@@ -30,7 +30,7 @@ class Change(Plain, frozen=True):
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
 
 
-class Changes(Plain, frozen=True):
+class Changes(Plain, frozen=True, gc=False):
     """Of one script.
 
     :param unread: it has statements of which nobody can see what they change: DO, CALL, SELECT, or none that

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from .plain import Plain
 
 
-class LockTaken(Plain, frozen=True):
+class LockTaken(Plain, frozen=True, gc=False):
     """A lock a migration held just before commit. In a dry run, also the locks of those that ran before it."""
 
     relation: str

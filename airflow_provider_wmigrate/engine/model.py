@@ -85,7 +85,7 @@ class TextOfFile(Protocol):
         """:raises WMigrateError: it is not the text that was hashed any more."""
 
 
-class Script(Struct, frozen=True, eq=False):
+class Script(Struct, frozen=True, eq=False, gc=False):
     """One SQL file: its name inside the folder, its canonical text and the checksum of that text."""
 
     file: str
@@ -129,7 +129,7 @@ class Script(Struct, frozen=True, eq=False):
         return self.size > 0 or self.checksum == checksum("")
 
 
-class Migration(Struct, frozen=True):
+class Migration(Struct, frozen=True, gc=False):
     """One numbered SQL file with what the folder and its config say about it."""
 
     version: str
@@ -194,7 +194,7 @@ IDENTITY_COLUMNS = tuple(name for name in Identity.__struct_fields__ if name != 
 """What the ledger's tables have of it; the rest is in the details of the audit log."""
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One row of schema_migrations."""
 
     version: str

@@ -92,7 +92,7 @@ NO_LOOK = "it was over before the first look"
 """Why nothing was measured of a migration that is over in less than about 0.2 s."""
 
 
-class Bystanders(Plain, frozen=True):
+class Bystanders(Plain, frozen=True, gc=False):
     """What sessions that are not ours felt of a migration, until just before its commit."""
 
     unseen_ms: int = 0
@@ -222,7 +222,7 @@ class Kept(Plain, frozen=True):
         return f"{count} of {name}"
 
 
-class Record(Plain, frozen=True):
+class Record(Plain, frozen=True, gc=False):
     """The audit record of one call: what Airflow keeps as XCom. Never SQL text."""
 
     version: str

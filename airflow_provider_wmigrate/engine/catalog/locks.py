@@ -66,7 +66,7 @@ def locks_taken(
     :param names: what relations were called before, as others know them, also those that are dropped by now.
     """
     hidden = _hidden(ledger_schema)
-    strongest: dict[tuple[int, str | None], str] = {}
+    strongest: dict[tuple[int, str | None], int] = {}
     for number, name, kind, mode in answer:
         now = None if kind in _GONE else name
         if mode not in _STRENGTH or (now is not None and kind not in _SHOWN):
@@ -74,12 +74,12 @@ def locks_taken(
         if now is not None and ("." not in now or now.startswith(hidden)):
             continue
         key = int(number or 0), now
-        strongest[key] = max(mode, strongest.get(key, mode), key=_STRENGTH.index)
+        strongest[key] = max(_STRENGTH.index(mode), strongest.get(key, 0))
     taken = []
-    for (relation, now), mode in strongest.items():
+    for (relation, now), strength in strongest.items():
         known = names.get(relation, now)
         if known is not None:  # else the script made it, and dropped it again
-            taken.append(LockTaken(known, mode, dropped=now is None))
+            taken.append(LockTaken(known, _STRENGTH[strength], dropped=now is None))
     return tuple(sorted(taken, key=lambda lock: lock.relation))
 
 

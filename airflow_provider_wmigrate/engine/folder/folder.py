@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct
@@ -35,7 +36,7 @@ from .problems import Problem, grouped
 from .scripts import read_script
 
 
-class Folder(Struct, frozen=True):
+class Folder(Struct, frozen=True, dict=True):
     """Everything the files say, before any database is asked."""
 
     path: Path
@@ -69,8 +70,18 @@ class Folder(Struct, frozen=True):
 
     def under(self, settings: Settings) -> tuple[Migration, ...]:
         """The migrations with the defaults of one environment filled in where a migration declares nothing."""
+        for known, migrations in self._under:
+            if known == settings:
+                return migrations
         blocks = self.config.migrations
-        return tuple(_with_defaults(m, blocks.get(m.version), settings) for m in self.migrations)
+        made = tuple(_with_defaults(m, blocks.get(m.version), settings) for m in self.migrations)
+        self._under.append((settings, made))
+        return made
+
+    @cached_property
+    def _under(self) -> list[tuple[Settings, tuple[Migration, ...]]]:
+        """What was asked for before: who plans and who acts share the room of ten thousand migrations."""
+        return []
 
 
 def normalise_version(version: str, known: Collection[str], *, where: str = "this folder") -> str:

@@ -17,7 +17,7 @@ from airflow_provider_wmigrate.engine.model import Script, checksum
 from .problems import Problem
 
 
-class _File(Struct, frozen=True):
+class _File(Struct, frozen=True, gc=False):
     """A script whose text is not kept."""
 
     directory: str

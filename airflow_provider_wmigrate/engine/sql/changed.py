@@ -6,6 +6,7 @@ Names without a schema get the one that the script itself has set, or that of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from sys import intern
 from typing import Any
 
 from msgspec import Struct
@@ -26,6 +27,8 @@ _UNREAD = frozenset({"do_stmt", "call_stmt", "select_stmt"})
 class _Place(Struct, frozen=True):
     """:param schema: that the script has set as the first of its search path.
     :param locked: name -> schema of what the server has locked under this name; "" where there are several.
+
+    A name is kept once for all changes of a run: each node of the grammar gives a text of its own.
     """
 
     schema: str
@@ -33,11 +36,11 @@ class _Place(Struct, frozen=True):
 
     def of(self, node: Any) -> tuple[str, str]:
         """Schema and name of a RangeVar that was there before."""
-        return node.schemaname or self.locked.get(node.relname) or self.schema, node.relname
+        return node.schemaname or self.locked.get(node.relname) or self.schema, intern(node.relname)
 
     def of_new(self, node: Any) -> tuple[str, str]:
         """Of one that is made."""
-        return node.schemaname or self.schema, node.relname
+        return node.schemaname or self.schema, intern(node.relname)
 
     def of_names(self, names: list[str]) -> tuple[str, str]:
         return (names[-2] if len(names) > 1 else self.locked.get(names[-1]) or self.schema), names[-1]
