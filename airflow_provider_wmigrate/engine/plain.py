@@ -48,9 +48,11 @@ def _frozen(value: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """A list for a tuple, its value for a member of an enumeration, and a moment as ISO 8601 writes it."""
+    if value is None or type(value) in _PLAIN:  # most are, and what is derived of them may be an Enum
+        return value
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, (str, int, float)):
+    if isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (tuple, list)):
         return [plain(each) for each in value]
@@ -60,6 +62,9 @@ def plain(value: Any) -> Any:
         if hasattr(value, written):
             return getattr(value, written)()
     return _fields(value) if isinstance(value, Struct) else str(value)
+
+
+_PLAIN = frozenset((str, int, float, bool))
 
 
 def _fields(value: Struct) -> dict[str, Any]:

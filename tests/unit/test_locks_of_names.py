@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from msgspec.structs import replace
 from some_catalog import taken
@@ -190,4 +188,4 @@ def test_what_may_be_there_already_is_asked_for(text: str, asks: bool) -> None:
 def test_of_a_statement_whose_tree_is_not_kept_its_target_counts(text: str, asks: bool) -> None:
     analysis = analyse(Script.of("001_a.sql", text))
     *first, last = analysis.statements
-    assert touches_existing(replace(analysis, statements=(*first, dataclasses.replace(last, node=None)))) is asks
+    assert touches_existing(replace(analysis, statements=(*first, replace(last, node=None)))) is asks

@@ -165,7 +165,7 @@ def recorded(
     facts = None if entry is None else entry_facts(entry, at)
     stored, text = storable_json({**record.identity.details, **details, "session": session, "entry": facts}, encoding)
     who = stored_identity(identity, encoding)
-    row = following(head, rows.schema, at, record.outcome.value, version, who, record.duration_ms, stored)
+    row = following(head, rows.schema, at, record.outcome.value, version, who, record.duration_ms, stored, text)
     changes = [rows.delete_entry(version)] if begun or entry is None else []
     if entry is not None:
         changes.append(rows.insert_entry(entry, at.isoformat()))

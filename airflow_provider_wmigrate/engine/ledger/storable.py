@@ -44,17 +44,30 @@ def storable(text: str, encoding: str) -> str:
 
 def storable_data(data: Any, encoding: str) -> Any:
     """JSON data with every text in it, keys too, as `storable` gives it."""
-    return storable_json(data, encoding)[0]
+    return data if _is_storable(json.dumps(data, ensure_ascii=False, default=str)) else _storable(data, encoding)
 
 
-def storable_json(data: Any, encoding: str) -> tuple[Any, str]:
-    """The same, and the text of it: without JSON's own \\u escapes, which a server of another encoding than UTF-8
-    refuses."""
-    text = json.dumps(data, ensure_ascii=False, default=str)
-    if text.isascii() and "\\u0000" not in text:
+def storable_json(data: dict[str, Any], encoding: str) -> tuple[dict[str, Any], str]:
+    """The same, of data whose keys are texts, and the canonical text of it: without JSON's own \\u escapes, which a
+    server of another encoding than UTF-8 refuses."""
+    text = canonical_json(data)
+    if _is_storable(text):
         return data, text
     stored = _storable(data, encoding)
-    return stored, json.dumps(stored, ensure_ascii=False, default=str)
+    return stored, canonical_json(stored)
+
+
+def _is_storable(text: str) -> bool:
+    """Whether this JSON can be stored anywhere, as can be seen at a glance."""
+    return text.isascii() and "\\u0000" not in text
+
+
+def canonical_json(data: Any) -> str:
+    """The one text of JSON data: keys in order, no blanks, no character escaped that need not be."""
+    return _ENCODER.encode(data)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def _storable(data: Any, encoding: str) -> Any:

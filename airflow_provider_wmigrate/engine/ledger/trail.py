@@ -6,7 +6,6 @@ A change behind the trigger that refuses changes is found, because the chain doe
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
@@ -16,6 +15,8 @@ from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.errors import LedgerDamaged
 from airflow_provider_wmigrate.engine.model import Finding
+
+from .storable import canonical_json
 
 GENESIS = "0" * 64
 """What stands for the hash of the row before the first one."""
@@ -73,9 +74,14 @@ class AuditRow(Struct, frozen=True):
 COLUMNS = AuditRow.__struct_fields__
 
 
-def _canonical(values: dict[str, Any]) -> str:
+def _canonical(values: dict[str, Any], details: str | None = None) -> str:
+    """:param details: their canonical text, if it was made already: most of a row is this."""
     values = {**values, "at": values["at"].astimezone(timezone.utc).isoformat(timespec="microseconds")}
-    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if details is None:
+        return canonical_json(values)
+    before = {name: values[name] for name in values if name < "details"}
+    after = {name: values[name] for name in values if name > "details"}
+    return f'{canonical_json(before)[:-1]},"details":{details},{canonical_json(after)[1:]}'
 
 
 def _hash(canonical: str) -> str:
@@ -91,12 +97,14 @@ def following(
     who: Mapping[str, Any],
     duration_ms: int | None,
     details: dict[str, Any],
+    text: str | None = None,
 ) -> AuditRow:
     """The row behind the last one.
 
     :param head: of the log, under a lock that is held to the commit.
     :param schema: of the ledger, for a message.
     :param who: the columns that say it.
+    :param text: of the details, canonical, if it was made already.
     :raises LedgerDamaged: there is no head.
     """
     count = position(head or "")
@@ -112,7 +120,7 @@ def following(
         "details": details,
         "previous_hash": head.partition(":")[2],
     }
-    return AuditRow(**values, hash=_hash(_canonical(values)))
+    return AuditRow(**values, hash=_hash(_canonical(values, text)))
 
 
 def settles(event: str, version: str | None, said: bool | None) -> bool:

@@ -55,10 +55,11 @@ class Scope:
     """:ivar facts: what was so before the script, and what it has tied together since (`lock_ties`).
     :ivar other_rights: the script may have become another role, or made row security hold for its own.
     :ivar prepared: statements of PREPARE, by name.
+    :param ties: also what a script ties together with what it makes; False: only names are wanted.
     """
 
-    def __init__(self, facts: RelationFacts) -> None:
-        self.facts = facts
+    def __init__(self, facts: RelationFacts, *, ties: bool = True) -> None:
+        self.facts, self.ties = facts, ties
         self.other_rights = False
         self.prepared: dict[str, Any] = {}
         self._path = facts.path

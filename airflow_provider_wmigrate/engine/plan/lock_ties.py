@@ -19,7 +19,7 @@ from .lock_work import key_of
 def tie_created(node: Any, scope: Scope) -> None:
     """The foreign keys of CREATE TABLE, its own and those of what it is a partition of."""
     table = scope.number(node.relation)
-    if table is None or table >= 0:  # IF NOT EXISTS
+    if table is None or table >= 0 or not scope.ties:  # IF NOT EXISTS
         return
     columns = [item.column_def for item in node.table_elts if item.WhichOneof("node") == "column_def"]
     named = (Column(number, column.colname, "", False) for number, column in enumerate(columns, 1))
@@ -114,6 +114,8 @@ def _tie_unique(scope: Scope, table: int, name: str, constraint: Any, own: list[
 
 def tie_index(scope: Scope, node: Any) -> None:
     """A unique index of columns alone and of all rows, to which a foreign key may point."""
+    if not scope.ties:
+        return
     table, index = scope.number(node.relation), scope.number_of_names([node.idxname]) if node.idxname else None
     names = [item.index_elem.name for item in node.index_params]
     if table is not None and index is not None and node.unique and all(names) and not node.HasField("where_clause"):

@@ -25,7 +25,7 @@ def touches_existing(analysis: Analysis) -> bool:
     In doubt they can: what IF NOT EXISTS may find there, a type whose change goes into tables, a function that nobody
     knows.
     """
-    scope = Scope(RelationFacts(path=("",)))
+    scope = Scope(RelationFacts(path=("",)), ties=False)
     for statement in analysis.statements:
         if statement.outside is None and any(not scope.made(*name) for name in _named(analysis, statement, scope)):
             return True
@@ -92,7 +92,7 @@ def _in_tree(kind: str, node: Any, scope: Scope) -> Iterator[Name]:
     used: list[Name] = []
     inner: set[Name] = set()
     for message in walk_deep(node, _NO_RELATION):
-        what = message.DESCRIPTOR.name
+        what = type(message).__name__
         if what == "RangeVar" and message.relname and message.schemaname not in SYSTEM:
             used.append((message.schemaname, message.relname))
         elif what == "CommonTableExpr":

@@ -82,7 +82,6 @@ class Watch:
         self._connect, self._session, self._version = connect, session, version
         self._waits, self._felt = waits, waits.felt
         self._tell, self._limit, self._gives_way = tell, limit, gives_way
-        self._over, self._wanted, self._seen = threading.Event(), threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._begun = self._done_at = 0.0
         self._held_since: dict[str, float] = {}
@@ -124,14 +123,17 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._thread is None:
+            return
         self._over.set()
         self._wanted.set()
-        if self._thread is not None and self._connected:  # nobody waits for a pooler that has no connection left
+        if self._connected:  # nobody waits for a pooler that has no connection left
             self._thread.join(timeout=2.0)
 
     def on_wait(self, now: float) -> None:
         """Told now and then that the migration still runs, with the monotonic clock: begins to look."""
         if self._thread is None and now - self._begun > _FIRST_LOOK:
+            self._over, self._wanted, self._seen = threading.Event(), threading.Event(), threading.Event()
             self._thread = threading.Thread(target=self._run, name="wmigrate-watch", daemon=True)
             self._thread.start()
 

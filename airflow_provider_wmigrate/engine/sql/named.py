@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from .arguments import constant
@@ -44,23 +45,38 @@ def walk(message: Any, but: frozenset[str] = frozenset()) -> Iterator[Any]:
 
     :param but: further kinds that nobody wants, as a Node names them, or a field its type.
     """
-    todo = [message]
+    known, todo = _known(but), [message]
     while todo:
         here = todo.pop()
-        if here.DESCRIPTOR.name == "Node":
-            kind = here.WhichOneof("node")
-            if kind in (None, "a_const") or kind in but:
-                continue
-            here = getattr(here, kind)
-        yield here
-        for field, value in here.ListFields():
-            inner = field.message_type
-            if inner is None or inner.name in but:
-                continue
-            if field.is_repeated:
+        fields = here.ListFields()
+        if type(here).__name__ != "Node":
+            yield here
+        for field, value in fields:
+            holds = known.get(field)
+            if holds is None:
+                holds = known[field] = _holds(field, but)
+            if holds == _MESSAGES:
                 todo.extend(value)
-            else:
+            elif holds == _MESSAGE:
                 todo.append(value)
+
+
+_NOTHING, _MESSAGE, _MESSAGES = range(3)
+
+
+@cache
+def _known(but: frozenset[str]) -> dict[Any, int]:
+    """By field: to ask the grammar's description of it each time would cost more than all the rest."""
+    return {}
+
+
+def _holds(field: Any, but: frozenset[str]) -> int:
+    """What there is to walk in a field. That of a Node is named as what it holds."""
+    inner = field.message_type
+    of_node = field.containing_type.name == "Node"
+    if inner is None or inner.name in but or (of_node and (field.name == "a_const" or field.name in but)):
+        return _NOTHING
+    return _MESSAGES if field.is_repeated else _MESSAGE
 
 
 def walk_deep(statement: Any, but: frozenset[str] = frozenset()) -> Iterator[Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
 from typing import Any, overload
+
+from msgspec import Struct
 
 from .pieces import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True, eq=False):
     """One statement of a script. `start` and `end` are character offsets, `line` counts from 1."""
 
     kind: str
@@ -20,10 +21,24 @@ class Statement:
     line: int
     outside: str | None = None
     """Why it cannot run inside a transaction block, in words; None when it can."""
-    node: Any = field(default=None, repr=False, compare=False)
+    node: Any = None
     """The grammar's tree of it. Scripts of more than some 100 kB keep none of INSERT, COPY and plain SELECT."""
     data: Span | None = None
     """Of COPY ... FROM stdin: where the data stands that belongs to it."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whatever their trees are."""
+        return isinstance(other, Statement) and self._told == other._told
+
+    def __hash__(self) -> int:
+        return hash(self._told)
+
+    def __repr__(self) -> str:
+        return f"Statement{self._told}"
+
+    @property
+    def _told(self) -> tuple[Any, ...]:
+        return self.kind, self.start, self.end, self.line, self.outside, self.data
 
 
 _More = tuple[str | None, Any, "Span | None"]
@@ -36,6 +51,7 @@ class Statements(Sequence[Statement]):
     def __init__(self) -> None:
         self.starts, self.ends, self.lines = array("Q"), array("Q"), array("Q")
         self._kinds: list[str] = []
+        self._some: set[str] = set()
         self._more: dict[int, _More] = {}
         """By number, in the order of the statements."""
 
@@ -47,13 +63,14 @@ class Statements(Sequence[Statement]):
         if node is not None or outside is not None or data is not None:
             self._more[len(self._kinds)] = (outside, node, data)
         self._kinds.append(statement.kind)
+        self._some.add(statement.kind)
 
     def __len__(self) -> int:
         return len(self._kinds)
 
-    def kinds(self) -> set[str]:
+    def kinds(self) -> AbstractSet[str]:
         """What kinds there are."""
-        return set(self._kinds)
+        return self._some
 
     @overload
     def __getitem__(self, index: int) -> Statement: ...
@@ -86,6 +103,7 @@ class Statements(Sequence[Statement]):
         found = Statements()
         found.starts, found.ends, found.lines = self.starts[index], self.ends[index], self.lines[index]
         found._kinds = self._kinds[index]
+        found._some = set(found._kinds)
         found._more = {kept.index(i): more for i, more in self._more.items() if i in kept}
         return found
 
