@@ -26,7 +26,7 @@ from bench.tools.others import Dbmate
 from bench.tools.wmigrate import WMigrate
 from dev.server_binaries import find_bindir, major_version
 
-PARTS = ("memory", "trips", "delay", "jobs", "snapshot", "drift", "imports", "airflow", "disk")
+PARTS = ("memory", "trips", "delay", "jobs", "snapshot", "drift", "imports", "airflow", "slow-disk", "disk")
 _HOME = ROOT / ".bench"
 
 
@@ -113,7 +113,7 @@ def _parts(
     meter = stack.enter_context(Meter())
     if "imports" in wanted:
         yield "imports", airflow_figures.imports(ours, rounds)
-    if wanted - {"imports", "disk"}:
+    if wanted - {"imports", "slow-disk", "disk"}:
         server = stack.enter_context(running("memory", options.disk))
         yield from _of_the_schema(options, meter, server, ours)
     if "memory" in wanted:
@@ -128,8 +128,15 @@ def _parts(
     if "airflow" in wanted:
         dbmate = next((tool for tool in tools if isinstance(tool, Dbmate)), None)
         yield "airflow", airflow_figures.in_airflow(ours, dbmate, server, meter, rounds, options.fresh)
-    if "disk" in wanted:
-        yield from _engine(options, meter, stack.enter_context(running("disk", options.disk)), tools)
+    yield from _on_disks(options, meter, tools, stack)
+
+
+def _on_disks(
+    options: argparse.Namespace, meter: Meter, tools: Sequence[Tool], stack: contextlib.ExitStack
+) -> Iterator[tuple[str, Iterator[Reading]]]:
+    for place, figures in (("slow-disk", ("apply",)), ("disk", ())):
+        if place in options.parts:
+            yield from _engine(options, meter, stack.enter_context(running(place, options.disk)), tools, figures)
 
 
 def _of_the_schema(
@@ -143,14 +150,18 @@ def _of_the_schema(
 
 
 def _engine(
-    options: argparse.Namespace, meter: Meter, server: Server, tools: Sequence[Tool]
+    options: argparse.Namespace, meter: Meter, server: Server, tools: Sequence[Tool], figures: Sequence[str] = ()
 ) -> Iterator[tuple[str, Iterator[Reading]]]:
-    """Each tool begins another round."""
+    """Each tool begins another round.
+
+    :param figures: those of them that are measured; empty: what the options say.
+    """
+    wanted = [name for name in options.only if name in figures] if figures else options.only
     for round_ in range(options.rounds):
         first = round_ % len(tools)
         for n in options.sizes:
             for tool in [*tools[first:], *tools[:first]]:
-                yield f"{n} of {tool.name}", engine_figures.costs(meter, server, tool, n, round_, options.only)
+                yield f"{n} of {tool.name}", engine_figures.costs(meter, server, tool, n, round_, wanted)
 
 
 def _told(reading: Reading) -> str:

@@ -54,13 +54,13 @@ def costs(meter: Meter, server: Server, tool: Tool, n: int, round_: int, wanted:
 
 
 def side_by_side(meter: Meter, server: Server, tool: WMigrate, round_: int, width: int = 8) -> Iterator[Reading]:
-    """Wall seconds for migrations that need nothing of one another and sleep a second each."""
+    """Wall seconds for migrations that need nothing of one another and sleep three seconds each."""
     config = "".join(f"  - {{version: '{script.version}', dependencies: []}}\n" for script in scripts(width))
-    figure, in_turn = f"{width} that sleep 1 s", f"{tool.name}, one after another"
+    figure, in_turn = f"{width} that sleep 3 s", f"{tool.name}, one after another"
     for name, beside, words in ((in_turn, "", ()), (tool.name, in_turn, ("--jobs", str(width)))):
         with fresh_life(tool, 0, server, server.port) as life:
             for script in scripts(width):
-                (life.folder / f"{script.version}_{script.name}.sql").write_text("SELECT pg_catalog.pg_sleep(1);\n")
+                (life.folder / f"{script.version}_{script.name}.sql").write_text("SELECT pg_catalog.pg_sleep(3);\n")
             (life.folder / "migration_config.yaml").write_text(f"migrations:\n{config}")
             command = life.command("apply")
             assert command is not None

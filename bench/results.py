@@ -39,6 +39,7 @@ class Reading:
 # Of each part its title, and the values that stand in its table; the first one that a figure has is what `x` compares.
 PARTS = {
     "memory": ("Server in memory: CPU seconds, client and server", ("cpu", "wall", "peak_mb")),
+    "slow-disk": ("Each flush to the disk made 5 ms longer: wall seconds", ("wall", "cpu")),
     "disk": ("Server on disk: wall seconds", ("wall", "cpu")),
     "trips": ("Round trips", ("trips", "connections")),
     "delay": ("Wall seconds of a migration, each round trip made longer", ("wall",)),

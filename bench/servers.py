@@ -23,6 +23,8 @@ _QUIET: dict[str, bool | str] = {
     "checkpoint_timeout": "1h",
     "max_wal_size": "16GB",
 }
+_SLOW: dict[str, bool | str] = {"commit_delay": "5000", "commit_siblings": "0"}
+"""Microseconds before each flush, also with no other transaction at work (PostgreSQL's manual, section 20.5.1)."""
 _numbers = itertools.count(1)
 
 
@@ -103,12 +105,14 @@ def _cpu_ticks(pid: int) -> list[int]:
 
 @contextmanager
 def running(place: str, disk: Path) -> Iterator[Server]:
-    """A server whose data lies in `memory` (/dev/shm, no fsync) or on `disk` (below that folder, fsync as shipped)."""
-    parent = MEMORY if place == "memory" else disk
+    """A server whose data lies in `memory` (/dev/shm, no fsync) or on `disk` (below that folder, fsync as shipped); or
+    in memory on a `slow-disk`, where the server itself makes each flush of its log 5 ms longer."""
+    parent = disk if place == "disk" else MEMORY
+    settings = _QUIET | (_SLOW if place == "slow-disk" else {})
     folder = Path(tempfile.mkdtemp(prefix="wmigrate-bench-", dir=parent))
     try:
         folder.chmod(0o755)
-        cluster = Cluster(folder / "data", settings=_QUIET, fsync=place == "disk")
+        cluster = Cluster(folder / "data", settings=settings, fsync=place != "memory")
         cluster.start(remove_afterwards=folder)
         with cluster:
             yield Server(cluster, place)
