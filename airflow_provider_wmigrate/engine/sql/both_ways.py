@@ -36,7 +36,7 @@ def refuse_both_ways(script: Script) -> None:
 
     :raises ScriptError: with the marker's line and the way out; or as `cut` does.
     """
-    if not ("--" in script.text or "/*" in script.text) or not _WORTH_LOOKING.search(script.text):
+    if not ("--" in script.text or "/*" in script.text) or not _worth_looking(script.text):
         return
     found, back = tuple(_candidates(script.text)), script.file.endswith(".rollback.sql")
     undoing = () if back else tuple(_undoing(script.text))
@@ -69,53 +69,51 @@ _UP_OF = {
 """What undoes, and which words stand above it."""
 _WORDS = "|".join((*(word for words in _UP_OF.values() for word in words), *_UP_OF))
 
-_FORMS = tuple(
-    (tool, re.compile(form, re.IGNORECASE))
-    for tool, form in (
-        ("dbmate", r"--\s*migrate:(?P<word>up|down)(?:\s+\w+:\S+)*"),
-        ("sql-migrate", r"--\s*\+\s*migrate\s+(?P<word>up|down)(?:\s+notransaction)?"),
-        ("", r"--\s*\+\s*(?P<tool>[a-z]\w*)\s+(?P<word>up|down)"),  # goose, micrate ...
-        ("rambler", r"--\s*rambler\s+(?P<word>up|down)"),
-        ("MyBatis Migrations", r"--\s*(?://)?\s*@(?P<word>undo)"),
-        ("Play", r"--[\s#-]*!(?P<word>ups|downs)"),
-        ("node-pg-migrate", r"--[\s-]*(?P<word>up|down)\s+migration[\s-]*"),
-        ("shmig", r"--\s*=+\s*(?P<word>up|down)\s*=+"),
-        ("tern", r"----\s*create above / (?P<word>drop below)\s*----"),
-        ("Atlas", r"--\s*(?P<word>migration|down)\.sql\s*--"),
-        (_LIQUIBASE, r"--\s*(?:liquibase\s+formatted\s+sql\b.*|changeset\s+[^\s:]+:\S+.*)"),
-        (_SQITCH, r"--\s*(?P<word>deploy|revert)\s+\S+\s+(?:to|from)\s+\w+"),
-        (_ANOTHER, rf"--[\s\-=*#@/:\[(<]*(?P<word>{_WORDS})[\s\-=*#:\])>]*"),
-    )
+_FORMS = (
+    ("dbmate", r"--\s*migrate:(?P<word>up|down)(?:\s+\w+:\S+)*"),
+    ("sql-migrate", r"--\s*\+\s*migrate\s+(?P<word>up|down)(?:\s+notransaction)?"),
+    ("", r"--\s*\+\s*(?P<tool>[a-z]\w*)\s+(?P<word>up|down)"),  # goose, micrate ...
+    ("rambler", r"--\s*rambler\s+(?P<word>up|down)"),
+    ("MyBatis Migrations", r"--\s*(?://)?\s*@(?P<word>undo)"),
+    ("Play", r"--[\s#-]*!(?P<word>ups|downs)"),
+    ("node-pg-migrate", r"--[\s-]*(?P<word>up|down)\s+migration[\s-]*"),
+    ("shmig", r"--\s*=+\s*(?P<word>up|down)\s*=+"),
+    ("tern", r"----\s*create above / (?P<word>drop below)\s*----"),
+    ("Atlas", r"--\s*(?P<word>migration|down)\.sql\s*--"),
+    (_LIQUIBASE, r"--\s*(?:liquibase\s+formatted\s+sql\b.*|changeset\s+[^\s:]+:\S+.*)"),
+    (_SQITCH, r"--\s*(?P<word>deploy|revert)\s+\S+\s+(?:to|from)\s+\w+"),
+    (_ANOTHER, rf"--[\s\-=*#@/:\[(<]*(?P<word>{_WORDS})[\s\-=*#:\])>]*"),
 )
-_WORTH_LOOKING = re.compile(
-    rf"(?<![a-z])(?:{_WORDS}|reverts|roll[ -]?backs?|reverse|teardown|liquibase|changeset)(?![a-z])", re.IGNORECASE
-)
-_COMMENT_LINE = re.compile(r"--[^\n]*")
+"""Tool and form of its marker. Patterns are texts here: few scripts need one, and `re` keeps what it has compiled."""
+_WORTH_LOOKING = rf"(?<![a-z])(?:{_WORDS}|reverts|roll[ -]?backs?|reverse|teardown|liquibase|changeset)(?![a-z])"
+_COMMENT_LINE = r"--[^\n]*"
+
+
+def _worth_looking(text: str) -> bool:
+    return re.search(_WORTH_LOOKING, text, re.IGNORECASE) is not None
 
 
 def _candidates(text: str) -> Iterator[_Marker]:
     """Whatever looks like a marker and has a line of its own, wherever it stands. Play writes a # before it."""
-    for line in _COMMENT_LINE.finditer(text):
-        if not _WORTH_LOOKING.search(line[0]) or text[text.rfind("\n", 0, line.start()) + 1 : line.start()].strip(
-            " \t#"
-        ):
+    for line in re.finditer(_COMMENT_LINE, text):
+        if not _worth_looking(line[0]) or text[text.rfind("\n", 0, line.start()) + 1 : line.start()].strip(" \t#"):
             continue
         said = line[0].rstrip()
         for tool, form in _FORMS:
-            if match := form.fullmatch(said):
+            if match := re.fullmatch(form, said, re.IGNORECASE):
                 named = match.groupdict()
                 yield _Marker(line.start(), said, tool or named["tool"], (named.get("word") or "").lower())
                 break
 
 
-_SAYS_UNDO = re.compile(r"(?:--[^\n]*|/\*(?:(?!\*/).){0,200}\*/)(?=[ \t]*$)", re.DOTALL | re.MULTILINE)
-_UNDO = re.compile(r"\b(?:downs?|undo|reverts?|roll[ -]?backs?|downgrade|backwards?|reverse|teardown)\b", re.IGNORECASE)
+_SAYS_UNDO = r"(?ms)(?:--[^\n]*|/\*(?:(?!\*/).){0,200}\*/)(?=[ \t]*$)"
+_UNDO = r"(?i)\b(?:downs?|undo|reverts?|roll[ -]?backs?|downgrade|backwards?|reverse|teardown)\b"
 _LONGEST = 8
 """Words of a heading; more are a sentence."""
 _IF = r"(?:CONCURRENTLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?([\w.\"$]+)"
 _KINDS = r"(?:MATERIALIZED\s+)?(TABLE|VIEW|INDEX|SEQUENCE|TYPE|DOMAIN|FUNCTION|PROCEDURE|SCHEMA|TRIGGER|POLICY|ROLE)"
 _MAKES, _TAKES = (
-    re.compile("|".join(forms), re.IGNORECASE)
+    "|".join(forms)
     for forms in (
         (
             rf"\bCREATE\s+(?:OR\s+REPLACE\s+|UNLOGGED\s+|UNIQUE\s+)?{_KINDS}\s+{_IF}",
@@ -134,18 +132,19 @@ _MAKES, _TAKES = (
 
 def _undoing(text: str) -> Iterator[_Marker]:
     """Headings such as `-- Rollback`, whosever they are, where what stands below takes away what stands above made."""
-    for comment in _SAYS_UNDO.finditer(text):
+    for comment in re.finditer(_SAYS_UNDO, text):
         said = " ".join(comment[0].split())
         alone = not text[text.rfind("\n", 0, comment.start()) + 1 : comment.start()].strip()
-        if not alone or not _UNDO.search(said) or len(said.split()) > _LONGEST:
+        if not alone or not re.search(_UNDO, said) or len(said.split()) > _LONGEST:
             continue
         above, below = (without_comments(part) for part in (text[: comment.start()], text[comment.end() :]))
         if _named(_MAKES, above) & _named(_TAKES, below):
             yield _Marker(comment.start(), said, _ANOTHER, "")
 
 
-def _named(forms: re.Pattern[str], text: str) -> set[tuple[str, ...]]:
-    return {tuple((part or "").lower().replace('"', "") for part in found.groups()) for found in forms.finditer(text)}
+def _named(forms: str, text: str) -> set[tuple[str, ...]]:
+    found = re.finditer(forms, text, re.IGNORECASE)
+    return {tuple((part or "").lower().replace('"', "") for part in each.groups()) for each in found}
 
 
 def _counts(marker: _Marker, markers: Sequence[_Marker], text: str) -> bool:
