@@ -355,7 +355,10 @@ def test_whether_a_script_is_about_timescaledb_is_noted_when_it_is_hashed(tmp_pa
     words = ["SELECT Create_Hypertable('t', 'at')", "SELECT 1", "SELECT add_retention_POLICY('t', '1 d')"]
     for number, text in enumerate(words, 1):
         (tmp_path / f"{number:03}_a.sql").write_text(f"-- grün\n{text};\n", encoding="utf-8")
-    scripts = [migration.script for migration in read_folder(tmp_path).migrations]
+        (tmp_path / f"{number:03}_a.rollback.sql").write_text(f"{text};\n", encoding="utf-8")
+    migrations = read_folder(tmp_path).migrations
+    scripts = [migration.script for migration in migrations]
+    assert [of_timescaledb(migration.rollback) for migration in migrations if migration.rollback] == [True, False, True]
     kept = [script.with_text() for script in scripts]
     for file in tmp_path.iterdir():
         file.unlink()

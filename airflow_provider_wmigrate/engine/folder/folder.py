@@ -140,7 +140,7 @@ def with_scripts(folder: Folder, only: Collection[str] | None = None) -> Folder:
         replace(
             m,
             script=read_script(directory, m.script.file, problems),
-            rollback=read_script(directory, m.rollback.file, problems) if m.rollback else None,
+            rollback=read_script(directory, m.rollback.file, problems, is_rollback=True) if m.rollback else None,
         )
         if m.version in wanted
         else m
@@ -218,9 +218,9 @@ def _migrations(
     blocks, directory = config.migrations, str(path.absolute())
     instead = {version: block.version for block in config.blocks for version in block.squashes}
 
-    def script(version: str, file: str) -> Script:
+    def script(version: str, file: str, *, is_rollback: bool = False) -> Script:
         if only is None or version in only:
-            return read_script(directory, file, problems)
+            return read_script(directory, file, problems, is_rollback=is_rollback)
         return Script(file, "", NOT_READ)
 
     before: tuple[str, ...] = ()
@@ -230,7 +230,7 @@ def _migrations(
             version,
             apply.name,
             script(version, apply.file),
-            script(version, rollback.file) if rollback else None,
+            script(version, rollback.file, is_rollback=True) if rollback else None,
             dependencies=before,
             dependencies_implied=True,
         )

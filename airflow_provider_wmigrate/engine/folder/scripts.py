@@ -24,7 +24,8 @@ class _File(Struct, frozen=True, gc=False):
     file: str
     checksum: str
     size: int
-    of_timescaledb: bool
+    of_timescaledb: bool | None
+    """None: nobody has looked."""
 
     def read(self) -> str:
         """:raises FolderError: it was edited, or is gone, since the folder was read."""
@@ -45,8 +46,11 @@ def _read_again(wanted: _File) -> str:
     return text
 
 
-def read_script(directory: str, file: str, problems: list[Problem]) -> Script:
-    """The script; of one that cannot be read, what shows that it is not the one that was applied."""
+def read_script(directory: str, file: str, problems: list[Problem], *, is_rollback: bool = False) -> Script:
+    """The script; of one that cannot be read, what shows that it is not the one that was applied.
+
+    :param is_rollback: whether it is about TimescaleDB is hardly ever asked, so it is not looked for.
+    """
     try:
         raw = _bytes(directory, file)
     except OSError as error:
@@ -60,13 +64,14 @@ def read_script(directory: str, file: str, problems: list[Problem]) -> Script:
             return Script(file, "", hashlib.sha256(raw).hexdigest())
         raw = text.encode()
     found = hashlib.sha256(raw).hexdigest()
-    return Script(file, _File(directory, file, found, len(raw), _of_timescaledb(raw)), found)
+    of_timescaledb = None if is_rollback else _of_timescaledb(raw)
+    return Script(file, _File(directory, file, found, len(raw), of_timescaledb), found)
 
 
 def of_timescaledb(script: Script) -> bool:
     """Whether a script may make or empty what TimescaleDB keeps; of a file this was noted when it was hashed."""
-    source = script.source
-    return source.of_timescaledb if isinstance(source, _File) else _of_timescaledb(script.text.encode())
+    noted = script.source.of_timescaledb if isinstance(script.source, _File) else None
+    return _of_timescaledb(script.text.encode()) if noted is None else noted
 
 
 def _of_timescaledb(raw: bytes) -> bool:
