@@ -130,7 +130,7 @@ def asking_world() -> World:
     world.run_states = ["running"] * 400
     world.groups[0].last_run = world.status.last_run = run
     world.history.runs.insert(0, run)
-    world.plan = world.plan.model_copy(update=used_and_backed_up(world.plan.forecast))
+    world.plan = s.PlanAnswer(**{**dict(world.plan), **used_and_backed_up(world.plan.forecast)})
     return world
 
 
