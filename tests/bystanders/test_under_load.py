@@ -6,6 +6,7 @@ The long form is `make bystanders`; docs/bystanders.md says what is measured.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def test_what_the_application_felt_is_in_the_record(made: World, tmp_path: Path)
     felt = sub_commands(made, tmp_path / "held", {name: CASES[name] for name in names}, 2, hold=0.5)
     assert (felt.failed, felt.aborted, felt.told_wrong) == ([], [], [])
     assert {window.name.removesuffix(", undone") for window in felt.compared} == set(names[:2])
-    other = [replace(window, record=_with_longer_wait(window)) for window in felt.compared]
+    other = [dataclasses.replace(window, record=_with_longer_wait(window)) for window in felt.compared]
     assert len(Felt(other, felt.log).told_wrong) == len(other), "it can fail"
 
 

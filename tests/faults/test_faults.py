@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -18,7 +19,6 @@ from harness.faults import FAULTS
 from harness.kinds import LOCKER, READER, SNAPSHOT, Hold
 from harness.moments import Held, Moment, OnWire, Told, on_wire
 from harness.strike import Plan, Verdict, plans, strike
-from msgspec.structs import replace
 
 from airflow_provider_wmigrate.engine.errors import ScriptError
 from airflow_provider_wmigrate.engine.folder.folder import read_folder
