@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -66,6 +67,27 @@ def test_the_engine_reads_no_environment_and_logs_nothing() -> None:
         text = file.read_text()
         for word in (r"os\.environ", "getenv", "import logging", r"\bprint\("):
             assert not re.search(word, text), f"{file.name} has {word}"
+
+
+def _fields_of_dataclasses(text: str) -> list[str]:
+    """Fields of structs whose default is a dataclass's `field`: a struct would take that for the value itself."""
+    if not re.search(r"^from dataclasses import .*\bfield\b", text, re.MULTILINE):
+        return []
+    classes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+    structs = [each for each in classes if any(word.arg == "frozen" for word in each.keywords)]
+    return [
+        f"{each.name}.{ast.unparse(line.target)}"
+        for each in structs
+        for line in each.body
+        if isinstance(line, ast.AnnAssign) and line.value is not None and ast.unparse(line.value).startswith("field(")
+    ]
+
+
+def test_no_struct_has_the_field_of_a_dataclass() -> None:
+    wrong = "from dataclasses import field\nclass A(Struct, frozen=True):\n    names: list[str] = field(default=())"
+    assert _fields_of_dataclasses(wrong) == ["A.names"]
+    package = ROOT / "airflow_provider_wmigrate"
+    assert [found for file in package.rglob("*.py") for found in _fields_of_dataclasses(file.read_text())] == []
 
 
 def test_contributing_draws_every_file_of_the_engine() -> None:

@@ -94,6 +94,13 @@ def test_two_statements_are_equal_whatever_their_trees_and_no_tree_is_shown() ->
     assert "tree" not in repr(one)
 
 
+def test_two_scripts_are_equal_wherever_their_text_is_and_it_is_not_shown() -> None:
+    one = Script.of("001_a.sql", "ALTER ROLE app PASSWORD 'secret'")
+    assert {one, Script(one.file, "read elsewhere", one.checksum)} == {one}
+    assert one not in (Script("002_a.sql", one.source, one.checksum), Script.of(one.file, "SELECT 1"), "001_a.sql")
+    assert "secret" not in repr(one)
+
+
 def test_which_statement_a_character_belongs_to() -> None:
     text = "-- x\nSELECT 1;\n\nSELECT 2"
     analysis = analysed(text)
