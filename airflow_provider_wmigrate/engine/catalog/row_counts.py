@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import psycopg
@@ -12,6 +12,8 @@ from psycopg import Connection, sql
 MOST_COUNTED = 100_000
 """Rows of one table; where there are more, the statistics have to do."""
 _MOST_TABLES = 50
+_AT_ONCE = 10
+"""Tables that are counted in one message, which none of them may make too long."""
 _LOCK_WAIT, _TIME = "100ms", "1s"
 """For one table, so that nobody is kept waiting by who only looks."""
 
@@ -59,19 +61,31 @@ def count_rows(conn: Connection[Any], wanted: Iterable[tuple[int, int]]) -> dict
         conn.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'; SET LOCAL statement_timeout = '{_TIME}'")
         oids, numbers = zip(*asked, strict=True)
         rows = conn.execute(_ESTIMATES, {"oids": [*oids], "numbers": [*numbers]}).fetchall()
-        for oid, number, schema, name, column, quoted, estimate in rows:
-            exact = _count(conn, sql.Identifier(schema, name), column) if len(found) < _MOST_TABLES else None
-            rows_there = estimate if exact is None else exact
-            found[oid, number] = Counted(quoted or "", rows_there, exact is not None)
+        queries = [_query(schema, name, column) for _, _, schema, name, column, *_ in rows[:_MOST_TABLES]]
+        pieces = (queries[at : at + _AT_ONCE] for at in range(0, len(queries), _AT_ONCE))
+        counts = [count for piece in pieces for count in _counts(conn, piece)]
+        for (oid, number, *_, quoted, estimate), exact in zip_longest(rows, counts):
+            found[oid, number] = Counted(quoted or "", estimate if exact is None else exact, exact is not None)
     return found
 
 
-def _count(conn: Connection[Any], table: sql.Identifier, column: str | None) -> int | None:
-    """None: too many, not to be had in a moment, or not to be read by this role."""
+def _query(schema: str, table: str, column: str | None) -> sql.Composed:
     value = sql.Identifier(column) if column else sql.SQL("1")
     query = sql.SQL("SELECT pg_catalog.count(*), pg_catalog.count(v) FROM (SELECT {} FROM {} LIMIT {}) s (v)")
-    with suppress(psycopg.Error), conn.transaction():
-        row = conn.execute(query.format(value, table, MOST_COUNTED + 1)).fetchone()
-        if row and row[0] <= MOST_COUNTED:
-            return int(row[1])
-    return None
+    return query.format(value, sql.Identifier(schema, table), MOST_COUNTED + 1)
+
+
+def _counts(conn: Connection[Any], queries: Sequence[sql.Composed]) -> list[int | None]:
+    """None: too many, not to be had in a moment, or not to be read by this role.
+
+    All in one message; where one of them fails, each in its own.
+    """
+    try:
+        with conn.transaction():
+            cursor = conn.execute(sql.SQL("; ").join(queries))
+            rows = [*cursor]
+            while cursor.nextset():
+                rows += cursor
+    except psycopg.Error:
+        return [None] if len(queries) == 1 else [count for query in queries for count in _counts(conn, [query])]
+    return [int(values) if every <= MOST_COUNTED else None for every, values in rows]
