@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 from tabulate import tabulate
 
+from airflow_provider_wmigrate.telling.summaries import skipped_by
 from dev.airflow_client import AirflowServerError
 from dev.airflow_server import AirflowServer
 from dev.cluster import Cluster, ClusterError, quoted
@@ -262,7 +263,7 @@ def show_tasks(server: AirflowServer, dag_id: str, run_id: str) -> None:
     """In the order in which they were dealt with; those that never were come last."""
     tasks = server.task_instances(dag_id, run_id)
     plans = [server.xcom(dag_id, run_id, t["task_id"], "plan") for t in tasks if t["task_id"].endswith("plan")]
-    reasons = {version: reason for plan in plans if plan for version, reason in plan["skipped"].items()}
+    reasons = {version: reason for plan in plans if plan for version, reason in skipped_by(plan).items()}
     tasks.sort(key=lambda task: (task["start_date"] or task["end_date"] or "~", task["task_id"]))
     rows = [(task["task_id"], task["state"] or "none", _seconds(task), _note(server, task, reasons)) for task in tasks]
     show_table(["task", "state", "seconds", ""], rows)
