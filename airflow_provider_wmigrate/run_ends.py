@@ -149,9 +149,8 @@ class ReportMigrationsOperator(FolderOperator):
         records = self._records(context, states, plan, {r.version for r in mine if r.event in _DONE})
         summary = summarise(mine, records, plan, (), _idle(plan, self.tasks, states, account))
         self._refuse_what_is_not_so(context, plan, states, account, migrator, summary)
-        state = account.state
-        news = _news(context["ti"], account, state, event, answered=answered)
-        reported = {**{name: summary[name] for name in _DONE}, "state": state}
+        news = _news(context["ti"], account, event, answered=answered)
+        reported = {**{name: summary[name] for name in _DONE}, "state": account.state}
         head = self._written(migrator, lambda: migrator.record_success(reported=reported), idle=not plan["steps"])
         _keep(context, self.conn_id, migrator, account, head)
         if plan["direction"] == "apply" and plan["to"] is None:
@@ -167,7 +166,7 @@ class ReportMigrationsOperator(FolderOperator):
             since = news.pop("since")
             rows = [row for row in account.rows if row.position > since]
             found = told_tables(self.conn_id, rows, news, extra, log=self.log)
-            extra = {**news, **extra, "state": state, **found.summary}
+            extra = {**news, **extra, "state": account.state, **found.summary}
             events = context["outlet_events"][self.alias]
             events.add(schema_asset(self.conn_id), extra={**extra, **signed})
             for asset, of_one in found.events:
@@ -317,16 +316,12 @@ def _position(head: str | None) -> int:
     return (position(head) or 0) if head else 0
 
 
-def _news(
-    ti: Any, account: Account, state: str, event: Mapping[str, Any] | None, *, answered: bool
-) -> dict[str, Any] | None:
+def _news(ti: Any, account: Account, event: Mapping[str, Any] | None, *, answered: bool) -> dict[str, Any] | None:
     """What consumers have not been told: since the asset's last event, or since the last report where Airflow's events
     are cleaned away. None: they know.
 
     A report that was killed before Airflow took its event has left its row all the same, so this task's own row does
     not count while Airflow answers.
-
-    :param state: that of the account.
     """
     from .engine.reporting import NOTHING_APPLIED, changes
 
@@ -338,7 +333,7 @@ def _news(
         told, since = event["state"], _position(event["audit_head"])
     elif row is not None and not (own and answered):
         told, since = row.details["state"], row.position
-    if told == state:
+    if told == account.state:
         return None
     applied, rolled_back = changes([r for r in account.rows if r.position > since], account.applied)
     return {"applied": applied, "rolled_back": rolled_back, "since": since}

@@ -25,12 +25,12 @@ class Plain(Struct, frozen=True):
 
     @classmethod
     def from_dict(cls: type[_P], given: Mapping[str, Any]) -> _P:
-        """Read back `as_dict`, also that of another version of wmigrate. Its values are no such values themselves."""
+        """Read back `as_dict`, also that of another version of wmigrate. What stands in it stays plain."""
         return cls(**{name: _frozen(given[name]) for name in cls.__struct_fields__ if name in given})
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """How the REST API describes it: pydantic knows dataclasses, and no structs."""
+        """What pydantic makes of it, which knows dataclasses and no structs."""
         from pydantic import ConfigDict, create_model
 
         hints, some = get_type_hints(cls), cls.__struct_defaults__

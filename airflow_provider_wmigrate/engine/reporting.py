@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timezone
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct
@@ -47,7 +48,7 @@ class Attempt(Struct, frozen=True):
         )
 
 
-class Account(Struct, frozen=True):
+class Account(Struct, frozen=True, dict=True):
     """A target's ledger as a report reads it."""
 
     head: str | None = None
@@ -60,12 +61,12 @@ class Account(Struct, frozen=True):
     broken: Finding | None = None
     """Why the audit log is not the one continued whose head was known."""
 
-    @property
+    @cached_property
     def applied(self) -> tuple[str, ...]:
         """The versions that are applied, in numeric order."""
         return tuple(entry.version for entry in self.entries if entry.status == "applied")
 
-    @property
+    @cached_property
     def state(self) -> str:
         """A hash over what is applied and since when: two are equal if nothing was applied or rolled back between.
 

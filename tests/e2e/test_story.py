@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from dev.airflow_client import AirflowClient
+from dev.demo import show_tasks
 from tests.e2e.conftest import DAG, Story
 from tests.waiting import PATIENCE
 
@@ -66,9 +67,12 @@ def test_the_change_of_the_schema_starts_a_consumer(story: Story) -> None:
     assert runs() == ["asset_triggered"]
 
 
-def test_again_with_nothing_pending(story: Story) -> None:
-    _, state, tasks = story.run()
+def test_again_with_nothing_pending(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id, state, tasks = story.run()
     assert (state, tasks) == ("success", states())
+    show_tasks(story.server, DAG, run_id)
+    told = {row[0].rpartition(".")[2]: row[-1] for row in map(str.split, capsys.readouterr().out.splitlines())}
+    assert told["001_initial_schema"] == "applied", "the demo says why a task was skipped"
     answer = story.server.api("GET", "/api/v2/dags/after_schema_change/dagRuns")
     assert answer["total_entries"] == 1, "nothing changed, so nobody is told"
 

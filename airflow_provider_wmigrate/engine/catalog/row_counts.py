@@ -62,8 +62,8 @@ def count_rows(conn: Connection[Any], wanted: Iterable[tuple[int, int]]) -> dict
         oids, numbers = zip(*asked, strict=True)
         rows = conn.execute(_ESTIMATES, {"oids": [*oids], "numbers": [*numbers]}).fetchall()
         queries = [_query(schema, name, column) for _, _, schema, name, column, *_ in rows[:_MOST_TABLES]]
-        pieces = (queries[at : at + _AT_ONCE] for at in range(0, len(queries), _AT_ONCE))
-        counts = [count for piece in pieces for count in _counts(conn, piece)]
+        messages = (queries[at : at + _AT_ONCE] for at in range(0, len(queries), _AT_ONCE))
+        counts = [count for message in messages for count in _counts(conn, message)]
         for (oid, number, *_, quoted, estimate), exact in zip_longest(rows, counts):
             found[oid, number] = Counted(quoted or "", estimate if exact is None else exact, exact is not None)
     return found

@@ -131,12 +131,8 @@ def _with_learnt(first: Sequence[LockNeed], learnt: Sequence[LockNeed]) -> list[
 
 def locks_first(migration: Migration, analysis: Analysis, settings: Execution) -> bool:
     """Whether a migration's transaction takes its locks before its first statement."""
-    return chosen_locks_first(migration, settings) and not rules_its_waits(analysis)
-
-
-def chosen_locks_first(migration: Migration, settings: Execution) -> bool:
-    """Whether it should, unless its script stands against it."""
-    return settings.lock_first if migration.lock_first is None else migration.lock_first
+    chosen = settings.lock_first if migration.lock_first is None else migration.lock_first
+    return chosen and not rules_its_waits(analysis)
 
 
 def rules_its_waits(analysis: Analysis) -> bool:

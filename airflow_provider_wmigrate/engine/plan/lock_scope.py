@@ -55,7 +55,8 @@ class Scope:
     """:ivar facts: what was so before the script, and what it has tied together since (`lock_ties`).
     :ivar other_rights: the script may have become another role, or made row security hold for its own.
     :ivar prepared: statements of PREPARE, by name.
-    :param ties: also what a script ties together with what it makes; False: only names are wanted.
+    :param ties: what CREATE TABLE and CREATE INDEX tie is kept too; False: only names are wanted, and most scripts make
+        tables and indexes alone.
     """
 
     def __init__(self, facts: RelationFacts, *, ties: bool = True) -> None:

@@ -37,13 +37,13 @@ _DEFINES = frozenset({
     "recompress_chunk", "convert_to_columnstore", "convert_to_rowstore", "cagg_migrate", "add_data_node",
 })  # fmt: skip
 _ALL = _DROPS | _DEFINES | {"refresh_continuous_aggregate"}
-PIECES = (
+FRAGMENTS = (
     "chunk", "polic", "_job", "hypertable", "continuous_aggregate", "dimension", "_partition", "integer_now",
     "tablespace", "data_node", "columnstore", "rowstore", "cagg_",
 )  # fmt: skip
 """Of the names of TimescaleDB's functions each has one of these."""
-_WORDS = Words(rf"\b(?:{'|'.join(sorted(_ALL))})\b", *PIECES)
-_IN_A_BODY = Words(rf"\b({'|'.join(sorted(_ALL))})\s*\(", *PIECES)
+_WORDS = Words(rf"\b(?:{'|'.join(sorted(_ALL))})\b", *FRAGMENTS)
+_IN_A_BODY = Words(rf"\b({'|'.join(sorted(_ALL))})\s*\(", *FRAGMENTS)
 _NOT_CALLED = ("create_function_stmt", "view_stmt", "rule_stmt", "comment_stmt")
 """What stands in them is called later, if at all."""
 

@@ -16,7 +16,7 @@ from airflow_provider_wmigrate.engine.model import Finding, Migration, finding_i
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 from airflow_provider_wmigrate.engine.sql.words import Words
 
-from .timescale_rules import PIECES
+from .timescale_rules import FRAGMENTS
 
 _FUNCTIONS = frozenset({
     "create_hypertable", "create_distributed_hypertable", "add_dimension", "set_chunk_time_interval",
@@ -37,7 +37,7 @@ _NAMESPACES = frozenset({"timescaledb", "tsdb"})
 
 _WORDS = Words(
     rf"\b(?:{'|'.join(sorted(_FUNCTIONS))})\b|\b(?:{'|'.join(sorted(_NAMESPACES))})\s*\.",
-    *(*PIECES, "time_bucket", *sorted(_NAMESPACES)),
+    *(*FRAGMENTS, "time_bucket", *sorted(_NAMESPACES)),
 )
 _CREATES = re.compile(r"\bcreate\s+extension\b[^;]*\btimescaledb\b", re.IGNORECASE)
 _DEFINES = re.compile(r"\bcreate\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:\"?\w+\"?\s*\.\s*)?\"?(\w+)", re.I)

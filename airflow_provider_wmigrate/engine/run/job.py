@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from msgspec import Struct
 
 from airflow_provider_wmigrate.engine.folder.config.settings import Execution
 from airflow_provider_wmigrate.engine.model import Migration, Transactional
 from airflow_provider_wmigrate.engine.plan.journal import runs_by_statement
-from airflow_provider_wmigrate.engine.plan.lock_order import chosen_locks_first, rules_its_waits
+from airflow_provider_wmigrate.engine.plan.lock_order import locks_first
 from airflow_provider_wmigrate.engine.plan.lock_touching import touches_existing
 from airflow_provider_wmigrate.engine.plan.rollback import RollbackSource
 from airflow_provider_wmigrate.engine.record import Kept
@@ -17,7 +15,7 @@ from airflow_provider_wmigrate.engine.session.settings import Budget
 from airflow_provider_wmigrate.engine.sql.script import Analysis
 
 
-class Job(Struct, frozen=True, dict=True):
+class Job(Struct, frozen=True):
     migration: Migration
     analysis: Analysis
     transactional: Transactional
@@ -42,11 +40,7 @@ class Job(Struct, frozen=True, dict=True):
 
     def locks_first(self, settings: Execution) -> bool:
         """Whether its transaction takes its locks before its first statement."""
-        return chosen_locks_first(self.migration, settings) and not self._rules_its_waits
-
-    @cached_property
-    def _rules_its_waits(self) -> bool:
-        return rules_its_waits(self.analysis)
+        return locks_first(self.migration, self.analysis, settings)
 
     def foresees(self, settings: Execution) -> bool:
         """Whether it is worth to ask what its locks are."""

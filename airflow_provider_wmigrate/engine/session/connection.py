@@ -39,11 +39,10 @@ class _InUTC(Loader):
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
-        self.load = Transformer().get_loader(oid, self.format).load  # type: ignore[method-assign]
+        self._loader = Transformer().get_loader(oid, self.format)
 
     def load(self, data: Buffer) -> Any:
-        """For each row of a ledger, so that of the class is not in between."""
-        raise NotImplementedError
+        return self._loader.load(data)
 
 
 _PATIENCE = 3.0

@@ -12,15 +12,15 @@ _SHORT = 64 * 1024
 class Words:
     """What a script may say, in any case.
 
-    To look for many words at once costs Python much more than to look for a few pieces, and so does to prepare it. So
-    the pieces are looked for first: few scripts have one.
+    To look for many words at once costs Python much more than to look for a few fragments of them, and so does to
+    prepare it. So the fragments are looked for first: few scripts have one.
 
     :param pattern: a regular expression.
-    :param pieces: in lower case; whatever the pattern matches has one of them.
+    :param fragments: in lower case; whatever the pattern matches has one of them.
     """
 
-    def __init__(self, pattern: str, *pieces: str) -> None:
-        self._text, self._pieces = pattern, pieces
+    def __init__(self, pattern: str, *fragments: str) -> None:
+        self._text, self._fragments = pattern, fragments
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -28,11 +28,8 @@ class Words:
 
     def within(self, text: str) -> bool:
         """Whether a text has one of the words."""
-        return self.may_be_within(text) and self.pattern.search(text) is not None
-
-    def may_be_within(self, text: str) -> bool:
-        """Whether it has one of the pieces. Of a long text it is not known."""
-        if len(text) > _SHORT:
-            return True
-        small = text.lower()
-        return any(piece in small for piece in self._pieces)
+        if len(text) <= _SHORT:
+            small = text.lower()
+            if not any(fragment in small for fragment in self._fragments):
+                return False
+        return self.pattern.search(text) is not None
